@@ -1,0 +1,1 @@
+"""The reconcile loop of one host, its status and its link to the server."""

@@ -1,0 +1,1 @@
+"""HTTP: routing, authentication, policy, query language, serialisation."""

@@ -1,0 +1,47 @@
+"""The `netloom` command: one subcommand a module, wired here."""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import sys
+
+from netloom.model.errors import UserError
+
+COMMANDS: dict[str, tuple[str, str]] = {
+    "server": ("netloom.cli.server", "run the API server"),
+    "agent": ("netloom.cli.agent", "run the agent of this host"),
+    "db": ("netloom.cli.db", "create or upgrade the database"),
+    "host": ("netloom.cli.host", "register a host and make its agent's credential"),
+    "lab": ("netloom.cli.lab", "many hosts on this machine: up, down, exec, status, env"),
+    "demo": ("netloom.cli.demo", "carry out both walkthroughs on a lab"),
+    "explain": ("netloom.cli.explain", "why a packet does or does not arrive"),
+    "bench": ("netloom.cli.bench", "measure, beside Neutron where it is set up"),
+    "support-dump": ("netloom.cli.support_dump", "one archive for a bug report, secrets left out"),
+}
+"""Command → module with `add_arguments(parser)` and `run(args) -> int`, and one line of help.
+
+Modules are imported only when their command is called, so that an agent never loads the server's.
+"""
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run one command; returns its exit status. A user's mistake is one line on stderr and status 2."""
+    arguments = sys.argv[1:] if argv is None else argv
+    parser = argparse.ArgumentParser(prog="netloom", description="OpenStack networking, readable.")
+    subparsers = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
+    wanted = next((word for word in arguments if word in COMMANDS), None)
+    for name, (module, summary) in COMMANDS.items():
+        sub = subparsers.add_parser(name, help=summary, description=summary)
+        if name == wanted:
+            importlib.import_module(module).add_arguments(sub)
+    args = parser.parse_args(arguments)
+    try:
+        return int(importlib.import_module(COMMANDS[args.command][0]).run(args) or 0)
+    except KeyboardInterrupt:
+        return 130
+    except UserError as error:
+        print(f"netloom: {error}", file=sys.stderr)
+        return 2
+    except BrokenPipeError:
+        return 141

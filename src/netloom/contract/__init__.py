@@ -1,0 +1,1 @@
+"""The API contract: attribute maps, validation, error types and their HTTP codes."""

@@ -1,0 +1,1 @@
+"""The only code that touches a kernel, Open vSwitch or a process."""

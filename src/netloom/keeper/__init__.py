@@ -1,0 +1,1 @@
+"""Work that time starts: timeouts, dead agents, retention."""

@@ -1,0 +1,251 @@
+"""HostState: all that shall exist on one host, object by object, each with its origin.
+
+`plan` makes it, `agent` compares it with what is there, `dataplane` reads and applies it, `explain`
+walks a packet through it. Every object has a `key`, unique over the whole state and stable over
+restarts, and an `origin`: the API objects that caused it, as `kind/id` (`port/6f3c…`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from typing import TypeVar
+
+from msgspec import Struct, field
+
+from netloom.model.openflow import Action, Match
+
+Key = tuple[str, ...]
+
+
+class HostObject(Struct, frozen=True, kw_only=True):
+    """Base of all that exists on a host. `aspect` is the Status aspect that its fate counts towards."""
+
+    origin: tuple[str, ...] = ()
+    aspect: str = "l2"
+
+    @property
+    def key(self) -> Key:
+        """Which object this is; two objects with one key are versions of the same."""
+        raise NotImplementedError
+
+
+class Bridge(HostObject, frozen=True, kw_only=True):
+    """An Open vSwitch bridge. `secure`: without flows it forwards nothing."""
+
+    name: str
+    datapath_type: str = "netdev"
+    secure: bool = True
+
+    @property
+    def key(self) -> Key:
+        return ("bridge", self.name)
+
+
+class Interface(HostObject, frozen=True, kw_only=True):
+    """A port of a bridge.
+
+    `type`: `internal` (made by Open vSwitch), `veth` (our end of an instance's pair), `patch`, `vxlan`,
+    `gre`, `geneve`, `system` (exists already, as the NIC of a physical network).
+    `expected` true: somebody else plugs it (Nova through os-vif): we wait for it, never make or remove it.
+    """
+
+    bridge: str
+    name: str
+    type: str
+    options: dict[str, str] = field(default_factory=dict)
+    external_ids: dict[str, str] = field(default_factory=dict)
+    mtu: int | None = None
+    expected: bool = False
+
+    @property
+    def key(self) -> Key:
+        return ("interface", self.bridge, self.name)
+
+
+class Flow(HostObject, frozen=True, kw_only=True):
+    """One OpenFlow flow."""
+
+    bridge: str
+    table: int
+    priority: int
+    match: Match
+    actions: tuple[Action, ...] = ()
+
+    @property
+    def key(self) -> Key:
+        return ("flow", self.bridge, str(self.table), str(self.priority), repr(self.match))
+
+
+class Namespace(HostObject, frozen=True, kw_only=True):
+    """A network namespace with `lo` up. `sysctls` are those below net, as `ipv4.ip_forward`."""
+
+    name: str
+    sysctls: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def key(self) -> Key:
+        return ("namespace", self.name)
+
+
+class Device(HostObject, frozen=True, kw_only=True):
+    """An internal port of `br-int` moved into a namespace, with its addresses (CIDR notation).
+
+    `announce`: send gratuitous ARP for an address when it is added.
+    """
+
+    namespace: str
+    name: str
+    mac: str
+    mtu: int
+    addresses: tuple[str, ...] = ()
+    announce: bool = False
+
+    @property
+    def key(self) -> Key:
+        return ("device", self.namespace, self.name)
+
+
+class NsRoute(HostObject, frozen=True, kw_only=True):
+    """A route in a namespace; `destination` is a CIDR, `0.0.0.0/0` for the default route."""
+
+    namespace: str
+    destination: str
+    device: str
+    gateway: str | None = None
+
+    @property
+    def key(self) -> Key:
+        return ("route", self.namespace, self.destination)
+
+
+class FloatingNat(HostObject, frozen=True, kw_only=True):
+    """One floating IP in a router: `external` to and from `internal`, one DNAT and one SNAT.
+
+    When it goes or changes, its connections are cut at once.
+    """
+
+    namespace: str
+    device: str
+    external: str
+    internal: str
+
+    @property
+    def key(self) -> Key:
+        return ("floating-nat", self.namespace, self.external)
+
+
+class SourceNat(HostObject, frozen=True, kw_only=True):
+    """The catch-all of a router: what leaves by `device` and has no floating IP gets `address`.
+
+    Where it is present, new connections that come in by `device` without a DNAT are dropped.
+    """
+
+    namespace: str
+    device: str
+    address: str
+
+    @property
+    def key(self) -> Key:
+        return ("source-nat", self.namespace, self.device)
+
+
+class DhcpLease(Struct, frozen=True, kw_only=True):
+    """A static lease. `options` are this port's own (option name or number → value)."""
+
+    mac: str
+    ip: str
+    hostname: str
+    port_id: str
+    options: tuple[tuple[str, str], ...] = ()
+
+
+class DhcpRange(Struct, frozen=True, kw_only=True):
+    """One subnet that DHCP serves. `options`: number → value as dnsmasq writes it."""
+
+    subnet_id: str
+    cidr: str
+    options: tuple[tuple[int, str], ...] = ()
+
+
+class Dnsmasq(HostObject, frozen=True, kw_only=True):
+    """The DHCP server of one network on this host; it answers static leases only."""
+
+    namespace: str
+    network_id: str
+    device: str
+    ranges: tuple[DhcpRange, ...] = ()
+    leases: tuple[DhcpLease, ...] = ()
+    lease_seconds: int = 86400
+    mtu: int = 1500
+    domain: str = "openstacklocal"
+
+    @property
+    def key(self) -> Key:
+        return ("dnsmasq", self.network_id)
+
+
+class MetadataListener(HostObject, frozen=True, kw_only=True):
+    """Metadata on 169.254.169.254:80 in a namespace. `askers`: fixed IP → the port that asks."""
+
+    namespace: str
+    network_id: str
+    askers: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def key(self) -> Key:
+        return ("metadata", self.network_id)
+
+
+class Nic(Struct, frozen=True, kw_only=True):
+    """A network card of an instance: `device` is our end (tap…), the instance sees `name` (eth0 …)."""
+
+    port_id: str
+    device: str
+    name: str
+    mac: str
+    mtu: int
+
+
+class Instance(HostObject, frozen=True, kw_only=True):
+    """A running instance."""
+
+    server_id: str
+    type: str
+    image_id: str
+    disk_format: str
+    container_format: str
+    hostname: str
+    vcpus: int
+    ram_mib: int
+    disk_gib: int
+    nics: tuple[Nic, ...] = ()
+    power: str = "on"
+
+    @property
+    def key(self) -> Key:
+        return ("instance", self.server_id)
+
+
+T = TypeVar("T", bound=HostObject)
+
+
+class HostState(Struct, frozen=True):
+    """All objects of one host by key."""
+
+    objects: dict[Key, HostObject] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, objects: Iterable[HostObject]) -> HostState:
+        """Gather objects; raises ValueError where two different ones have the same key."""
+        gathered: dict[Key, HostObject] = {}
+        for item in objects:
+            other = gathered.setdefault(item.key, item)
+            if other != item:
+                raise ValueError(f"two versions of {item.key}: from {other.origin} and {item.origin}")
+        return cls(gathered)
+
+    def each(self, kind: type[T]) -> Iterator[T]:
+        """All objects of one type."""
+        for item in self.objects.values():
+            if type(item) is kind:
+                yield item

@@ -1,0 +1,35 @@
+"""Names that an operator expects, made from ids."""
+
+from __future__ import annotations
+
+INTEGRATION_BRIDGE = "br-int"
+METADATA_ADDRESS = "169.254.169.254"
+OWNER_DHCP = "network:dhcp"
+OWNER_ROUTER_INTERFACE = "network:router_interface"
+OWNER_ROUTER_GATEWAY = "network:router_gateway"
+OWNER_FLOATING_IP = "network:floatingip"
+
+
+def tap(port_id: str) -> str:
+    """Device of an instance's or DHCP port."""
+    return "tap" + port_id[:11]
+
+
+def router_device(port_id: str, gateway: bool = False) -> str:
+    """Device of a router's interface (`qr-`) or gateway (`qg-`)."""
+    return ("qg-" if gateway else "qr-") + port_id[:11]
+
+
+def router_namespace(router_id: str) -> str:
+    """Namespace of a router."""
+    return "qrouter-" + router_id
+
+
+def dhcp_namespace(network_id: str) -> str:
+    """Namespace of a network's DHCP and metadata."""
+    return "qdhcp-" + network_id
+
+
+def tunnel_overhead(network_type: str) -> int:
+    """Bytes that a network type's encapsulation takes from the MTU (IPv4 underlay)."""
+    return {"vxlan": 50, "gre": 42, "geneve": 58}.get(network_type, 0)

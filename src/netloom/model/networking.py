@@ -1,0 +1,198 @@
+"""The nouns of the Networking API v2.0.
+
+Source of names and meanings: the OpenStack Networking API reference. Attributes that the API
+computes per viewer or from other objects (`shared`, `subnets` of a network, `tenant_id`, `status`)
+are not stored here.
+"""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+from msgspec import Struct, field
+
+from netloom.model.base import Resource
+
+
+class Network(Resource, frozen=True, kw_only=True):
+    """A layer 2 segment.
+
+    `key` is the network's number in tunnels' place: given by the server, unique over all networks of
+    any type, at most 24 bits; hosts carry it in a register, so no host needs a VLAN of its own for it.
+    """
+
+    KIND: ClassVar[str] = "network"
+    INTERNAL: ClassVar[frozenset[str]] = frozenset({"key"})
+
+    key: int = 0
+    admin_state_up: bool = True
+    mtu: int = 1450
+    network_type: str = field(name="provider:network_type", default="vxlan")
+    physical_network: str | None = field(name="provider:physical_network", default=None)
+    segmentation_id: int | None = field(name="provider:segmentation_id", default=None)
+    external: bool = field(name="router:external", default=False)
+    is_default: bool = False
+    port_security_enabled: bool = True
+    availability_zone_hints: tuple[str, ...] = ()
+
+
+class AllocationPool(Struct, frozen=True):
+    """Addresses `start` to `end`, both included, from which ports get theirs."""
+
+    start: str
+    end: str
+
+
+class Route(Struct, frozen=True):
+    """`destination` (CIDR) is reached through `nexthop` (address)."""
+
+    destination: str
+    nexthop: str
+
+
+class Subnet(Resource, frozen=True, kw_only=True):
+    """A range of addresses on a network."""
+
+    KIND: ClassVar[str] = "subnet"
+
+    network_id: str
+    cidr: str
+    ip_version: int = 4
+    gateway_ip: str | None = None
+    enable_dhcp: bool = True
+    allocation_pools: tuple[AllocationPool, ...] = ()
+    dns_nameservers: tuple[str, ...] = ()
+    host_routes: tuple[Route, ...] = ()
+    ipv6_ra_mode: str | None = None
+    ipv6_address_mode: str | None = None
+    subnetpool_id: str | None = None
+    service_types: tuple[str, ...] = ()
+
+
+class FixedIP(Struct, frozen=True):
+    """An address of a port and the subnet it was allocated from."""
+
+    subnet_id: str
+    ip_address: str
+
+
+class AddressPair(Struct, frozen=True):
+    """A further source (address or CIDR, and MAC) that a port may use."""
+
+    ip_address: str
+    mac_address: str
+
+
+class DhcpOption(Struct, frozen=True):
+    """One extra DHCP option of a port (`extra_dhcp_opts`)."""
+
+    opt_name: str
+    opt_value: str | None
+    ip_version: int = 4
+
+
+class Port(Resource, frozen=True, kw_only=True):
+    """A connection to a network.
+
+    `host` (binding:host_id) is the chassis that realises it; empty when unbound. Ports of DHCP
+    (`device_owner` network:dhcp) are realised on every host that has a port of the network.
+    """
+
+    KIND: ClassVar[str] = "port"
+
+    network_id: str
+    mac_address: str
+    admin_state_up: bool = True
+    fixed_ips: tuple[FixedIP, ...] = ()
+    device_id: str = ""
+    device_owner: str = ""
+    security_groups: tuple[str, ...] = ()
+    port_security_enabled: bool = True
+    allowed_address_pairs: tuple[AddressPair, ...] = ()
+    extra_dhcp_opts: tuple[DhcpOption, ...] = ()
+    host: str = field(name="binding:host_id", default="")
+    vnic_type: str = field(name="binding:vnic_type", default="normal")
+    vif_type: str = field(name="binding:vif_type", default="unbound")
+    vif_details: dict[str, Any] = field(name="binding:vif_details", default_factory=dict)
+    profile: dict[str, Any] = field(name="binding:profile", default_factory=dict)
+
+
+class Gateway(Struct, frozen=True):
+    """A router's way out (`external_gateway_info`)."""
+
+    network_id: str
+    enable_snat: bool = True
+    external_fixed_ips: tuple[FixedIP, ...] = ()
+
+
+class Router(Resource, frozen=True, kw_only=True):
+    """A layer 3 router. Its interfaces are ports whose `device_id` is the router's id.
+
+    `host` is the network host that carries it, chosen by the server; `gw_port_id` its gateway port.
+    """
+
+    KIND: ClassVar[str] = "router"
+    INTERNAL: ClassVar[frozenset[str]] = frozenset({"host", "gw_port_id"})
+
+    admin_state_up: bool = True
+    external_gateway_info: Gateway | None = None
+    routes: tuple[Route, ...] = ()
+    ha: bool = False
+    distributed: bool = False
+    availability_zone_hints: tuple[str, ...] = ()
+    flavor_id: str | None = None
+    host: str = ""
+    gw_port_id: str | None = None
+
+
+class FloatingIP(Resource, frozen=True, kw_only=True):
+    """An address of an external network that stands for one fixed address of a port.
+
+    `floating_port_id` is the port on the external network that holds the address
+    (`device_owner` network:floatingip).
+    """
+
+    KIND: ClassVar[str] = "floatingip"
+    INTERNAL: ClassVar[frozenset[str]] = frozenset({"floating_port_id"})
+
+    floating_network_id: str
+    floating_ip_address: str
+    floating_port_id: str
+    port_id: str | None = None
+    fixed_ip_address: str | None = None
+    router_id: str | None = None
+
+
+class SecurityGroup(Resource, frozen=True, kw_only=True):
+    """A named set of rules that ports refer to."""
+
+    KIND: ClassVar[str] = "security_group"
+
+    stateful: bool = True
+    is_default: bool = False
+
+
+class SecurityGroupRule(Resource, frozen=True, kw_only=True):
+    """What a security group lets in or out. Immutable."""
+
+    KIND: ClassVar[str] = "security_group_rule"
+
+    security_group_id: str
+    direction: str
+    ethertype: str = "IPv4"
+    protocol: str | None = None
+    port_range_min: int | None = None
+    port_range_max: int | None = None
+    remote_ip_prefix: str | None = None
+    normalized_cidr: str | None = None
+    remote_group_id: str | None = None
+    remote_address_group_id: str | None = None
+    belongs_to_default_sg: bool = False
+
+
+class Quota(Resource, frozen=True, kw_only=True):
+    """Limits that differ from the defaults for one project; `id` is the project's; −1 is no limit."""
+
+    KIND: ClassVar[str] = "quota"
+
+    limits: dict[str, int] = field(default_factory=dict)

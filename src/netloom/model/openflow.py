@@ -1,0 +1,152 @@
+"""The closed vocabulary of flows: match fields and actions, with no OpenFlow library behind it.
+
+Devices, conntrack zones and conjunctions appear by name: a number that depends on history (an
+ofport, a zone, a conjunction id) is a symbol here, and the data plane resolves it when it applies.
+
+Registers, as `ovs-ofctl` shows them:
+
+========== ==== ===================================================================
+field      reg  meaning
+========== ==== ===================================================================
+net        0    the network's key (`Network.key`)
+src_port   1    ofport of the local device that the packet came from
+dst_port   2    ofport of the local device that it goes to
+remote     3    1 where the packet came from another host or a physical network
+========== ==== ===================================================================
+"""
+
+from __future__ import annotations
+
+from msgspec import Struct
+
+REGISTERS = {"net": 0, "src_port": 1, "dst_port": 2, "remote": 3}
+
+
+class Match(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """What a flow looks at; a field left None is not looked at.
+
+    `in_port`, `src_port`, `dst_port`: device names. `eth_type`: `ip` or `arp` or `ipv6`.
+    `ip_src`, `ip_dst`, `arp_spa`, `arp_tpa`: address or CIDR. `eth_src`, `eth_dst`: MAC or `MAC/mask`.
+    `vlan`: a VLAN id, or 0 for «untagged». `ip_proto`: the protocol's number. `tp_src`, `tp_dst`: a port
+    or `(value, mask)`. `ct_state`: as ovs-ofctl writes it (`+trk+est-rpl`). `conj`: a conjunction's name.
+    """
+
+    in_port: str | None = None
+    tun_id: int | None = None
+    vlan: int | None = None
+    net: int | None = None
+    src_port: str | None = None
+    dst_port: str | None = None
+    remote: int | None = None
+    eth_src: str | None = None
+    eth_dst: str | None = None
+    eth_type: str | None = None
+    arp_op: int | None = None
+    arp_spa: str | None = None
+    arp_tpa: str | None = None
+    arp_sha: str | None = None
+    ip_src: str | None = None
+    ip_dst: str | None = None
+    ip_proto: int | None = None
+    tp_src: int | tuple[int, int] | None = None
+    tp_dst: int | tuple[int, int] | None = None
+    icmp_type: int | None = None
+    icmp_code: int | None = None
+    ct_state: str | None = None
+    conj: str | None = None
+
+
+class Load(Struct, frozen=True, tag="load"):
+    """Put a number or a device's ofport into a register field (`net`, `src_port`, `dst_port`, `remote`)."""
+
+    field: str
+    value: int | str
+
+
+class SetEth(Struct, frozen=True, tag="set_eth"):
+    """Rewrite the MAC addresses that are given."""
+
+    src: str | None = None
+    dst: str | None = None
+
+
+class SetTunnel(Struct, frozen=True, tag="set_tunnel"):
+    """Address the packet to a host: outer destination `dst`, tunnel id `key`."""
+
+    key: int
+    dst: str
+
+
+class PushVlan(Struct, frozen=True, tag="push_vlan"):
+    """Tag the frame with VLAN `vid`."""
+
+    vid: int
+
+
+class PopVlan(Struct, frozen=True, tag="pop_vlan"):
+    """Take the VLAN tag off."""
+
+
+class Output(Struct, frozen=True, tag="output"):
+    """Send a copy out of `device`; never back to the port that it came from."""
+
+    device: str
+
+
+class OutputDst(Struct, frozen=True, tag="output_dst"):
+    """Send a copy out of the port in register `dst_port`."""
+
+
+class OutputBack(Struct, frozen=True, tag="output_back"):
+    """Send the packet out of the port that it came from (OpenFlow IN_PORT)."""
+
+
+class Goto(Struct, frozen=True, tag="goto"):
+    """Go on in another table (resubmit: what follows in this list is done after it returns)."""
+
+    table: int
+
+
+class Ct(Struct, frozen=True, tag="ct"):
+    """Track the connection in the zone named `zone`, then go on in `table`; `commit` remembers it."""
+
+    zone: str
+    table: int | None = None
+    commit: bool = False
+
+
+class Conjunction(Struct, frozen=True, tag="conjunction"):
+    """This flow is clause `clause` of `clauses` of the conjunction named `name` (ovs-fields(7))."""
+
+    name: str
+    clause: int
+    clauses: int
+
+
+class ArpReply(Struct, frozen=True, tag="arp_reply"):
+    """Turn an ARP request into the reply «`ip` is at `mac`» and send it back where it came from."""
+
+    mac: str
+    ip: str
+
+
+class Normal(Struct, frozen=True, tag="normal"):
+    """Do as a learning switch does."""
+
+
+Action = (
+    Load
+    | SetEth
+    | SetTunnel
+    | PushVlan
+    | PopVlan
+    | Output
+    | OutputDst
+    | OutputBack
+    | Goto
+    | Ct
+    | Conjunction
+    | ArpReply
+    | Normal
+)
+"""One step of a flow. No actions at all: the packet is dropped."""

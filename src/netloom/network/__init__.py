@@ -1,0 +1,1 @@
+"""The rules of the Networking API, one module per noun."""

@@ -1,0 +1,1 @@
+"""Which objects a host needs, and the stream that carries them."""

@@ -1,0 +1,1 @@
+"""Every object one row; one writer; claims, links, access and the change feed."""
