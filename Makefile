@@ -1,0 +1,50 @@
+# Everything a person does with Netloom's source. `make demo` first; then the README.
+# Targets need root (network namespaces), and install what is missing: Debian packages and .venv.
+
+BIN := .venv/bin
+
+.PHONY: help demo down test bench install check format requirements
+
+help:
+	@echo "make demo    start a cloud of three hosts on this machine and carry out both walkthroughs"
+	@echo "make down    remove it, whatever state it is in"
+	@echo "make test    everything: ruff, pyright, import-linter, pytest with real Open vSwitch"
+	@echo "make check   the quick part of it, without root"
+	@echo "make bench   measure, beside Neutron where it is set up"
+
+install:
+	@tools/install-debian
+	@tools/install-python
+
+demo: install
+	@$(BIN)/netloom demo
+
+# Must work without a single package installed by us: nothing to remove then.
+down:
+	@if [ -x $(BIN)/netloom ]; then $(BIN)/netloom lab down; else echo "No lab: .venv is not there."; fi
+
+bench: install
+	@$(BIN)/netloom bench
+
+# Tests that need root share Open vSwitch and the machine: they run one after another on one worker
+# (tests/conftest.py), the others beside them.
+test: install
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/lint-imports
+	$(BIN)/pyright
+	$(BIN)/pytest -n 2 --dist loadgroup
+
+check: install
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/lint-imports
+	$(BIN)/pyright
+	$(BIN)/pytest -n 2 -m "not root and not slow"
+
+format: install
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+requirements:
+	@tools/requirements
