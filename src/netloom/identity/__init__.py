@@ -1,1 +1,7 @@
 """The embedded Keystone subset."""
+
+from __future__ import annotations
+
+from netloom.model.errors import Unauthorized
+
+__all__ = ["Unauthorized"]
