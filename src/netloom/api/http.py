@@ -1,0 +1,244 @@
+"""What every HTTP handler uses: services, run_read and run_write, respond, request ids, the last resort.
+
+Handlers are `async def handler(request) -> Response`. Rules are synchronous: a handler runs them through
+`run_read` (a consistent snapshot, in a pool of readers) or `run_write` (the one writer's thread, one
+transaction: it is committed, or rolled back on any exception, before the answer is made).
+"""
+# pyright: reportUnknownParameterType=false, reportAttributeAccessIssue=false
+
+from __future__ import annotations
+
+import asyncio
+import contextvars
+import logging
+import time
+import uuid
+from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from http import HTTPStatus
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import msgspec
+from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import Response
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from netloom.api.settings import Settings
+from netloom.model import Caller, Context
+
+if TYPE_CHECKING:
+    from netloom.store import Reader, Store, Writer
+
+T = TypeVar("T")
+
+log = logging.getLogger("netloom.api")
+
+request_id: contextvars.ContextVar[str] = contextvars.ContextVar("request_id", default="-")
+"""The id of the request that is being served, also inside run_read and run_write: log lines carry it."""
+
+
+@dataclass(frozen=True)
+class Services:
+    """What handlers may reach; one for the process (`services_of(request)`)."""
+
+    store: Store
+    settings: Settings
+    writer: ThreadPoolExecutor
+    readers: ThreadPoolExecutor
+
+    @classmethod
+    def start(cls, store: Store, settings: Settings) -> Services:
+        """Start the threads: one that writes, `[server] readers` that read."""
+        return cls(
+            store=store,
+            settings=settings,
+            writer=ThreadPoolExecutor(1, thread_name_prefix="writer"),
+            readers=ThreadPoolExecutor(settings.server.readers, thread_name_prefix="reader"),
+        )
+
+    def stop(self) -> None:
+        """Finish what was begun, then end the threads."""
+        self.writer.shutdown(wait=True)
+        self.readers.shutdown(wait=True)
+
+    @property
+    def state_dir(self) -> Path:
+        """Where the server keeps its files."""
+        return Path(self.settings.server.state_dir)
+
+
+class Unauthenticated(Exception):
+    """The request needs a valid token and has none; answered with 401."""
+
+
+class BodyTooLarge(Exception):
+    """The body is larger than `[server] max_body_bytes`; answered with 413."""
+
+
+def services_of(request: Request) -> Services:
+    """Return the process's services."""
+    return request.scope["netloom.services"]
+
+
+def caller_or_none(request: Request) -> Caller | None:
+    """Who asks, or None where no valid token was sent (only paths that need none get here without one)."""
+    return request.scope.get("netloom.caller")
+
+
+def caller_of(request: Request) -> Caller:
+    """Who asks; raises Unauthenticated where nobody is."""
+    caller = caller_or_none(request)
+    if caller is None:
+        raise Unauthenticated
+    return caller
+
+
+def request_id_of(request: Request) -> str:
+    """Return the request's id as the client sees it (`req-<uuid>`)."""
+    return request.scope.get("netloom.request_id", "-")
+
+
+def context_of(request: Request) -> Context:
+    """Return the rules' context; an anonymous caller has no roles."""
+    caller = caller_or_none(request) or Caller(request_id=request_id_of(request))
+    return Context(caller=caller, settings=services_of(request).settings.network)
+
+
+async def run_read(request: Request, fn: Callable[[Reader, Context], T]) -> T:
+    """Run `fn` on a consistent snapshot, in a reader's thread."""
+    services, context = services_of(request), context_of(request)
+
+    def work() -> T:
+        with services.store.reader() as reader:
+            return fn(reader, context)
+
+    return await _in(services.readers, work)
+
+
+async def run_write(request: Request, fn: Callable[[Writer, Context], T]) -> T:
+    """Run `fn` in the writer's thread, in one transaction that is durable when this returns.
+
+    Once begun it is carried through even if the client goes away: all of it, or nothing.
+    """
+    services, context = services_of(request), context_of(request)
+
+    def work() -> T:
+        with services.store.writer(actor=context.caller.user_id, request_id=request_id_of(request)) as writer:
+            return fn(writer, context)
+
+    return await _in(services.writer, work)
+
+
+async def run_in_thread(request: Request, fn: Callable[[], T]) -> T:
+    """Run slow work that needs no transaction (hashing a password, reading a file) in a reader's thread."""
+    return await _in(services_of(request).readers, fn)
+
+
+async def _in(pool: ThreadPoolExecutor, work: Callable[[], T]) -> T:
+    context = contextvars.copy_context()
+    return await asyncio.get_running_loop().run_in_executor(pool, context.run, work)
+
+
+async def body_of(request: Request) -> bytes:
+    """Return the whole body; raises BodyTooLarge past the limit."""
+    limit = services_of(request).settings.server.max_body_bytes
+    chunks: list[bytes] = []
+    size = 0
+    async for chunk in request.stream():
+        size += len(chunk)
+        if size > limit:
+            raise BodyTooLarge
+        chunks.append(chunk)
+    return b"".join(chunks)
+
+
+def respond(status: int, value: Any = None, headers: Mapping[str, str] | None = None) -> Response:
+    """Answer with `value` as JSON (a Struct, or plain values), or without a body where it is None."""
+    if value is None:
+        return Response(status_code=status, headers=dict(headers) if headers else None)
+    return Response(
+        msgspec.json.encode(value),
+        status_code=status,
+        media_type="application/json",
+        headers=dict(headers) if headers else None,
+    )
+
+
+def error_body(code: int, title: str, message: str) -> dict[str, Any]:
+    """Return the error document that OpenStack's middleware gives where no service has its own."""
+    return {"error": {"code": code, "title": title, "message": message}}
+
+
+class RequestLog:
+    """Outermost ASGI middleware: services and an id for each request, one log line, the last resort's answer.
+
+    The answer carries `x-openstack-request-id`. An exception that no service turned into its own error is
+    logged in full under that id; the client gets the id and nothing of what happened inside.
+    """
+
+    def __init__(self, app: ASGIApp, services: Services) -> None:
+        self.app = app
+        self.services = services
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self.app(scope, receive, send)
+            return
+        begun = time.perf_counter()
+        ident = f"req-{uuid.uuid4()}"
+        scope["netloom.request_id"] = ident
+        scope["netloom.services"] = self.services
+        reset = request_id.set(ident)
+        header = (b"x-openstack-request-id", ident.encode())
+        status = 0
+
+        async def send_with_id(message: Message) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+                message = {**message, "headers": [*message.get("headers", ()), header]}
+            await send(message)
+
+        try:
+            await self.app(scope, receive, send_with_id)
+        except ClientDisconnect:
+            status = status or 499
+        except Exception as error:
+            if status:
+                # Too late for an answer of our own: cut the connection, so that the client sees a failure.
+                log.exception("failed while answering %s %s", scope["method"], scope["path"])
+                raise
+            await _last_resort(error, ident)(scope, receive, send_with_id)
+        finally:
+            self._line(scope, status, begun)
+            request_id.reset(reset)
+
+    @staticmethod
+    def _line(scope: Scope, status: int, begun: float) -> None:
+        caller: Caller | None = scope.get("netloom.caller")
+        log.info(
+            "%s %s %s %d %.1f ms",
+            (caller.user_name or caller.user_id or "-") if caller else "-",
+            scope["method"],
+            # The path alone: a query may hold what a log must not.
+            scope["path"],
+            status,
+            (time.perf_counter() - begun) * 1000,
+        )
+
+
+def _last_resort(error: Exception, ident: str) -> Response:
+    if isinstance(error, Unauthenticated):
+        body = error_body(401, "Unauthorized", "The request you have made requires authentication.")
+        return respond(401, body)
+    if isinstance(error, BodyTooLarge):
+        return respond(413, error_body(413, "Request Entity Too Large", "The body is too large."))
+    if isinstance(error, HTTPException):
+        title = HTTPStatus(error.status_code).phrase
+        return respond(error.status_code, error_body(error.status_code, title, error.detail), error.headers)
+    log.error("request failed", exc_info=error)
+    message = f"The server failed to answer; its log has the reason under {ident}."
+    return respond(500, error_body(500, "Internal Server Error", message))

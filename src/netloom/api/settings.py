@@ -1,0 +1,113 @@
+"""The server's settings: one TOML file, decoded into frozen structs; what is not set has its default."""
+
+from __future__ import annotations
+
+import tomllib
+from pathlib import Path
+from typing import Literal
+
+import msgspec
+from msgspec import Struct, field
+
+from netloom.model import NetworkSettings
+from netloom.model.errors import UserError
+from netloom.model.settings import ComputeSettings, IdentitySettings, ImageSettings
+
+
+class ServerSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """`[server]`: where the API listens and where it keeps its files.
+
+    `listen`: address and port. `public_url`: what clients reach it as, for the catalog and links; empty:
+    made from `listen`. `state_dir`: secrets, images, consoles, the default database. `database`: a URL;
+    empty: `sqlite:///STATE_DIR/netloom.db`. `agent_sockets`: host name → path of a unix socket that
+    only this host's agent reaches. `auth`: `token`, or `trusted-headers` (tests and benchmarks only:
+    whoever reaches the port is who the X-Project-Id, X-User-Id and X-Roles headers say).
+    `tls_certificate`, `tls_key`: PEM files; without them only loopback addresses are listened on, unless
+    `plain_http_anywhere` says so. `readers`: threads that read. `policy_file`: oslo.policy overrides.
+    `log_level`: as Python's logging names it. `max_body_bytes`: largest JSON body.
+    """
+
+    listen: str = "127.0.0.1:9696"
+    public_url: str = ""
+    state_dir: str = "/var/lib/netloom"
+    database: str = ""
+    agent_sockets: dict[str, str] = field(default_factory=dict)
+    auth: Literal["token", "trusted-headers"] = "token"
+    tls_certificate: str = ""
+    tls_key: str = ""
+    plain_http_anywhere: bool = False
+    readers: int = 4
+    policy_file: str = ""
+    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
+    max_body_bytes: int = 16 * 1024**2
+
+    @property
+    def address(self) -> tuple[str, int]:
+        """`listen` as (address, port)."""
+        host, _, port = self.listen.rpartition(":")
+        return host.strip("[]"), int(port)
+
+    @property
+    def url(self) -> str:
+        """The root that clients reach the API at, without a final slash."""
+        if self.public_url:
+            return self.public_url.rstrip("/")
+        return f"{'https' if self.tls_certificate else 'http'}://{self.listen}"
+
+    @property
+    def database_url(self) -> str:
+        """The database's URL."""
+        return self.database or f"sqlite:///{self.state_dir}/netloom.db"
+
+
+class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The whole file, one section a field."""
+
+    server: ServerSettings = field(default_factory=ServerSettings)
+    network: NetworkSettings = field(default_factory=NetworkSettings)
+    identity: IdentitySettings = field(default_factory=IdentitySettings)
+    image: ImageSettings = field(default_factory=ImageSettings)
+    compute: ComputeSettings = field(default_factory=ComputeSettings)
+
+
+def load(path: str | Path) -> Settings:
+    """Read the file; a mistake in it is a UserError that names the file and the place."""
+    try:
+        text = Path(path).read_text(encoding="utf-8")
+    except OSError as error:
+        raise UserError(f"cannot read the settings file {path}: {error.strerror}") from error
+    except UnicodeDecodeError as error:
+        raise UserError(f"{path} is not UTF-8 text") from error
+    try:
+        settings = msgspec.convert(tomllib.loads(text), Settings)
+        _check(settings)
+    except tomllib.TOMLDecodeError as error:
+        raise UserError(f"{path} is not valid TOML: {error}") from error
+    except (msgspec.ValidationError, ValueError) as error:
+        raise UserError(f"{path}: {_plain(str(error))}") from error
+    return settings
+
+
+def _plain(message: str) -> str:
+    """Say a msgspec complaint the way the file is written: `$.server.listen` is `[server] listen`."""
+    what, _, where = message.partition(" - at `")
+    place = where.rstrip("`").removeprefix("$").strip(".").split(".")
+    if "unknown field" in what:
+        name = what.rsplit("`", 2)[-2]
+        return f"unknown setting {f'[{place[0]}] {name}' if place[0] else f'section [{name}]'}"
+    if not place[0]:
+        return what
+    section = f"[{place[0]}]" + (" " + ".".join(place[1:]) if len(place) > 1 else "")
+    return f"{section}: {what[:1].lower()}{what[1:]}"
+
+
+def _check(settings: Settings) -> None:
+    """What types alone cannot say; raises ValueError."""
+    server = settings.server
+    host, _, port = server.listen.rpartition(":")
+    if not host or not port.isdigit() or int(port) > 65535:
+        raise ValueError(f"[server] listen must be ADDRESS:PORT, not {server.listen!r}")
+    if bool(server.tls_certificate) != bool(server.tls_key):
+        raise ValueError("[server] tls_certificate and tls_key go together")
+    if not 1 <= server.readers <= 64:
+        raise ValueError("[server] readers must be between 1 and 64")

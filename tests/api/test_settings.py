@@ -1,0 +1,47 @@
+"""The server's settings file: defaults, and one plain line for each mistake."""
+
+from pathlib import Path
+
+import pytest
+
+from netloom.api.settings import load
+from netloom.model.errors import UserError
+
+
+def write(tmp_path: Path, text: str) -> Path:
+    path = tmp_path / "server.toml"
+    path.write_text(text)
+    return path
+
+
+def test_an_empty_file_is_the_defaults(tmp_path: Path) -> None:
+    settings = load(write(tmp_path, ""))
+    assert settings.server.address == ("127.0.0.1", 9696)
+    assert settings.server.url == "http://127.0.0.1:9696"
+    assert settings.server.database_url == "sqlite:////var/lib/netloom/netloom.db"
+
+
+@pytest.mark.parametrize(
+    ("text", "complaint"),
+    [
+        ("[server]\nlisten = 9696", "[server] listen: expected `str`, got `int`"),
+        ('[server]\nlitsen = "x"', "unknown setting [server] litsen"),
+        ("[sevrer]", "unknown setting section [sevrer]"),
+        ('[server]\nlisten = "9696"', "[server] listen must be ADDRESS:PORT, not '9696'"),
+        ('[server]\nauth = "none"', "[server] auth: invalid enum value 'none'"),
+        ('[server]\ntls_key = "x"', "tls_certificate and tls_key go together"),
+        ("[server", "is not valid TOML"),
+        ('[network]\nvni_ranges = [["a", 2]]', "[network] vni_ranges[0][0]"),
+    ],
+)
+def test_a_mistake_is_one_line_that_names_the_place(tmp_path: Path, text: str, complaint: str) -> None:
+    with pytest.raises(UserError) as caught:
+        load(write(tmp_path, text))
+    assert complaint in str(caught.value)
+    assert "\n" not in str(caught.value)
+    assert "server.toml" in str(caught.value)
+
+
+def test_a_missing_file_is_said_plainly(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="cannot read the settings file"):
+        load(tmp_path / "absent.toml")
