@@ -1,0 +1,32 @@
+"""Running the tools that speak to the kernel and to Open vSwitch."""
+
+from __future__ import annotations
+
+import subprocess
+from collections.abc import Sequence
+
+TIMEOUT = 30.0
+"""Seconds after which a tool is taken to hang."""
+
+
+class ApplyError(Exception):
+    """Something on this host could not be read or changed; the text is one line with the reason."""
+
+
+def run(command: Sequence[str], *, stdin: str = "", timeout: float = TIMEOUT) -> str:
+    """Run a tool in the calling thread's network namespace and return its output.
+
+    Raises ApplyError with the tool's own last words where it fails, hangs or is not installed.
+    """
+    try:
+        done = subprocess.run(
+            command, input=stdin, capture_output=True, text=True, timeout=timeout, check=False
+        )
+    except FileNotFoundError as error:
+        raise ApplyError(f"{command[0]} is not installed") from error
+    except subprocess.TimeoutExpired as error:
+        raise ApplyError(f"{command[0]} did not finish within {timeout:.0f} s") from error
+    if done.returncode:
+        words = (done.stderr.strip() or done.stdout.strip() or f"exit status {done.returncode}").splitlines()
+        raise ApplyError(f"{command[0]}: {words[-1][:300]}")
+    return done.stdout
