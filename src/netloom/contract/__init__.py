@@ -1,1 +1,1 @@
-"""The API contract: attribute maps, validation, error types and their HTTP codes."""
+"""The API's contract: attributes, defaults, validation and errors, as Neutron's own library says them."""

@@ -1,0 +1,159 @@
+"""The attributes of every resource, taken from neutron-lib and merged once.
+
+`MAPS[collection][attribute]` is an attribute's description in neutron-lib's own terms (`allow_post`,
+`allow_put`, `default`, `validate`, `convert_to`, `is_visible`, `is_filter`, `is_sort_key`, `enforce_policy`).
+Attributes of extensions that are not there are absent, so that using one is refused as unknown.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from neutron_lib import constants
+from neutron_lib.api.definitions import (
+    agent,
+    allowedaddresspairs,
+    auto_allocated_topology,
+    availability_zone,
+    dvr,
+    external_net,
+    extra_dhcp_opt,
+    extraroute,
+    fip_port_details,
+    l3,
+    l3_ext_gw_mode,
+    l3_ext_ha_mode,
+    network,
+    network_availability_zone,
+    network_mtu,
+    network_mtu_writable,
+    port,
+    port_security,
+    portbindings,
+    provider_net,
+    router_availability_zone,
+    subnet,
+    subnet_external_network,
+)
+
+from netloom.contract.security_groups import PORT_SECURITY_GROUPS, SECURITY_GROUP_RULES, SECURITY_GROUPS
+
+UNSET: Any = constants.ATTR_NOT_SPECIFIED
+"""Default of an attribute that the rules decide when the client does not."""
+
+Attributes = dict[str, dict[str, Any]]
+
+_REVISION: Attributes = {
+    "revision_number": {
+        "allow_post": False,
+        "allow_put": False,
+        "is_visible": True,
+        "default": None,
+        "is_filter": True,
+    }
+}
+_TIMES: Attributes = {
+    name: {"allow_post": False, "allow_put": False, "is_visible": True, "default": None}
+    for name in ("created_at", "updated_at")
+}
+_DESCRIPTION: Attributes = {
+    "description": {
+        "allow_post": True,
+        "allow_put": True,
+        "validate": {"type:string": 255},
+        "is_visible": True,
+        "default": "",
+        "is_filter": True,
+    }
+}
+_TAGS: Attributes = {
+    name: {"allow_post": False, "allow_put": False, "is_visible": name == "tags", "is_filter": True}
+    for name in ("tags", "tags-any", "not-tags", "not-tags-any")
+}
+# A port alone may get its tags when it is created.
+_PORT_TAGS: Attributes = _TAGS | {
+    "tags": {
+        "allow_post": True,
+        "allow_put": False,
+        "validate": {"type:list_of_unique_strings": 255},
+        "default": [],
+        "is_visible": True,
+        "is_filter": True,
+    }
+}
+_STANDARD = (_REVISION, _TAGS, _TIMES, _DESCRIPTION)
+
+
+def _merge(*maps: Attributes) -> Attributes:
+    """Return one map; a later map changes single facts of an attribute, as extensions do in Neutron."""
+    merged: Attributes = {}
+    for attributes in maps:
+        for name, facts in attributes.items():
+            merged[name] = merged.get(name, {}) | facts
+    # Both names of the owner are accepted and shown everywhere.
+    if "tenant_id" in merged:
+        merged["project_id"] = merged["tenant_id"]
+    return merged
+
+
+def _of(definition: Any, collection: str) -> Attributes:
+    """Return what a neutron-lib definition adds to a collection."""
+    return definition.RESOURCE_ATTRIBUTE_MAP[collection]
+
+
+MAPS: dict[str, Attributes] = {
+    "networks": _merge(
+        _of(network, "networks"),
+        _of(external_net, "networks"),
+        _of(network_mtu, "networks"),
+        _of(network_mtu_writable, "networks"),
+        _of(network_availability_zone, "networks"),
+        _of(port_security, "networks"),
+        _of(provider_net, "networks"),
+        _of(auto_allocated_topology, "networks"),
+        *_STANDARD,
+    ),
+    "subnets": _merge(_of(subnet, "subnets"), _of(subnet_external_network, "subnets"), *_STANDARD),
+    "ports": _merge(
+        _of(port, "ports"),
+        _of(allowedaddresspairs, "ports"),
+        _of(extra_dhcp_opt, "ports"),
+        _of(portbindings, "ports"),
+        _of(port_security, "ports"),
+        _REVISION,
+        _PORT_TAGS,
+        _TIMES,
+        _DESCRIPTION,
+        PORT_SECURITY_GROUPS,
+    ),
+    "routers": _merge(
+        _of(l3, "routers"),
+        _of(l3_ext_gw_mode, "routers"),
+        # `ha` and `distributed` are known so that a client may say "false", as `router-create --ha False`
+        # does; the rules refuse "true".
+        _of(l3_ext_ha_mode, "routers"),
+        _of(dvr, "routers"),
+        _of(router_availability_zone, "routers"),
+        _of(extraroute, "routers"),
+        *_STANDARD,
+    ),
+    "floatingips": _merge(_of(l3, "floatingips"), _of(fip_port_details, "floatingips"), *_STANDARD),
+    "security_groups": _merge(*_STANDARD, SECURITY_GROUPS),
+    "security_group_rules": _merge(_REVISION, _TIMES, _DESCRIPTION, SECURITY_GROUP_RULES),
+    "agents": _merge(_of(agent, "agents"), _of(availability_zone, "agents")),
+    "availability_zones": _of(availability_zone, "availability_zones"),
+}
+"""Collection → attribute → its facts."""
+
+SINGULARS = {
+    "networks": "network",
+    "subnets": "subnet",
+    "ports": "port",
+    "routers": "router",
+    "floatingips": "floatingip",
+    "security_groups": "security_group",
+    "security_group_rules": "security_group_rule",
+    "agents": "agent",
+    "availability_zones": "availability_zone",
+}
+"""Collection → the name of one object of it in bodies."""
