@@ -1,0 +1,89 @@
+"""By what objects can be found: columns, indexed fields of the document, links and terms.
+
+`Reader.list(Port, device_id=…)` takes any plain field of the struct; those in INDEXED have an
+index (made by a migration; a test compares), the others make SQLite look at every object of the kind.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from functools import cache
+from typing import Any, Literal
+
+from netloom.model import KINDS, Port, Resource
+
+COLUMNS = frozenset({"id", "project_id", "name"})
+"""Fields that are columns of `resource` of the same name."""
+
+INDEXED: dict[str, tuple[str, ...]] = {
+    "subnet": ("network_id",),
+    "port": ("network_id", "device_id", "device_owner", "mac_address", "host"),
+    "router": ("host", "gw_port_id"),
+    "floatingip": ("floating_network_id", "floating_ip_address", "floating_port_id", "port_id", "router_id"),
+    "security_group_rule": ("security_group_id", "remote_group_id"),
+    "project": ("domain_id",),
+    "user": ("domain_id",),
+    "role_assignment": ("user_id", "role_id", "scope_id"),
+    "keypair": ("user_id",),
+    "server": ("user_id", "image_id", "host"),
+}
+"""Kind → fields of the struct that have an index of their own."""
+
+LINKED: dict[str, dict[str, str]] = {
+    "port": {"subnet_id": "port.subnet_id", "security_group_id": "port.security_group_id"},
+    "router": {"network_id": "router.gateway_network_id"},
+}
+"""Kind → what a filter is called → the role in `link` that answers it."""
+
+TERMS: dict[str, tuple[str, ...]] = {"port": ("fixed_ip",)}
+"""Kind → values inside arrays that are filters, beside `tag`, which every kind has."""
+
+How = Literal["column", "json", "link", "term"]
+
+
+def terms(obj: Resource) -> Iterator[tuple[str, str]]:
+    """Yield (field, value) of all that an object is found by in `term`, each once."""
+    if isinstance(obj, Port):
+        for address in dict.fromkeys(fixed.ip_address for fixed in obj.fixed_ips):
+            yield "fixed_ip", address
+    for tag in dict.fromkeys(obj.tags):
+        yield "tag", tag
+
+
+@cache
+def how(kind: str, field: str) -> tuple[How, str]:
+    """Say how a filter is answered: what kind of place, and the column, JSON name, role or term there.
+
+    Raises ValueError for a filter that the kind does not have: that is a programming error.
+    """
+    if field in COLUMNS:
+        return "column", field
+    if role := LINKED.get(kind, {}).get(field):
+        return "link", role
+    if field == "tag" or field in TERMS.get(kind, ()):
+        return "term", field
+    if (name := encoded_names(kind).get(field)) is not None:
+        return "json", name
+    raise ValueError(f"{kind} cannot be found by {field!r}")
+
+
+@cache
+def encoded_names(kind: str) -> dict[str, str]:
+    """Field of the struct → its name in the document."""
+    struct: Any = KINDS[kind]
+    return dict(zip(struct.__struct_fields__, struct.__struct_encode_fields__, strict=True))
+
+
+def expression(name: str) -> str:
+    """SQL of one field of the document; an index serves only where it is written in the same words."""
+    return f"json_extract(doc, '$.\"{name}\"')"
+
+
+def index_statements() -> dict[str, str]:
+    """Name → statement of every index that INDEXED asks for."""
+    return {
+        f"{kind}_{field}": f"CREATE INDEX {kind}_{field} ON resource "
+        f"({expression(encoded_names(kind)[field])}, id) WHERE kind = '{kind}'"
+        for kind, fields in INDEXED.items()
+        for field in fields
+    }

@@ -1,0 +1,1 @@
+"""Alembic: the environment, and in `versions` one step a file."""

@@ -1,0 +1,297 @@
+"""Reading one consistent snapshot of the store."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Collection, Iterable, Mapping
+from functools import cache
+from typing import Any, Literal, TypeVar
+
+import msgspec
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    Select,
+    bindparam,
+    false,
+    func,
+    literal_column,
+    or_,
+    select,
+    text,
+)
+
+from netloom.model import HostFacts, Resource
+from netloom.store import fields, schema
+from netloom.store.codec import decode, decode_list
+from netloom.store.rows import Access, Change, HostRow, StatusRow, Value
+
+T = TypeVar("T", bound=Resource)
+Where = Value | Collection[str] | Collection[int]
+Shape = Literal["one", "many", "null"]
+Kind = str | type[Resource]
+
+_resource, _link, _term = schema.resource, schema.link, schema.term
+_access, _claim, _change = schema.access, schema.claim, schema.change
+
+
+def kind_name(kind: Kind) -> str:
+    """Name of a kind, given as its struct or already by name."""
+    return kind if isinstance(kind, str) else kind.KIND
+
+
+def among(parameter: str) -> Select[Any]:
+    """All elements of a collection given as one JSON parameter, so that the statement stays the same."""
+    return select(literal_column("value")).select_from(func.json_each(bindparam(parameter)))
+
+
+def _compare(column: ColumnElement[Any], shape: Shape, parameter: str) -> ColumnElement[bool]:
+    if shape == "null":
+        return column.is_(None)
+    if shape == "many":
+        return column.in_(among(parameter))
+    return column == bindparam(parameter)
+
+
+@cache
+def _conditions(kind: str, shapes: tuple[tuple[str, Shape], ...]) -> tuple[ColumnElement[bool], ...]:
+    """Conditions for filters of these shapes; their parameters are called after the fields."""
+    # The kind stands in the text, not in a parameter: only so may SQLite use an index of that kind.
+    conditions: list[ColumnElement[bool]] = [literal_column("kind") == literal_column(f"'{kind}'")]
+    for field, shape in shapes:
+        how, name = fields.how(kind, field)
+        if how == "column":
+            conditions.append(_compare(_resource.c[name], shape, field))
+        elif how == "json":
+            conditions.append(_compare(literal_column(fields.expression(name)), shape, field))
+        elif shape == "null":
+            conditions.append(false())
+        elif how == "link":
+            sources = select(_link.c.source).where(_link.c.role == literal_column(f"'{name}'"))
+            conditions.append(_resource.c.id.in_(sources.where(_compare(_link.c.target, shape, field))))
+        else:
+            found = select(_term.c.id).where(
+                _term.c.field == literal_column(f"'{name}'"), _term.c.kind == literal_column(f"'{kind}'")
+            )
+            conditions.append(_resource.c.id.in_(found.where(_compare(_term.c.value, shape, field))))
+    return tuple(conditions)
+
+
+@cache
+def _list_statement(kind: str, shapes: tuple[tuple[str, Shape], ...]) -> Select[Any]:
+    return select(_resource.c.doc).where(*_conditions(kind, shapes)).order_by(_resource.c.id)
+
+
+@cache
+def _count_statement(kind: str, shapes: tuple[tuple[str, Shape], ...]) -> Select[Any]:
+    return select(func.count()).select_from(_resource).where(*_conditions(kind, shapes))
+
+
+def _bind(where: Mapping[str, Where]) -> tuple[tuple[tuple[str, Shape], ...], dict[str, Any], bool]:
+    """Return the shapes of filters, their parameters, and whether nothing can match at all."""
+    shapes: list[tuple[str, Shape]] = []
+    values: dict[str, Any] = {}
+    for field, value in where.items():
+        if value is None:
+            shapes.append((field, "null"))
+        elif isinstance(value, str | int):
+            shapes.append((field, "one"))
+            values[field] = value
+        else:
+            if not value:
+                return (), {}, True
+            shapes.append((field, "many"))
+            values[field] = json.dumps(list(value))
+    return tuple(shapes), values, False
+
+
+_GET = select(_resource.c.doc).where(_resource.c.kind == bindparam("kind"), _resource.c.id == bindparam("id"))
+_SOURCES = (
+    select(_link.c.source)
+    .where(_link.c.target == bindparam("target"), _link.c.role == bindparam("role"))
+    .order_by(_link.c.source)
+)
+_TARGETS = (
+    select(_link.c.target)
+    .where(_link.c.source == bindparam("source"), _link.c.role == bindparam("role"))
+    .order_by(_link.c.target)
+)
+_CLAIM_OWNER = select(_claim.c.owner).where(
+    _claim.c.scope == bindparam("scope"), _claim.c.key == bindparam("key")
+)
+_CLAIMS = select(_claim.c.key, _claim.c.owner).where(_claim.c.scope == bindparam("scope"))
+_ACCESS = (
+    select(_access.c.object_id, _access.c.target, _access.c.action)
+    .where(_access.c.object_id == bindparam("object_id"))
+    .order_by(_access.c.target, _access.c.action)
+)
+_ACCESS_MANY = (
+    select(_access.c.object_id, _access.c.target, _access.c.action)
+    .where(_access.c.object_id.in_(among("object_ids")))
+    .order_by(_access.c.object_id, _access.c.target, _access.c.action)
+)
+_ACCESSIBLE = select(_access.c.object_id).where(
+    or_(_access.c.target == bindparam("project_id"), _access.c.target == "*"),
+    _access.c.action == bindparam("action"),
+)
+_API_STATUS = select(_resource.c.id, _resource.c.status).where(
+    _resource.c.kind == bindparam("kind"), _resource.c.id.in_(among("ids"))
+)
+_STATUS_ROWS = select(*(schema.status.c[name] for name in StatusRow.__struct_fields__)).order_by(
+    schema.status.c.id, schema.status.c.host, schema.status.c.aspect
+)
+_CHANGES = (
+    select(*(_change.c[name] for name in Change.__struct_fields__))
+    .where(_change.c.seq > bindparam("after"))
+    .order_by(_change.c.seq)
+    .limit(bindparam("limit"))
+)
+_SEQ = select(func.max(_change.c.seq))
+_OLDEST = select(func.min(_change.c.seq))
+_HOSTS = select(*(schema.host.c[name] for name in HostRow.__struct_fields__)).order_by(schema.host.c.name)
+_SETTING = select(schema.setting.c.value).where(schema.setting.c.key == bindparam("key"))
+
+
+def _json(doc: str | None) -> Any:
+    return None if doc is None else msgspec.json.decode(doc)
+
+
+def _host_row(row: Any) -> HostRow:
+    facts = None if row.facts is None else msgspec.json.decode(row.facts, type=HostFacts)
+    return HostRow(
+        row.name, row.secret_hash, facts, row.heartbeat_at, bool(row.admin_state_up), row.applied_seq
+    )
+
+
+class Reader:
+    """A snapshot: everything read through one Reader is as of one moment.
+
+    Made by `Store.reader()`; used in one thread at a time.
+    """
+
+    def __init__(self, connection: Connection):
+        self._connection = connection
+
+    def get(self, kind: type[T], id: str) -> T | None:
+        """One object, or None."""
+        doc = self._connection.execute(_GET, {"kind": kind.KIND, "id": id}).scalar()
+        return None if doc is None else decode(kind, doc)
+
+    def get_many(self, kind: type[T], ids: Iterable[str]) -> dict[str, T]:
+        """Those of `ids` that are there, by id, in one statement."""
+        return {obj.id: obj for obj in self.list(kind, id=set(ids))}
+
+    def list(self, kind: type[T], **where: Where) -> list[T]:
+        """All objects that meet every filter, ordered by id, in one statement.
+
+        A filter is a field of the struct (under its Python name) or one of `fields.LINKED`, `fields.TERMS`
+        and `tag`; a collection means any of its values, None means null. ValueError for others.
+        """
+        shapes, values, nothing = _bind(where)
+        if nothing:
+            return []
+        statement = _list_statement(kind.KIND, shapes)
+        return decode_list(kind, self._connection.execute(statement, values).scalars().all())
+
+    def count(self, kind: Kind, **where: Where) -> int:
+        """How many objects meet the filters; see `list`."""
+        shapes, values, nothing = _bind(where)
+        if nothing:
+            return 0
+        statement = _count_statement(kind_name(kind), shapes)
+        return self._connection.execute(statement, values).scalar() or 0
+
+    def sources(self, target: str, role: str) -> list[str]:
+        """Ids of the objects that name `target` in this role of `links.LINKS`."""
+        return list(self._connection.execute(_SOURCES, {"target": target, "role": role}).scalars())
+
+    def targets(self, source: str, role: str) -> list[str]:
+        """Ids of the objects that `source` names in this role."""
+        return list(self._connection.execute(_TARGETS, {"source": source, "role": role}).scalars())
+
+    def claim_owner(self, scope: str, key: str) -> str | None:
+        """Owner of a claim, or None where it is free."""
+        return self._connection.execute(_CLAIM_OWNER, {"scope": scope, "key": key}).scalar()
+
+    def claims(self, scope: str) -> dict[str, str]:
+        """All claims of a scope: key → owner."""
+        return {row.key: row.owner for row in self._connection.execute(_CLAIMS, {"scope": scope})}
+
+    def access(self, object_id: str) -> list[Access]:
+        """Who else may see or use the object."""
+        return [Access(*row) for row in self._connection.execute(_ACCESS, {"object_id": object_id})]
+
+    def access_many(self, object_ids: Iterable[str]) -> dict[str, list[Access]]:
+        """`access` of many objects in one statement; each of them is in the answer."""
+        found: dict[str, list[Access]] = {id: [] for id in object_ids}
+        for row in self._connection.execute(_ACCESS_MANY, {"object_ids": json.dumps(list(found))}):
+            found[row.object_id].append(Access(*row))
+        return found
+
+    def accessible(self, project_id: str, action: str) -> set[str]:
+        """Ids of the objects that the project may `action`, by name or as one of all."""
+        values = {"project_id": project_id, "action": action}
+        return set(self._connection.execute(_ACCESSIBLE, values).scalars())
+
+    def api_status(self, kind: Kind, ids: Iterable[str]) -> dict[str, str]:
+        """Id → the API's status of those that are there; empty text where none was set."""
+        values = {"kind": kind_name(kind), "ids": json.dumps(list(ids))}
+        return {row.id: row.status for row in self._connection.execute(_API_STATUS, values)}
+
+    def status_rows(self, ids: Collection[str] | None = None, host: str | None = None) -> list[StatusRow]:
+        """What hosts report, of all objects or of some, from all hosts or from one."""
+        statement, values = _STATUS_ROWS, dict[str, Any]()
+        if ids is not None:
+            statement = statement.where(schema.status.c.id.in_(among("ids")))
+            values["ids"] = json.dumps(list(ids))
+        if host is not None:
+            statement = statement.where(schema.status.c.host == bindparam("host"))
+            values["host"] = host
+        return [StatusRow(*row) for row in self._connection.execute(statement, values)]
+
+    def changes(self, after: int, limit: int) -> list[Change]:
+        """The feed: at most `limit` changes with a seq above `after`, in order."""
+        return [
+            Change(
+                row.seq,
+                row.at,
+                row.kind,
+                row.id,
+                row.op,
+                _json(row.before),
+                _json(row.after),
+                row.actor,
+                row.request_id,
+            )
+            for row in self._connection.execute(_CHANGES, {"after": after, "limit": limit})
+        ]
+
+    def seq(self) -> int:
+        """Seq of the newest change; 0 before the first."""
+        return self._connection.execute(_SEQ).scalar() or 0
+
+    def oldest(self) -> int:
+        """Seq of the oldest change still kept; the feed is whole for whoever has seen `oldest() - 1`."""
+        return self._connection.execute(_OLDEST).scalar() or 0
+
+    def hosts(self) -> dict[str, HostRow]:
+        """All registered hosts by name."""
+        return {row.name: _host_row(row) for row in self._connection.execute(_HOSTS)}
+
+    def setting(self, key: str) -> str | None:
+        """Value of a setting kept in the database, or None."""
+        return self._connection.execute(_SETTING, {"key": key}).scalar()
+
+    def explain(self, kind: Kind, **where: Where) -> str:
+        """How SQLite would look for these objects (its query plan): for tests and for the curious."""
+        shapes, values, _ = _bind(where)
+        statement = _list_statement(kind_name(kind), shapes)
+        compiled = statement.compile(self._connection.engine)
+        parameters = tuple(values[name] for name in compiled.positiontup or ())
+        rows = self._connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {compiled}", parameters)
+        return "\n".join(str(row[-1]) for row in rows)
+
+
+def read_setting(connection: Connection, key: str) -> str | None:
+    """`Reader.setting` on a bare connection, for what runs while the store is opened."""
+    return connection.execute(text("SELECT value FROM setting WHERE key = :key"), {"key": key}).scalar()

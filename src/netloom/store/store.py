@@ -1,0 +1,186 @@
+"""The store: opening it, the one writer, snapshots for readers, waiting for changes."""
+
+from __future__ import annotations
+
+import threading
+import time
+import uuid
+from collections.abc import Generator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import Connection, Engine, create_engine, event, text
+from sqlalchemy.engine import make_url
+from sqlalchemy.exc import ArgumentError, OperationalError
+from sqlalchemy.pool import NullPool
+
+from netloom.model.errors import UserError
+from netloom.store import migrate
+from netloom.store.reader import Reader, read_setting
+from netloom.store.writer import Writer
+
+BUSY_SECONDS = 10.0
+"""How long a writer waits for one in another process (a running upgrade, a command)."""
+
+
+class Store:
+    """One database. Threads share it; each takes a reader or the writer for as long as it needs."""
+
+    def __init__(self, url: str, engine: Engine):
+        self.url = url
+        self._engine = engine
+        self._lock = threading.Lock()
+        self._writing: int | None = None
+        self._committed = threading.Condition()
+        self._seq = 0
+        self._closed = False
+
+    @classmethod
+    def open(cls, url: str) -> Store:
+        """Open `sqlite:////path/file.db`; the file is made by `upgrade`. Raises UserError for other URLs."""
+        return cls(url, _engine(url))
+
+    def upgrade(self) -> None:
+        """Bring the database (a new file included) to this program's version. Raises UserError.
+
+        Other writers wait; a crash half-way leaves the database as it was.
+        """
+        # Steps rebuild tables, as SQLite must: meanwhile foreign keys cannot be enforced, so an engine of its own.
+        engine = _engine(self.url, migrating=True)
+        try:
+            with _begin(engine, "BEGIN IMMEDIATE") as connection:
+                if migrate.version(connection) != migrate.head():
+                    migrate.upgrade(connection)
+                if broken := connection.execute(text("PRAGMA foreign_key_check")).all():
+                    raise UserError(
+                        f"the database's references are broken, nothing was changed: {broken[:3]}"
+                    )
+                if read_setting(connection, "epoch") is None:
+                    values = {"value": str(uuid.uuid4())}
+                    connection.execute(text("INSERT INTO setting VALUES ('epoch', :value)"), values)
+                connection.commit()
+        finally:
+            engine.dispose()
+
+    def version(self) -> str:
+        """Version of the database's tables; empty where there are none."""
+        with _begin(self._engine, "BEGIN") as connection:
+            return migrate.version(connection)
+
+    @property
+    def epoch(self) -> str:
+        """Identity of this database's feed: a seq means nothing in another one."""
+        with self.reader() as reader:
+            return reader.setting("epoch") or ""
+
+    @contextmanager
+    def reader(self) -> Generator[Reader]:
+        """Give a snapshot: all that is read through it is of one moment, whatever is written meanwhile."""
+        with _begin(self._engine, "BEGIN") as connection:
+            yield Reader(connection)
+
+    @contextmanager
+    def writer(self, actor: str = "", request_id: str = "") -> Generator[Writer]:
+        """Take the one lock. Leaving the block commits, durably; an exception rolls all of it back."""
+        if self._writing == threading.get_ident():
+            raise RuntimeError("this thread is writing already; hand the Writer on instead")
+        with self._lock:
+            self._writing = threading.get_ident()
+            try:
+                with _begin(self._engine, "BEGIN IMMEDIATE") as connection:
+                    writer = Writer(connection, actor, request_id)
+                    first = writer.last_seq
+                    yield writer
+                    connection.commit()
+            finally:
+                self._writing = None
+            if writer.last_seq > first:
+                with self._committed:
+                    self._seq = max(self._seq, writer.last_seq)
+                    self._committed.notify_all()
+
+    def wait(self, after: int, timeout: float) -> int:
+        """Block until a change above `after` is committed, or `timeout` seconds; returns the newest seq.
+
+        Changes committed by another process are seen when the time is over, not before.
+        """
+        until = time.monotonic() + timeout
+        newest = self._newest()
+        with self._committed:
+            while max(newest, self._seq) <= after and not self._closed:
+                left = until - time.monotonic()
+                if left <= 0 or not self._committed.wait(left):
+                    break
+            newest = max(newest, self._seq)
+        return newest if newest > after or self._closed else self._newest()
+
+    def _newest(self) -> int:
+        with self.reader() as reader:
+            return reader.seq()
+
+    def close(self) -> None:
+        """Wake those who wait and close the connections."""
+        with self._committed:
+            self._closed = True
+            self._committed.notify_all()
+        self._engine.dispose()
+
+
+def _engine(url: str, migrating: bool = False) -> Engine:
+    """Make an engine whose transactions are begun by us, in words of our choice, and by nobody else."""
+    try:
+        parsed = make_url(url)
+    except ArgumentError as error:
+        raise UserError(f"{url!r} is no database URL; write sqlite:////path/to/file.db") from error
+    if parsed.get_backend_name() != "sqlite" or parsed.database in (None, "", ":memory:"):
+        raise UserError(f"{parsed.render_as_string()}: only sqlite:////path/to/file.db is supported so far")
+    if not Path(parsed.database or "").parent.is_dir():
+        raise UserError(f"{Path(parsed.database or '').parent}: there is no such folder for the database")
+    arguments: dict[str, Any] = {"connect_args": {"check_same_thread": False, "timeout": BUSY_SECONDS}}
+    if migrating:
+        engine = create_engine(parsed, poolclass=NullPool, **arguments)
+    else:
+        engine = create_engine(parsed, pool_size=8, max_overflow=64, **arguments)
+
+    def connected(dbapi_connection: Any, _record: Any) -> None:
+        # sqlite3 would begin transactions by itself, deferred and too late; None leaves it to us.
+        dbapi_connection.isolation_level = None
+        dbapi_connection.execute("PRAGMA journal_mode=WAL")
+        dbapi_connection.execute("PRAGMA synchronous=FULL")
+        dbapi_connection.execute(f"PRAGMA foreign_keys={'OFF' if migrating else 'ON'}")
+
+    def begun(connection: Connection) -> None:
+        connection.exec_driver_sql(connection.get_execution_options()["begin"])
+
+    event.listen(engine, "connect", connected)
+    event.listen(engine, "begin", begun)
+    return engine
+
+
+@contextmanager
+def _begin(engine: Engine, begin: str) -> Generator[Connection]:
+    """Open a transaction that rolls back at the end unless it was committed.
+
+    Raises UserError where the file cannot be opened or has no tables of ours.
+    """
+    try:
+        with engine.connect().execution_options(begin=begin) as connection:
+            yield connection
+    except OperationalError as error:
+        if problem := _problem(str(error.orig)):
+            raise UserError(f"{engine.url.database}: {problem}") from error
+        raise
+
+
+def _problem(message: str) -> str:
+    """Say what a user can do about an error of SQLite; empty where it is not theirs to mend."""
+    if "no such table" in message or "no such column" in message:
+        return "the database is not upgraded; run netloom db upgrade"
+    if "unable to open" in message or "readonly" in message:
+        return "the database cannot be opened; check the folder and its permissions"
+    if "database is locked" in message:
+        return f"another process has been writing for more than {BUSY_SECONDS:.0f} s; stop it"
+    if "disk" in message and "full" in message:
+        return "the disk is full"
+    return ""

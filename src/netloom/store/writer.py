@@ -1,0 +1,359 @@
+"""Writing: one transaction, under the one lock."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from typing import Any, TypeVar
+
+import msgspec
+from sqlalchemy import Connection, bindparam, delete, insert, select, update
+from sqlalchemy.dialects.sqlite import insert as upsert
+
+from netloom.model import KINDS, HostFacts, Resource, Status
+from netloom.store import fields, links, schema
+from netloom.store.codec import encode, public
+from netloom.store.errors import Claimed, Exists, InUse, MissingTarget, NotFound
+from netloom.store.reader import Kind, Reader, among, kind_name
+
+T = TypeVar("T", bound=Resource)
+
+_resource, _link, _term, _claim = schema.resource, schema.link, schema.term, schema.claim
+_key = (_resource.c.kind == bindparam("k"), _resource.c.id == bindparam("i"))
+
+_INSERT = upsert(_resource).on_conflict_do_nothing()
+_UPDATE = (
+    update(_resource)
+    .where(*_key)
+    .values({name: bindparam(name) for name in ("project_id", "name", "revision", "doc")})
+)
+_DELETE = delete(_resource).where(*_key)
+_DELETE_SIDE = tuple(
+    delete(table).where(table.c.kind == bindparam("k"), table.c.id == bindparam("i"))
+    for table in (_term, schema.status)
+)
+_DELETE_LINKS = delete(_link).where(_link.c.source_kind == bindparam("k"), _link.c.source == bindparam("i"))
+_DELETE_ACCESS = delete(schema.access).where(schema.access.c.object_id == bindparam("i"))
+_DELETE_CLAIMS = delete(_claim).where(_claim.c.owner == bindparam("i"))
+_INSERT_LINK = insert(_link)
+_INSERT_TERM = insert(_term)
+_REMOVE_LINK = delete(_link).where(
+    _link.c.source_kind == bindparam("k"),
+    _link.c.source == bindparam("i"),
+    _link.c.role == bindparam("r"),
+    _link.c.target == bindparam("t"),
+)
+_REMOVE_TERM = delete(_term).where(
+    _term.c.kind == bindparam("k"),
+    _term.c.id == bindparam("i"),
+    _term.c.field == bindparam("f"),
+    _term.c.value == bindparam("v"),
+)
+_ONTO = (
+    select(_link.c.role, _link.c.source_kind, _link.c.source)
+    .where(_link.c.target_kind == bindparam("k"), _link.c.target == bindparam("i"))
+    .order_by(_link.c.role, _link.c.source)
+)
+_THERE = select(_resource.c.id).where(*_key)
+_ALL_THERE = select(_resource.c.kind, _resource.c.id).where(_resource.c.id.in_(among("ids")))
+_INSERT_CLAIM = upsert(_claim).on_conflict_do_nothing()
+_RELEASE = delete(_claim).where(_claim.c.scope == bindparam("s"), _claim.c.key == bindparam("c"))
+_GRANT = upsert(schema.access).on_conflict_do_nothing()
+_REVOKE = delete(schema.access).where(
+    schema.access.c.object_id == bindparam("o"),
+    schema.access.c.target == bindparam("t"),
+    schema.access.c.action == bindparam("a"),
+)
+_INSERT_CHANGE = insert(schema.change)
+_SET_STATUS = update(_resource).where(*_key).values(status=bindparam("s"))
+_status = upsert(schema.status)
+_PUT_STATUS = _status.on_conflict_do_update(
+    index_elements=["id", "kind", "host", "aspect"],
+    set_={name: _status.excluded[name] for name in ("seq", "state", "detail", "at")},
+)
+_host = upsert(schema.host)
+_PUT_HOST = _host.on_conflict_do_update(
+    index_elements=["name"],
+    set_={name: _host.excluded[name] for name in ("secret_hash", "facts", "admin_state_up")},
+)
+_HEARTBEAT = (
+    update(schema.host)
+    .where(schema.host.c.name == bindparam("n"))
+    .values(heartbeat_at=bindparam("at"), applied_seq=bindparam("seq"))
+)
+_setting = upsert(schema.setting)
+_SET_SETTING = _setting.on_conflict_do_update(
+    index_elements=["key"], set_={"value": _setting.excluded["value"]}
+)
+
+
+def now() -> str:
+    """Return this moment as every timestamp is written: UTC, second resolution, final Z."""
+    return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
+
+
+class Writer(Reader):
+    """One transaction. It sees its own writes; nobody else does before it is committed.
+
+    Made by `Store.writer()`. Every method that changes an API object adds one row to the feed.
+    """
+
+    def __init__(self, connection: Connection, actor: str, request_id: str):
+        super().__init__(connection)
+        self._actor, self._request_id = actor, request_id
+        self.last_seq = self.seq()
+
+    def insert(self, obj: T) -> T:
+        """Store a new object; returns it with its timestamps.
+
+        Raises Exists, or MissingTarget where it names an object that is not there.
+        """
+        at = now()
+        obj = msgspec.structs.replace(obj, created_at=at, updated_at=at)
+        doc = encode(obj)
+        row = {
+            "kind": obj.KIND,
+            "id": obj.id,
+            "project_id": obj.project_id,
+            "name": obj.name,
+            "revision": obj.revision_number,
+            "status": "",
+            "doc": doc,
+        }
+        if self._connection.execute(_INSERT, row).rowcount == 0:
+            raise Exists(obj.KIND, obj.id)
+        self._add_links(obj, list(links.derive(obj)))
+        self._add_terms(obj, list(fields.terms(obj)))
+        self._log(obj.KIND, obj.id, "insert", None, public(obj, doc))
+        return obj
+
+    def update(self, obj: T) -> T:
+        """Replace the object of the same kind and id; returns it with its new revision and time.
+
+        Where nothing differs (but revision and times) nothing is written and the old one is returned.
+        Raises NotFound, or MissingTarget.
+        """
+        old = self.get(type(obj), obj.id)
+        if old is None:
+            raise NotFound(obj.KIND, obj.id)
+        same = msgspec.structs.replace(
+            obj,
+            revision_number=old.revision_number,
+            created_at=old.created_at,
+            updated_at=old.updated_at,
+        )
+        return old if same == old else self._replace(old, same)
+
+    def bump(self, kind: Kind, id: str) -> None:
+        """Raise the object's revision because a child of it changed; no effect where it is not there."""
+        old = self.get(KINDS[kind_name(kind)], id)
+        if old is not None:
+            self._replace(old, old)
+
+    def _replace(self, old: T, new: T) -> T:
+        new = msgspec.structs.replace(new, revision_number=old.revision_number + 1, updated_at=now())
+        doc = encode(new)
+        self._connection.execute(
+            _UPDATE,
+            {
+                "k": new.KIND,
+                "i": new.id,
+                "project_id": new.project_id,
+                "name": new.name,
+                "revision": new.revision_number,
+                "doc": doc,
+            },
+        )
+        had, has = dict.fromkeys(links.derive(old)), dict.fromkeys(links.derive(new))
+        gone = [link for link in had if link not in has]
+        if gone:
+            self._connection.execute(
+                _REMOVE_LINK,
+                [{"k": new.KIND, "i": new.id, "r": role, "t": target} for role, _, target in gone],
+            )
+        self._add_links(new, [link for link in has if link not in had])
+        had_terms, has_terms = dict.fromkeys(fields.terms(old)), dict.fromkeys(fields.terms(new))
+        gone_terms = [term for term in had_terms if term not in has_terms]
+        if gone_terms:
+            self._connection.execute(
+                _REMOVE_TERM, [{"k": new.KIND, "i": new.id, "f": f, "v": v} for f, v in gone_terms]
+            )
+        self._add_terms(new, [term for term in has_terms if term not in had_terms])
+        self._log(new.KIND, new.id, "update", public(old, encode(old)), public(new, doc))
+        return new
+
+    def delete(self, kind: type[Resource], id: str) -> None:
+        """Delete an object with its claims, access, status and what cascades from it (`links.LINKS`).
+
+        Raises NotFound; InUse where another names it in a role that refuses.
+        """
+        old = self.get(kind, id)
+        if old is None:
+            raise NotFound(kind.KIND, id)
+        users: dict[str, list[tuple[str, str]]] = {}
+        for row in self._connection.execute(_ONTO, {"k": kind.KIND, "i": id}).all():
+            users.setdefault(row.role, []).append((row.source_kind, row.source))
+        for role, sources in users.items():
+            if links.ROLES[role].when_target_goes == "refuse":
+                raise InUse(kind.KIND, id, role, sources)
+        for role, sources in users.items():
+            self._target_goes(links.ROLES[role], [source for _, source in sources])
+        here = {"k": kind.KIND, "i": id}
+        for statement in (_DELETE_LINKS, *_DELETE_SIDE):
+            self._connection.execute(statement, here)
+        for statement in (_DELETE_ACCESS, _DELETE_CLAIMS):
+            self._connection.execute(statement, {"i": id})
+        self._connection.execute(_DELETE, here)
+        self._log(kind.KIND, id, "delete", public(old, encode(old)), None)
+
+    def _target_goes(self, link: links.Link, sources: list[str]) -> None:
+        kind = KINDS[link.source]
+        for source in sources:
+            # A source may be gone already: a rule can name the same group as its own and as remote.
+            obj = self.get(kind, source)
+            if obj is None:
+                continue
+            if link.when_target_goes == "cascade":
+                self.delete(kind, source)
+            else:
+                self._replace(obj, msgspec.structs.replace(obj, **link.cleared))
+
+    def claim(self, scope: str, key: str, owner: str) -> None:
+        """Take `key` of `scope`; raises Claimed where anyone, `owner` included, has it."""
+        values = {"scope": scope, "key": key, "owner": owner}
+        if self._connection.execute(_INSERT_CLAIM, values).rowcount == 0:
+            raise Claimed(scope, key, self.claim_owner(scope, key) or "")
+
+    def release(self, scope: str, key: str) -> None:
+        """Give a claim back; no effect where there is none."""
+        self._connection.execute(_RELEASE, {"s": scope, "c": key})
+
+    def release_all(self, owner: str) -> None:
+        """Give back all that `owner` claimed."""
+        self._connection.execute(_DELETE_CLAIMS, {"i": owner})
+
+    def grant(self, object_id: str, target: str, action: str) -> None:
+        """Let `target` (a project's id or `*`) `action` the object."""
+        self._connection.execute(_GRANT, {"object_id": object_id, "target": target, "action": action})
+
+    def revoke(self, object_id: str, target: str, action: str) -> None:
+        """Take a grant back; no effect where there is none."""
+        self._connection.execute(_REVOKE, {"o": object_id, "t": target, "a": action})
+
+    def set_api_status(self, kind: Kind, id: str, status: str) -> None:
+        """Set the API's status of an object: no revision, no change row."""
+        self._connection.execute(_SET_STATUS, {"k": kind_name(kind), "i": id, "s": status})
+
+    def put_status(self, host: str, rows: Sequence[Status], at: str = "") -> None:
+        """Note what a host reports, `at` (default: now); reports on objects that are gone are dropped."""
+        if not rows:
+            return
+        ids = encode(list({row.id for row in rows}))
+        there = {(row.kind, row.id) for row in self._connection.execute(_ALL_THERE, {"ids": ids})}
+        at = at or now()
+        values = [
+            {**msgspec.to_builtins(row), "host": host, "at": at}
+            for row in rows
+            if (row.kind, row.id) in there or row.kind == "host"
+        ]
+        if values:
+            self._connection.execute(_PUT_STATUS, values)
+
+    def drop_status(self, host: str, id: str | None = None) -> None:
+        """Forget what a host reported, of one object or of all."""
+        statement = delete(schema.status).where(schema.status.c.host == host)
+        self._connection.execute(statement if id is None else statement.where(schema.status.c.id == id))
+
+    def put_host(
+        self,
+        name: str,
+        *,
+        secret_hash: str | None = None,
+        facts: HostFacts | None = None,
+        admin_state_up: bool | None = None,
+    ) -> None:
+        """Register a host or change what is given. A change of facts or of its admin state enters the feed."""
+        old = self.hosts().get(name)
+        new_facts = facts if facts is not None else old and old.facts
+        up = admin_state_up if admin_state_up is not None else (old.admin_state_up if old else True)
+        secret = secret_hash if secret_hash is not None else (old.secret_hash if old else "")
+        self._connection.execute(
+            _PUT_HOST,
+            {
+                "name": name,
+                "secret_hash": secret,
+                "facts": None if new_facts is None else encode(new_facts),
+                "admin_state_up": up,
+            },
+        )
+        before = None if old is None else {"facts": old.facts, "admin_state_up": old.admin_state_up}
+        after = {"facts": new_facts, "admin_state_up": up}
+        if before != after:
+            text = None if before is None else encode(before)
+            self._log("host", name, "insert" if before is None else "update", text, encode(after))
+
+    def delete_host(self, name: str) -> None:
+        """Forget a host, its credential and what it reported. Raises NotFound."""
+        old = self.hosts().get(name)
+        if old is None:
+            raise NotFound("host", name)
+        self.drop_status(name)
+        self._connection.execute(delete(schema.host).where(schema.host.c.name == name))
+        self._log(
+            "host", name, "delete", encode({"facts": old.facts, "admin_state_up": old.admin_state_up}), None
+        )
+
+    def heartbeat(self, name: str, at: float, applied_seq: int) -> None:
+        """Note that a host lives (`at`: seconds since 1970) and how far it is; not in the feed."""
+        self._connection.execute(_HEARTBEAT, {"n": name, "at": at, "seq": applied_seq})
+
+    def set_setting(self, key: str, value: str) -> None:
+        """Keep a setting in the database; not in the feed."""
+        self._connection.execute(_SET_SETTING, {"key": key, "value": value})
+
+    def prune_changes(self, keep: int) -> int:
+        """Drop all but the newest `keep` changes (at least one stays); returns how many went."""
+        limit = self.seq() - max(keep, 1)
+        return self._connection.execute(delete(schema.change).where(schema.change.c.seq <= limit)).rowcount
+
+    def _add_links(self, obj: Resource, found: list[tuple[str, str, str]]) -> None:
+        if not found:
+            return
+        for role, kind, target in found:
+            # The foreign key would refuse as well, but could not say which.
+            if self._connection.execute(_THERE, {"k": kind, "i": target}).scalar() is None:
+                raise MissingTarget(role, obj.id, kind, target)
+        self._connection.execute(
+            _INSERT_LINK,
+            [
+                {
+                    "source_kind": obj.KIND,
+                    "source": obj.id,
+                    "role": role,
+                    "target_kind": kind,
+                    "target": target,
+                }
+                for role, kind, target in found
+            ],
+        )
+
+    def _add_terms(self, obj: Resource, found: list[tuple[str, str]]) -> None:
+        if found:
+            self._connection.execute(
+                _INSERT_TERM, [{"kind": obj.KIND, "id": obj.id, "field": f, "value": v} for f, v in found]
+            )
+
+    def _log(self, kind: str, id: str, op: str, before: str | None, after: str | None) -> None:
+        self.last_seq += 1
+        values: dict[str, Any] = {
+            "seq": self.last_seq,
+            "at": now(),
+            "kind": kind,
+            "id": id,
+            "op": op,
+            "before": before,
+            "after": after,
+            "actor": self._actor,
+            "request_id": self._request_id,
+        }
+        self._connection.execute(_INSERT_CHANGE, values)
