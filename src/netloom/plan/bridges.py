@@ -1,0 +1,87 @@
+"""Bridges, tunnel ports and the pairs that join physical networks: what a host has before any port."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from netloom.model.hoststate import Bridge, Flow, HostObject, Interface
+from netloom.model.names import INTEGRATION_BRIDGE
+from netloom.model.openflow import Action, Goto, Match, Normal, OutputDst
+from netloom.plan.index import TUNNELS, Index
+from netloom.plan.pipeline import Priority, Stage
+
+
+def integration_patch(bridge: str) -> str:
+    """Our end, on br-int, of the pair to a physical network's bridge."""
+    return f"int-{bridge}"
+
+
+def physical_patch(bridge: str) -> str:
+    """The other end, on the physical network's bridge."""
+    return f"phy-{bridge}"
+
+
+def tunnel_port(network_type: str) -> str:
+    """The tunnel port of br-int for a network type."""
+    return f"{network_type}0"
+
+
+def flow(
+    stage: Stage,
+    priority: int,
+    match: Match,
+    *actions: Action,
+    origin: tuple[str, ...],
+    aspect: str = "l2",
+) -> Flow:
+    """A flow of br-int."""
+    return Flow(
+        bridge=INTEGRATION_BRIDGE,
+        table=int(stage),
+        priority=priority,
+        match=match,
+        actions=actions,
+        origin=origin,
+        aspect=aspect,
+    )
+
+
+def plan_bridges(index: Index) -> Iterator[HostObject]:
+    """All that exists on a host before it has a single port; its origin is the host itself."""
+    facts = index.view.facts
+    host = (f"host/{facts.host}",)
+    datapath = facts.capabilities.get("datapath_type", "netdev")
+    yield Bridge(name=INTEGRATION_BRIDGE, datapath_type=datapath, secure=True, origin=host)
+    if facts.tunnel_ip:
+        for network_type in sorted(TUNNELS & set(facts.tunnel_types)):
+            yield Interface(
+                bridge=INTEGRATION_BRIDGE,
+                name=tunnel_port(network_type),
+                type=network_type,
+                options={"key": "flow", "remote_ip": "flow"},
+                origin=host,
+            )
+    for _, bridge in sorted(facts.bridge_mappings.items()):
+        yield from _physical_bridge(bridge, facts.physical_interfaces.get(bridge), datapath, host)
+    for stage in Stage:
+        if stage not in (Stage.LOCAL, Stage.EGRESS_ACCEPT, Stage.INGRESS_ACCEPT, Stage.OUTPUT):
+            yield flow(stage, Priority.DEFAULT, Match(), origin=host)
+    for stage, following in (
+        (Stage.LOCAL, Stage.EGRESS),
+        (Stage.EGRESS_ACCEPT, Stage.L2),
+        (Stage.INGRESS_ACCEPT, Stage.OUTPUT),
+    ):
+        yield flow(stage, Priority.DEFAULT, Match(), Goto(int(following)), origin=host)
+    yield flow(Stage.OUTPUT, Priority.DEFAULT, Match(), OutputDst(), origin=host)
+
+
+def _physical_bridge(
+    bridge: str, uplink: str | None, datapath: str, host: tuple[str, ...]
+) -> Iterator[HostObject]:
+    yield Bridge(name=bridge, datapath_type=datapath, secure=False, origin=host)
+    if uplink:
+        yield Interface(bridge=bridge, name=uplink, type="system", origin=host)
+    ours, theirs = integration_patch(bridge), physical_patch(bridge)
+    yield Interface(bridge=INTEGRATION_BRIDGE, name=ours, type="patch", options={"peer": theirs}, origin=host)
+    yield Interface(bridge=bridge, name=theirs, type="patch", options={"peer": ours}, origin=host)
+    yield Flow(bridge=bridge, table=0, priority=0, match=Match(), actions=(Normal(),), origin=host)

@@ -1,0 +1,58 @@
+"""The stages of a packet's way through br-int: one table of numbers, names and purposes.
+
+Every flow names its stage through this module, and `explain` prints the purposes. The numbers leave
+room between the stages, so that a new one never renumbers the others.
+"""
+
+from __future__ import annotations
+
+from enum import IntEnum
+
+
+class Stage(IntEnum):
+    """OpenFlow tables of the integration bridge, in the order in which a packet meets them."""
+
+    CLASSIFY = 0
+    PORT_SECURITY = 10
+    LOCAL = 20
+    DELIVER = 25
+    EGRESS = 30
+    EGRESS_RULES = 31
+    EGRESS_ACCEPT = 32
+    L2 = 40
+    INGRESS = 50
+    INGRESS_RULES = 51
+    INGRESS_ACCEPT = 52
+    OUTPUT = 60
+
+
+PURPOSE: dict[Stage, str] = {
+    Stage.CLASSIFY: "which network and device a frame comes from",
+    Stage.PORT_SECURITY: "an instance uses its own addresses only",
+    Stage.LOCAL: "ARP, DHCP and metadata, answered on this host",
+    Stage.DELIVER: "answers of the DHCP device, to devices of this host only",
+    Stage.EGRESS: "what leaves an instance: connection tracking",
+    Stage.EGRESS_RULES: "what leaves an instance: security group rules",
+    Stage.EGRESS_ACCEPT: "what leaves an instance: remember the connection",
+    Stage.L2: "where the destination's MAC address is",
+    Stage.INGRESS: "what reaches an instance: connection tracking",
+    Stage.INGRESS_RULES: "what reaches an instance: security group rules",
+    Stage.INGRESS_ACCEPT: "what reaches an instance: remember the connection",
+    Stage.OUTPUT: "out of the device that was found",
+}
+
+BROADCAST = "ff:ff:ff:ff:ff:ff"
+GROUP_ADDRESS = "01:00:00:00:00:00/01:00:00:00:00:00"
+"""Matches every broadcast and multicast MAC address."""
+
+
+class Priority:
+    """Priorities within a table: what is written first wins."""
+
+    REFUSE = 300
+    SPECIAL = 200
+    NORMAL = 100
+    RULES = 70
+    FALLBACK = 10
+    PORT_DEFAULT = 1
+    DEFAULT = 0

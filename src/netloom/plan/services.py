@@ -1,0 +1,141 @@
+"""LOCAL and DELIVER: ARP, DHCP and metadata are answered on the instance's own host.
+
+No such packet ever reaches a tunnel or another host. Who asks for metadata is known from the device that
+the packet came from and the port's own MAC and addresses; allowed address pairs do not count.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from netloom.model.hoststate import Flow
+from netloom.model.names import METADATA_ADDRESS
+from netloom.model.networking import Network, Port
+from netloom.model.openflow import ArpReply, Goto, Load, Match, SetEth
+from netloom.plan.bridges import flow
+from netloom.plan.index import ROUTER_OWNERS, Index, addresses_of, device_of, origin
+from netloom.plan.pipeline import BROADCAST, Priority, Stage
+
+TCP, UDP = 6, 17
+
+
+def plan_services(index: Index) -> Iterator[Flow]:
+    """The flows of both stages for every network that is present and up."""
+    for network in index.networks:
+        if not network.admin_state_up:
+            continue
+        yield from arp(index, network)
+        dhcp_port = index.dhcp_port_of.get(network.id)
+        if dhcp_port is None:
+            continue
+        if dhcp_subnets(index, network):
+            yield _dhcp_request(network, dhcp_port)
+        yield from metadata(index, network, dhcp_port)
+        yield from deliver(index, network, dhcp_port)
+
+
+def dhcp_subnets(index: Index, network: Network) -> list[str]:
+    """Ids of the network's subnets that DHCP serves."""
+    return [s.id for s in index.subnets_of[network.id] if s.enable_dhcp]
+
+
+def arp(index: Index, network: Network) -> Iterator[Flow]:
+    """Known addresses are answered here, so that a question seldom crosses a tunnel.
+
+    Addresses that ports share by allowed address pairs are left to whoever has them at the moment.
+    """
+    for port in index.ports_of[network.id]:
+        dhcp = index.dhcp_port_of.get(network.id) is port
+        if not dhcp and (index.location(port) is None or not index.is_up(port)):
+            continue
+        local = index.location(port) == index.host
+        for address in addresses_of(port):
+            if index.is_shared(network.id, address):
+                continue
+            asked = Match(net=network.key, eth_type="arp", arp_op=1, arp_tpa=address)
+            answer = ArpReply(port.mac_address, address)
+            yield flow(Stage.LOCAL, Priority.NORMAL, asked, answer, origin=origin(port))
+            if local:
+                # Who announces its own address shall be heard by all, not answered by itself.
+                own = Match(src_port=device_of(port), eth_type="arp", arp_op=1, arp_tpa=address)
+                onward = Goto(int(Stage.EGRESS))
+                yield flow(Stage.LOCAL, Priority.SPECIAL, own, onward, origin=origin(port))
+        if dhcp:
+            asked = Match(net=network.key, eth_type="arp", arp_op=1, arp_tpa=METADATA_ADDRESS)
+            answer = ArpReply(port.mac_address, METADATA_ADDRESS)
+            yield flow(Stage.LOCAL, Priority.NORMAL, asked, answer, origin=origin(port))
+
+
+def _dhcp_request(network: Network, dhcp_port: Port) -> Flow:
+    match = Match(net=network.key, eth_type="ip", ip_proto=UDP, tp_src=68, tp_dst=67)
+    device = device_of(dhcp_port)
+    return flow(
+        Stage.LOCAL,
+        Priority.NORMAL,
+        match,
+        Load("dst_port", device),
+        Goto(int(Stage.OUTPUT)),
+        origin=origin(dhcp_port, network),
+        aspect="dhcp",
+    )
+
+
+def metadata(index: Index, network: Network, dhcp_port: Port) -> Iterator[Flow]:
+    """Requests go to the DHCP device, to whichever MAC the instance sent them (the router's, mostly)."""
+    for port in index.local_ports[network.id]:
+        if port.device_owner in ROUTER_OWNERS or not index.is_up(port):
+            continue
+        for address in addresses_of(port):
+            match = Match(
+                src_port=device_of(port),
+                eth_src=port.mac_address,
+                eth_type="ip",
+                ip_src=address,
+                ip_dst=METADATA_ADDRESS,
+                ip_proto=TCP,
+                tp_dst=80,
+            )
+            yield flow(
+                Stage.LOCAL,
+                Priority.SPECIAL,
+                match,
+                SetEth(dst=dhcp_port.mac_address),
+                Load("dst_port", device_of(dhcp_port)),
+                Goto(int(Stage.OUTPUT)),
+                origin=origin(port, network),
+                aspect="metadata",
+            )
+    other = Match(net=network.key, eth_type="ip", ip_dst=METADATA_ADDRESS)
+    yield flow(Stage.LOCAL, Priority.NORMAL + 1, other, origin=origin(network), aspect="metadata")
+
+
+def deliver(index: Index, network: Network, dhcp_port: Port) -> Iterator[Flow]:
+    """Answers of the DHCP device reach devices of this host only, past the security groups."""
+    source = device_of(dhcp_port)
+    here = [port for port in index.local_ports[network.id] if index.is_up(port)]
+    yield flow(
+        Stage.EGRESS,
+        Priority.NORMAL,
+        Match(src_port=source),
+        Goto(int(Stage.DELIVER)),
+        origin=origin(dhcp_port),
+    )
+    for port in here:
+        yield flow(
+            Stage.DELIVER,
+            Priority.NORMAL,
+            Match(net=network.key, eth_dst=port.mac_address),
+            Load("dst_port", device_of(port)),
+            Goto(int(Stage.OUTPUT)),
+            origin=origin(port, dhcp_port),
+        )
+    copies = [
+        action
+        for port in here
+        if port.device_owner not in ROUTER_OWNERS
+        for action in (Load("dst_port", device_of(port)), Goto(int(Stage.OUTPUT)))
+    ]
+    answer = Match(net=network.key, eth_dst=BROADCAST, eth_type="ip", ip_proto=UDP, tp_src=67, tp_dst=68)
+    yield flow(
+        Stage.DELIVER, Priority.NORMAL, answer, *copies, origin=origin(dhcp_port, *here), aspect="dhcp"
+    )
