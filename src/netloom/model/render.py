@@ -134,12 +134,18 @@ def action_text(action: of.Action, resolve: Resolve = by_name) -> str:
 
 
 def actions_text(actions: tuple[of.Action, ...], resolve: Resolve = by_name) -> str:
-    """All actions, `drop` for none. An output to a device that is not there yet is left out: nobody
-    would hear it, and the others of a broadcast shall not wait for it.
+    """All actions, `drop` for none. Where a flow makes several copies, one for a device that is not
+    there yet is left out: nobody would hear it, and the others of a broadcast shall not wait for it.
     """
+    several = sum(isinstance(action, of.Goto | of.Output) for action in actions) > 1
     out: list[str] = []
+    skip = False
     for action in actions:
-        if isinstance(action, of.Output) and resolve("port", action.device) is None:
+        if several and isinstance(action, of.Load) and isinstance(action.value, str):
+            # The device's number, and with the Goto that follows, one copy for it.
+            skip = resolve("port", action.value) is None
+        if skip or (several and isinstance(action, of.Output) and resolve("port", action.device) is None):
+            skip = skip and not isinstance(action, of.Goto)
             continue
         out.append(action_text(action, resolve))
     return ",".join(out) or "drop"
