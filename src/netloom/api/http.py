@@ -4,7 +4,6 @@ Handlers are `async def handler(request) -> Response`. Rules are synchronous: a 
 `run_read` (a consistent snapshot, in a pool of readers) or `run_write` (the one writer's thread, one
 transaction: it is committed, or rolled back on any exception, before the answer is made).
 """
-# pyright: reportUnknownParameterType=false, reportAttributeAccessIssue=false
 
 from __future__ import annotations
 
@@ -18,7 +17,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from http import HTTPStatus
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any, TypeVar
 
 import msgspec
 from starlette.exceptions import HTTPException
@@ -26,11 +25,11 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from netloom.api.feed import Feed
 from netloom.api.settings import Settings
 from netloom.model import Caller, Context
-
-if TYPE_CHECKING:
-    from netloom.store import Reader, Store, Writer
+from netloom.model.errors import ServiceError, TooLarge, Unauthorized
+from netloom.store import Reader, Store, Writer
 
 T = TypeVar("T")
 
@@ -46,6 +45,7 @@ class Services:
 
     store: Store
     settings: Settings
+    feed: Feed
     writer: ThreadPoolExecutor
     readers: ThreadPoolExecutor
 
@@ -55,6 +55,7 @@ class Services:
         return cls(
             store=store,
             settings=settings,
+            feed=Feed(store),
             writer=ThreadPoolExecutor(1, thread_name_prefix="writer"),
             readers=ThreadPoolExecutor(settings.server.readers, thread_name_prefix="reader"),
         )
@@ -70,12 +71,12 @@ class Services:
         return Path(self.settings.server.state_dir)
 
 
-class Unauthenticated(Exception):
-    """The request needs a valid token and has none; answered with 401."""
+class Unauthenticated(Unauthorized):
+    """The request needs a valid token and has none."""
 
 
-class BodyTooLarge(Exception):
-    """The body is larger than `[server] max_body_bytes`; answered with 413."""
+class BodyTooLarge(TooLarge):
+    """The body is larger than `[server] max_body_bytes`."""
 
 
 def services_of(request: Request) -> Services:
@@ -115,7 +116,7 @@ async def run_read(request: Request, fn: Callable[[Reader, Context], T]) -> T:
         with services.store.reader() as reader:
             return fn(reader, context)
 
-    return await _in(services.readers, work)
+    return await in_reader_thread(services, work)
 
 
 async def run_write(request: Request, fn: Callable[[Writer, Context], T]) -> T:
@@ -137,6 +138,11 @@ async def run_in_thread(request: Request, fn: Callable[[], T]) -> T:
     return await _in(services_of(request).readers, fn)
 
 
+async def in_reader_thread(services: Services, fn: Callable[[], T]) -> T:
+    """As run_in_thread, where there is no request at hand (a stream, a middleware)."""
+    return await _in(services.readers, fn)
+
+
 async def _in(pool: ThreadPoolExecutor, work: Callable[[], T]) -> T:
     context = contextvars.copy_context()
     return await asyncio.get_running_loop().run_in_executor(pool, context.run, work)
@@ -150,7 +156,7 @@ async def body_of(request: Request) -> bytes:
     async for chunk in request.stream():
         size += len(chunk)
         if size > limit:
-            raise BodyTooLarge
+            raise BodyTooLarge("The body is too large.")
         chunks.append(chunk)
     return b"".join(chunks)
 
@@ -231,11 +237,8 @@ class RequestLog:
 
 
 def _last_resort(error: Exception, ident: str) -> Response:
-    if isinstance(error, Unauthenticated):
-        body = error_body(401, "Unauthorized", "The request you have made requires authentication.")
-        return respond(401, body)
-    if isinstance(error, BodyTooLarge):
-        return respond(413, error_body(413, "Request Entity Too Large", "The body is too large."))
+    if isinstance(error, ServiceError):
+        return respond(error.code, error_body(error.code, error.title, str(error)))
     if isinstance(error, HTTPException):
         title = HTTPStatus(error.status_code).phrase
         return respond(error.status_code, error_body(error.status_code, title, error.detail), error.headers)

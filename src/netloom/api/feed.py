@@ -1,0 +1,117 @@
+"""The change feed inside the API's process: who waits for a change is woken, statuses follow.
+
+One thread waits on the store, however many hosts stream; each stream is a coroutine that sleeps until the
+newest change passes the one it has. Nothing is queued per host: a slow reader finds, when it comes back,
+the newest state in the scope, so it costs no memory.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import threading
+
+from netloom.model import KINDS
+from netloom.network import status
+from netloom.store import Store
+
+log = logging.getLogger("netloom.api.feed")
+
+BATCH = 500
+"""Changes looked at in one go."""
+
+
+class Feed:
+    """Wakes coroutines when the store has a newer change; keeps statuses in step with changed objects."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._woken = asyncio.Event()
+        self._stopping = threading.Event()
+        self._threads: list[threading.Thread] = []
+        self.seq = 0
+        self.epoch = ""
+        """Names the feed (the database): numbers of another one mean nothing here."""
+
+    @property
+    def stopped(self) -> bool:
+        """True once the server is going down: streams end then."""
+        return self._stopping.is_set()
+
+    def start(self) -> None:
+        """Start the threads; called in the event loop that the waiters run in."""
+        self._loop = asyncio.get_running_loop()
+        with self._store.reader() as reader:
+            self.seq = reader.seq()
+        self.epoch = self._store.epoch
+        for work in (self._watch, self._follow):
+            thread = threading.Thread(target=work, name=f"feed{work.__name__}", daemon=True)
+            thread.start()
+            self._threads.append(thread)
+
+    def stop(self) -> None:
+        """End the streams (from any thread, or a signal handler)."""
+        self._stopping.set()
+        if self._loop is not None:
+            self._loop.call_soon_threadsafe(self._wake, self.seq)
+
+    def sleep(self, seconds: float) -> None:
+        """Sleep, in a thread; wakes at once when the server goes down."""
+        self._stopping.wait(seconds)
+
+    def join(self) -> None:
+        """Wait for the threads; they notice `stop` within a second."""
+        for thread in self._threads:
+            thread.join()
+
+    async def wait(self, after: int, timeout: float) -> int:
+        """Return as soon as there is a change past `after`, the feed stops, or the time is over."""
+        end = asyncio.get_running_loop().time() + timeout
+        while self.seq <= after and not self.stopped:
+            left = end - asyncio.get_running_loop().time()
+            if left <= 0:
+                break
+            try:
+                async with asyncio.timeout(left):
+                    await self._woken.wait()
+            except TimeoutError:
+                break
+        return self.seq
+
+    def _wake(self, seq: int) -> None:
+        self.seq = max(self.seq, seq)
+        woken, self._woken = self._woken, asyncio.Event()
+        woken.set()
+
+    def _watch(self) -> None:
+        seq, loop = self.seq, self._loop
+        assert loop is not None
+        while not self.stopped:
+            newest = self._store.wait(seq, 1.0)
+            if newest > seq:
+                seq = newest
+                loop.call_soon_threadsafe(self._wake, newest)
+
+    def _follow(self) -> None:
+        """Statuses after changes: a port bound elsewhere or a floating IP taken off is not ACTIVE any more.
+
+        Begins with every object once, so nothing is missed that changed while no server ran.
+        """
+        with self._store.reader() as reader:
+            seq = reader.seq()
+            touched = [(kind, each.id) for kind in status.KINDS for each in reader.list(KINDS[kind])]
+        while not self.stopped:
+            try:
+                for start in range(0, len(touched), BATCH):
+                    with self._store.writer() as writer:
+                        status.refresh(writer, touched[start : start + BATCH])
+                self._store.wait(seq, 1.0)
+                with self._store.reader() as reader:
+                    changes = reader.changes(seq, BATCH)
+                touched = [(c.kind, c.id) for c in changes if c.kind in status.KINDS and c.op != "delete"]
+                seq = changes[-1].seq if changes else seq
+            except Exception:
+                # The thread must outlive what it did not expect: statuses would stand still otherwise.
+                log.exception("statuses could not follow the changes after %d", seq)
+                self._stopping.wait(1.0)

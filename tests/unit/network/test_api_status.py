@@ -1,0 +1,163 @@
+"""The API's status of objects follows what their hosts report."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from netloom.model import Flavor, FloatingIP, Network, Port, Router, Server, Status
+from netloom.network import status
+from netloom.store import Store
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Iterator[Store]:
+    store = Store.open(f"sqlite:///{tmp_path}/db")
+    store.upgrade()
+    with store.writer() as w:
+        w.insert(Network(id="net"))
+        w.insert(Network(id="ext", external=True))
+        w.insert(
+            Port(
+                id="port",
+                network_id="net",
+                mac_address="fa:16:3e:00:00:01",
+                host="c1",
+                device_id="vm",
+                device_owner="compute:nova",
+            )
+        )
+        w.insert(Router(id="router", host="n1"))
+        w.insert(
+            Port(
+                id="leg",
+                network_id="net",
+                mac_address="fa:16:3e:00:00:02",
+                device_id="router",
+                device_owner="network:router_interface",
+            )
+        )
+        w.insert(
+            Port(
+                id="fipport",
+                network_id="ext",
+                mac_address="fa:16:3e:00:00:03",
+                device_owner="network:floatingip",
+            )
+        )
+        w.insert(
+            FloatingIP(
+                id="fip",
+                floating_network_id="ext",
+                floating_ip_address="192.0.2.9",
+                floating_port_id="fipport",
+                port_id="port",
+                router_id="router",
+                fixed_ip_address="10.0.0.3",
+            )
+        )
+        w.insert(
+            Server(
+                id="vm",
+                user_id="u",
+                image_id="img",
+                flavor=Flavor(id="f"),
+                host="c1",
+                port_ids=("port",),
+            )
+        )
+        for name in ("c1", "c2", "n1"):
+            w.put_host(name, secret_hash="")
+    yield store
+    store.close()
+
+
+def report(store: Store, host: str, *rows: tuple[str, str, str, str]) -> None:
+    with store.writer() as w:
+        w.put_status(
+            host,
+            [Status(kind=kind, id=i, aspect=a, seq=1, state=s, detail="why") for kind, i, a, s in rows],
+        )
+        status.refresh(w, {(kind, i) for kind, i, _, _ in rows})
+
+
+def statuses(store: Store) -> dict[str, str]:
+    with store.reader() as r:
+        return {
+            i: s
+            for kind in status.KINDS
+            for i, s in r.api_status(kind, ["port", "leg", "fip", "vm", "router"]).items()
+        }
+
+
+def test_a_server_is_active_only_with_its_port(store: Store) -> None:
+    report(store, "c1", ("server", "vm", "instance", "ok"))
+    assert statuses(store)["vm"] == "BUILD"
+    assert statuses(store)["port"] == "DOWN"
+    report(store, "c1", ("port", "port", "l2", "ok"))
+    assert statuses(store)["port"] == statuses(store)["vm"] == "ACTIVE"
+
+
+def test_what_another_host_says_does_not_count(store: Store) -> None:
+    report(store, "c2", ("port", "port", "l2", "ok"))
+    assert statuses(store)["port"] == "DOWN"
+
+
+def test_an_instance_that_fails_is_a_fault_until_it_runs(store: Store) -> None:
+    report(store, "c1", ("port", "port", "l2", "ok"), ("server", "vm", "instance", "error"))
+    assert statuses(store)["vm"] == "ERROR"
+    with store.reader() as r:
+        server = r.get(Server, "vm")
+    assert server is not None and server.fault == {"code": 500, "message": "why"}
+    revision = server.revision_number
+    report(store, "c1", ("server", "vm", "instance", "error"))
+    with store.reader() as r:
+        server = r.get(Server, "vm")
+    assert server is not None and server.revision_number == revision
+    report(store, "c1", ("server", "vm", "instance", "ok"))
+    with store.reader() as r:
+        server = r.get(Server, "vm")
+    assert server is not None and server.fault is None
+    assert statuses(store)["vm"] == "ACTIVE"
+
+
+def test_a_router_and_its_floating_ip_follow_the_routers_host(store: Store) -> None:
+    report(store, "n1", ("port", "leg", "l2", "ok"), ("floatingip", "fip", "l3", "ok"))
+    assert statuses(store)["leg"] == statuses(store)["fip"] == "ACTIVE"
+    report(store, "n1", ("router", "router", "l3", "error"))
+    assert statuses(store)["router"] == "ERROR"
+    with store.writer() as w:
+        fip = w.get(FloatingIP, "fip")
+        assert fip is not None
+        w.update(
+            FloatingIP(
+                id="fip",
+                floating_network_id="ext",
+                floating_ip_address="192.0.2.9",
+                floating_port_id="fipport",
+                revision_number=fip.revision_number,
+            )
+        )
+        status.refresh(w, {("floatingip", "fip")})
+    assert statuses(store)["fip"] == "DOWN"
+
+
+def test_a_port_that_moves_is_down_until_its_new_host_has_it(store: Store) -> None:
+    report(store, "c1", ("port", "port", "l2", "ok"))
+    for host, wanted in (("c2", "DOWN"), ("c1", "DOWN")):
+        with store.writer() as w:
+            port = w.get(Port, "port")
+            assert port is not None
+            w.update(
+                Port(
+                    id="port",
+                    network_id="net",
+                    mac_address=port.mac_address,
+                    host=host,
+                    device_id="vm",
+                    device_owner="compute:nova",
+                    revision_number=port.revision_number,
+                )
+            )
+            status.refresh(w, {("port", "port")})
+        assert statuses(store)["port"] == wanted, host
