@@ -1,0 +1,324 @@
+"""One delta tracker for all kinds of objects: what is wanted, what is there, the smallest change.
+
+`Tracker.reconcile` brings the host to a HostState in this order: bridges, interfaces, namespaces,
+devices, routes, NAT, DHCP, metadata, then all flow changes of a bridge in one bundle, then instances;
+after that it removes what is no longer wanted, in reverse. An object that fails is retried with growing
+pauses and never stops the others.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Sequence
+from typing import TypeVar
+
+from msgspec import Struct
+
+from netloom.dataplane import bridges, namespaces
+from netloom.dataplane.allocator import Allocator
+from netloom.dataplane.mark import fingerprint
+from netloom.dataplane.openflow import Switch, cookie
+from netloom.dataplane.ovsdb import Ovsdb
+from netloom.dataplane.process import ApplyError
+from netloom.model import openflow as of
+from netloom.model.hoststate import (
+    Bridge,
+    Device,
+    Flow,
+    HostObject,
+    HostState,
+    Interface,
+    Key,
+    Namespace,
+    NsRoute,
+)
+from netloom.model.render import Unresolved, flow_text
+
+T = TypeVar("T", bound=HostObject)
+log = logging.getLogger(__name__)
+
+FIRST_PAUSE = 0.5
+LONGEST_PAUSE = 30.0
+"""Seconds until a failed object is tried again: doubled from the first to the longest."""
+
+
+class Trouble(Struct):
+    """Why an object is not as wanted.
+
+    `state`: `pending` or `error`; `mark`: of the version that failed; `again`: when to retry it
+    (time.monotonic), 0 where an event will tell.
+    """
+
+    state: str
+    detail: str
+    mark: str = ""
+    attempts: int = 0
+    again: float = 0.0
+
+
+class Tracker:
+    """What is there on this host, and the trouble with it. Used by the reconcile thread alone."""
+
+    def __init__(self, database: Ovsdb, switch: Switch, *, userspace: bool) -> None:
+        self.database = database
+        self.switch = switch
+        self.userspace = userspace
+        self.allocator = Allocator(database)
+        self.found: dict[Key, str] = {}
+        self.flows: dict[str, set[int]] = {}
+        self.trouble: dict[Key, Trouble] = {}
+        self.changes = 0
+        self._now = 0.0
+        self._state = HostState()
+        self._announcements: list[tuple[Device, list[str]]] = []
+
+    # --- what is there -------------------------------------------------------------------------
+
+    def read(self) -> None:
+        """Look at everything of ours on this host; raises ApplyError where Open vSwitch is not there."""
+        if not self.database.connected:
+            self.database.connect()
+        self.allocator.load()
+        self.found = bridges.read(self.database) | namespaces.read()
+        self.flows = {key[1]: self.switch.read(key[1]) for key in self.found if key[0] == "bridge"}
+
+    def refresh_switch(self) -> None:
+        """Take in what the database says now of bridges and ports."""
+        self._replace(("bridge", "interface"), bridges.read(self.database))
+
+    def _replace(self, kinds: tuple[str, ...], fresh: dict[Key, str]) -> None:
+        self.found = {key: mark for key, mark in self.found.items() if key[0] not in kinds} | fresh
+
+    # --- bringing it about ---------------------------------------------------------------------
+
+    def reconcile(self, state: HostState) -> None:
+        """Bring the host to `state` as far as it goes; what did not go is in `trouble` afterwards."""
+        self._now = time.monotonic()
+        self._state = state
+        self.trouble = {key: value for key, value in self.trouble.items() if key in state.objects}
+        self._switch_ports(self._differing(Bridge))
+        self._switch_ports(self._differing(Interface))
+        self._each(Namespace, namespaces.ensure_namespace)
+        self._devices()
+        self._each(NsRoute, namespaces.ensure_route)
+        self._all_flows()
+        self.announce()
+        self._remove()
+
+    def next_retry(self) -> float | None:
+        """When (time.monotonic) the first failed object is due, None where none is."""
+        return min((item.again for item in self.trouble.values() if item.again), default=None)
+
+    def announce(self) -> list[tuple[Device, list[str]]]:
+        """Send the gratuitous ARPs that are due (their flows are in place now); returns them, for once more."""
+        sent, self._announcements = self._announcements, []
+        self.repeat(sent)
+        return sent
+
+    def repeat(self, announcements: Iterable[tuple[Device, list[str]]]) -> None:
+        """Send announcements; one that fails is only logged, the next audit will not send it again."""
+        for device, addresses in announcements:
+            try:
+                namespaces.announce(device, addresses)
+            except ApplyError as error:
+                log.warning("%s", error)
+
+    def _wanted_mark(self, item: HostObject) -> str:
+        return namespaces.device_mark(item) if isinstance(item, Device) else fingerprint(item)
+
+    def _differing(self, kind: type[T]) -> list[T]:
+        """Objects of a kind that are not as wanted and not waiting for their retry."""
+        due: list[T] = []
+        for item in self._state.each(kind):
+            mark = self._wanted_mark(item)
+            if self.found.get(item.key) == mark:
+                self.trouble.pop(item.key, None)
+                continue
+            old = self.trouble.get(item.key)
+            if old is None or old.mark != mark or self._now >= old.again:
+                due.append(item)
+        return due
+
+    def _fail(self, key: Key, mark: str, detail: str, state: str = "error") -> None:
+        old = self.trouble.get(key)
+        attempts = old.attempts + 1 if old is not None and old.mark == mark else 1
+        pause = min(LONGEST_PAUSE, FIRST_PAUSE * 2 ** (attempts - 1))
+        if old is None or old.detail != detail:
+            log.warning("%s: %s", " ".join(key), detail)
+        self.trouble[key] = Trouble(state, detail, mark, attempts, self._now + pause)
+
+    def _done(self, item: HostObject) -> None:
+        self.found[item.key] = self._wanted_mark(item)
+        self.trouble.pop(item.key, None)
+        self.changes += 1
+
+    def _each(self, kind: type[T], ensure: Callable[[T], object]) -> None:
+        for item in self._differing(kind):
+            self._try(item, ensure)
+
+    def _try(self, item: T, ensure: Callable[[T], object]) -> None:
+        try:
+            ensure(item)
+        except (ApplyError, OSError) as error:
+            self._fail(item.key, self._wanted_mark(item), str(error))
+        else:
+            self._done(item)
+
+    def _switch_ports(self, wanted: Sequence[Bridge | Interface]) -> None:
+        ours: list[Bridge | Interface] = []
+        for item in wanted:
+            if isinstance(item, Interface) and item.expected:
+                self._expect(item)
+            else:
+                ours.append(item)
+        if not ours:
+            return
+        failed = bridges.apply(self.database, ours, self.userspace)
+        for item in ours:
+            if item.key in failed:
+                self._fail(item.key, fingerprint(item), failed[item.key])
+            else:
+                self._done(item)
+                if isinstance(item, Bridge):
+                    self.flows.setdefault(item.name, set())
+
+    def _expect(self, item: Interface) -> None:
+        """Somebody else plugs it: it is there, or we wait for the database to say so."""
+        if item.name in bridges.ofports(self.database):
+            self.found[item.key] = fingerprint(item)
+            self.trouble.pop(item.key, None)
+        else:
+            self.trouble[item.key] = Trouble("pending", f"device {item.name} is not plugged")
+
+    def _devices(self) -> None:
+        touched: set[str] = set()
+        for item in self._differing(Device):
+
+            def ensure(device: Device) -> None:
+                added = namespaces.ensure_device(device)
+                if device.announce and added:
+                    self._announcements.append((device, added))
+
+            self._try(item, ensure)
+            touched.add(item.namespace)
+        for name in touched:
+            # The kernel drops routes when addresses go or a device is put down.
+            fresh = namespaces.read_namespace(name) if ("namespace", name) in self.found else {}
+            self.found = {
+                key: mark for key, mark in self.found.items() if key[0] != "route" or key[1] != name
+            }
+            self.found |= {key: mark for key, mark in fresh.items() if key[0] == "route"}
+
+    # --- flows ---------------------------------------------------------------------------------
+
+    def _all_flows(self) -> None:
+        numbers = bridges.ofports(self.database)
+
+        def resolve(kind: str, name: str) -> str | None:
+            if kind == "port":
+                number = numbers.get(name)
+                return None if number is None else str(number)
+            return str(self.allocator.number(kind, name))
+
+        wanted: dict[str, dict[int, str]] = defaultdict(dict)
+        keys: dict[int, Key] = {}
+        used: dict[str, set[str]] = {"zone": set(), "conj": set()}
+        for flow in self._state.each(Flow):
+            for kind, name in symbols(flow):
+                used[kind].add(name)
+            try:
+                text = flow_text(flow, resolve)
+            except Unresolved as missing:
+                self.trouble[flow.key] = Trouble("pending", f"device {missing.name} is not plugged")
+                continue
+            number = cookie(text)
+            wanted[flow.bridge][number] = text
+            keys[number] = flow.key
+        try:
+            for kind, names in used.items():
+                self.allocator.keep(kind, names)
+            self.allocator.save()
+        except ApplyError as error:
+            for key in keys.values():
+                self._fail(key, "", str(error))
+            return
+        for name in sorted({*wanted, *self.flows}):
+            self._flows_of(name, wanted.get(name, {}), keys)
+
+    def _flows_of(self, bridge: str, wanted: dict[int, str], keys: dict[int, Key]) -> None:
+        there = self.flows.get(bridge)
+        if there is None:
+            for number in wanted:
+                self._fail(keys[number], "", f"bridge {bridge} is not there")
+            return
+        for number in wanted.keys() & there:
+            self.trouble.pop(keys[number], None)
+        add: dict[int, str] = {}
+        for number, text in wanted.items():
+            if number not in there:
+                old = self.trouble.get(keys[number])
+                if old is None or old.mark != text or self._now >= old.again:
+                    add[number] = text
+        gone = there - wanted.keys()
+        failed = self.switch.apply(bridge, add, gone)
+        self.changes += len(add) + len(gone)
+        for number, text in add.items():
+            if number in failed:
+                self._fail(keys[number], text, failed[number])
+            else:
+                there.add(number)
+                self.trouble.pop(keys[number], None)
+        there -= gone - failed.keys()
+
+    # --- removing ------------------------------------------------------------------------------
+
+    def _remove(self) -> None:
+        gone: dict[str, list[Key]] = defaultdict(list)
+        for key in self.found:
+            if key not in self._state.objects:
+                gone[key[0]].append(key)
+        kept = {("namespace", item.name) for item in self._state.each(Namespace)}
+        for key in gone["route"]:
+            if ("namespace", key[1]) in kept:
+                self._drop(key, lambda k: namespaces.remove_route(k[1], k[2]))
+            else:
+                del self.found[key]  # goes with its namespace
+        for key in gone["device"]:
+            if ("namespace", key[1]) in kept:
+                self._drop(key, lambda k: namespaces.remove_device(k[1], k[2]))
+            else:
+                del self.found[key]
+        for key in gone["namespace"]:
+            self._drop(key, lambda k: namespaces.remove_namespace(k[1]))
+        for kind in ("interface", "bridge"):
+            failed = bridges.remove(self.database, gone[kind])
+            for key in gone[kind]:
+                if key in failed:
+                    log.warning("%s stays: %s", " ".join(key), failed[key])
+                else:
+                    del self.found[key]
+                    self.changes += 1
+                    if kind == "bridge":
+                        self.flows.pop(key[1], None)
+
+    def _drop(self, key: Key, remove: Callable[[Key], object]) -> None:
+        try:
+            remove(key)
+        except (ApplyError, OSError) as error:
+            log.warning("%s stays: %s", " ".join(key), error)
+        else:
+            del self.found[key]
+            self.changes += 1
+
+
+def symbols(flow: Flow) -> Iterable[tuple[str, str]]:
+    """The symbols of a flow that get their number from the allocator: (kind, name)."""
+    if flow.match.conj is not None:
+        yield "conj", flow.match.conj
+    for action in flow.actions:
+        if isinstance(action, of.Ct):
+            yield "zone", action.zone
+        elif isinstance(action, of.Conjunction):
+            yield "conj", action.name

@@ -1,0 +1,81 @@
+"""Numbers that depend on history: conntrack zones, conjunction ids, ranges of user ids.
+
+Each name gets the lowest free number, kept in the `Open_vSwitch` row's external_ids as
+`netloom-<kind>-<name>`: a restarted agent, and a restarted switch, find the same numbers again.
+"""
+
+from __future__ import annotations
+
+from netloom.dataplane.ovsdb import Ovsdb, to_map
+
+FIRST = {"zone": 1, "conj": 1, "uids": 16}
+LAST = {"zone": 65535, "conj": 0xFFFFFFFE, "uids": 65535}
+"""First and last number of each kind. `uids` counts ranges of 65,536 user ids."""
+
+
+class Allocator:
+    """Names → numbers. Changes are held back until `save`, so that many cost one transaction."""
+
+    def __init__(self, database: Ovsdb) -> None:
+        self._database = database
+        self._numbers: dict[str, dict[str, int]] = {kind: {} for kind in FIRST}
+        self._taken: dict[str, set[int]] = {kind: set() for kind in FIRST}
+        self._lowest = dict(FIRST)
+        self._added: dict[str, str] = {}
+        self._removed: list[str] = []
+
+    def load(self) -> None:
+        """Take over what the database holds."""
+        external: dict[str, str] = self._database.root().get("external_ids", {})
+        for kind in FIRST:
+            prefix = f"netloom-{kind}-"
+            self._numbers[kind] = {
+                key.removeprefix(prefix): int(value)
+                for key, value in external.items()
+                if key.startswith(prefix) and value.isdigit()
+            }
+            self._taken[kind] = set(self._numbers[kind].values())
+            self._lowest[kind] = FIRST[kind]
+        self._added.clear()
+        self._removed.clear()
+
+    def number(self, kind: str, name: str) -> int:
+        """The number of `name`, allotted now if it has none."""
+        found = self._numbers[kind].get(name)
+        if found is not None:
+            return found
+        number = self._lowest[kind]
+        while number in self._taken[kind]:
+            number += 1
+        if number > LAST[kind]:
+            raise OverflowError(f"no free {kind} number is left on this host")
+        self._lowest[kind] = number + 1
+        self._numbers[kind][name] = number
+        self._taken[kind].add(number)
+        self._added[f"netloom-{kind}-{name}"] = str(number)
+        return number
+
+    def keep(self, kind: str, names: set[str]) -> None:
+        """Free the numbers of all other names of this kind."""
+        for name in [name for name in self._numbers[kind] if name not in names]:
+            number = self._numbers[kind].pop(name)
+            self._taken[kind].discard(number)
+            self._lowest[kind] = min(self._lowest[kind], number)
+            self._added.pop(f"netloom-{kind}-{name}", None)
+            self._removed.append(f"netloom-{kind}-{name}")
+
+    def save(self) -> None:
+        """Write what is new and drop what is gone; raises ApplyError, and keeps it for the next time."""
+        if not self._added and not self._removed:
+            return
+        # Insert never overwrites: a name that was freed and allotted anew is deleted first.
+        mutations: list[list[object]] = []
+        if self._removed:
+            mutations.append(["external_ids", "delete", ["set", sorted(set(self._removed))]])
+        if self._added:
+            mutations.append(["external_ids", "insert", to_map(self._added)])
+        self._database.transact(
+            [{"op": "mutate", "table": "Open_vSwitch", "where": [], "mutations": mutations}]
+        )
+        self._added.clear()
+        self._removed.clear()

@@ -1,0 +1,244 @@
+"""Bridges and their ports in the Open vSwitch database.
+
+Ours are marked `external_ids:netloom=<fingerprint>` on the Bridge and on the Port; nothing else is
+touched. Our end of an instance's veth pair is made here too, so that the instance can be given the
+other end later.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from netloom.dataplane.mark import fingerprint
+from netloom.dataplane.netlink import checksum_offload_off, index_of, link_names, open_netlink
+from netloom.dataplane.ovsdb import Ovsdb, Row, first, many, to_map
+from netloom.dataplane.process import ApplyError
+from netloom.model.hoststate import Bridge, Interface, Key
+
+MARK = "netloom"
+_OVS_TYPE = {"veth": "", "system": ""}
+
+
+def peer_name(device: str) -> str:
+    """The far end of an instance's veth while it is still on the host (`eni…` for `tap…`)."""
+    return "eni" + device.removeprefix("tap")
+
+
+def _marked(row: Row) -> str | None:
+    return row["external_ids"].get(MARK)
+
+
+def _interfaces(database: Ovsdb) -> dict[str, tuple[str, Row, Row]]:
+    """Name → (bridge, Port row, Interface row) of every port with one interface."""
+    ports, rows = database.rows("Port"), database.rows("Interface")
+    found: dict[str, tuple[str, Row, Row]] = {}
+    for bridge in database.rows("Bridge").values():
+        for uuid in many(bridge["ports"]):
+            port = ports.get(uuid)
+            row = rows.get(many(port["interfaces"])[0]) if port else None
+            if port and row:
+                found[port["name"]] = (bridge["name"], port, row)
+    return found
+
+
+def ofports(database: Ovsdb) -> dict[str, int]:
+    """Device → OpenFlow port number, of those that the switch has opened."""
+    numbers: dict[str, int] = {}
+    for row in database.rows("Interface").values():
+        number = first(row["ofport"])
+        if number is not None and number > 0:
+            numbers[row["name"]] = number
+    return numbers
+
+
+def read(database: Ovsdb) -> dict[Key, str]:
+    """Our bridges and ports → fingerprint, empty where one is there but broken."""
+    found: dict[Key, str] = {}
+    links = link_names()
+    for bridge in database.rows("Bridge").values():
+        mark = _marked(bridge)
+        if mark is not None:
+            found["bridge", bridge["name"]] = mark
+    for name, (bridge, port, row) in _interfaces(database).items():
+        mark = _marked(port)
+        if mark is None:
+            continue
+        number = first(row["ofport"])
+        whole = number is not None and number > 0 and not row["error"]
+        kind = row["external_ids"].get("netloom-type")
+        if kind in ("veth", "system") and name not in links:
+            whole = False
+        found["interface", bridge, name] = mark if whole else ""
+    return found
+
+
+def _bridge_rows(item: Bridge, number: int) -> list[dict[str, Any]]:
+    return [
+        {
+            "op": "insert",
+            "table": "Interface",
+            "uuid-name": f"bi{number}",
+            "row": {"name": item.name, "type": "internal"},
+        },
+        {
+            "op": "insert",
+            "table": "Port",
+            "uuid-name": f"bp{number}",
+            "row": {"name": item.name, "interfaces": ["named-uuid", f"bi{number}"]},
+        },
+        {
+            "op": "insert",
+            "table": "Bridge",
+            "uuid-name": f"bb{number}",
+            "row": {
+                "name": item.name,
+                "ports": ["named-uuid", f"bp{number}"],
+                **_bridge_columns(item),
+            },
+        },
+        {
+            "op": "mutate",
+            "table": "Open_vSwitch",
+            "where": [],
+            "mutations": [["bridges", "insert", ["set", [["named-uuid", f"bb{number}"]]]]],
+        },
+    ]
+
+
+def _bridge_columns(item: Bridge) -> dict[str, Any]:
+    return {
+        "datapath_type": item.datapath_type,
+        "fail_mode": "secure" if item.secure else "standalone",
+        "external_ids": to_map({MARK: fingerprint(item)}),
+        "other_config": to_map({"disable-in-band": "true"}),
+    }
+
+
+def _interface_columns(item: Interface) -> dict[str, Any]:
+    return {
+        "type": _OVS_TYPE.get(item.type, item.type),
+        "options": to_map(item.options),
+        "external_ids": to_map({**item.external_ids, "netloom-type": item.type}),
+    }
+
+
+def _operations(database: Ovsdb, item: Bridge | Interface, number: int) -> list[dict[str, Any]]:
+    """What makes one bridge or interface as wanted; raises ApplyError where it is somebody else's."""
+    if isinstance(item, Bridge):
+        row = next((row for row in database.rows("Bridge").values() if row["name"] == item.name), None)
+        if row is None:
+            return _bridge_rows(item, number)
+        if _marked(row) is None:
+            raise ApplyError(f"bridge {item.name} exists and is not Netloom's: remove or rename it")
+        where = [["name", "==", item.name]]
+        return [{"op": "update", "table": "Bridge", "where": where, "row": _bridge_columns(item)}]
+    there = _interfaces(database).get(item.name)
+    mark = to_map({MARK: fingerprint(item)})
+    if there is None:
+        row = {"name": item.name, **_interface_columns(item)}
+        port = {"name": item.name, "interfaces": ["named-uuid", f"i{number}"], "external_ids": mark}
+        where = [["name", "==", item.bridge]]
+        join = ["ports", "insert", ["set", [["named-uuid", f"p{number}"]]]]
+        return [
+            {"op": "insert", "table": "Interface", "uuid-name": f"i{number}", "row": row},
+            {"op": "insert", "table": "Port", "uuid-name": f"p{number}", "row": port},
+            {"op": "mutate", "table": "Bridge", "where": where, "mutations": [join]},
+        ]
+    bridge, port, _ = there
+    if _marked(port) is None:
+        raise ApplyError(f"port {item.name} of {bridge} is not Netloom's")
+    if bridge != item.bridge:
+        raise ApplyError(f"port {item.name} is still in {bridge}")
+    where = [["name", "==", item.name]]
+    return [
+        {"op": "update", "table": "Interface", "where": where, "row": _interface_columns(item)},
+        {"op": "update", "table": "Port", "where": where, "row": {"external_ids": mark}},
+    ]
+
+
+def _ensure_device(item: Interface, userspace: bool) -> None:
+    """Make our veth pair, or find the NIC, and bring it up."""
+    with open_netlink() as link:
+        if item.type == "veth" and not link.link_lookup(ifname=item.name):
+            peer = peer_name(item.name)
+            link.link("add", ifname=item.name, kind="veth", peer={"ifname": peer})
+            if userspace:
+                checksum_offload_off(peer)
+                checksum_offload_off(item.name)
+        index = index_of(link, item.name)
+        if item.mtu:
+            link.link("set", index=index, mtu=item.mtu)
+        link.link("set", index=index, state="up")
+
+
+def apply(database: Ovsdb, wanted: Sequence[Bridge | Interface], userspace: bool) -> dict[Key, str]:
+    """Make these as wanted, all in one transaction; returns key → reason of those that failed."""
+    failed: dict[Key, str] = {}
+    operations: dict[Key, list[dict[str, Any]]] = {}
+    for number, item in enumerate(wanted):
+        try:
+            if isinstance(item, Interface) and item.type in ("veth", "system"):
+                _ensure_device(item, userspace)
+            operations[item.key] = _operations(database, item, number)
+        except ApplyError as error:
+            failed[item.key] = str(error)
+    failed.update(_commit(database, operations))
+    rows = _interfaces(database)
+    for item in wanted:
+        if isinstance(item, Interface) and item.key not in failed and item.name in rows:
+            reason = first(rows[item.name][2]["error"])
+            if reason:
+                failed[item.key] = f"Open vSwitch: {reason}"
+    return failed
+
+
+def remove(database: Ovsdb, keys: Iterable[Key]) -> dict[Key, str]:
+    """Remove bridges and ports that are ours; returns key → reason of those that failed."""
+    operations: dict[Key, list[dict[str, Any]]] = {}
+    bridges = {row["name"]: uuid for uuid, row in database.rows("Bridge").items() if _marked(row)}
+    ports = {row["name"]: uuid for uuid, row in database.rows("Port").items() if _marked(row)}
+    veths = {row["name"] for row in database.rows("Interface").values() if _is_veth(row)}
+    gone = list(keys)
+    for key in gone:
+        if key[0] == "bridge" and key[1] in bridges:
+            leave = ["bridges", "delete", ["uuid", bridges[key[1]]]]
+            operations[key] = [{"op": "mutate", "table": "Open_vSwitch", "where": [], "mutations": [leave]}]
+        elif key[0] == "interface" and key[2] in ports:
+            leave = ["ports", "delete", ["uuid", ports[key[2]]]]
+            where = [["name", "==", key[1]]]
+            operations[key] = [{"op": "mutate", "table": "Bridge", "where": where, "mutations": [leave]}]
+    failed = _commit(database, operations)
+    for key in gone:
+        if key not in failed and key[0] == "interface" and key[2] in veths:
+            _delete_link(key[2])
+    return failed
+
+
+def _is_veth(row: Row) -> bool:
+    return row["external_ids"].get("netloom-type") == "veth"
+
+
+def _delete_link(name: str) -> None:
+    with open_netlink() as link:
+        for index in link.link_lookup(ifname=name):
+            link.link("del", index=index)
+
+
+def _commit(database: Ovsdb, operations: dict[Key, list[dict[str, Any]]]) -> dict[Key, str]:
+    """All in one transaction; if that fails, one by one, so that only the culprits fail."""
+    if not operations:
+        return {}
+    try:
+        database.transact([step for steps in operations.values() for step in steps])
+        return {}
+    except ApplyError as error:
+        if len(operations) == 1:
+            return {next(iter(operations)): str(error)}
+    failed: dict[Key, str] = {}
+    for key, steps in operations.items():
+        try:
+            database.transact(steps)
+        except ApplyError as error:
+            failed[key] = str(error)
+    return failed

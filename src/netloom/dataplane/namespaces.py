@@ -1,0 +1,193 @@
+"""Network namespaces and what stands in them: devices with their addresses, and routes.
+
+A namespace is ours when its `lo` has the alias `netloom <fingerprint>`; everything in one of ours is
+ours. Devices come from the host's own namespace, where Open vSwitch makes them.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+from collections.abc import Generator
+from contextlib import contextmanager
+from typing import Any
+
+from netloom.dataplane import netns
+from netloom.dataplane.mark import fingerprint
+from netloom.dataplane.netlink import gratuitous_arp, index_of, open_netlink
+from netloom.dataplane.process import ApplyError
+from netloom.model.hoststate import Device, Key, Namespace, NsRoute
+
+_MARK = "netloom "
+_STATIC = 4
+"""rtnetlink's «protocol static»: routes that an administrator, here we, put in."""
+_PREFIXES = ("qrouter-", "qdhcp-", "snat-")
+
+
+def _known(item: Device) -> Device:
+    """The part of a device that can be read back, in one order."""
+    return Device(
+        namespace=item.namespace,
+        name=item.name,
+        mac=item.mac.lower(),
+        mtu=item.mtu,
+        addresses=tuple(sorted(item.addresses)),
+    )
+
+
+def device_mark(item: Device) -> str:
+    """The fingerprint by which `read` knows this device."""
+    return fingerprint(_known(item))
+
+
+def read() -> dict[Key, str]:
+    """Our namespaces, their devices and routes → fingerprint, empty where one is there but not whole."""
+    found: dict[Key, str] = {}
+    for name in netns.names():
+        if name.startswith(_PREFIXES) and netns.exists(name):
+            found.update(read_namespace(name))
+    return found
+
+
+def read_namespace(name: str) -> dict[Key, str]:
+    """One namespace and all in it; nothing where it is not ours."""
+    found: dict[Key, str] = {}
+    with netns.inside(name), open_netlink() as link:
+        links = {item["index"]: item for item in link.get_links()}
+        loopback = next((item for item in links.values() if item.get("ifname") == "lo"), None)
+        alias = (loopback.get("ifalias") or "") if loopback else ""
+        if not alias.startswith(_MARK):
+            return {}
+        found["namespace", name] = alias.removeprefix(_MARK)
+        addresses: dict[int, list[str]] = {}
+        for item in link.get_addr(family=socket.AF_INET):
+            addresses.setdefault(item["index"], []).append(f"{item.get('address')}/{item['prefixlen']}")
+        for index, item in links.items():
+            if item is loopback:
+                continue
+            seen = Device(
+                namespace=name,
+                name=item.get("ifname"),
+                mac=item.get("address"),
+                mtu=item.get("mtu"),
+                addresses=tuple(addresses.get(index, ())),
+            )
+            found[seen.key] = device_mark(seen) if item["flags"] & 1 else ""
+        for item in link.get_routes(family=socket.AF_INET, table=254):
+            if item["proto"] == _STATIC:
+                index = item.get("oif")
+                route = NsRoute(
+                    namespace=name,
+                    destination=f"{item.get('dst') or '0.0.0.0'}/{item['dst_len']}",
+                    device=links[index].get("ifname") if index in links else "",
+                    gateway=item.get("gateway"),
+                )
+                found[route.key] = fingerprint(route)
+    return found
+
+
+def ensure_namespace(item: Namespace) -> None:
+    """Make the namespace if need be, and set its sysctls."""
+    fresh = not netns.exists(item.name)
+    if fresh:
+        netns.create(item.name)
+    with netns.inside(item.name), open_netlink() as link:
+        alias = link.get_links(1)[0].get("ifalias") or ""
+        if not fresh and not alias.startswith(_MARK):
+            raise ApplyError(f"namespace {item.name} exists and is not Netloom's: remove or rename it")
+        link.link("set", index=1, state="up", ifalias=_MARK + fingerprint(item))
+        # Neighbours' tables of bridges are of no use inside, and iptables must not see bridged frames.
+        for key, value in item.sysctls.items():
+            netns.write_sysctl(key, value)
+
+
+def remove_namespace(name: str) -> None:
+    """Remove one of our namespaces."""
+    if ("namespace", name) in read_namespace(name):
+        netns.delete(name)
+
+
+def ensure_device(item: Device) -> list[str]:
+    """Move the device in if it is still outside, then make it as wanted; returns the addresses added."""
+    with _namespace_file(item.namespace) as target:
+        with netns.inside(item.namespace), open_netlink() as link:
+            there = bool(link.link_lookup(ifname=item.name))
+        if not there:
+            with open_netlink() as link:
+                link.link("set", index=index_of(link, item.name), net_ns_fd=target)
+    with netns.inside(item.namespace), open_netlink() as link:
+        index = index_of(link, item.name)
+        now = link.get_links(index)[0]
+        if (now.get("address") or "").lower() != item.mac.lower():
+            link.link("set", index=index, address=item.mac)
+        if now.get("mtu") != item.mtu:
+            link.link("set", index=index, mtu=item.mtu)
+        if not now["flags"] & 1:
+            link.link("set", index=index, state="up")
+        return _set_addresses(link, index, item.addresses)
+
+
+def _set_addresses(link: Any, index: int, wanted: tuple[str, ...]) -> list[str]:
+    present = {
+        f"{item.get('address')}/{item['prefixlen']}"
+        for item in link.get_addr(family=socket.AF_INET, index=index)
+    }
+    for address in sorted(present - set(wanted)):
+        ip, length = address.split("/")
+        link.addr("del", index=index, address=ip, prefixlen=int(length))
+    added = [address for address in wanted if address not in present]
+    for address in added:
+        ip, length = address.split("/")
+        if length == "32":
+            link.addr("add", index=index, address=ip, prefixlen=32)
+        else:
+            link.addr("add", index=index, address=ip, prefixlen=int(length), broadcast=True)
+    return added
+
+
+@contextmanager
+def _namespace_file(name: str) -> Generator[int]:
+    try:
+        target = os.open(netns.DIRECTORY / name, os.O_RDONLY | os.O_CLOEXEC)
+    except FileNotFoundError as error:
+        raise ApplyError(f"there is no namespace {name}") from error
+    try:
+        yield target
+    finally:
+        os.close(target)
+
+
+def remove_device(namespace: str, name: str) -> None:
+    """Take a device's addresses away and put it down; it goes with its port in Open vSwitch."""
+    if not netns.exists(namespace):
+        return
+    with netns.inside(namespace), open_netlink() as link:
+        for index in link.link_lookup(ifname=name):
+            link.flush_addr(index=index)
+            link.link("set", index=index, state="down")
+
+
+def ensure_route(item: NsRoute) -> None:
+    """Put the route in, in the place of another one to the same destination."""
+    with netns.inside(item.namespace), open_netlink() as link:
+        index = index_of(link, item.device)
+        where = {"gateway": item.gateway} if item.gateway else {"scope": 253}
+        link.route("replace", dst=item.destination, oif=index, proto=_STATIC, **where)
+
+
+def remove_route(namespace: str, destination: str) -> None:
+    """Take a route of ours out."""
+    if not netns.exists(namespace):
+        return
+    with netns.inside(namespace), open_netlink() as link:
+        for item in link.get_routes(family=socket.AF_INET, table=254):
+            seen = f"{item.get('dst') or '0.0.0.0'}/{item['dst_len']}"
+            if item["proto"] == _STATIC and seen == destination:
+                link.route("del", dst=destination, proto=_STATIC)
+
+
+def announce(item: Device, addresses: list[str]) -> None:
+    """Send gratuitous ARP for addresses of the device."""
+    with netns.inside(item.namespace):
+        for address in addresses:
+            gratuitous_arp(item.name, item.mac, address)

@@ -1,0 +1,80 @@
+"""Small netlink steps in the calling thread's namespace, over pyroute2.
+
+Each `open_netlink()` is a socket of its own, closed at the end of its block: an open one would keep its
+namespace alive.
+"""
+
+from __future__ import annotations
+
+import array
+import fcntl
+import socket
+import struct
+from collections.abc import Generator
+from contextlib import contextmanager
+from ipaddress import IPv4Interface
+from typing import Any
+
+from pyroute2 import IPRoute
+from pyroute2.netlink.exceptions import NetlinkError
+
+from netloom.dataplane.process import ApplyError
+
+_SIOCETHTOOL = 0x8946
+_ETHTOOL_STXCSUM = 0x17
+
+
+@contextmanager
+def open_netlink() -> Generator[Any]:
+    """A route netlink socket; its errors come out as ApplyError."""
+    link = IPRoute()
+    try:
+        yield link
+    except NetlinkError as error:
+        # pyroute2's text is «(errno, 'strerror')»
+        raise ApplyError(f"netlink: {error.args[1] if len(error.args) > 1 else error}") from error
+    finally:
+        link.close()
+
+
+def link_names() -> dict[str, int]:
+    """Devices of this namespace: name → index."""
+    with open_netlink() as link:
+        return {item.get("ifname"): item["index"] for item in link.get_links()}
+
+
+def index_of(link: Any, name: str) -> int:
+    """Index of a device; raises ApplyError where it is not there."""
+    found = link.link_lookup(ifname=name)
+    if not found:
+        raise ApplyError(f"device {name} is not there")
+    return int(found[0])
+
+
+def checksum_offload_off(name: str) -> None:
+    """Let the kernel fill in checksums before a packet leaves by this device.
+
+    The userspace datapath takes packets as they are: with offload on, TCP and UDP arrive broken.
+    """
+    value = array.array("B", struct.pack("II", _ETHTOOL_STXCSUM, 0))
+    address, _ = value.buffer_info()
+    request = struct.pack("16sP", name.encode(), address)
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as control:
+        try:
+            fcntl.ioctl(control, _SIOCETHTOOL, request)
+        except OSError as error:
+            raise ApplyError(f"cannot switch checksum offload off on {name}: {error.strerror}") from error
+
+
+def gratuitous_arp(device: str, mac: str, address: str) -> None:
+    """Tell the neighbours on `device` that `address` is at `mac` (an ARP request for itself, RFC 5227)."""
+    ours = bytes.fromhex(mac.replace(":", ""))
+    ip = IPv4Interface(address).ip.packed
+    frame = b"\xff" * 6 + ours + struct.pack("!HHHBBH", 0x0806, 1, 0x0800, 6, 4, 1)
+    frame += ours + ip + b"\x00" * 6 + ip
+    with socket.socket(socket.AF_PACKET, socket.SOCK_RAW) as raw:
+        try:
+            raw.bind((device, 0))
+            raw.send(frame)
+        except OSError as error:
+            raise ApplyError(f"cannot announce {address} on {device}: {error.strerror}") from error

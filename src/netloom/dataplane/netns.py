@@ -1,0 +1,131 @@
+"""Entering, making and removing network namespaces by name, as `ip netns` keeps them.
+
+Only the calling thread enters; children that it starts there (nft, dnsmasq, conntrack) inherit the
+namespace. A socket opened inside keeps the namespace alive, so whoever opens one closes it.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+from collections.abc import Generator
+from contextlib import contextmanager
+from pathlib import Path
+
+from netloom.dataplane.process import ApplyError
+
+CLONE_NEWNET = 0x40000000
+_MS_BIND, _MS_REC, _MS_SHARED = 0x1000, 0x4000, 0x100000
+_MNT_DETACH = 2
+DIRECTORY = Path("/run/netns")
+"""Where `ip netns` looks."""
+
+_libc = ctypes.CDLL(None, use_errno=True)
+
+
+def _check(result: int, what: str) -> None:
+    if result < 0:
+        number = ctypes.get_errno()
+        raise ApplyError(f"{what}: {os.strerror(number)}")
+
+
+def _mount(source: str, target: str, flags: int) -> int:
+    return _libc.mount(source.encode(), target.encode(), b"none", ctypes.c_ulong(flags), None)
+
+
+def set_namespace(descriptor: int) -> None:
+    """Move the calling thread into the network namespace behind an open file."""
+    _check(_libc.setns(descriptor, CLONE_NEWNET), "cannot enter the network namespace")
+
+
+@contextmanager
+def inside(name: str) -> Generator[None]:
+    """Run the block with the calling thread in the namespace `name`; raises ApplyError if there is none."""
+    try:
+        target = os.open(DIRECTORY / name, os.O_RDONLY | os.O_CLOEXEC)
+    except FileNotFoundError as error:
+        raise ApplyError(f"there is no namespace {name}") from error
+    with entered(target):
+        yield
+
+
+@contextmanager
+def inside_pid(pid: int) -> Generator[None]:
+    """Run the block with the calling thread in the network namespace of a process."""
+    try:
+        target = os.open(f"/proc/{pid}/ns/net", os.O_RDONLY | os.O_CLOEXEC)
+    except OSError as error:
+        raise ApplyError(f"process {pid} is gone") from error
+    with entered(target):
+        yield
+
+
+@contextmanager
+def entered(target: int) -> Generator[None]:
+    """Run the block in the namespace behind `target`, which is closed afterwards."""
+    home = os.open("/proc/thread-self/ns/net", os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        set_namespace(target)
+        try:
+            yield
+        finally:
+            set_namespace(home)
+    finally:
+        os.close(target)
+        os.close(home)
+
+
+def names() -> list[str]:
+    """All named namespaces, ours or not."""
+    return sorted(entry.name for entry in DIRECTORY.iterdir()) if DIRECTORY.is_dir() else []
+
+
+def exists(name: str) -> bool:
+    """True where `name` is a live namespace, not just a file left behind by a crash or an old mount."""
+    try:
+        return (DIRECTORY / name).stat().st_dev != DIRECTORY.stat().st_dev
+    except FileNotFoundError:
+        return False
+
+
+def create(name: str) -> None:
+    """Make the namespace, as `ip netns add` does."""
+    DIRECTORY.mkdir(parents=True, exist_ok=True)
+    if f" {DIRECTORY} " not in Path("/proc/thread-self/mountinfo").read_text():
+        # A mount point of its own, and shared, as `ip netns` does: namespaces must be seen from (and, above
+        # all, let go by) other mount namespaces too.
+        _check(_mount(str(DIRECTORY), str(DIRECTORY), _MS_BIND | _MS_REC), f"cannot mount {DIRECTORY}")
+        _check(_mount("none", str(DIRECTORY), _MS_SHARED | _MS_REC), f"cannot share {DIRECTORY}")
+    path = DIRECTORY / name
+    path.touch(mode=0o444)
+    home = os.open("/proc/thread-self/ns/net", os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        _check(_libc.unshare(CLONE_NEWNET), "cannot make a network namespace")
+        try:
+            _check(_mount("/proc/thread-self/ns/net", str(path), _MS_BIND), f"cannot mount {path}")
+        finally:
+            set_namespace(home)
+    except ApplyError:
+        path.unlink(missing_ok=True)
+        raise
+    finally:
+        os.close(home)
+
+
+def delete(name: str) -> None:
+    """Remove the namespace's name; it goes when the last process and socket in it are gone."""
+    path = DIRECTORY / name
+    while exists(name):
+        _check(_libc.umount2(str(path).encode(), _MNT_DETACH), f"cannot unmount {path}")
+    path.unlink(missing_ok=True)
+
+
+def write_sysctl(key: str, value: str) -> None:
+    """Set a sysctl below net (`ipv4.ip_forward`) of the calling thread's namespace."""
+    # A slash stands for a dot inside a component, as in `ipv4.conf.eth0/100.rp_filter`.
+    path = Path("/proc/sys/net") / "/".join(part.replace("/", ".") for part in key.split("."))
+    try:
+        if path.read_text().strip() != value:
+            path.write_text(value)
+    except OSError as error:
+        raise ApplyError(f"cannot set net.{key} to {value}: {error.strerror}") from error

@@ -1,0 +1,77 @@
+"""Apply a hand-made HostState: one device in a namespace, joined to another host by a tunnel."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+from netloom.agent.tracker import Tracker
+from netloom.dataplane.openflow import Switch
+from netloom.dataplane.ovsdb import Ovsdb
+from netloom.model.hoststate import Bridge, Device, Flow, HostState, Interface, Namespace
+from netloom.model.openflow import Ct, Goto, Load, Match, Output, SetTunnel
+
+
+def state(number: int, other: int) -> HostState:
+    """10.0.0.<number> in qdhcp-net, everything else by tunnel to 172.31.0.<other>."""
+    origin = ("network/net",)
+    device, tunnel = "tapone", "vxlan-tun"
+    options = {"remote_ip": "flow", "key": "flow", "local_ip": f"172.31.0.{number}"}
+    return HostState.of(
+        [
+            Bridge(name="br-int", origin=origin),
+            Interface(bridge="br-int", name=device, type="internal", origin=origin),
+            Interface(bridge="br-int", name=tunnel, type="vxlan", options=options, origin=origin),
+            Namespace(name="qdhcp-net", sysctls={"ipv4.ip_forward": "1"}, origin=origin),
+            Device(
+                namespace="qdhcp-net",
+                name=device,
+                mac=f"fa:16:3e:00:00:0{number}",
+                mtu=1450,
+                addresses=(f"10.0.0.{number}/24",),
+                announce=True,
+                origin=origin,
+            ),
+            Flow(
+                bridge="br-int",
+                table=0,
+                priority=10,
+                match=Match(in_port=device),
+                actions=(Load("net", 7), Load("src_port", device), SetTunnel(7, f"172.31.0.{other}"), Output(tunnel)),
+                origin=origin,
+            ),
+            Flow(
+                bridge="br-int",
+                table=0,
+                priority=10,
+                match=Match(in_port=tunnel, tun_id=7, eth_type="ip"),
+                actions=(Ct(zone="net", table=1),),
+                origin=origin,
+            ),
+            Flow(
+                bridge="br-int",
+                table=0,
+                priority=9,
+                match=Match(in_port=tunnel, tun_id=7),
+                actions=(Goto(1),),
+                origin=origin,
+            ),
+            Flow(bridge="br-int", table=1, priority=0, match=Match(), actions=(Output(device),), origin=origin),
+        ]
+    )  # fmt: skip
+
+
+def main() -> None:
+    number, other, *rest = (int(word) for word in sys.argv[1:])
+    tracker = Tracker(
+        Ovsdb("/run/openvswitch/db.sock", lambda: None), Switch(Path("/run/openvswitch")), userspace=True
+    )
+    tracker.read()
+    tracker.reconcile(HostState() if rest else state(number, other))
+    for key, trouble in tracker.trouble.items():
+        print("trouble", key, trouble)
+    print("changes", tracker.changes)
+
+
+if __name__ == "__main__":
+    main()
