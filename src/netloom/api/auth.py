@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import re
 
+from msgspec import structs
 from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from netloom.api.http import Services, error_body, respond
+from netloom.api.http import Services, error_body, in_reader_thread, respond
 from netloom.model import Caller
+from netloom.model.errors import Unauthorized
 
 OPEN = re.compile(r"/|/agent/.*|/identity(/.*)?|/(networking|image|compute)(/|/versions|/v2/|/v2\.1/?)?")
 """Paths that are answered without a token. The identity service checks for itself where it needs one."""
@@ -33,7 +35,9 @@ class Authenticate:
         if services.settings.server.auth == "trusted-headers":
             caller = from_headers(headers, scope["netloom.request_id"])
         else:
-            caller = await self._from_token(headers.get("x-auth-token", ""), scope)
+            caller = await self._from_token(
+                services, headers.get("x-auth-token", ""), scope["netloom.request_id"]
+            )
         if caller is None and not OPEN.fullmatch(scope["path"]):
             body = error_body(401, "Unauthorized", "The request you have made requires authentication.")
             realm = f'Keystone uri="{services.settings.server.url}/identity"'
@@ -43,8 +47,19 @@ class Authenticate:
         await self.app(scope, receive, send)
 
     @staticmethod
-    async def _from_token(token: str, scope: Scope) -> Caller | None:
-        return None  # no token is valid until identity.tokens lands
+    async def _from_token(services: Services, token: str, request_id: str) -> Caller | None:
+        if not token:
+            return None
+
+        def verify() -> Caller | None:
+            with services.store.reader() as reader:
+                try:
+                    return services.tokens.verify(reader, token)
+                except Unauthorized:
+                    return None
+
+        caller = await in_reader_thread(services, verify)
+        return caller and structs.replace(caller, request_id=request_id)
 
 
 def from_headers(headers: Headers, request_id: str) -> Caller:

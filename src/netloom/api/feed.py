@@ -53,7 +53,7 @@ class Feed:
     def stop(self) -> None:
         """End the streams (from any thread, or a signal handler)."""
         self._stopping.set()
-        if self._loop is not None:
+        if self._loop is not None and not self._loop.is_closed():
             self._loop.call_soon_threadsafe(self._wake, self.seq)
 
     def sleep(self, seconds: float) -> None:

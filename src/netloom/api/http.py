@@ -27,6 +27,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from netloom.api.feed import Feed
 from netloom.api.settings import Settings
+from netloom.identity.tokens import Tokens
 from netloom.model import Caller, Context
 from netloom.model.errors import ServiceError, TooLarge, Unauthorized
 from netloom.store import Reader, Store, Writer
@@ -45,16 +46,18 @@ class Services:
 
     store: Store
     settings: Settings
+    tokens: Tokens
     feed: Feed
     writer: ThreadPoolExecutor
     readers: ThreadPoolExecutor
 
     @classmethod
-    def start(cls, store: Store, settings: Settings) -> Services:
+    def start(cls, store: Store, settings: Settings, tokens: Tokens) -> Services:
         """Start the threads: one that writes, `[server] readers` that read."""
         return cls(
             store=store,
             settings=settings,
+            tokens=tokens,
             feed=Feed(store),
             writer=ThreadPoolExecutor(1, thread_name_prefix="writer"),
             readers=ThreadPoolExecutor(settings.server.readers, thread_name_prefix="reader"),

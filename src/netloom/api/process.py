@@ -1,0 +1,226 @@
+"""The server as a process: database, secrets, sockets, threads, and an orderly end."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import ipaddress
+import logging
+import os
+import secrets
+import signal
+import socket
+import stat
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from types import FrameType
+
+import msgspec
+import uvicorn
+from starlette.routing import BaseRoute
+
+from netloom.api.app import compose
+from netloom.api.http import Services, request_id
+from netloom.api.settings import ServerSettings, Settings
+from netloom.identity.bootstrap import bootstrap, first_users
+from netloom.identity.tokens import Tokens
+from netloom.model.errors import UserError
+from netloom.store import Store, migrate
+
+log = logging.getLogger("netloom.server")
+
+GRACE_SECONDS = 10
+"""How long requests that are being answered may take after SIGTERM."""
+
+PASSWORDS = "first-passwords.json"
+"""In the state folder, mode 0600: the passwords that admin and demo got at the first start."""
+
+
+def run(settings: Settings) -> None:
+    """Serve until SIGTERM or SIGINT. Raises UserError for what the operator can mend."""
+    # Database, secrets, images, sockets: all of it is the server's alone.
+    os.umask(0o077)
+    _log_to_stderr(settings.server.log_level)
+    sockets = listen(settings.server)
+    store = open_database(settings.server)
+    tokens = Tokens.open(Path(settings.server.state_dir), settings.identity.token_seconds)
+    services = Services.start(store, settings, tokens)
+    try:
+        bootstrap(store, first_users(*first_passwords(services.state_dir / PASSWORDS)))
+        _Process(services, settings.server).run(sockets)
+    finally:
+        services.feed.stop()
+        services.feed.join()
+        services.stop()
+        store.close()
+        for path in settings.server.agent_sockets.values():
+            with contextlib.suppress(OSError):
+                Path(path).unlink()
+
+
+def all_routes() -> list[BaseRoute]:
+    """Return the routes of every service."""
+    return []
+
+
+def open_database(settings: ServerSettings) -> Store:
+    """Open the database; a new one is made, an old one is never upgraded behind the operator's back."""
+    state_dir = Path(settings.state_dir)
+    try:
+        state_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+    except OSError as error:
+        raise UserError(f"cannot make the state folder {state_dir}: {error.strerror}") from error
+    store = Store.open(settings.database_url)
+    version = store.version()
+    if not version:
+        store.upgrade()
+    elif version != migrate.head():
+        raise UserError(
+            f"the database is at version {version}, this netloom needs {migrate.head()}: "
+            "run `netloom db upgrade` (back it up first)"
+        )
+    return store
+
+
+def first_passwords(path: Path) -> tuple[str, str]:
+    """Return the passwords of admin and demo in a new cloud: those in the file, made where it is missing.
+
+    They hold for users that are made now; a password changed later stands, whatever the file says.
+    """
+    if not path.exists():
+        made = {"admin": secrets.token_urlsafe(18), "demo": secrets.token_urlsafe(18)}
+        aside = path.with_name(f".{path.name}.{os.getpid()}")
+        with os.fdopen(os.open(aside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as file:
+            file.write(msgspec.json.encode(made) + b"\n")
+        aside.rename(path)
+    try:
+        first = msgspec.json.decode(path.read_bytes(), type=dict[str, str])
+        return first["admin"], first["demo"]
+    except (KeyError, msgspec.MsgspecError) as error:
+        raise UserError(f"{path} must hold the passwords of admin and demo as JSON: {error}") from error
+
+
+def listen(settings: ServerSettings) -> list[socket.socket]:
+    """Bind the API's port and one unix socket a host, before anything else is touched."""
+    host, port = settings.address
+    if not _is_loopback(host) and not settings.tls_certificate and not settings.plain_http_anywhere:
+        raise UserError(
+            f"{settings.listen} can be reached from other machines, and tokens would travel in the clear: "
+            "set [server] tls_certificate and tls_key (or plain_http_anywhere = true behind a TLS proxy)"
+        )
+    sockets = [_tcp(host, port)]
+    try:
+        sockets += [_unix(name, Path(path)) for name, path in settings.agent_sockets.items()]
+    except BaseException:
+        for each in sockets:
+            each.close()
+        raise
+    return sockets
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+def _tcp(host: str, port: int) -> socket.socket:
+    try:
+        family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+        bound = socket.socket(family, kind, protocol)
+        bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        bound.bind(address)
+        bound.listen(2048)
+    except OSError as error:
+        why = {
+            errno.EADDRINUSE: "another process has it: stop that, or set [server] listen",
+            errno.EADDRNOTAVAIL: "this machine has no such address",
+            errno.EACCES: "ports below 1024 need root",
+        }.get(error.errno or 0, error.strerror or str(error))
+        raise UserError(f"cannot listen on {host}:{port}: {why}") from error
+    bound.setblocking(False)
+    return bound
+
+
+def _unix(name: str, path: Path) -> socket.socket:
+    if len(os.fsencode(path)) > 107:
+        raise UserError(f"the agent socket of {name} has too long a path (107 bytes at most): {path}")
+    bound = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    try:
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        if path.exists() and stat.S_ISSOCK(path.stat().st_mode):
+            # Left over, or alive? Only who answers is alive.
+            with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
+                try:
+                    probe.connect(str(path))
+                except OSError:
+                    path.unlink()
+                else:
+                    raise UserError(f"another server answers on the agent socket of {name}: {path}")
+        bound.bind(str(path))
+        bound.listen(128)
+    except OSError as error:
+        bound.close()
+        raise UserError(f"cannot make the agent socket of {name}, {path}: {error.strerror}") from error
+    bound.setblocking(False)
+    return bound
+
+
+class _Process(uvicorn.Server):
+    """uvicorn with the feed's life bound to its own: streams end before connections are waited for."""
+
+    def __init__(self, services: Services, settings: ServerSettings) -> None:
+        self.services = services
+        super().__init__(
+            uvicorn.Config(
+                compose(services, all_routes()),
+                loop="uvloop",
+                http="httptools",
+                lifespan="off",
+                log_config=None,
+                access_log=False,
+                server_header=False,
+                timeout_graceful_shutdown=GRACE_SECONDS,
+                ssl_certfile=settings.tls_certificate or None,
+                ssl_keyfile=settings.tls_key or None,
+            )
+        )
+
+    def run(self, sockets: list[socket.socket] | None = None) -> None:
+        # uvicorn raises the signal that ended it once more when it is done; the process goes on to tidy up.
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, _go_on)
+        super().run(sockets)
+
+    async def startup(self, sockets: Sequence[socket.socket] | None = None) -> None:
+        self.services.feed.start()
+        await super().startup(list(sockets or ()))
+        log.info("ready: %s", self.services.settings.server.url)
+
+    async def shutdown(self, sockets: Sequence[socket.socket] | None = None) -> None:
+        self.services.feed.stop()
+        await super().shutdown(list(sockets or ()))
+
+
+def _go_on(_number: int, _frame: FrameType | None) -> None:
+    """Let a signal pass: uvicorn has seen it already."""
+
+
+class _WithRequest(logging.Filter):
+    """Put the id of the request being served into every record."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        record.request_id = request_id.get()
+        return True
+
+
+def _log_to_stderr(level: str) -> None:
+    handler = logging.StreamHandler(sys.stderr)
+    handler.addFilter(_WithRequest())
+    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(request_id)s %(name)s %(message)s"))
+    logging.basicConfig(level=level, handlers=[handler], force=True)
+    # What these say of a normal start, ours say better.
+    for name in ("uvicorn.error", "alembic"):
+        logging.getLogger(name).setLevel(logging.WARNING)
