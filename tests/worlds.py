@@ -205,3 +205,114 @@ def two_hosts() -> World:
         )
         world.server(f"vm{number}", f"compute{number}", port)
     return world
+
+
+def three_hosts() -> World:
+    """A network host and two compute hosts; physical networks extnet and public on all of them."""
+    world = World()
+    mappings = {"extnet": "br-extnet", "public": "br-public"}
+    world.host("network1", mappings=mappings, network=True)
+    world.host("compute1", mappings=mappings)
+    world.host("compute2", mappings=mappings)
+    return world
+
+
+def open_group(world: World) -> None:
+    """The walkthrough's security group: all TCP and ICMP from anywhere."""
+    world.group("sg-all")
+    world.rule("all-out", "sg-all", "egress")
+    world.rule(
+        "all-tcp",
+        "sg-all",
+        "ingress",
+        protocol="tcp",
+        port_range_min=1,
+        port_range_max=65535,
+        remote_ip_prefix="0.0.0.0/0",
+    )
+    world.rule("all-icmp", "sg-all", "ingress", protocol="icmp", remote_ip_prefix="0.0.0.0/0")
+
+
+def walkthrough_a() -> World:
+    """A provider network: instance my1 on compute1 sits on the physical network extnet."""
+    world = three_hosts()
+    open_group(world)
+    world.network("external", "flat", physical_network="extnet", mtu=1500)
+    world.subnet("ext-sub", "external", "203.0.113.0/24", dns_nameservers=("203.0.113.1",))
+    port = world.port("my1", "external", [("ext-sub", "203.0.113.50")], security_groups=("sg-all",))
+    world.server("vm-my1", "compute1", port)
+    return world
+
+
+def walkthrough_b() -> World:
+    """A private network, a router on network1, and instance my2 on compute1 with a floating IP."""
+    world = three_hosts()
+    open_group(world)
+    world.network("private")
+    world.subnet("priv-sub", "private", "10.0.0.0/24")
+    world.network("public", "flat", physical_network="public", mtu=1500, external=True)
+    world.subnet("pub-sub", "public", "198.51.100.0/24", enable_dhcp=False)
+    world.router("router1", "network1")
+    world.interface("router1", "private", "priv-sub", "10.0.0.1")
+    world.gateway("router1", "public", "pub-sub", "198.51.100.10")
+    port = world.port("my2", "private", [("priv-sub", "10.0.0.5")], security_groups=("sg-all",))
+    world.server("vm-my2", "compute1", port)
+    world.floating(
+        "fip1",
+        "public",
+        "pub-sub",
+        "198.51.100.20",
+        port_id="my2",
+        fixed_ip_address="10.0.0.5",
+        router_id="router1",
+    )
+    return world
+
+
+def remote_group() -> World:
+    """Two instances on one host and one elsewhere; ssh is open to members of the group `web` only."""
+    world = two_hosts()
+    world.group("web")
+    world.group("db")
+    world.rule("web-out", "web", "egress")
+    world.rule("db-out", "db", "egress", protocol="tcp")
+    for number, port in enumerate((22, 5432)):
+        world.rule(
+            f"db-{number}",
+            "db",
+            "ingress",
+            protocol="tcp",
+            port_range_min=port,
+            port_range_max=port,
+            remote_group_id="web",
+        )
+    world.change("ports", "port1", security_groups=("web",))
+    world.change("ports", "port2", security_groups=("db",))
+    extra = world.port("port3", "net-a", [("sub-a", "10.0.0.13")], security_groups=("db", "sg-default"))
+    world.server("vm3", "compute2", extra)
+    return world
+
+
+def address_pairs() -> World:
+    """port1 may also use a virtual address, with its own MAC and with a VRRP one, and an IPv6 range."""
+    world = two_hosts()
+    pairs = (
+        pair("10.0.0.100", "fa:16:3e:00:00:02"),
+        pair("10.0.0.200/31", "00:00:5e:00:01:01"),
+        pair("2001:db8::/64", "fa:16:3e:00:00:02"),
+    )
+    world.change("ports", "port1", allowed_address_pairs=pairs)
+    return world
+
+
+def provider_vlan() -> World:
+    """A VLAN of the physical network extnet, an instance on each compute host, one without port security."""
+    world = three_hosts()
+    open_group(world)
+    world.network("vlan", "vlan", 101, physical_network="extnet", mtu=1500)
+    world.subnet("vlan-sub", "vlan", "172.16.0.0/24")
+    one = world.port("v1", "vlan", [("vlan-sub", "172.16.0.11")], security_groups=("sg-all",))
+    two = world.port("v2", "vlan", [("vlan-sub", "172.16.0.12")], port_security_enabled=False)
+    world.server("vm-v1", "compute1", one)
+    world.server("vm-v2", "compute2", two)
+    return world

@@ -150,7 +150,7 @@ class SourceNat(HostObject, frozen=True, kw_only=True):
 
 
 class DhcpLease(Struct, frozen=True, kw_only=True):
-    """A static lease. `options` are this port's own (option name or number → value)."""
+    """A static lease. `options` are this port's own (option number as text → value)."""
 
     mac: str
     ip: str

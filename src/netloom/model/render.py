@@ -7,10 +7,20 @@ the data plane puts in this host's numbers.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import ipaddress
+from collections.abc import Callable, Iterable
 
 from netloom.model import openflow as of
-from netloom.model.hoststate import Flow
+from netloom.model.hoststate import (
+    Device,
+    Dnsmasq,
+    FloatingNat,
+    Flow,
+    Interface,
+    Namespace,
+    NsRoute,
+    SourceNat,
+)
 
 Resolve = Callable[[str, str], str | None]
 """(kind, name) → what stands for the symbol, kind being `port`, `zone` or `conj`; None: not there yet."""
@@ -156,3 +166,130 @@ def flow_text(flow: Flow, resolve: Resolve = by_name) -> str:
     match = match_text(flow.match, resolve)
     head = f"table={flow.table},priority={flow.priority}"
     return f"{head}{',' + match if match else ''} actions={actions_text(flow.actions, resolve)}"
+
+
+NFT_TABLE = "netloom"
+
+
+def nft_ruleset(floating: Iterable[FloatingNat], source: Iterable[SourceNat]) -> str:
+    """The whole NAT table of one router's namespace, for `nft -f`: it replaces what was there at once.
+
+    One DNAT and one SNAT for each floating IP and the catch-all SNAT. A connection that was redirected
+    to an inside address and goes out inside again (from instance to floating IP, the hairpin) changes its source too, so
+    that its answers come back through the router. Where there is a SourceNat, connections from outside
+    are forwarded only when a floating IP let them in.
+    """
+    nats = sorted(floating, key=lambda nat: nat.external)
+    catch_all = sorted(source, key=lambda nat: nat.device)
+    devices = sorted({nat.device for nat in nats} | {nat.device for nat in catch_all})
+    before: list[str] = []
+    after: list[str] = ['meta mark 0x1 accept comment "from outside: keeps its source"']
+    forward: list[str] = []
+    for device in devices:
+        before.append(f'iifname "{device}" meta mark set 0x1')
+        after.append(f'oifname != "{device}" ct status ! dnat accept')
+    for nat in nats:
+        comment = f' comment "{nat.origin[0]}"' if nat.origin else ""
+        before.append(f"ip daddr {nat.external} dnat to {nat.internal}{comment}")
+        after.append(f"ip saddr {nat.internal} snat to {nat.external}{comment}")
+    for device in devices:
+        after.append(f'oifname != "{device}" masquerade comment "to a floating IP and back inside"')
+    for nat in catch_all:
+        comment = f' comment "{nat.origin[0]}"' if nat.origin else ""
+        after.append(f'oifname "{nat.device}" snat to {nat.address}{comment}')
+        forward.append(f'iifname "{nat.device}" ct state established,related accept')
+        forward.append(f'iifname "{nat.device}" ct status dnat accept')
+        forward.append(f'iifname "{nat.device}" drop comment "from outside, to no floating IP"')
+    lines = [
+        f"table ip {NFT_TABLE}",
+        f"delete table ip {NFT_TABLE}",
+        f"table ip {NFT_TABLE} {{",
+        *_chain("prerouting", "nat", "prerouting priority dstnat", before),
+        *_chain("postrouting", "nat", "postrouting priority srcnat", after),
+        *_chain("forward", "filter", "forward priority filter", forward),
+        "}",
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def _chain(name: str, kind: str, hook: str, rules: list[str]) -> list[str]:
+    head = f"    type {kind} hook {hook}; policy accept;"
+    return [f"  chain {name} {{", head, *(f"    {rule}" for rule in rules), "  }"]
+
+
+def dnsmasq_conf(server: Dnsmasq, directory: str) -> str:
+    """Dnsmasq's configuration; its `hosts` and `opts` lie in `directory` and are read again on SIGHUP."""
+    lines = [
+        "port=0",
+        f"interface={server.device}",
+        "except-interface=lo",
+        "bind-interfaces",
+        "no-hosts",
+        "no-resolv",
+        "no-ping",
+        "leasefile-ro",
+        "dhcp-authoritative",
+        f"domain={server.domain}",
+        f"dhcp-hostsfile={directory}/hosts",
+        f"dhcp-optsfile={directory}/opts",
+        f"pid-file={directory}/pid",
+    ]
+    for served in server.ranges:
+        network = ipaddress.IPv4Network(served.cidr)
+        lines.append(
+            f"dhcp-range=set:subnet-{served.subnet_id},{network.network_address},static,"
+            f"{network.netmask},{server.lease_seconds}s"
+        )
+    return "\n".join(lines) + "\n"
+
+
+def dnsmasq_hosts(server: Dnsmasq) -> str:
+    """The static leases, one a line. A port with options of its own gets a tag for itself and each of them."""
+    lines: list[str] = []
+    for lease in server.leases:
+        own = "".join(f"set:own-{option}," for option, _ in lease.options)
+        tag = f"set:port-{lease.port_id}," if lease.options else ""
+        lines.append(f"{lease.mac},{tag}{own}{lease.ip},{lease.hostname}")
+    return "".join(line + "\n" for line in lines)
+
+
+def dnsmasq_opts(server: Dnsmasq) -> str:
+    """The options of subnets and ports. A port's own option replaces the subnet's of that number."""
+    overridden = {option for lease in server.leases for option, _ in lease.options}
+    lines: list[str] = []
+    for served in server.ranges:
+        for number, value in served.options:
+            unless = f"tag:!own-{number}," if str(number) in overridden else ""
+            lines.append(f"tag:subnet-{served.subnet_id},{unless}{number}{',' + value if value else ''}")
+    for lease in server.leases:
+        for option, value in lease.options:
+            lines.append(f"tag:port-{lease.port_id},{option}{',' + value if value else ''}")
+    return "".join(line + "\n" for line in lines)
+
+
+def ip_commands(item: Namespace | Device | NsRoute) -> list[str]:
+    """The `ip` and `sysctl` commands that would make a namespace, a device in it or a route."""
+    match item:
+        case Namespace():
+            run = f"ip netns exec {item.name} sysctl -w"
+            settings = [f"{run} net.{key}={value}" for key, value in sorted(item.sysctls.items())]
+            return [f"ip netns add {item.name}", f"ip -n {item.name} link set lo up", *settings]
+        case Device():
+            ip = f"ip -n {item.namespace}"
+            return [
+                f"ip link set {item.name} netns {item.namespace}",
+                f"{ip} link set {item.name} address {item.mac} mtu {item.mtu} up",
+                *(f"{ip} address add {address} dev {item.name}" for address in item.addresses),
+            ]
+        case NsRoute():
+            via = f" via {item.gateway}" if item.gateway else ""
+            return [f"ip -n {item.namespace} route add {item.destination}{via} dev {item.device}"]
+
+
+def interface_command(item: Interface) -> str:
+    """The `ovs-vsctl` command that would plug an interface; a comment for those that others plug."""
+    if item.expected:
+        return f"# {item.bridge}: {item.name} is plugged by whoever runs the instance"
+    kind = "" if item.type in ("system", "veth") else f" -- set interface {item.name} type={item.type}"
+    options = "".join(f" options:{key}={value}" for key, value in sorted(item.options.items()))
+    return f"ovs-vsctl add-port {item.bridge} {item.name}{kind}{options}"

@@ -28,6 +28,22 @@ from netloom.plan.ports import classify
 OPTION_ROUTER, OPTION_DNS, OPTION_DOMAIN, OPTION_MTU, OPTION_ROUTES = 3, 6, 15, 26, 121
 DOMAIN = "openstacklocal"
 
+OPTION_NUMBERS = {
+    "netmask": 1, "time-offset": 2, "router": 3, "dns-server": 6, "log-server": 7, "lpr-server": 9,
+    "hostname": 12, "boot-file-size": 13, "domain-name": 15, "swap-server": 16, "root-path": 17,
+    "extension-path": 18, "ip-forward-enable": 19, "default-ttl": 23, "mtu": 26, "broadcast": 28,
+    "static-route": 33, "nis-domain": 40, "nis-server": 41, "ntp-server": 42, "vendor-encap": 43,
+    "netbios-ns": 44, "netbios-dd": 45, "netbios-nodetype": 46, "netbios-scope": 47, "x-windows-fs": 48,
+    "x-windows-dm": 49, "lease-time": 51, "server-identifier": 54, "t1": 58, "t2": 59,
+    "vendor-class": 60, "nis+-domain": 64, "nis+-server": 65, "tftp-server": 66, "tftp-server-name": 66,
+    "bootfile-name": 67, "mobile-ip-home": 68, "smtp-server": 69, "pop3-server": 70, "nntp-server": 71,
+    "irc-server": 74, "user-class": 77, "client-arch": 93, "client-interface-id": 94,
+    "client-machine-id": 97, "posix-timezone": 100, "tzdb-timezone": 101, "subnet-select": 118,
+    "domain-search": 119, "sip-server": 120, "classless-static-route": 121, "vendor-id-encap": 125,
+    "tftp-server-address": 150, "path-prefix": 210, "reboot-time": 211,
+}  # fmt: skip
+"""Names of DHCP options (IANA's registry, in the spelling that dnsmasq and Neutron's users know)."""
+
 QUIET = {
     "ipv4.conf.all.rp_filter": "0",
     "ipv4.conf.default.rp_filter": "0",
@@ -136,12 +152,24 @@ def _lease(index: Index, port: Port, served: list[Subnet]) -> Iterator[DhcpLease
         ip=address,
         hostname=(server.hostname if server else "") or "host-" + address.replace(".", "-"),
         port_id=port.id,
-        options=tuple(
-            (option.opt_name, option.opt_value or "")
-            for option in port.extra_dhcp_opts
-            if option.ip_version == 4
-        ),
+        options=tuple(sorted(own_options(port).items())),
     )
+
+
+def own_options(port: Port) -> dict[str, str]:
+    """A port's extra DHCP options by number.
+
+    They are a tenant's words in a file that the DHCP server of the whole network reads: an option that
+    nobody knows, or a value that would end its line, is left out.
+    """
+    found: dict[str, str] = {}
+    for option in port.extra_dhcp_opts:
+        name = option.opt_name.strip().lower()
+        number = name if name.isdecimal() else str(OPTION_NUMBERS.get(name, ""))
+        value = option.opt_value or ""
+        if option.ip_version == 4 and number and 0 < int(number) < 255 and value.isprintable():
+            found[number] = value
+    return found
 
 
 def subnet_options(network: Network, subnet: Subnet, port: Port) -> tuple[tuple[int, str], ...]:

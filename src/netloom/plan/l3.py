@@ -1,0 +1,161 @@
+"""Routers: a namespace with addresses, routes and NAT on the router's host."""
+
+from __future__ import annotations
+
+import ipaddress
+from collections.abc import Iterator
+
+from netloom.model.hoststate import (
+    Device,
+    FloatingNat,
+    HostObject,
+    Namespace,
+    NsRoute,
+    SourceNat,
+)
+from netloom.model.names import OWNER_ROUTER_GATEWAY, router_namespace
+from netloom.model.networking import Port, Router, Subnet
+from netloom.plan.index import Index, addresses_of, device_of, origin
+
+DEFAULT_ROUTE = "0.0.0.0/0"
+
+
+def plan_l3(index: Index) -> Iterator[HostObject]:
+    """All routers that are placed on this host."""
+    for router in index.local_routers:
+        ports = index.router_ports[router.id]
+        gateway = next((port for port in ports if is_gateway(port)), None)
+        yield _namespace(router)
+        for port in ports:
+            if port.network_id in index.view.networks:
+                yield _device(index, router, port)
+        yield from _routes(index, router, ports, gateway)
+        if gateway is not None:
+            yield from _nat(index, router, gateway)
+
+
+def is_gateway(port: Port) -> bool:
+    """Whether a router's port is its gateway."""
+    return port.device_owner == OWNER_ROUTER_GATEWAY
+
+
+def _namespace(router: Router) -> Namespace:
+    """ARP answers name only the device that has the address, and routes decide what is forwarded.
+
+    A router that is down keeps its devices but forwards nothing.
+    """
+    sysctls = {
+        "ipv4.ip_forward": "1" if router.admin_state_up else "0",
+        "ipv6.conf.all.disable_ipv6": "1",
+        "ipv6.conf.default.disable_ipv6": "1",
+    }
+    for scope in ("all", "default"):
+        sysctls[f"ipv4.conf.{scope}.arp_announce"] = "2"
+        sysctls[f"ipv4.conf.{scope}.arp_ignore"] = "1"
+        sysctls[f"ipv4.conf.{scope}.rp_filter"] = "0"
+        sysctls[f"ipv4.conf.{scope}.send_redirects"] = "0"
+    return Namespace(name=router_namespace(router.id), sysctls=sysctls, origin=origin(router), aspect="l3")
+
+
+def _device(index: Index, router: Router, port: Port) -> Device:
+    addresses: list[str] = []
+    for fixed in port.fixed_ips:
+        subnet = index.view.subnets.get(fixed.subnet_id)
+        if subnet is not None and subnet.ip_version == 4:
+            addresses.append(f"{fixed.ip_address}/{subnet.cidr.partition('/')[2]}")
+    why = origin(port, router)
+    if is_gateway(port):
+        floating = index.floating_of.get(router.id, [])
+        addresses += [f"{fip.floating_ip_address}/32" for fip in floating]
+        why += origin(*floating)
+    return Device(
+        namespace=router_namespace(router.id),
+        name=device_of(port),
+        mac=port.mac_address,
+        mtu=index.view.networks[port.network_id].mtu,
+        addresses=tuple(addresses),
+        announce=True,
+        origin=why,
+        aspect="l3",
+    )
+
+
+def attached(index: Index, ports: list[Port]) -> list[tuple[Port, Subnet]]:
+    """The router's ports with the IPv4 subnets that they have addresses on."""
+    found: list[tuple[Port, Subnet]] = []
+    for port in ports:
+        for fixed in port.fixed_ips:
+            subnet = index.view.subnets.get(fixed.subnet_id)
+            if subnet is not None and subnet.ip_version == 4:
+                found.append((port, subnet))
+    return found
+
+
+def _routes(index: Index, router: Router, ports: list[Port], gateway: Port | None) -> Iterator[NsRoute]:
+    """The default route, other subnets of the external network, and the router's extra routes."""
+    namespace = router_namespace(router.id)
+    links = attached(index, ports)
+    wanted: dict[str, NsRoute] = {}
+    if gateway is not None:
+        own = {subnet.id for port, subnet in links if port is gateway}
+        for subnet in index.subnets_of.get(gateway.network_id, []):
+            if subnet.id not in own:
+                wanted[subnet.cidr] = NsRoute(
+                    namespace=namespace,
+                    destination=subnet.cidr,
+                    device=device_of(gateway),
+                    origin=origin(router, subnet),
+                    aspect="l3",
+                )
+        hop = next((s for port, s in links if port is gateway and s.gateway_ip), None)
+        if hop is not None:
+            wanted[DEFAULT_ROUTE] = NsRoute(
+                namespace=namespace,
+                destination=DEFAULT_ROUTE,
+                device=device_of(gateway),
+                gateway=hop.gateway_ip,
+                origin=origin(router, hop),
+                aspect="l3",
+            )
+    for route in sorted(router.routes, key=lambda route: (route.destination, route.nexthop)):
+        link = next((port for port, subnet in links if _inside(route.nexthop, subnet)), None)
+        if link is not None:
+            cidr = str(ipaddress.ip_network(route.destination, strict=False))
+            wanted[cidr] = NsRoute(
+                namespace=namespace,
+                destination=cidr,
+                device=device_of(link),
+                gateway=route.nexthop,
+                origin=origin(router),
+                aspect="l3",
+            )
+    yield from wanted.values()
+
+
+def _inside(address: str, subnet: Subnet) -> bool:
+    if ":" in address:
+        return False
+    return ipaddress.IPv4Address(address) in ipaddress.IPv4Network(subnet.cidr)
+
+
+def _nat(index: Index, router: Router, gateway: Port) -> Iterator[HostObject]:
+    namespace, device = router_namespace(router.id), device_of(gateway)
+    for fip in index.floating_of.get(router.id, []):
+        port = index.view.ports.get(fip.port_id or "")
+        yield FloatingNat(
+            namespace=namespace,
+            device=device,
+            external=fip.floating_ip_address,
+            internal=fip.fixed_ip_address or "",
+            origin=origin(fip, router) + (origin(port) if port else ()),
+            aspect="l3",
+        )
+    addresses = addresses_of(gateway)
+    if router.external_gateway_info and router.external_gateway_info.enable_snat and addresses:
+        yield SourceNat(
+            namespace=namespace,
+            device=device,
+            address=addresses[0],
+            origin=origin(router, gateway),
+            aspect="l3",
+        )

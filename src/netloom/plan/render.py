@@ -1,0 +1,100 @@
+"""A HostState as text that a person reads from top to bottom: for golden files and for looking at a plan."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+
+from netloom.model.hoststate import (
+    Bridge,
+    Device,
+    Dnsmasq,
+    FloatingNat,
+    Flow,
+    HostObject,
+    HostState,
+    Instance,
+    Interface,
+    MetadataListener,
+    Namespace,
+    NsRoute,
+    SourceNat,
+)
+from netloom.model.names import INTEGRATION_BRIDGE
+from netloom.model.render import (
+    dnsmasq_conf,
+    dnsmasq_hosts,
+    dnsmasq_opts,
+    flow_text,
+    interface_command,
+    ip_commands,
+    nft_ruleset,
+)
+from netloom.plan.pipeline import PURPOSE, Stage
+
+
+def state_text(state: HostState) -> str:
+    """All objects of a state, as the commands and files that stand for them, each with its origin."""
+    return "\n".join([*_switch(state), *_namespaces(state), *_instances(state)]) + "\n"
+
+
+def _with_origin(line: str, item: HostObject) -> str:
+    return f"{line}  # {' '.join(item.origin)}"
+
+
+def _switch(state: HostState) -> Iterator[str]:
+    yield "== Open vSwitch"
+    for bridge in state.each(Bridge):
+        mode = "secure" if bridge.secure else "standalone"
+        yield _with_origin(f"bridge {bridge.name} {bridge.datapath_type} {mode}", bridge)
+    for interface in state.each(Interface):
+        yield _with_origin(interface_command(interface), interface)
+    flows = list(state.each(Flow))
+    for stage in Stage:
+        here = [f for f in flows if f.bridge == INTEGRATION_BRIDGE and f.table == stage]
+        yield f"-- table {int(stage)} {stage.name}: {PURPOSE[stage]}"
+        yield from _flow_lines(here)
+    others = [f for f in flows if f.bridge != INTEGRATION_BRIDGE]
+    for bridge in sorted({f.bridge for f in others}):
+        yield f"-- {bridge}"
+        yield from _flow_lines(f for f in others if f.bridge == bridge)
+
+
+def _flow_lines(flows: Iterable[Flow]) -> Iterator[str]:
+    for flow in sorted(flows, key=lambda f: (-f.priority, flow_text(f))):
+        yield _with_origin(flow_text(flow).partition(",")[2], flow)
+
+
+def _namespaces(state: HostState) -> Iterator[str]:
+    for namespace in state.each(Namespace):
+        name = namespace.name
+        yield f"== {name}"
+        inside = [item for item in (*state.each(Device), *state.each(NsRoute)) if item.namespace == name]
+        for item in (namespace, *inside):
+            yield from (_with_origin(line, item) for line in ip_commands(item))
+        for server in state.each(Dnsmasq):
+            if server.namespace == name:
+                yield from _file("dnsmasq.conf", dnsmasq_conf(server, "DIRECTORY"))
+                yield from _file("hosts", dnsmasq_hosts(server))
+                yield from _file("opts", dnsmasq_opts(server))
+        for listener in state.each(MetadataListener):
+            if listener.namespace == name:
+                askers = ", ".join(f"{ip} is {port}" for ip, port in sorted(listener.askers.items()))
+                yield _with_origin(f"metadata: {askers}", listener)
+        floating = [nat for nat in state.each(FloatingNat) if nat.namespace == name]
+        source = [nat for nat in state.each(SourceNat) if nat.namespace == name]
+        if floating or source:
+            yield from _file("nft", nft_ruleset(floating, source))
+
+
+def _file(title: str, text: str) -> Iterator[str]:
+    yield f"-- {title}"
+    yield from text.splitlines()
+
+
+def _instances(state: HostState) -> Iterator[str]:
+    instances = list(state.each(Instance))
+    if instances:
+        yield "== instances"
+    for item in instances:
+        nics = ", ".join(f"{n.name} {n.mac} by {n.device} mtu {n.mtu}" for n in item.nics)
+        yield _with_origin(f"{item.server_id} ({item.type}, image {item.image_id}): {nics}", item)

@@ -1,0 +1,24 @@
+"""Golden files: the whole plan of each scenario's hosts, as a person reads it."""
+
+from __future__ import annotations
+
+import pytest
+
+import worlds
+from netloom.plan import plan
+from netloom.plan.render import state_text
+
+SCENARIOS = [
+    worlds.two_hosts,
+    worlds.walkthrough_a,
+    worlds.walkthrough_b,
+    worlds.remote_group,
+    worlds.address_pairs,
+    worlds.provider_vlan,
+]
+
+
+@pytest.mark.parametrize("scenario", SCENARIOS, ids=lambda scenario: scenario.__name__)
+def test_golden(scenario, golden):
+    for host, view in scenario().views().items():
+        golden(f"plan/{scenario.__name__}/{host}.txt", state_text(plan(view)))
