@@ -146,6 +146,12 @@ _CHANGES = (
     .order_by(_change.c.seq)
     .limit(bindparam("limit"))
 )
+_CHANGED = (
+    select(_change.c.kind, _change.c.id)
+    .where(_change.c.seq > bindparam("after"))
+    .group_by(_change.c.kind, _change.c.id)
+    .order_by(func.max(_change.c.seq))
+)
 _SEQ = select(func.max(_change.c.seq))
 _OLDEST = select(func.min(_change.c.seq))
 _HOSTS = select(*(schema.host.c[name] for name in HostRow.__struct_fields__)).order_by(schema.host.c.name)
@@ -265,6 +271,10 @@ class Reader:
             )
             for row in self._connection.execute(_CHANGES, {"after": after, "limit": limit})
         ]
+
+    def changed(self, after: int) -> list[tuple[str, str]]:
+        """What has changed above `after`, as (kind, id), each once: read those again."""
+        return [(row.kind, row.id) for row in self._connection.execute(_CHANGED, {"after": after})]
 
     def seq(self) -> int:
         """Seq of the newest change; 0 before the first."""

@@ -1,0 +1,147 @@
+"""The stream: the world kept up with the feed, each host's view, and the steps between its versions."""
+
+from __future__ import annotations
+
+import threading
+from collections import deque
+from collections.abc import Iterable
+
+from netloom.model import KINDS, HostView, ViewDelta
+from netloom.scope.select import Tables, concerned, difference, neighbours, select, tables
+from netloom.scope.world import TABLE_OF_KIND, World
+from netloom.store import Reader, Store
+
+KEPT_STEPS = 1000
+"""How many steps of each host's view are kept; who is further behind gets a snapshot."""
+
+
+class _Feed:
+    """What one host was told: its view's tables as of now, and the last steps that led there.
+
+    `floor`: the oldest seq that a host may stand at to be brought here by `steps`.
+    """
+
+    def __init__(self, view: Tables, floor: int):
+        self.view = view
+        self.floor = floor
+        self.steps: deque[ViewDelta] = deque()
+
+    def advance(self, view: Tables, seq: int) -> None:
+        step = difference(self.view, view, seq)
+        self.view = view
+        if step.upsert or step.delete:
+            self.steps.append(step)
+            if len(self.steps) > KEPT_STEPS:
+                self.floor = self.steps.popleft().seq
+
+
+class Scope:
+    """Views of all hosts, as of the newest change of the store. Any thread may call it.
+
+    Nothing runs in the background: each call first reads what has changed since the last one.
+    Whoever waits for changes does so with `Store.wait`.
+    """
+
+    def __init__(self, store: Store):
+        self._store = store
+        self._lock = threading.Lock()
+        self._world: World | None = None
+        self._seq = 0
+        self._feeds: dict[str, _Feed] = {}
+
+    def snapshot(self, host: str) -> ViewDelta:
+        """The host's whole view, as the first step of its stream."""
+        with self._lock:
+            world = self._catch_up()
+            feed = self._feeds.get(host)
+            if feed is None:
+                feed = self._feeds[host] = _Feed(tables(world, host), self._seq)
+            upsert = {name: list(rows.values()) for name, rows in feed.view.items()}
+            return ViewDelta(seq=self._seq, snapshot=True, upsert=upsert)
+
+    def since(self, host: str, after: int) -> list[ViewDelta] | None:
+        """Steps that bring a host which stands at `after` to the newest change, in order of seq.
+
+        The last step has the newest seq, even where it is empty: so the host knows how far it is. An empty
+        list: nothing at all has changed. None: those steps are not kept (any more), send a snapshot.
+        """
+        with self._lock:
+            self._catch_up()
+            feed = self._feeds.get(host)
+            if feed is None or not feed.floor <= after <= self._seq:
+                return None
+            steps = [step for step in feed.steps if step.seq > after]
+            if (steps[-1].seq if steps else after) < self._seq:
+                steps.append(ViewDelta(seq=self._seq))
+            return steps
+
+    def view(self, host: str) -> HostView:
+        """What the host must know now; for a host that nobody has heard of, nothing."""
+        with self._lock:
+            return select(self._catch_up(), host, self._seq)
+
+    def views(self) -> dict[str, HostView]:
+        """The views of all hosts that have reported facts, as of one moment."""
+        with self._lock:
+            world = self._catch_up()
+            return {host: select(world, host, self._seq) for host in world.facts}
+
+    def _catch_up(self) -> World:
+        with self._store.reader() as reader:
+            seq = reader.seq()
+            if self._world is None or reader.oldest() > self._seq + 1:
+                self._world = load(reader)
+                self._feeds.clear()
+            elif seq > self._seq:
+                for host in self._apply(self._world, reader, reader.changed(self._seq)):
+                    if feed := self._feeds.get(host):
+                        feed.advance(tables(self._world, host), seq)
+            self._seq = seq
+            return self._world
+
+    def _apply(self, world: World, reader: Reader, changed: Iterable[tuple[str, str]]) -> set[str]:
+        """Read again what has changed; returns the hosts whose view may be another now."""
+        ids: dict[str, list[str]] = {}
+        for kind, id in changed:
+            ids.setdefault(kind, []).append(id)
+        found: set[str] = set()
+        for kind, table in TABLE_OF_KIND.items():
+            if kind not in ids:
+                continue
+            rows = reader.get_many(KINDS[kind], ids[kind])
+            for id in ids[kind]:
+                found |= replace(world, table, id, rows.get(id))
+        if "host" in ids:
+            hosts = reader.hosts()
+            for name in ids["host"]:
+                found |= neighbours(world, name)
+                facts = hosts[name].facts if name in hosts else None
+                if facts is None:
+                    world.facts.pop(name, None)
+                else:
+                    world.facts[name] = facts
+        return found
+
+
+def replace(world: World, table: str, id: str, row: object | None) -> set[str]:
+    """Put a row in its old one's place (None: take it out); returns the hosts whose view may differ."""
+    found: set[str] = set()
+    old = world.table(table).get(id)
+    if old is not None:
+        found |= concerned(world, table, old)
+    if row is None:
+        world.remove(table, id)
+    else:
+        world.put(table, row)
+        found |= concerned(world, table, row)
+    return found
+
+
+def load(reader: Reader) -> World:
+    """The world as the store has it."""
+    world = World()
+    for kind, table in TABLE_OF_KIND.items():
+        for row in reader.list(KINDS[kind]):
+            world.put(table, row)
+    world.facts = {name: host.facts for name, host in reader.hosts().items() if host.facts is not None}
+    return world

@@ -1,0 +1,148 @@
+"""What one host must know of the world, and which hosts a change may concern. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+from netloom.model import TABLES, Chassis, HostFacts, HostView, Port, Router, ViewDelta
+from netloom.scope.world import World
+
+Tables = dict[str, dict[str, Any]]
+"""Table of HostView → id → row."""
+
+
+def select(world: World, host: str, seq: int = 0) -> HostView:
+    """All that `host` must know, as HostView's docstring promises."""
+    facts = world.facts.get(host) or HostFacts(host=host)
+    return HostView(seq=seq, facts=facts, **tables(world, host))
+
+
+def tables(world: World, host: str) -> Tables:
+    """Tables of the host's view.
+
+    A network is present where the host realises one of its ports. Of present networks the host gets
+    all subnets and ports, the routers that have ports there (their hosts are tunnel ends), and the
+    chassis of every host they are present on. Of routers placed here it gets the floating IPs and the
+    ports these stand for; of the security groups of its own ports the rules, the groups these name and
+    all ports in them.
+    """
+    own_routers: dict[str, Router] = world.by("routers_of_host", host)
+    present = world.networks_of_host(host)
+    ports: dict[str, Port] = {}
+    routers: dict[str, Router] = dict(own_routers)
+    subnets: dict[str, Any] = {}
+    hosts = {host}
+    for network in present:
+        ports.update(world.by("ports_of_network", network))
+        subnets.update(world.by("subnets_of_network", network))
+        _add(routers, world.routers, world.routers_of_network(network))
+        hosts |= world.hosts_of_network(network)
+    floatingips: dict[str, Any] = {}
+    for router in own_routers:
+        floatingips.update(world.by("floatingips_of_router", router))
+    _add(ports, world.ports, {fip.port_id for fip in floatingips.values()})
+
+    used = {group for port in world.local_ports(host) for group in port.security_groups}
+    rules: dict[str, Any] = {}
+    for group in used:
+        rules.update(world.by("rules_of_group", group))
+    remote = {rule.remote_group_id for rule in rules.values() if rule.remote_group_id}
+    for group in remote:
+        ports.update(world.by("ports_of_group", group))
+    servers = dict(world.by("servers_of_host", host))
+    return {
+        "chassis": {name: _chassis(world, name) for name in hosts},
+        "networks": _add({}, world.networks, present),
+        "subnets": subnets,
+        "ports": ports,
+        "routers": routers,
+        "floatingips": floatingips,
+        "security_groups": _add({}, world.security_groups, used | remote),
+        "security_group_rules": rules,
+        "servers": servers,
+        "images": _add({}, world.images, {server.image_id for server in servers.values()}),
+    }
+
+
+def _add(rows: dict[str, Any], table: dict[str, Any], ids: Iterable[str | None]) -> dict[str, Any]:
+    """Add those of `ids` that are in `table`."""
+    rows.update((id, table[id]) for id in ids if id and id in table)
+    return rows
+
+
+def _chassis(world: World, host: str) -> Chassis:
+    facts = world.facts.get(host)
+    if facts is None:
+        return Chassis(host=host)
+    return Chassis(host=host, tunnel_ip=facts.tunnel_ip, tunnel_types=facts.tunnel_types)
+
+
+def concerned(world: World, table: str, row: Any) -> set[str]:
+    """Hosts whose view may differ for `row` being as it is in this world.
+
+    A change of a row can alter only the views of hosts concerned by the old row in the world before, or
+    by the new one in the world after. More hosts than needed cost time; one too few is a wrong view.
+    """
+    found: set[str] = set()
+    if table == "ports":
+        found.update(world.hosts_of_network(row.network_id))
+        found.update(_users(world, row.security_groups))
+        found.add(world.place(row))
+        for fip in world.by("floatingips_of_port", row.id).values():
+            found.add(_host_of_router(world, fip.router_id))
+    elif table == "networks":
+        found.update(world.hosts_of_network(row.id))
+    elif table == "subnets":
+        found.update(world.hosts_of_network(row.network_id))
+    elif table == "routers":
+        found.add(row.host)
+        for port in world.by("ports_of_router", row.id).values():
+            found.update(world.hosts_of_network(port.network_id))
+    elif table == "floatingips":
+        found.add(_host_of_router(world, row.router_id))
+    elif table == "security_groups":
+        found.update(world.hosts_of_group(row.id))
+        found.update(_users(world, (row.id,)))
+    elif table == "security_group_rules":
+        found.update(world.hosts_of_group(row.security_group_id))
+    elif table == "servers":
+        found.add(row.host)
+    elif table == "images":
+        found.update(server.host for server in world.by("servers_of_image", row.id).values())
+    return found
+
+
+def neighbours(world: World, host: str) -> set[str]:
+    """Hosts that know `host`: those that share a network with it, and itself."""
+    return {host}.union(*(world.hosts_of_network(network) for network in world.networks_of_host(host)))
+
+
+def _users(world: World, groups: tuple[str, ...]) -> set[str]:
+    """Hosts with a port whose rules name one of these groups."""
+    return {
+        host
+        for group in groups
+        for rule in world.by("rules_naming_group", group).values()
+        for host in world.hosts_of_group(rule.security_group_id)
+    }
+
+
+def _host_of_router(world: World, router_id: str | None) -> str:
+    router = world.routers.get(router_id or "")
+    return router.host if router else ""
+
+
+def difference(old: Tables, new: Tables, seq: int) -> ViewDelta:
+    """The step from one view's tables to another's; rows that are equal are no part of it."""
+    upsert: dict[str, list[Any]] = {}
+    delete: dict[str, list[str]] = {}
+    for table in TABLES:
+        before, after = old[table], new[table]
+        changed = [row for id, row in after.items() if (was := before.get(id)) is not row and was != row]
+        gone = [id for id in before if id not in after]
+        if changed:
+            upsert[table] = changed
+        if gone:
+            delete[table] = gone
+    return ViewDelta(seq=seq, upsert=upsert, delete=delete)
