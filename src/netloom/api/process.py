@@ -20,6 +20,7 @@ import msgspec
 import uvicorn
 from starlette.routing import BaseRoute
 
+from netloom.api import identity, image
 from netloom.api.app import compose
 from netloom.api.http import Services, request_id
 from netloom.api.settings import ServerSettings, Settings
@@ -61,7 +62,7 @@ def run(settings: Settings) -> None:
 
 def all_routes() -> list[BaseRoute]:
     """Return the routes of every service."""
-    return []
+    return [*identity.routes(), *image.routes()]
 
 
 def open_database(settings: ServerSettings) -> Store:
