@@ -127,7 +127,7 @@ class World:
 
     def interface(self, router: str, network: str, subnet: str, ip: str) -> Port:
         return self.port(
-            f"if-{router}-{subnet}",
+            f"if{len(self.tables['ports'])}-{router}-{subnet}",
             network,
             [(subnet, ip)],
             device_id=router,

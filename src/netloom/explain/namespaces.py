@@ -1,0 +1,193 @@
+"""Routers' namespaces: addresses, routes, NAT and the forward filter, as the kernel would apply them."""
+
+from __future__ import annotations
+
+import ipaddress
+from dataclasses import dataclass, field, replace
+
+from netloom.explain.frames import Connection, Frame
+from netloom.explain.trace import Step, Steps
+from netloom.explain.world import Host
+from netloom.model.hoststate import Device, NsRoute
+
+Place = tuple[str, str]
+"""Host and namespace."""
+
+
+@dataclass(frozen=True)
+class Translated:
+    """A connection through a namespace: as it came in, and as it went out."""
+
+    before: Connection
+    after: Connection
+
+
+@dataclass
+class Onward:
+    """What a namespace does with a packet: `device` to leave by towards `next_hop`, or why not.
+
+    `local` true: the packet is for the namespace itself.
+    """
+
+    steps: Steps
+    frame: Frame
+    device: Device | None = None
+    next_hop: str = ""
+    local: bool = False
+
+
+@dataclass
+class Namespaces:
+    """What all routers remember of connections."""
+
+    known: dict[Place, list[Translated]] = field(default_factory=dict)
+
+    def forward(self, host: Host, arrived: Device, frame: Frame, steps: Steps) -> Onward:
+        """Take a packet through a namespace: DNAT, route, filter, SNAT."""
+        name = arrived.namespace
+        place = (host.name, name)
+        connection = frame.connection
+        seen = self._find(place, connection)
+        if seen is not None:
+            frame, redirected = _apply(frame, seen), True
+            if frame.connection != connection:
+                steps = (*steps, _nat_step(host, name, connection, frame, "a connection it knows", ()))
+        else:
+            frame, steps, redirected = self._dnat(host, name, frame, steps)
+        if any(
+            frame.ip_dst == address.partition("/")[0]
+            for d in host.devices_in(name)
+            for address in d.addresses
+        ):
+            return Onward(steps, frame, local=True)
+        namespace = host.namespaces.get(name)
+        if namespace is None or namespace.sysctls.get("ipv4.ip_forward") != "1":
+            text = f"{name} forwards nothing"
+            why = namespace.origin if namespace else ()
+            return Onward((*steps, _step(host, name, text, "sysctl net.ipv4.ip_forward", why)), frame)
+        found = route(host, name, frame.ip_dst or "")
+        if found is None:
+            text = f"{name} has no route to {frame.ip_dst}"
+            lookup = f"ip route get {frame.ip_dst}"
+            return Onward((*steps, _step(host, name, text, lookup, namespace.origin)), frame)
+        device, next_hop, why = found
+        via = f" via {next_hop}" if next_hop != frame.ip_dst else ""
+        text = f"{name} routes {frame.ip_dst}{via} out of {device.name}"
+        steps = (*steps, _step(host, name, text, f"ip route get {frame.ip_dst}", why))
+        guarded = [n for n in host.source_nat.get(name, []) if n.device == arrived.name]
+        if guarded and not redirected:
+            text = f"{name} lets nothing in from outside that is not for a floating IP"
+            return Onward(
+                (*steps, _step(host, name, text, "nft list table ip netloom", guarded[0].origin)), frame
+            )
+        if seen is None:
+            before = connection
+            frame, steps = self._snat(host, name, arrived, device, frame, redirected, steps)
+            self.known.setdefault(place, []).append(Translated(before, frame.connection))
+        return Onward(steps, frame, device, next_hop)
+
+    def _find(self, place: Place, connection: Connection) -> Translated | None:
+        for known in self.known.get(place, []):
+            if connection in (known.before, known.after.back):
+                return known
+        return None
+
+    def _dnat(self, host: Host, name: str, frame: Frame, steps: Steps) -> tuple[Frame, Steps, bool]:
+        for nat in host.floating.get(name, []):
+            if frame.ip_dst == nat.external:
+                was = frame.connection
+                frame = replace(frame, ip_dst=nat.internal)
+                step = _nat_step(host, name, was, frame, "floating IP", nat.origin)
+                return frame, (*steps, step), True
+        return frame, steps, False
+
+    def _snat(
+        self,
+        host: Host,
+        name: str,
+        arrived: Device,
+        leaving: Device,
+        frame: Frame,
+        redirected: bool,
+        steps: Steps,
+    ) -> tuple[Frame, Steps]:
+        floating, catch_all = host.floating.get(name, []), host.source_nat.get(name, [])
+        outer = {nat.device for nat in floating} | {nat.device for nat in catch_all}
+        if arrived.name in outer or (leaving.name not in outer and not redirected):
+            return frame, steps
+        was = frame.connection
+        for nat in floating:
+            if frame.ip_src == nat.internal:
+                frame = replace(frame, ip_src=nat.external)
+                return frame, (*steps, _nat_step(host, name, was, frame, "floating IP", nat.origin))
+        if leaving.name not in outer and floating:
+            frame = replace(frame, ip_src=leaving.addresses[0].partition("/")[0])
+            step = _nat_step(host, name, was, frame, "back inside", leaving.origin)
+            return frame, (*steps, step)
+        for nat in catch_all:
+            if nat.device == leaving.name:
+                frame = replace(frame, ip_src=nat.address)
+                return frame, (*steps, _nat_step(host, name, was, frame, "SNAT", nat.origin))
+        return frame, steps
+
+
+def route(host: Host, namespace: str, target: str) -> tuple[Device, str, tuple[str, ...]] | None:
+    """Device, next hop and origin of the most specific route to an address."""
+    address = ipaddress.IPv4Address(target)
+    best: tuple[int, Device, str, tuple[str, ...]] | None = None
+    for device in host.devices_in(namespace):
+        for own in device.addresses:
+            network = ipaddress.IPv4Interface(own).network
+            if (
+                network.prefixlen < 32
+                and address in network
+                and (best is None or network.prefixlen > best[0])
+            ):
+                best = (network.prefixlen, device, target, device.origin)
+    for item in host.routes.get(namespace, []):
+        network = ipaddress.IPv4Network(item.destination)
+        device = _device(host, item)
+        if device and address in network and (best is None or network.prefixlen > best[0]):
+            best = (network.prefixlen, device, item.gateway or target, item.origin)
+    return best[1:] if best else None
+
+
+def _device(host: Host, item: NsRoute) -> Device | None:
+    device = host.devices.get(item.device)
+    return device if device and device.namespace == item.namespace else None
+
+
+def _apply(frame: Frame, known: Translated) -> Frame:
+    """Rewrite a packet of a known connection, in the direction in which it goes."""
+    connection = frame.connection
+    new = known.after if connection == known.before else known.before.back
+    return replace(frame, ip_src=new.source, ip_dst=new.destination)
+
+
+def _step(host: Host, namespace: str, text: str, command: str, origin: tuple[str, ...]) -> Step:
+    return Step(
+        kind="route",
+        host=host.name,
+        place=namespace,
+        text=text,
+        command=f"ip netns exec {namespace} {command}",
+        origin=origin,
+    )
+
+
+def _nat_step(
+    host: Host, namespace: str, was: Connection, frame: Frame, why: str, origin: tuple[str, ...]
+) -> Step:
+    changes: list[str] = []
+    if was.source != frame.ip_src:
+        changes.append(f"source {was.source} becomes {frame.ip_src}")
+    if was.destination != frame.ip_dst:
+        changes.append(f"destination {was.destination} becomes {frame.ip_dst}")
+    return Step(
+        kind="nat",
+        host=host.name,
+        place=namespace,
+        text=f"{namespace}: {' and '.join(changes)} ({why})",
+        command=f"ip netns exec {namespace} nft list table ip netloom",
+        origin=origin,
+    )

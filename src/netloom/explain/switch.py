@@ -1,0 +1,259 @@
+"""The switches: flows of br-int evaluated as Open vSwitch does, bridges of physical networks, tunnels.
+
+Connection tracking is kept for one host and zone, as the kernel does; a walk begins without any.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from netloom.explain.frames import Connection, Frame, Passing, matches
+from netloom.explain.trace import Outcome, Step, Steps
+from netloom.explain.world import Host, World
+from netloom.model import openflow as of
+from netloom.model.hoststate import Flow
+from netloom.model.names import INTEGRATION_BRIDGE
+from netloom.plan.bridges import integration_patch
+from netloom.plan.index import TUNNELS
+from netloom.plan.pipeline import PURPOSE, Stage
+
+
+class Switches:
+    """All switches of a world, with what they remember of connections."""
+
+    def __init__(self, world: World) -> None:
+        self.world = world
+        self.tracked: dict[tuple[str, str], set[Connection]] = {}
+
+    def enter(self, host: Host, device: str, frame: Frame, steps: Steps = ()) -> list[Outcome]:
+        """A frame comes into br-int by a local device."""
+        return self._table(host, Passing(frame, device), 0, steps)
+
+    def from_wire(self, physical_network: str, frame: Frame, steps: Steps = ()) -> list[Outcome]:
+        """A frame comes from a physical network: every host that is on it sees it."""
+        outcomes: list[Outcome] = []
+        for host in self.world.hosts.values():
+            outcomes += self._from_wire(host, physical_network, frame, steps)
+        return outcomes
+
+    def _from_wire(self, host: Host, physical_network: str, frame: Frame, steps: Steps) -> list[Outcome]:
+        bridge = host.facts.bridge_mappings.get(physical_network)
+        if bridge is None or bridge not in host.facts.physical_interfaces:
+            return []
+        step = Step(
+            kind="wire",
+            host=host.name,
+            place=bridge,
+            text=f"from physical network {physical_network} through {bridge} into {INTEGRATION_BRIDGE}",
+            command=f"tcpdump -eni {host.facts.physical_interfaces[bridge]}",
+            origin=(f"host/{host.name}",),
+        )
+        if host.name in self.world.dead:
+            return [_dead(host, frame, (*steps, step))]
+        return self._table(host, Passing(frame, integration_patch(bridge)), 0, (*steps, step))
+
+    def _table(self, host: Host, passing: Passing, number: int, steps: Steps) -> list[Outcome]:
+        """One table: find the flow, do what it says."""
+        flows = host.tables.get((INTEGRATION_BRIDGE, number), [])
+        flow, because = find(flows, passing)
+        step = _flow_step(host, number, flow, because, passing)
+        steps = (*steps, step)
+        if flow is None or not flow.actions:
+            return [
+                Outcome(end="dropped", host=host.name, place=step.place, frame=passing.frame, steps=steps)
+            ]
+        outcomes: list[Outcome] = []
+        for action in flow.actions:
+            outcomes += self._act(host, passing, action, steps)
+        return outcomes
+
+    def _act(self, host: Host, passing: Passing, action: of.Action, steps: Steps) -> list[Outcome]:
+        match action:
+            case of.Load(field, value):
+                passing.registers[field] = value
+            case of.SetEth(src, dst):
+                frame = passing.frame
+                passing.frame = replace(frame, eth_src=src or frame.eth_src, eth_dst=dst or frame.eth_dst)
+            case of.SetTunnel(key, dst):
+                passing.tun_id, passing.tun_dst = key, dst
+            case of.PushVlan(vid):
+                passing.frame = replace(passing.frame, vlan=vid)
+            case of.PopVlan():
+                passing.frame = replace(passing.frame, vlan=0)
+            case of.Goto(table):
+                return self._table(host, passing, table, steps)
+            case of.Ct():
+                return self._track(host, passing, action, steps)
+            case of.Output(device):
+                return self._output(host, passing, device, steps)
+            case of.OutputDst():
+                return self._output(host, passing, str(passing.registers.get("dst_port", "")), steps)
+            case of.ArpReply(mac, ip):
+                asked = passing.frame
+                reply = replace(
+                    asked,
+                    eth_dst=asked.eth_src,
+                    eth_src=mac,
+                    arp_op=2,
+                    arp_sha=mac,
+                    arp_spa=ip,
+                    arp_tpa=asked.arp_spa,
+                )
+                return [
+                    Outcome(end="answered", host=host.name, place=passing.in_port, frame=reply, steps=steps)
+                ]
+            case of.OutputBack() | of.Conjunction() | of.Normal():
+                pass
+        return []
+
+    def _track(self, host: Host, passing: Passing, action: of.Ct, steps: Steps) -> list[Outcome]:
+        """Connection tracking. The first packet of a connection is `new` until it is committed."""
+        known = self.tracked.setdefault((host.name, action.zone), set())
+        connection = passing.frame.connection
+        if action.commit:
+            if connection.back not in known:
+                known.add(connection)
+            return []
+        if action.table is None:
+            return []
+        recirculated = passing.copy()
+        if connection.back in known:
+            recirculated.ct = frozenset({"trk", "est", "rpl"})
+        elif connection in known:
+            recirculated.ct = frozenset({"trk", "est"})
+        else:
+            recirculated.ct = frozenset({"trk", "new"})
+        return self._table(host, recirculated, action.table, steps)
+
+    def _output(self, host: Host, passing: Passing, device: str, steps: Steps) -> list[Outcome]:
+        if device == passing.in_port or not device:
+            return []  # never back to where it came from
+        if device.rstrip("0") in TUNNELS:
+            return self._tunnel(host, passing, device, steps)
+        for network, bridge in sorted(host.facts.bridge_mappings.items()):
+            if device == integration_patch(bridge):
+                return self._to_wire(host, passing, network, bridge, steps)
+        if ("interface", INTEGRATION_BRIDGE, device) not in host.state.objects:
+            return []
+        step = Step(
+            kind="device",
+            host=host.name,
+            place=device,
+            text=f"out of {INTEGRATION_BRIDGE} by {device}",
+            command=_watch(host, device),
+            origin=host.state.objects["interface", INTEGRATION_BRIDGE, device].origin,
+        )
+        return [
+            Outcome(end="device", host=host.name, place=device, frame=passing.frame, steps=(*steps, step))
+        ]
+
+    def _tunnel(self, host: Host, passing: Passing, device: str, steps: Steps) -> list[Outcome]:
+        far = self.world.host_of_tunnel(passing.tun_dst or "")
+        step = Step(
+            kind="tunnel",
+            host=host.name,
+            place=device,
+            text=f"{device.rstrip('0')} tunnel {passing.tun_id} from {host.facts.tunnel_ip}"
+            f" to {passing.tun_dst} ({far.name if far else 'no host of ours'})",
+            command=f"ovs-vsctl list interface {device}",
+            origin=(f"host/{far.name}",) if far else (),
+        )
+        steps = (*steps, step)
+        if far is None or far.name in self.world.dead:
+            return [_dead(far or host, passing.frame, steps)]
+        arrived = Passing(passing.frame, device, tun_id=passing.tun_id)
+        return self._table(far, arrived, 0, steps)
+
+    def _to_wire(
+        self, host: Host, passing: Passing, network: str, bridge: str, steps: Steps
+    ) -> list[Outcome]:
+        """The physical network carries the frame to all other hosts on it, and outside."""
+        tag = f", tagged with VLAN {passing.frame.vlan}" if passing.frame.vlan else ", untagged"
+        uplink = host.facts.physical_interfaces.get(bridge)
+        step = Step(
+            kind="wire",
+            host=host.name,
+            place=bridge,
+            text=f"through {bridge} to physical network {network}{tag}",
+            command=f"tcpdump -eni {uplink}" if uplink else f"ovs-vsctl list-ports {bridge}",
+            origin=(f"host/{host.name}",),
+        )
+        steps = (*steps, step)
+        if uplink is None:
+            return [Outcome(end="dropped", host=host.name, place=bridge, frame=passing.frame, steps=steps)]
+        outcomes = [Outcome(end="wire", host=host.name, place=network, frame=passing.frame, steps=steps)]
+        for other in self.world.hosts.values():
+            if other is not host:
+                outcomes += self._from_wire(other, network, passing.frame, steps)
+        return outcomes
+
+
+def _dead(host: Host, frame: Frame, steps: Steps) -> Outcome:
+    step = Step(
+        kind="device",
+        host=host.name,
+        place=host.name,
+        text=f"host {host.name} does not answer",
+        command=f"openstack network agent list --host {host.name}",
+        origin=(f"host/{host.name}",),
+    )
+    return Outcome(end="dropped", host=host.name, place=host.name, frame=frame, steps=(*steps, step))
+
+
+def _watch(host: Host, device: str) -> str:
+    inside = host.devices.get(device)
+    dump = f"tcpdump -eni {device}"
+    return f"ip netns exec {inside.namespace} {dump}" if inside else dump
+
+
+def find(flows: list[Flow], passing: Passing) -> tuple[Flow | None, tuple[str, ...]]:
+    """The flow that Open vSwitch would choose, and the origins of the clauses that met in it.
+
+    `flows` by falling priority. Conjunctions: where every clause of one has a matching flow of the same
+    priority, the flow that matches its id is chosen.
+    """
+    position = 0
+    while position < len(flows):
+        priority = flows[position].priority
+        level: list[Flow] = []
+        while position < len(flows) and flows[position].priority == priority:
+            level.append(flows[position])
+            position += 1
+        fitting = [f for f in level if f.match.conj is None and matches(f.match, passing)]
+        met: dict[str, dict[int, Flow]] = {}
+        for flow in fitting:
+            clauses = [a for a in flow.actions if isinstance(a, of.Conjunction)]
+            if not clauses:
+                return flow, ()
+            for clause in clauses:
+                met.setdefault(clause.name, {})[clause.clause] = flow
+                if len(met[clause.name]) == clause.clauses:
+                    chosen = next((f for f in flows if f.match.conj == clause.name), None)
+                    if chosen is not None:
+                        parts = [o for part in met[clause.name].values() for o in part.origin]
+                        return chosen, tuple(dict.fromkeys(parts))
+    return None, ()
+
+
+def _flow_step(
+    host: Host, number: int, flow: Flow | None, because: tuple[str, ...], passing: Passing
+) -> Step:
+    stage = Stage(number)
+    origin = tuple(dict.fromkeys((*because, *(flow.origin if flow else ()))))
+    if flow is None or not flow.actions:
+        text = f"{stage.name}: dropped ({PURPOSE[stage]})"
+    elif passing.ct and stage in (Stage.EGRESS_RULES, Stage.INGRESS_RULES) and flow.match.ct_state:
+        text = f"{stage.name}: lets an answer of a known connection through"
+    elif stage in (Stage.EGRESS_RULES, Stage.INGRESS_RULES):
+        rule = next((o for o in origin if o.startswith("security_group_rule/")), "a rule")
+        text = f"{stage.name}: {rule} lets it through"
+    else:
+        text = f"{stage.name}: {PURPOSE[stage]}"
+    return Step(
+        kind="flow",
+        host=host.name,
+        place=f"{INTEGRATION_BRIDGE} table {number}",
+        text=text,
+        command=f"ovs-ofctl dump-flows {INTEGRATION_BRIDGE} table={number}",
+        origin=origin,
+    )

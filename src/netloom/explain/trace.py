@@ -1,0 +1,46 @@
+"""What a walk leaves behind: steps, and how each copy of a frame ended."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from netloom.explain.frames import Frame
+
+Kind = Literal["instance", "flow", "tunnel", "wire", "device", "route", "nat", "arp", "outside"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Step:
+    """One thing that happened to a frame: where, in words, how to see it, and which objects caused it."""
+
+    kind: Kind
+    host: str
+    place: str
+    text: str
+    command: str = ""
+    origin: tuple[str, ...] = ()
+
+
+Steps = tuple[Step, ...]
+End = Literal["device", "wire", "answered", "dropped"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Outcome:
+    """How one copy of a frame ended.
+
+    `device`: it left the switch by a local device. `wire`: it left by a physical network (`place` is its name and `vlan` its tag in `frame`).
+    `answered`: a flow turned it into an ARP reply, back to its sender. `dropped`: the last step says why.
+    """
+
+    end: End
+    host: str
+    place: str
+    frame: Frame
+    steps: Steps
+
+    @property
+    def dropped(self) -> bool:
+        """True where nobody gets this copy."""
+        return self.end == "dropped"

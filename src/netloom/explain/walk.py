@@ -1,0 +1,332 @@
+"""Take one packet, and its answer, through the planned state of all hosts.
+
+Pure: nothing is looked up outside the World. Address resolution is walked like any other frame, so a
+verdict means that ARP works as well. Physical networks are taken to carry what they are given, and outside
+to have a machine at every address that none of our ports has.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+
+from netloom.explain.frames import BROADCAST, ICMP, Frame, arp_request
+from netloom.explain.namespaces import Namespaces
+from netloom.explain.switch import Switches
+from netloom.explain.trace import Outcome, Step, Steps
+from netloom.explain.world import Endpoint, Host, World
+from netloom.model.hoststate import Device
+
+OUTSIDE_MAC = "02:00:00:00:00:01"
+LONGEST = 16
+FIRST_PORT = 40000
+WITH_PORTS = frozenset({6, 17, 132})
+
+
+@dataclass(frozen=True)
+class Outside:
+    """A machine beyond a physical network, at `address`; `vlan` 0 is untagged."""
+
+    physical_network: str
+    vlan: int
+    address: str
+
+
+@dataclass(frozen=True)
+class Arrival:
+    """Where an IP packet ended: delivered to somebody (`at`), or dropped; `steps` tell the way."""
+
+    at: Endpoint | Outside | Device | None
+    host: str
+    frame: Frame
+    steps: Steps
+
+    @property
+    def delivered(self) -> bool:
+        """Whether somebody got it."""
+        return self.at is not None
+
+
+@dataclass(frozen=True)
+class Walk:
+    """A packet there and its answer back."""
+
+    there: Arrival
+    back: Arrival | None
+
+    @property
+    def reachable(self) -> bool:
+        """Whether the answer came home."""
+        return self.back is not None and self.back.delivered
+
+
+class Walker:
+    """Walks packets through a world; remembers connections from one walk to the next."""
+
+    def __init__(self, world: World) -> None:
+        self.world = world
+        self.switches = Switches(world)
+        self.namespaces = Namespaces()
+        self.sent = 0
+
+    # -- packets of endpoints
+
+    def exchange(
+        self,
+        source: Endpoint | Outside,
+        destination: str,
+        *,
+        proto: int = ICMP,
+        port: int = 0,
+    ) -> Walk:
+        """Send a packet and, when it arrives, its answer."""
+        there = self.send(source, destination, proto=proto, port=port)
+        if there.at is None:
+            return Walk(there, None)
+        return Walk(there, self.answer(there))
+
+    def send(
+        self,
+        source: Endpoint | Outside,
+        destination: str,
+        *,
+        proto: int = ICMP,
+        port: int = 0,
+    ) -> Arrival:
+        """Send the first packet of a new connection."""
+        self.sent += 1
+        address = source.address if isinstance(source, Outside) else source.source_for(destination)
+        frame = Frame(
+            eth_src=OUTSIDE_MAC if isinstance(source, Outside) else source.mac,
+            eth_dst=BROADCAST,
+            ip_src=address,
+            ip_dst=destination,
+            ip_proto=proto,
+            tp_src=FIRST_PORT + self.sent if proto in WITH_PORTS else 0,
+            tp_dst=port,
+            icmp_type=8 if proto == ICMP else None,
+            icmp_code=0 if proto == ICMP else None,
+            icmp_id=self.sent if proto == ICMP else 0,
+        )
+        return self._start(source, frame)
+
+    def answer(self, arrival: Arrival) -> Arrival:
+        """Send what the receiver of a packet would answer."""
+        asked = arrival.frame
+        frame = replace(
+            asked,
+            ip_src=asked.ip_dst,
+            ip_dst=asked.ip_src,
+            tp_src=asked.tp_dst,
+            tp_dst=asked.tp_src,
+            icmp_type=0 if asked.icmp_type == 8 else asked.icmp_type,
+        )
+        match arrival.at:
+            case Device():
+                # A namespace answers by its own routes; the frame goes back where it came from.
+                frame = replace(frame, eth_src=arrival.at.mac, eth_dst=asked.eth_src)
+                return self._frame(self.world.hosts[arrival.host], arrival.at.name, frame, (), 0)
+            case Endpoint():
+                return self._start(arrival.at, replace(frame, eth_src=arrival.at.mac))
+            case Outside():
+                return self._start(arrival.at, replace(frame, eth_src=OUTSIDE_MAC))
+            case None:
+                return arrival
+
+    def _start(self, source: Endpoint | Outside, frame: Frame) -> Arrival:
+        """Let an endpoint find the next hop and send."""
+        if isinstance(source, Outside):
+            return self._start_outside(source, frame)
+        host = self.world.hosts[source.host]
+        step = Step(
+            kind="instance",
+            host=source.host,
+            place=source.device,
+            text=f"{frame.ip_src} sends to {frame.ip_dst} by {source.device}",
+            command=f"tcpdump -eni {source.device}",
+            origin=(f"port/{source.port_id}",),
+        )
+        hop = source.next_hop(frame.ip_dst or "")
+        if hop is None:
+            text = f"{frame.ip_src} has no route to {frame.ip_dst}: its subnet has no gateway"
+            return Arrival(None, source.host, frame, (step, replace(step, text=text, kind="route")))
+        mac, steps = self._resolve(host, source.device, source.mac, frame.ip_src or "", hop)
+        if mac is None:
+            return Arrival(None, source.host, frame, (step, *steps))
+        return self._frame(host, source.device, replace(frame, eth_dst=mac), (step, *steps), 0)
+
+    def _start_outside(self, source: Outside, frame: Frame) -> Arrival:
+        step = Step(
+            kind="outside",
+            host="outside",
+            place=source.physical_network,
+            text=f"{frame.ip_src} sends to {frame.ip_dst} from physical network {source.physical_network}",
+            command=f"ping {frame.ip_dst}",
+        )
+        request = replace(arp_request(OUTSIDE_MAC, frame.ip_src or "", frame.ip_dst or ""), vlan=source.vlan)
+        outcomes = self.switches.from_wire(source.physical_network, request)
+        for mac, host, device, reply in self._owners(outcomes, request):
+            back = self.switches.enter(self.world.hosts[host], device, reply)
+            if any(o.end == "wire" and o.place == source.physical_network for o in back):
+                sent = replace(frame, eth_dst=mac, vlan=source.vlan)
+                found = self.switches.from_wire(source.physical_network, sent, (step,))
+                return self._best(found, sent, (step,), 0)
+        text = f"nobody on physical network {source.physical_network} answers for {frame.ip_dst}"
+        arp = replace(step, kind="arp", text=text, command=f"arping {frame.ip_dst}")
+        return Arrival(None, "outside", frame, (step, arp))
+
+    # -- address resolution
+
+    def _resolve(
+        self, host: Host, device: str, mac: str, address: str, target: str
+    ) -> tuple[str | None, Steps]:
+        """Ask for an address from a device; returns the MAC, or None and the steps that say why."""
+        request = arp_request(mac, address, target)
+        outcomes = self.switches.enter(host, device, request)
+        for outcome in outcomes:
+            if outcome.end == "answered":
+                return outcome.frame.arp_sha, ()
+        for found, owner_host, owner, reply in self._owners(outcomes, request):
+            back = self.switches.enter(self.world.hosts[owner_host], owner, reply)
+            if any((o.end, o.host, o.place) == ("device", host.name, device) for o in back):
+                return found, ()
+        if any(outcome.end == "wire" and not self._is_ours(target) for outcome in outcomes):
+            return OUTSIDE_MAC, ()
+        dropped = next((o.steps for o in outcomes if o.dropped and o.host == host.name), ())
+        step = Step(
+            kind="arp",
+            host=host.name,
+            place=device,
+            text=f"nobody answers ARP for {target}",
+            command=f"arping -I {device} {target}",
+            origin=dropped[-1].origin if dropped else (),
+        )
+        # Where the question itself was dropped, that is the reason; else it is that nobody has the address.
+        reason = dropped[-1:] if dropped and dropped[-1].place.endswith((" 0", " 10")) else ()
+        return None, (*reason, step)
+
+    def _owners(self, outcomes: list[Outcome], request: Frame) -> Iterator[tuple[str, str, str, Frame]]:
+        """Who of those that a question reached has the address: MAC, host, device, and the reply."""
+        for outcome in outcomes:
+            if outcome.end != "device":
+                continue
+            mac = self._mac_for(outcome, request.arp_tpa or "")
+            if mac is not None:
+                reply = Frame(
+                    eth_src=mac,
+                    eth_dst=request.eth_src,
+                    eth_type="arp",
+                    arp_op=2,
+                    arp_spa=request.arp_tpa,
+                    arp_tpa=request.arp_spa,
+                    arp_sha=mac,
+                )
+                yield mac, outcome.host, outcome.place, reply
+
+    def _mac_for(self, outcome: Outcome, address: str) -> str | None:
+        device = self.world.hosts[outcome.host].devices.get(outcome.place)
+        if device is not None:
+            own = {a.partition("/")[0] for a in device.addresses}
+            return device.mac if address in own else None
+        endpoint = self.world.endpoint_at(outcome.host, outcome.place)
+        return endpoint.mac if endpoint and address in endpoint.addresses else None
+
+    def _is_ours(self, address: str) -> bool:
+        """Whether an address belongs to the cloud, so that nobody outside can have it."""
+        return any(address in e.addresses for e in self.world.endpoints.values()) or any(
+            address == a.partition("/")[0]
+            for host in self.world.hosts.values()
+            for device in host.devices.values()
+            for a in device.addresses
+        )
+
+    # -- frames on their way
+
+    def _frame(self, host: Host, device: str, frame: Frame, steps: Steps, depth: int) -> Arrival:
+        """A frame leaves a device towards its switch."""
+        return self._best(self.switches.enter(host, device, frame, steps), frame, steps, depth)
+
+    def _best(self, outcomes: list[Outcome], frame: Frame, steps: Steps, depth: int) -> Arrival:
+        """Follow every copy; the one that is delivered counts, else the one that got furthest."""
+        furthest: Arrival | None = None
+        for outcome in outcomes:
+            arrival = self._arrive(outcome, depth)
+            if arrival is None:
+                continue
+            if arrival.delivered:
+                return arrival
+            if furthest is None or len(arrival.steps) > len(furthest.steps):
+                furthest = arrival
+        return furthest or Arrival(None, "", frame, steps)
+
+    def _arrive(self, outcome: Outcome, depth: int) -> Arrival | None:
+        """What becomes of one copy."""
+        frame = outcome.frame
+        if outcome.dropped:
+            return Arrival(None, outcome.host, frame, outcome.steps)
+        if outcome.end == "wire":
+            return self._arrive_outside(outcome)
+        if outcome.end != "device":
+            return None
+        host = self.world.hosts[outcome.host]
+        device = host.devices.get(outcome.place)
+        if device is not None:
+            if frame.eth_dst != device.mac:
+                return None
+            return self._through(host, device, frame, outcome.steps, depth)
+        endpoint = self.world.endpoint_at(outcome.host, outcome.place)
+        if endpoint is None or frame.eth_dst not in (endpoint.mac, BROADCAST):
+            return None
+        step = Step(
+            kind="instance",
+            host=host.name,
+            place=outcome.place,
+            text=f"arrives at {frame.ip_dst}",
+            command=f"tcpdump -eni {outcome.place}",
+            origin=(f"port/{endpoint.port_id}",),
+        )
+        at = endpoint if frame.ip_dst in endpoint.addresses else None
+        if at is None:
+            step = replace(
+                step, text=f"{frame.ip_dst} is not an address of this port: the instance ignores it"
+            )
+        return Arrival(at, host.name, frame, (*outcome.steps, step))
+
+    def _arrive_outside(self, outcome: Outcome) -> Arrival | None:
+        frame = outcome.frame
+        if frame.eth_dst not in (OUTSIDE_MAC, BROADCAST):
+            return None
+        outside = Outside(outcome.place, frame.vlan, frame.ip_dst or "")
+        step = Step(
+            kind="outside",
+            host="outside",
+            place=outcome.place,
+            text=f"leaves the cloud by physical network {outcome.place} towards {frame.ip_dst}",
+            command=f"tcpdump -eni any host {frame.ip_dst}",
+        )
+        return Arrival(outside, "outside", frame, (*outcome.steps, step))
+
+    def _through(self, host: Host, device: Device, frame: Frame, steps: Steps, depth: int) -> Arrival:
+        """Through a namespace, and on from there."""
+        if depth > LONGEST:
+            return Arrival(None, host.name, frame, steps)
+        onward = self.namespaces.forward(host, device, frame, steps)
+        if onward.local:
+            step = Step(
+                kind="device",
+                host=host.name,
+                place=device.namespace,
+                text=f"arrives at {onward.frame.ip_dst} in {device.namespace}",
+                command=f"ip netns exec {device.namespace} ip address",
+                origin=device.origin,
+            )
+            return Arrival(device, host.name, onward.frame, (*onward.steps, step))
+        if onward.device is None:
+            return Arrival(None, host.name, onward.frame, onward.steps)
+        leaving = onward.device
+        address = leaving.addresses[0].partition("/")[0] if leaving.addresses else "0.0.0.0"
+        mac, why = self._resolve(host, leaving.name, leaving.mac, address, onward.next_hop)
+        if mac is None:
+            return Arrival(None, host.name, onward.frame, (*onward.steps, *why))
+        frame = replace(onward.frame, eth_src=leaving.mac, eth_dst=mac)
+        return self._frame(host, leaving.name, frame, onward.steps, depth + 1)

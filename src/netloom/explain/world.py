@@ -1,0 +1,156 @@
+"""The whole cloud as the walker sees it: every host's state, and who sits at the ends of its wires."""
+
+from __future__ import annotations
+
+import ipaddress
+from collections import defaultdict
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from netloom.model.hosts import HostFacts, HostView
+from netloom.model.hoststate import (
+    Device,
+    FloatingNat,
+    Flow,
+    HostState,
+    Namespace,
+    NsRoute,
+    SourceNat,
+)
+from netloom.model.names import METADATA_ADDRESS
+from netloom.model.networking import Port
+from netloom.plan import plan
+from netloom.plan.index import ROUTER_OWNERS, Index, device_of
+
+
+@dataclass(frozen=True, kw_only=True)
+class Endpoint:
+    """An instance's card: its addresses, and the routes that its DHCP answer gave it."""
+
+    port_id: str
+    host: str
+    device: str
+    mac: str
+    networks: tuple[tuple[str, str], ...]
+    """(address, CIDR of its subnet)"""
+    routes: tuple[tuple[str, str], ...] = ()
+    """(destination CIDR, next hop), the most specific first"""
+
+    @property
+    def addresses(self) -> tuple[str, ...]:
+        """Its own addresses."""
+        return tuple(address for address, _ in self.networks)
+
+    def next_hop(self, destination: str) -> str | None:
+        """The address whose MAC a packet to `destination` needs; None where no route leads."""
+        target = ipaddress.IPv4Address(destination)
+        if any(target in ipaddress.IPv4Network(cidr) for _, cidr in self.networks):
+            return destination
+        for cidr, via in self.routes:
+            if target in ipaddress.IPv4Network(cidr):
+                return via
+        return None
+
+    def source_for(self, destination: str) -> str:
+        """The address that it speaks to `destination` from."""
+        target = ipaddress.IPv4Address(destination)
+        near = [a for a, cidr in self.networks if target in ipaddress.IPv4Network(cidr)]
+        return (near or list(self.addresses))[0]
+
+
+@dataclass
+class Host:
+    """One host's state, in the shape in which the walker asks for it."""
+
+    name: str
+    facts: HostFacts
+    state: HostState
+    seq: int
+    tables: dict[tuple[str, int], list[Flow]] = field(default_factory=dict)
+    devices: dict[str, Device] = field(default_factory=dict)
+    namespaces: dict[str, Namespace] = field(default_factory=dict)
+    routes: dict[str, list[NsRoute]] = field(default_factory=dict)
+    floating: dict[str, list[FloatingNat]] = field(default_factory=dict)
+    source_nat: dict[str, list[SourceNat]] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, view: HostView) -> Host:
+        """Plan a host's view and index what comes out."""
+        state = plan(view)
+        host = cls(view.facts.host, view.facts, state, view.seq)
+        tables: dict[tuple[str, int], list[Flow]] = defaultdict(list)
+        for flow in state.each(Flow):
+            tables[flow.bridge, flow.table].append(flow)
+        for flows in tables.values():
+            flows.sort(key=lambda flow: -flow.priority)
+        host.tables = dict(tables)
+        host.devices = {device.name: device for device in state.each(Device)}
+        host.namespaces = {namespace.name: namespace for namespace in state.each(Namespace)}
+        for route in state.each(NsRoute):
+            host.routes.setdefault(route.namespace, []).append(route)
+        for nat in state.each(FloatingNat):
+            host.floating.setdefault(nat.namespace, []).append(nat)
+        for nat in state.each(SourceNat):
+            host.source_nat.setdefault(nat.namespace, []).append(nat)
+        return host
+
+    def devices_in(self, namespace: str) -> list[Device]:
+        """Devices of a namespace."""
+        return [device for device in self.devices.values() if device.namespace == namespace]
+
+
+@dataclass
+class World:
+    """Hosts by name, endpoints by port id, and the hosts that do not answer."""
+
+    hosts: dict[str, Host]
+    endpoints: dict[str, Endpoint]
+    views: Mapping[str, HostView]
+    dead: frozenset[str] = frozenset()
+
+    @classmethod
+    def of(cls, views: Mapping[str, HostView], dead: frozenset[str] = frozenset()) -> World:
+        """Plan every host."""
+        hosts = {name: Host.of(view) for name, view in sorted(views.items())}
+        endpoints: dict[str, Endpoint] = {}
+        for name, view in sorted(views.items()):
+            index = Index(view)
+            for network in index.networks:
+                for port in index.local_ports[network.id]:
+                    if port.device_owner not in ROUTER_OWNERS:
+                        endpoints[port.id] = endpoint(view, name, port)
+        return cls(hosts, endpoints, views, dead)
+
+    def host_of_tunnel(self, address: str) -> Host | None:
+        """The host that has a tunnel address."""
+        return next((host for host in self.hosts.values() if host.facts.tunnel_ip == address), None)
+
+    def endpoint_at(self, host: str, device: str) -> Endpoint | None:
+        """Who sits behind a device."""
+        return next((e for e in self.endpoints.values() if (e.host, e.device) == (host, device)), None)
+
+
+def endpoint(view: HostView, host: str, port: Port) -> Endpoint:
+    """The card that a port gives to an instance."""
+    networks: list[tuple[str, str]] = []
+    routes: dict[str, str] = {}
+    for fixed in port.fixed_ips:
+        subnet = view.subnets.get(fixed.subnet_id)
+        if subnet is None or subnet.ip_version != 4:
+            continue
+        networks.append((fixed.ip_address, subnet.cidr))
+        for route in subnet.host_routes:
+            routes.setdefault(route.destination, route.nexthop)
+        if subnet.gateway_ip:
+            routes.setdefault("0.0.0.0/0", subnet.gateway_ip)
+        # The DHCP answer has a route to the metadata address; on-link does as well (ARP is answered).
+        routes.setdefault(f"{METADATA_ADDRESS}/32", METADATA_ADDRESS)
+    ordered = sorted(routes.items(), key=lambda item: (-int(item[0].partition("/")[2] or 32), item[0]))
+    return Endpoint(
+        port_id=port.id,
+        host=host,
+        device=device_of(port),
+        mac=port.mac_address,
+        networks=tuple(networks),
+        routes=tuple(ordered),
+    )
