@@ -1,0 +1,183 @@
+"""The agents of the API: what Neutron shows as several agents of a host, seen from our one.
+
+Nothing is stored for them. A host with any role has an Open vSwitch, a DHCP and a metadata agent; one of
+the role `network` an L3 agent beside. Their ids are made from the host's name, so they never change.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from typing import Any
+from uuid import NAMESPACE_DNS, uuid5
+
+from msgspec import Struct
+from neutron_lib import exceptions as lib
+from neutron_lib.exceptions.agent import AgentNotFound
+
+from netloom.contract.errors import HTTPBadRequest
+from netloom.model import Context, HostFacts
+from netloom.network import hosts
+from netloom.store import HostRow, Reader, Writer
+
+KINDS: dict[str, tuple[str, str, bool]] = {
+    "Open vSwitch agent": ("neutron-openvswitch-agent", "N/A", False),
+    "DHCP agent": ("neutron-dhcp-agent", "dhcp_agent", False),
+    "Metadata agent": ("neutron-metadata-agent", "N/A", False),
+    "L3 agent": ("neutron-l3-agent", "l3_agent", True),
+}
+"""Type → binary, topic, and whether only hosts of the role `network` have it."""
+
+_READ_ONLY = frozenset(
+    {
+        "id",
+        "agent_type",
+        "binary",
+        "topic",
+        "host",
+        "alive",
+        "created_at",
+        "started_at",
+        "heartbeat_timestamp",
+        "configurations",
+        "availability_zone",
+        "resources_synced",
+    }
+)
+
+
+class Agent(Struct, frozen=True):
+    """One row of `agents`: a part of one host's agent."""
+
+    id: str
+    agent_type: str
+    row: HostRow
+    alive: bool
+
+
+def agent_id(host: str, agent_type: str) -> str:
+    """Return the id of a host's agent of this type."""
+    return str(uuid5(NAMESPACE_DNS, f"{agent_type}.{host}.netloom"))
+
+
+def list_all(r: Reader, ctx: Context) -> list[Agent]:
+    """Return every agent of every host that has reported, by id."""
+    found = [
+        Agent(agent_id(row.name, kind), kind, row, hosts.alive(row, ctx))
+        for row in r.hosts().values()
+        if row.facts is not None
+        for kind, (_, _, network_only) in KINDS.items()
+        if not network_only or hosts.NETWORK_ROLE in row.facts.roles
+    ]
+    return sorted(found, key=lambda agent: agent.id)
+
+
+def get(r: Reader, ctx: Context, id: str) -> Agent:
+    """Return one agent; raises AgentNotFound."""
+    for agent in list_all(r, ctx):
+        if agent.id == id:
+            return agent
+    raise AgentNotFound(id=id)
+
+
+def update(w: Writer, ctx: Context, old: Agent, attrs: dict[str, Any]) -> Agent:
+    """Switch `admin_state_up`. It is the host's: all its agents follow, as one program does all their work."""
+    for name in attrs:
+        if name in _READ_ONLY:
+            raise HTTPBadRequest(f"Cannot update read-only attribute {name}")
+        if name not in ("admin_state_up", "description"):
+            raise HTTPBadRequest(f"Unrecognized attribute(s) '{name}'")
+    if attrs.get("description") is not None:
+        raise lib.BadRequest(resource="agents", msg="agents of this cloud carry no description")
+    if "admin_state_up" in attrs:
+        w.put_host(old.row.name, admin_state_up=attrs["admin_state_up"])
+    return get(w, ctx, old.id)
+
+
+def delete(w: Writer, ctx: Context, old: Agent) -> None:
+    """Forget a dead host with all its agents and its credential; a live one is refused."""
+    if old.alive:
+        raise lib.BadRequest(
+            resource="agents", msg=f"agent {old.id} is alive; stop the agent of host {old.row.name} first"
+        )
+    w.delete_host(old.row.name)
+
+
+def zones(r: Reader, ctx: Context) -> set[str]:
+    """Return the availability zones of hosts that may carry routers."""
+    return {
+        row.facts.availability_zone
+        for row in r.hosts().values()
+        if row.facts is not None and hosts.NETWORK_ROLE in row.facts.roles
+    }
+
+
+def availability_zones(r: Reader, ctx: Context) -> list[dict[str, Any]]:
+    """Return the API's availability zones: available while one host of it lives and is switched on."""
+    states: dict[tuple[str, str], bool] = {}
+    for row in r.hosts().values():
+        if row.facts is None:
+            continue
+        up = row.admin_state_up and hosts.alive(row, ctx)
+        for resource in ("network", "router"):
+            if resource == "router" and hosts.NETWORK_ROLE not in row.facts.roles:
+                continue
+            key = (row.facts.availability_zone, resource)
+            states[key] = states.get(key, False) or up
+    return [
+        {
+            "name": name,
+            "resource": resource,
+            "state": "available" if up else "unavailable",
+            # Neutron shows both names here and fills neither.
+            "tenant_id": None,
+            "project_id": None,
+        }
+        for (name, resource), up in sorted(states.items())
+    ]
+
+
+def show(r: Reader, ctx: Context, objs: Sequence[Agent]) -> list[dict[str, Any]]:
+    """Return agents as the API shows them."""
+    return [_show(agent, agent.row.facts) for agent in objs if agent.row.facts is not None]
+
+
+def _show(agent: Agent, facts: HostFacts) -> dict[str, Any]:
+    binary, topic, _ = KINDS[agent.agent_type]
+    heartbeat = _moment(agent.row.heartbeat_at)
+    started = facts.started_at.replace("T", " ").rstrip("Z") or heartbeat
+    # An OVS agent has no availability zone in Neutron.
+    zone = facts.availability_zone if agent.agent_type in ("L3 agent", "DHCP agent") else None
+    return {
+        "id": agent.id,
+        "agent_type": agent.agent_type,
+        "binary": binary,
+        "topic": topic,
+        "host": agent.row.name,
+        "admin_state_up": agent.row.admin_state_up,
+        "alive": agent.alive,
+        "created_at": started,
+        "started_at": started,
+        "heartbeat_timestamp": heartbeat,
+        "description": None,
+        "resources_synced": None,
+        "availability_zone": zone,
+        "configurations": _configurations(agent.agent_type, facts),
+    }
+
+
+def _configurations(agent_type: str, facts: HostFacts) -> dict[str, Any]:
+    if agent_type == "Open vSwitch agent":
+        return {
+            "bridge_mappings": facts.bridge_mappings,
+            "tunnel_types": list(facts.tunnel_types) if facts.tunnel_ip else [],
+            "tunneling_ip": facts.tunnel_ip,
+            "datapath_type": facts.capabilities.get("datapath_type", "system"),
+        }
+    if agent_type == "L3 agent":
+        return {"agent_mode": "legacy"}
+    return {"dhcp_driver": "dnsmasq"} if agent_type == "DHCP agent" else {}
+
+
+def _moment(at: float | None) -> str | None:
+    return None if at is None else time.strftime("%Y-%m-%d %H:%M:%S", time.gmtime(at))

@@ -1,0 +1,51 @@
+"""Binding: which host realises a port, and what Nova must know to plug into it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from msgspec.structs import replace
+
+from netloom.model import Context, Network, Port
+from netloom.network import hosts
+from netloom.store import Reader, Writer
+
+UNBOUND = "unbound"
+FAILED = "binding_failed"
+OVS = "ovs"
+
+
+def is_bound(port: Port) -> bool:
+    """True where a host realises the port."""
+    return port.vif_type not in (UNBOUND, FAILED)
+
+
+def bound(r: Reader, ctx: Context, port: Port, network: Network) -> Port:
+    """Return the port as bound to `port.host`: `ovs` where that host is alive and carries the network.
+
+    Else `binding_failed`; without a host `unbound`. That it failed is no error of the request: Nova reads
+    the type and gives up by itself.
+    """
+    if not port.host:
+        return replace(port, vif_type=UNBOUND, vif_details={})
+    facts = hosts.usable(r, ctx, port.host)
+    if facts is None or port.vnic_type != "normal" or not hosts.carries(facts, network):
+        return replace(port, vif_type=FAILED, vif_details={})
+    details: dict[str, Any] = {
+        "connectivity": "l2",
+        # Security groups are flows in the integration bridge: no bridge between instance and switch.
+        "port_filter": True,
+        "ovs_hybrid_plug": False,
+        "ovs_create_tap": True,
+        "datapath_type": facts.capabilities.get("datapath_type", "system"),
+        "bound_drivers": {"0": "openvswitch"},
+    }
+    return replace(port, vif_type=OVS, vif_details=details)
+
+
+def retry(w: Writer, ctx: Context, host: str) -> list[Port]:
+    """Bind again what could not be bound to this host, as when its agent came later; for the keeper."""
+    failed = [port for port in w.list(Port, host=host) if port.vif_type == FAILED]
+    networks = w.get_many(Network, {port.network_id for port in failed})
+    tried = [bound(w, ctx, port, networks[port.network_id]) for port in failed]
+    return [w.update(port) for port in tried if port.vif_type != FAILED]

@@ -1,0 +1,80 @@
+"""The DHCP port of a network: one, realised on every host where the network is present.
+
+It holds one address of each subnet that has DHCP on. It is made when the network first gets a place on a
+host: a port is bound there, or a router that has an interface in it is placed there.
+"""
+
+from __future__ import annotations
+
+from uuid import NAMESPACE_DNS, uuid4, uuid5
+
+from msgspec.structs import replace
+
+from netloom.model import Context, Network, Port, Router, Subnet
+from netloom.model.names import OWNER_DHCP
+from netloom.network import ipam, macs
+from netloom.store import Reader, Writer
+
+
+def device_id(network_id: str) -> str:
+    """Return the DHCP port's `device_id`, in the form that Neutron gives it."""
+    return f"dhcp{uuid5(NAMESPACE_DNS, 'netloom')}-{network_id}"
+
+
+def dhcp_port(r: Reader, network_id: str) -> Port | None:
+    """Return the network's own DHCP port, or None; ports that users give this owner do not count."""
+    ports = r.list(Port, network_id=network_id, device_id=device_id(network_id))
+    return next((port for port in ports if port.device_owner == OWNER_DHCP), None)
+
+
+def needed(r: Reader, network_id: str) -> bool:
+    """True where the network is present on a host: a bound port, or the interface of a placed router."""
+    ports = r.list(Port, network_id=network_id)
+    if any(port.host for port in ports):
+        return True
+    routers = r.get_many(Router, {port.device_id for port in ports if port.device_id})
+    return any(router.host for router in routers.values())
+
+
+def refresh(w: Writer, ctx: Context, network: Network) -> None:
+    """Make the DHCP port fit the network's subnets; to be called after a subnet changed, came or went."""
+    if dhcp_port(w, network.id) is not None or needed(w, network.id):
+        ensure_dhcp_port(w, ctx, network)
+
+
+def ensure_dhcp_port(w: Writer, ctx: Context, network: Network) -> Port | None:
+    """Make the network's DHCP port, or make it fit the subnets; None where no subnet has DHCP on.
+
+    A subnet whose pools are used up gets no address here and so no DHCP: that must not refuse the port that
+    somebody is binding. It is tried again with the next one.
+    """
+    subnets = {s.id: s for s in w.list(Subnet, network_id=network.id) if s.enable_dhcp and s.ip_version == 4}
+    port = dhcp_port(w, network.id)
+    if port is None:
+        if not subnets:
+            return None
+        id = str(uuid4())
+        port = Port(
+            id=id,
+            project_id=network.project_id,
+            revision_number=1,
+            network_id=network.id,
+            mac_address=macs.claim_any(w, ctx, network.id, id),
+            device_id=device_id(network.id),
+            device_owner=OWNER_DHCP,
+            port_security_enabled=False,
+        )
+        return w.insert(replace(port, fixed_ips=_addresses(w, port, subnets)))
+    ipam.release(w, network.id, [f for f in port.fixed_ips if f.subnet_id not in subnets])
+    return w.update(replace(port, fixed_ips=_addresses(w, port, subnets)))
+
+
+def _addresses(w: Writer, port: Port, subnets: dict[str, Subnet]) -> tuple[ipam.FixedIP, ...]:
+    """Return the port's addresses, one of each subnet: those it has, and new ones."""
+    has = {fixed.subnet_id: fixed for fixed in port.fixed_ips if fixed.subnet_id in subnets}
+    for subnet in subnets.values():
+        if subnet.id not in has:
+            fixed = ipam.take_any(w, port.network_id, subnet, port.id, lowest=True)
+            if fixed is not None:
+                has[subnet.id] = fixed
+    return ipam.ordered(has.values())

@@ -1,0 +1,106 @@
+"""A router's gateway: its port on an external network, set, changed and cleared.
+
+The port has no project, so that members do not see it; its addresses are also in the router.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from msgspec.structs import replace
+from neutron_lib import exceptions as lib
+from neutron_lib.exceptions.l3 import RouterExternalGatewayInUseByFloatingIp
+
+from netloom.model import Context, FloatingIP, Gateway, Network, Port, Router, Subnet
+from netloom.model.names import OWNER_ROUTER_GATEWAY
+from netloom.network import lookup, ports, router_checks
+from netloom.store import Reader, Writer
+
+
+def change(w: Writer, ctx: Context, router: Router, info: dict[str, Any] | None) -> Router:
+    """Make the router's gateway what `external_gateway_info` says; empty or None clears it.
+
+    The same network keeps the addresses unless others are named; `enable_snat` not given is true again.
+    """
+    old = router.external_gateway_info
+    if not info:
+        return _clear(w, router)
+    network = _external(w, ctx, info)
+    asked = info.get("external_fixed_ips") or None
+    snat = bool(info.get("enable_snat", True))
+    if old is not None and old.network_id == network.id:
+        return _keep(w, ctx, router, old, snat, asked)
+    _check_unused(w, router)
+    subnets = w.list(Subnet, network_id=network.id)
+    router_checks.check_duplicates(
+        w, [p for p in router_checks.ports_of(w, router) if p.id != router.gw_port_id], subnets
+    )
+    port = ports.create_service(
+        w,
+        ctx,
+        network,
+        project_id="",
+        device_id=router.id,
+        device_owner=OWNER_ROUTER_GATEWAY,
+        fixed_ips=asked,
+    )
+    gateway = Gateway(network.id, snat, port.fixed_ips)
+    changed = w.update(replace(router, external_gateway_info=gateway, gw_port_id=port.id))
+    _remove_port(w, router.gw_port_id)
+    _check_routes(w, changed)
+    return changed
+
+
+def _external(r: Reader, ctx: Context, info: dict[str, Any]) -> Network:
+    network = lookup.network(r, ctx, info["network_id"])
+    if not network.external:
+        raise lib.BadRequest(resource="router", msg=f"Network {network.id} is not an external network")
+    gateways = {s.gateway_ip for s in r.list(Subnet, network_id=network.id) if s.gateway_ip}
+    for entry in info.get("external_fixed_ips") or ():
+        if entry.get("ip_address") in gateways:
+            raise lib.BadRequest(
+                resource="router", msg=f"External IP {entry['ip_address']} is the same as the gateway IP"
+            )
+    return network
+
+
+def _keep(
+    w: Writer, ctx: Context, router: Router, old: Gateway, snat: bool, asked: Sequence[Any] | None
+) -> Router:
+    gateway = replace(old, enable_snat=snat)
+    if asked is not None:
+        port = w.get(Port, router.gw_port_id or "")
+        if port is not None:
+            port = ports.update(w, ctx, port, {"fixed_ips": asked})
+            gateway = replace(gateway, external_fixed_ips=port.fixed_ips)
+    return w.update(replace(router, external_gateway_info=gateway))
+
+
+def _clear(w: Writer, router: Router) -> Router:
+    if router.external_gateway_info is None:
+        return router
+    _check_unused(w, router)
+    changed = w.update(replace(router, external_gateway_info=None, gw_port_id=None))
+    _remove_port(w, router.gw_port_id)
+    _check_routes(w, changed)
+    return changed
+
+
+def _remove_port(w: Writer, id: str | None) -> None:
+    port = w.get(Port, id) if id else None
+    if port is not None:
+        ports.remove(w, port)
+
+
+def _check_unused(r: Reader, router: Router) -> None:
+    """Raise where floating IPs need the router's present gateway."""
+    gateway = router.external_gateway_info
+    if gateway is not None and r.count(FloatingIP, router_id=router.id):
+        raise RouterExternalGatewayInUseByFloatingIp(router_id=router.id, net_id=gateway.network_id)
+
+
+def _check_routes(r: Reader, router: Router) -> None:
+    """Raise InvalidRoutes where a route would lose the network that its next hop is on."""
+    if router.routes:
+        router_checks.check_routes(r, router, router.routes)

@@ -1,0 +1,83 @@
+"""Hosts as the rules see them: which are alive, what they carry, and which shall carry a router."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable
+
+from msgspec.structs import replace
+
+from netloom.model import Context, HostFacts, Network, Port, Router
+from netloom.network import dhcp
+from netloom.store import HostRow, Reader, Writer
+
+NETWORK_ROLE = "network"
+
+
+def alive(row: HostRow, ctx: Context, now: float | None = None) -> bool:
+    """True for a host that reported within `agent_down_seconds`. `now`: seconds since 1970."""
+    if row.heartbeat_at is None or row.facts is None:
+        return False
+    return (time.time() if now is None else now) - row.heartbeat_at <= ctx.settings.agent_down_seconds
+
+
+def carries(facts: HostFacts, network: Network) -> bool:
+    """True where the network can be present on the host."""
+    if network.physical_network is not None:
+        return network.physical_network in facts.bridge_mappings
+    return facts.tunnel_ip is not None and network.network_type in facts.tunnel_types
+
+
+def usable(r: Reader, ctx: Context, host: str) -> HostFacts | None:
+    """Return the facts of a host that is known and alive, else None."""
+    row = r.hosts().get(host)
+    return row.facts if row is not None and alive(row, ctx) else None
+
+
+def networks_of(r: Reader, router: Router) -> list[Network]:
+    """Return every network that the router has an interface or its gateway in."""
+    ids = {port.network_id for port in r.list(Port, device_id=router.id)}
+    if router.external_gateway_info is not None:
+        ids.add(router.external_gateway_info.network_id)
+    return list(r.get_many(Network, ids).values())
+
+
+def candidates(r: Reader, ctx: Context, networks: Iterable[Network], zones: Iterable[str] = ()) -> list[str]:
+    """Return hosts that may carry a router of these networks, the one with fewest routers first."""
+    needed, wanted = list(networks), set(zones)
+    fit = [
+        row.name
+        for row in r.hosts().values()
+        if row.facts is not None
+        and row.admin_state_up
+        and alive(row, ctx)
+        and NETWORK_ROLE in row.facts.roles
+        and (not wanted or row.facts.availability_zone in wanted)
+        and all(carries(row.facts, network) for network in needed)
+    ]
+    return sorted(fit, key=lambda name: (r.count(Router, host=name), name))
+
+
+def place(w: Writer, ctx: Context, router: Router) -> Router:
+    """Give the router a host that carries all its networks; it keeps its own while that one still fits.
+
+    A router without interface and gateway needs none. Where no host fits, it stays where it is, or without
+    one until a host appears (`place_unplaced`).
+    """
+    networks = networks_of(w, router)
+    if not networks:
+        return w.update(replace(router, host=""))
+    fit = candidates(w, ctx, networks, router.availability_zone_hints)
+    if router.host not in fit and fit:
+        router = w.update(replace(router, host=fit[0]))
+    if router.host:
+        for network in networks:
+            if not network.external:
+                dhcp.ensure_dhcp_port(w, ctx, network)
+    return router
+
+
+def place_unplaced(w: Writer, ctx: Context) -> list[Router]:
+    """Place every router that waits for a host; returns those that got one. For the keeper."""
+    placed = [place(w, ctx, router) for router in w.list(Router, host="")]
+    return [router for router in placed if router.host]

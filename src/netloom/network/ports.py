@@ -1,0 +1,322 @@
+"""Ports: addresses, security, binding; what may change and what may not be deleted."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+from uuid import uuid4
+
+from msgspec.structs import replace
+from neutron_lib import constants
+from neutron_lib import exceptions as lib
+
+from netloom.contract.port_errors import IPAddressChangeNotAllowed, NeutronDbObjectDuplicateEntry
+from netloom.model import (
+    Context,
+    DhcpOption,
+    FixedIP,
+    FloatingIP,
+    Network,
+    Port,
+    Router,
+    Subnet,
+    to_doc,
+)
+from netloom.model.names import OWNER_DHCP, OWNER_FLOATING_IP, OWNER_ROUTER_GATEWAY, OWNER_ROUTER_INTERFACE
+from netloom.network import (
+    binding,
+    dhcp,
+    ipam,
+    lookup,
+    macs,
+    port_security,
+    quotas,
+    security_groups,
+)
+from netloom.store import Reader, Writer
+
+SERVICE_OWNERS = frozenset({OWNER_ROUTER_INTERFACE, OWNER_ROUTER_GATEWAY, OWNER_FLOATING_IP})
+"""Owners whose ports go only with the router or floating IP that they belong to."""
+
+_PLAIN = ("name", "description", "admin_state_up", "device_id", "device_owner")
+"""Attributes that are taken as they are."""
+
+
+def given(attrs: Mapping[str, Any], name: str) -> bool:
+    """True where the request has the attribute; the contract marks others as not specified."""
+    return attrs.get(name, constants.ATTR_NOT_SPECIFIED) is not constants.ATTR_NOT_SPECIFIED
+
+
+def _get(attrs: Mapping[str, Any], name: str, default: Any) -> Any:
+    return attrs[name] if given(attrs, name) else default
+
+
+def create(w: Writer, ctx: Context, attrs: dict[str, Any]) -> Port:
+    """Make a port as a request asks for it."""
+    network = lookup.network(w, ctx, attrs["network_id"])
+    project_id = attrs["project_id"]
+    owner = _get(attrs, "device_owner", "")
+    default_group = security_groups.ensure_default(w, ctx, project_id)
+    # The network's own ports are never checked, whatever the request says.
+    trusted = port_security.is_trusted(owner)
+    enabled = not trusted and _get(attrs, "port_security_enabled", network.port_security_enabled)
+    if given(attrs, "security_groups"):
+        groups = tuple(attrs["security_groups"] or ())
+    else:
+        groups = (default_group.id,) if enabled and default_group is not None else ()
+    asked_pairs = _get(attrs, "allowed_address_pairs", None)
+    port_security.check_create(enabled, groups, bool(asked_pairs))
+    security_groups.check_together(lookup.security_groups(w, ctx, groups))
+    quotas.check(w, ctx, project_id, Port.KIND)
+    id = str(uuid4())
+    if given(attrs, "mac_address"):
+        mac = macs.claim(w, network.id, attrs["mac_address"], id)
+    else:
+        mac = macs.claim_any(w, ctx, network.id, id)
+    port = Port(
+        id=id,
+        project_id=project_id,
+        name=_get(attrs, "name", ""),
+        description=_get(attrs, "description", ""),
+        revision_number=1,
+        tags=tuple(_get(attrs, "tags", ())),
+        network_id=network.id,
+        mac_address=mac,
+        admin_state_up=_get(attrs, "admin_state_up", True),
+        fixed_ips=_first_addresses(w, network, _get(attrs, "fixed_ips", None), owner, id),
+        device_id=_get(attrs, "device_id", ""),
+        device_owner=owner,
+        security_groups=groups,
+        port_security_enabled=enabled,
+        allowed_address_pairs=port_security.pairs(asked_pairs, mac),
+        extra_dhcp_opts=_dhcp_options((), _get(attrs, "extra_dhcp_opts", None)),
+        host=_get(attrs, "binding:host_id", None) or "",
+        vnic_type=_get(attrs, "binding:vnic_type", "normal"),
+        profile=_get(attrs, "binding:profile", None) or {},
+    )
+    port = w.insert(binding.bound(w, ctx, port, network))
+    if port.host:
+        dhcp.ensure_dhcp_port(w, ctx, network)
+    return port
+
+
+def create_service(
+    w: Writer,
+    ctx: Context,
+    network: Network,
+    *,
+    project_id: str,
+    device_id: str,
+    device_owner: str,
+    fixed_ips: Sequence[Any] | None,
+) -> Port:
+    """Make a port of a router or floating IP: no security groups, no quota, nobody's visibility."""
+    id = str(uuid4())
+    port = Port(
+        id=id,
+        project_id=project_id,
+        revision_number=1,
+        network_id=network.id,
+        mac_address=macs.claim_any(w, ctx, network.id, id),
+        fixed_ips=_first_addresses(w, network, fixed_ips, device_owner, id),
+        device_id=device_id,
+        device_owner=device_owner,
+        port_security_enabled=False,
+    )
+    return w.insert(port)
+
+
+def _wishes(r: Reader, network: Network, asked: Sequence[Any] | None) -> list[ipam.Wish]:
+    named = {str(entry["subnet_id"]) for entry in asked or () if entry.get("subnet_id")}
+    subnets = r.list(Subnet, network_id=network.id)
+    known = r.get_many(Subnet, named - {subnet.id for subnet in subnets})
+    return ipam.wishes(network.id, subnets, asked, known)
+
+
+def _first_addresses(
+    w: Writer, network: Network, asked: Sequence[Any] | None, device_owner: str, id: str
+) -> tuple[FixedIP, ...]:
+    wanted = _wishes(w, network, asked)
+    return ipam.ordered(ipam.allocate(w, network.id, wanted, id, lowest=device_owner == OWNER_DHCP))
+
+
+def _dhcp_options(
+    old: tuple[DhcpOption, ...], asked: Sequence[dict[str, Any]] | None
+) -> tuple[DhcpOption, ...]:
+    """Return extra DHCP options after a request: a value of None takes an option away, others stay."""
+    options = {(option.opt_name, option.ip_version): option for option in old}
+    seen: set[tuple[str, int]] = set()
+    for entry in asked or ():
+        key = (entry["opt_name"], int(entry.get("ip_version", 4)))
+        if key in seen:
+            raise NeutronDbObjectDuplicateEntry(
+                object_type="ExtraDhcpOpt",
+                attributes=["port_id", "opt_name", "ip_version"],
+                values=None,
+            )
+        seen.add(key)
+        if entry["opt_value"] is None:
+            options.pop(key, None)
+        else:
+            options[key] = DhcpOption(key[0], entry["opt_value"], key[1])
+    return tuple(options[key] for key in sorted(options))
+
+
+def update(w: Writer, ctx: Context, old: Port, attrs: dict[str, Any]) -> Port:
+    """Change a port as a request asks for it."""
+    network = w.get(Network, old.network_id)
+    if network is None:
+        raise lib.NetworkNotFound(net_id=old.network_id)
+    new = replace(old, **{name: attrs[name] for name in _PLAIN if given(attrs, name)})
+    new = replace(new, device_id=new.device_id or "", device_owner=new.device_owner or "")
+    new = _secured(w, ctx, old, new, attrs)
+    if given(attrs, "mac_address"):
+        new = _readdressed(w, old, new, attrs["mac_address"].lower())
+    if given(attrs, "fixed_ips"):
+        new = replace(new, fixed_ips=_changed_addresses(w, network, old, attrs["fixed_ips"]))
+    if given(attrs, "extra_dhcp_opts"):
+        new = replace(new, extra_dhcp_opts=_dhcp_options(old.extra_dhcp_opts, attrs["extra_dhcp_opts"]))
+    new = _rebound(w, ctx, old, new, network, attrs)
+    new = w.update(new)
+    if new.host != old.host or new.vif_type != old.vif_type:
+        w.set_api_status(Port, new.id, "DOWN")
+    if new.host:
+        dhcp.ensure_dhcp_port(w, ctx, network)
+    if new.fixed_ips != old.fixed_ips and old.device_owner == OWNER_ROUTER_GATEWAY:
+        _tell_router(w, new)
+    return new
+
+
+def _secured(w: Writer, ctx: Context, old: Port, new: Port, attrs: Mapping[str, Any]) -> Port:
+    """Return the port with the groups, pairs and port security asked for."""
+    enabled = _get(attrs, "port_security_enabled", old.port_security_enabled)
+    groups_given = given(attrs, "security_groups")
+    groups = tuple(attrs["security_groups"] or ()) if groups_given else old.security_groups
+    pairs = old.allowed_address_pairs
+    if given(attrs, "allowed_address_pairs"):
+        mac = _get(attrs, "mac_address", old.mac_address).lower()
+        pairs = port_security.pairs(attrs["allowed_address_pairs"], mac)
+    if groups_given:
+        # A group that the port has may be of a project that the caller does not see.
+        fresh = [id for id in groups if id not in old.security_groups]
+        lookup.security_groups(w, ctx, fresh)
+    port_security.check_update(enabled, groups, bool(pairs), groups_given=groups_given)
+    if groups_given:
+        found = w.get_many(security_groups.SecurityGroup, groups)
+        security_groups.check_together(list(found.values()))
+    return replace(new, port_security_enabled=enabled, security_groups=groups, allowed_address_pairs=pairs)
+
+
+def _readdressed(w: Writer, old: Port, new: Port, mac: str) -> Port:
+    """Return the port with another MAC address; raises PortBound where a host realises it."""
+    if mac == old.mac_address:
+        return new
+    if binding.is_bound(old):
+        raise lib.PortBound(port_id=old.id, vif_type=old.vif_type, old_mac=old.mac_address, new_mac=mac)
+    macs.claim(w, old.network_id, mac, old.id)
+    w.release(macs.scope(old.network_id), old.mac_address)
+    return replace(new, mac_address=mac)
+
+
+def _changed_addresses(w: Writer, network: Network, old: Port, asked: Sequence[Any]) -> tuple[FixedIP, ...]:
+    kept, rest = ipam.keep(old.fixed_ips, _wishes(w, network, asked or ()))
+    gone = [fixed for fixed in old.fixed_ips if fixed not in kept]
+    if not gone and not rest:
+        return old.fixed_ips
+    if old.device_owner == OWNER_ROUTER_INTERFACE:
+        raise lib.BadRequest(resource="ports", msg=str(IPAddressChangeNotAllowed(port_id=old.id)))
+    if old.device_owner == OWNER_FLOATING_IP and w.get(FloatingIP, old.device_id) is not None:
+        # The address is the floating IP itself.
+        raise lib.BadRequest(resource="ports", msg=str(IPAddressChangeNotAllowed(port_id=old.id)))
+    lost = {fixed.ip_address for fixed in gone}
+    if any(fip.fixed_ip_address in lost for fip in w.list(FloatingIP, port_id=old.id)):
+        raise lib.BadRequest(
+            resource="port",
+            msg=(
+                f"Cannot update the fixed_ips of the port {old.id}, because its original fixed_ip has "
+                "been associated to a floating ip"
+            ),
+        )
+    lowest = old.device_owner == OWNER_DHCP
+    got = ipam.allocate(w, network.id, rest, old.id, lowest=lowest)
+    ipam.release(w, network.id, gone)
+    return ipam.ordered([*kept, *got])
+
+
+def _rebound(
+    w: Writer, ctx: Context, old: Port, new: Port, network: Network, attrs: Mapping[str, Any]
+) -> Port:
+    """Return the port with the binding asked for."""
+    vnic_type = _get(attrs, "binding:vnic_type", old.vnic_type)
+    if vnic_type != old.vnic_type and old.host:
+        raise lib.PortInUse(port_id=old.id, net_id=old.network_id, device_id=old.device_id)
+    new = replace(new, vnic_type=vnic_type, profile=_get(attrs, "binding:profile", old.profile) or {})
+    if given(attrs, "binding:host_id"):
+        new = replace(new, host=attrs["binding:host_id"] or "")
+        return binding.bound(w, ctx, new, network)
+    if old.vif_type == binding.FAILED:
+        # Any update is an occasion to try again, as in Neutron.
+        return binding.bound(w, ctx, new, network)
+    return new
+
+
+def _tell_router(w: Writer, port: Port) -> None:
+    """Write a gateway port's new addresses into its router."""
+    router = w.get(Router, port.device_id)
+    if router is not None and router.gw_port_id == port.id and router.external_gateway_info is not None:
+        info = replace(router.external_gateway_info, external_fixed_ips=port.fixed_ips)
+        w.update(replace(router, external_gateway_info=info))
+
+
+def bind(w: Writer, ctx: Context, port: Port, host: str) -> Port:
+    """Bind a port to a host, or to none with an empty name; for the compute service."""
+    return update(w, ctx, port, {"binding:host_id": host})
+
+
+def delete(w: Writer, ctx: Context, old: Port) -> None:
+    """Delete a port that belongs to no router or floating IP; a floating IP on it is left unassociated."""
+    if _serves(w, old):
+        raise lib.ServicePortInUse(port_id=old.id, reason=f"has device owner {old.device_owner}")
+    remove(w, old)
+
+
+def _serves(r: Reader, port: Port) -> bool:
+    if r.list(Router, gw_port_id=port.id) or r.list(FloatingIP, floating_port_id=port.id):
+        return True
+    if port.device_owner not in SERVICE_OWNERS:
+        return False
+    kind = FloatingIP if port.device_owner == OWNER_FLOATING_IP else Router
+    return r.get(kind, port.device_id) is not None
+
+
+def remove(w: Writer, port: Port) -> None:
+    """Delete a port without asking; the store clears floating IPs that point at it."""
+    for fip in w.list(FloatingIP, port_id=port.id):
+        w.set_api_status(FloatingIP, fip.id, "DOWN")
+    w.delete(Port, port.id)
+
+
+def show(r: Reader, ctx: Context, objs: Sequence[Port]) -> list[dict[str, Any]]:
+    """Return ports as the API shows them."""
+    states = statuses(r, objs)
+    shown: list[dict[str, Any]] = []
+    for port in objs:
+        doc = to_doc(port)
+        doc["tenant_id"] = port.project_id
+        doc["status"] = states[port.id]
+        for option in doc["extra_dhcp_opts"]:
+            option["ip_version"] = int(option["ip_version"])
+        shown.append(doc)
+    return shown
+
+
+def statuses(r: Reader, objs: Iterable[Port]) -> dict[str, str]:
+    """Return the API's status by port id. A floating IP's port has none of its own."""
+    ports = list(objs)
+    states = r.api_status(Port, [port.id for port in ports])
+    return {
+        port.id: "N/A"
+        if port.device_owner == OWNER_FLOATING_IP and not port.project_id
+        else states.get(port.id) or "DOWN"
+        for port in ports
+    }

@@ -1,0 +1,247 @@
+"""Routers: made, changed and deleted; their interfaces and extra routes; where they are."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Sequence
+from ipaddress import ip_address, ip_network
+from typing import Any
+
+from msgspec.structs import replace
+from neutron_lib import exceptions as lib
+from neutron_lib.exceptions import l3
+from neutron_lib.exceptions.availability_zone import AvailabilityZoneNotFound
+from neutron_lib.exceptions.extraroute import RouterInterfaceInUseByRoute
+
+from netloom.model import Context, FloatingIP, Network, Port, Route, Router, Subnet, to_doc
+from netloom.model.names import OWNER_ROUTER_INTERFACE
+from netloom.network import agents, gateways, hosts, lookup, ports, quotas, router_checks, routes
+from netloom.network.ports import given
+from netloom.store import Reader, Writer
+
+
+def create(w: Writer, ctx: Context, attrs: dict[str, Any]) -> Router:
+    """Make a router, with its gateway if one is asked for."""
+    _refuse_kinds(attrs)
+    hints = tuple(attrs["availability_zone_hints"]) if given(attrs, "availability_zone_hints") else ()
+    missing = [zone for zone in hints if zone not in agents.zones(w, ctx)]
+    if missing:
+        raise AvailabilityZoneNotFound(availability_zone=", ".join(missing))
+    quotas.check(w, ctx, attrs["project_id"], Router.KIND)
+    router = w.insert(
+        Router(
+            id=str(uuid.uuid4()),
+            project_id=attrs["project_id"],
+            name=attrs.get("name", ""),
+            description=attrs.get("description", ""),
+            revision_number=1,
+            admin_state_up=attrs.get("admin_state_up", True),
+            availability_zone_hints=hints,
+        )
+    )
+    if given(attrs, "external_gateway_info") and attrs["external_gateway_info"]:
+        router = hosts.place(w, ctx, gateways.change(w, ctx, router, attrs["external_gateway_info"]))
+    return router
+
+
+def _refuse_kinds(attrs: dict[str, Any]) -> None:
+    for name, kind in (("ha", "highly available"), ("distributed", "distributed")):
+        if given(attrs, name) and attrs[name]:
+            raise lib.BadRequest(resource="router", msg=f"this cloud has no {kind} routers ({name})")
+
+
+def update(w: Writer, ctx: Context, old: Router, attrs: dict[str, Any]) -> Router:
+    """Change a router, its gateway or its routes."""
+    _refuse_kinds(attrs)
+    plain = {name: attrs[name] for name in ("name", "description", "admin_state_up") if given(attrs, name)}
+    router = w.update(replace(old, **plain))
+    if given(attrs, "external_gateway_info"):
+        router = hosts.place(w, ctx, gateways.change(w, ctx, router, attrs["external_gateway_info"]))
+    if given(attrs, "routes"):
+        wanted = [Route(entry["destination"], entry["nexthop"]) for entry in attrs["routes"] or ()]
+        router = _set_routes(w, ctx, router, wanted)
+    return router
+
+
+def delete(w: Writer, ctx: Context, old: Router) -> None:
+    """Delete a router without interfaces; its gateway goes with it."""
+    attached = router_checks.interfaces_of(w, old)
+    if attached:
+        reason = "has ports still attached: " + ", ".join(port.id for port in attached)
+        raise l3.RouterInUse(router_id=old.id, reason=reason)
+    w.delete(Router, gateways.change(w, ctx, replace_routes(w, old), None).id)
+
+
+def replace_routes(w: Writer, router: Router) -> Router:
+    """Return the router without routes: those through the gateway must not hinder its deletion."""
+    return w.update(replace(router, routes=()))
+
+
+def _set_routes(w: Writer, ctx: Context, router: Router, wanted: Sequence[Route]) -> Router:
+    router_checks.check_routes(w, router, wanted)
+    limit = quotas.limits(w, ctx, router.project_id)["router_route"]
+    if limit != quotas.UNLIMITED and len(wanted) > limit:
+        raise quotas.over("router_route")
+    return w.update(replace(router, routes=routes.ordered(wanted)))
+
+
+def add_extraroutes(w: Writer, ctx: Context, router: Router, attrs: dict[str, Any]) -> Router:
+    """Add routes to those that the router has; one that it has already changes nothing."""
+    return _set_routes(w, ctx, router, [*router.routes, *_asked(router, attrs)])
+
+
+def remove_extraroutes(w: Writer, ctx: Context, router: Router, attrs: dict[str, Any]) -> Router:
+    """Take routes away; one that the router does not have changes nothing."""
+    gone = set(_asked(router, attrs))
+    return _set_routes(w, ctx, router, [route for route in router.routes if route not in gone])
+
+
+def _asked(router: Router, attrs: Any) -> list[Route]:
+    if not isinstance(attrs, dict) or "routes" not in attrs:
+        raise lib.BadRequest(resource="router", msg="routes must be specified")
+    return routes.parse(attrs["routes"])
+
+
+def add_interface(w: Writer, ctx: Context, router: Router, attrs: dict[str, Any] | None) -> dict[str, Any]:
+    """Connect the router to a subnet, at its gateway address, or through a port. Returns the API's answer."""
+    asked = _interface_asked(attrs)
+    if asked.keys() >= {"subnet_id", "port_id"}:
+        raise lib.BadRequest(resource="router", msg="Cannot specify both subnet-id and port-id")
+    if "port_id" in asked:
+        port = _attach_port(w, ctx, router, asked["port_id"])
+    else:
+        port = _attach_subnet(w, ctx, router, asked["subnet_id"])
+    w.bump(Router, router.id)
+    hosts.place(w, ctx, w.get(Router, router.id) or router)
+    return _answer(router, port, port.fixed_ips[0].subnet_id)
+
+
+def _interface_asked(attrs: Any) -> dict[str, str]:
+    asked = {
+        name: attrs[name] for name in ("port_id", "subnet_id") if isinstance(attrs, dict) and name in attrs
+    }
+    if not asked:
+        raise lib.BadRequest(resource="router", msg="Either subnet_id or port_id must be specified")
+    for value in asked.values():
+        if not _is_uuid(value):
+            raise lib.BadRequest(resource="router", msg=f"'{value}' is not a valid UUID")
+    return asked
+
+
+def _is_uuid(value: Any) -> bool:
+    try:
+        return isinstance(value, str) and uuid.UUID(value).hex == value.replace("-", "").lower()
+    except ValueError:
+        return False
+
+
+def _attach_port(w: Writer, ctx: Context, router: Router, port_id: str) -> Port:
+    port = lookup.port(w, ctx, port_id)
+    if port.device_id:
+        raise lib.PortInUse(net_id=port.network_id, port_id=port.id, device_id=port.device_id)
+    if not port.fixed_ips:
+        raise lib.BadRequest(resource="router", msg="Router port must have at least one fixed IP")
+    subnets = list(w.get_many(Subnet, {fixed.subnet_id for fixed in port.fixed_ips}).values())
+    router_checks.check_duplicates(w, router_checks.ports_of(w, router), subnets)
+    if len(port.fixed_ips) > 1:
+        raise lib.BadRequest(resource="router", msg="Cannot have multiple IPv4 subnets on router port")
+    return w.update(replace(port, device_id=router.id, device_owner=OWNER_ROUTER_INTERFACE))
+
+
+def _attach_subnet(w: Writer, ctx: Context, router: Router, subnet_id: str) -> Port:
+    subnet = lookup.subnet(w, ctx, subnet_id)
+    network = w.get(Network, subnet.network_id)
+    if network is None:
+        raise lib.NetworkNotFound(net_id=subnet.network_id)
+    if not subnet.gateway_ip:
+        raise lib.BadRequest(resource="router", msg="Subnet for router interface must have a gateway IP")
+    if not lookup.may_attach(w, ctx, network):
+        raise lib.BadRequest(
+            resource="router",
+            msg=(
+                f"Cannot add interface to router because subnet {subnet.id} is not owned by project "
+                "making the request"
+            ),
+        )
+    router_checks.check_duplicates(w, router_checks.ports_of(w, router), [subnet])
+    return ports.create_service(
+        w,
+        ctx,
+        network,
+        project_id=router.project_id,
+        device_id=router.id,
+        device_owner=OWNER_ROUTER_INTERFACE,
+        fixed_ips=[{"subnet_id": subnet.id, "ip_address": subnet.gateway_ip}],
+    )
+
+
+def remove_interface(w: Writer, ctx: Context, router: Router, attrs: dict[str, Any] | None) -> dict[str, Any]:
+    """Disconnect the router from a subnet; the port goes, also one that a user made. Returns the API's answer."""
+    asked = _interface_asked(attrs)
+    if "port_id" in asked:
+        port = w.get(Port, asked["port_id"])
+        if port is None or port.device_id != router.id or port.device_owner != OWNER_ROUTER_INTERFACE:
+            raise l3.RouterInterfaceNotFound(router_id=router.id, port_id=asked["port_id"])
+        subnet_id = port.fixed_ips[0].subnet_id if port.fixed_ips else ""
+        if asked.get("subnet_id", subnet_id) != subnet_id:
+            raise lib.SubnetMismatchForPort(port_id=port.id, subnet_id=asked["subnet_id"])
+    else:
+        subnet_id = lookup.subnet(w, ctx, asked["subnet_id"]).id
+        port = next(
+            (
+                port
+                for port in router_checks.interfaces_of(w, router)
+                if any(fixed.subnet_id == subnet_id for fixed in port.fixed_ips)
+            ),
+            None,
+        )
+        if port is None:
+            raise l3.RouterInterfaceNotFoundForSubnet(router_id=router.id, subnet_id=subnet_id)
+    _check_not_needed(w, router, w.get(Subnet, subnet_id))
+    ports.remove(w, port)
+    w.bump(Router, router.id)
+    hosts.place(w, ctx, w.get(Router, router.id) or router)
+    return _answer(router, port, subnet_id)
+
+
+def _check_not_needed(r: Reader, router: Router, subnet: Subnet | None) -> None:
+    if subnet is None:
+        return
+    cidr = ip_network(subnet.cidr)
+    for fip in r.list(FloatingIP, router_id=router.id):
+        port = r.get(Port, fip.port_id or "")
+        if port and any(
+            fixed.subnet_id == subnet.id and fixed.ip_address == fip.fixed_ip_address
+            for fixed in port.fixed_ips
+        ):
+            raise l3.RouterInterfaceInUseByFloatingIP(router_id=router.id, subnet_id=subnet.id)
+    if any(ip_address(route.nexthop) in cidr for route in router.routes):
+        raise RouterInterfaceInUseByRoute(router_id=router.id, subnet_id=subnet.id)
+
+
+def _answer(router: Router, port: Port, subnet_id: str) -> dict[str, Any]:
+    return {
+        "id": router.id,
+        "project_id": router.project_id,
+        "tenant_id": router.project_id,
+        "port_id": port.id,
+        "network_id": port.network_id,
+        "subnet_id": subnet_id,
+        "subnet_ids": [subnet_id],
+    }
+
+
+def show(r: Reader, ctx: Context, objs: Sequence[Router]) -> list[dict[str, Any]]:
+    """Return routers as the API shows them."""
+    rows = r.hosts() if any(router.host for router in objs) else {}
+    shown: list[dict[str, Any]] = []
+    for router in objs:
+        doc = to_doc(router)
+        del doc["host"], doc["gw_port_id"]
+        row = rows.get(router.host)
+        doc["tenant_id"] = router.project_id
+        # Neutron's routers are always ACTIVE; what is wrong with one is seen in its ports.
+        doc["status"] = "ACTIVE"
+        doc["availability_zones"] = [row.facts.availability_zone] if row and row.facts else []
+        shown.append(doc)
+    return shown

@@ -1,0 +1,189 @@
+"""Rules of security groups: what is valid, what says the same, making and deleting them.
+
+A rule never changes. Two rules of a group are the same when they let the same packets pass, however they
+are written (`tcp` or 6, no prefix or 0.0.0.0/0).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from ipaddress import ip_network
+from typing import Any
+from uuid import uuid4
+
+from neutron_lib import constants
+from neutron_lib.exceptions.address_group import AddressGroupNotFound
+
+from netloom.contract.errors import HTTPBadRequest
+from netloom.contract.security_group_errors import (
+    DuplicateSecurityGroupRuleInPost,
+    SecurityGroupEthertypeConflictWithProtocol,
+    SecurityGroupInvalidIcmpValue,
+    SecurityGroupInvalidPortRange,
+    SecurityGroupInvalidProtocolForPort,
+    SecurityGroupMissingIcmpType,
+    SecurityGroupMultipleRemoteEntites,
+    SecurityGroupNotSingleGroupRules,
+    SecurityGroupProtocolRequiredWithPorts,
+    SecurityGroupRuleExists,
+    SecurityGroupRuleParameterConflict,
+)
+from netloom.contract.security_groups import SecurityGroupInvalidPortValue
+from netloom.model import Context, SecurityGroup, SecurityGroupRule, to_doc
+from netloom.network import lookup, quotas
+from netloom.store import Reader, Writer
+
+NUMBERS: dict[str, int] = dict(constants.IP_PROTOCOL_MAP)
+"""Protocol name → number."""
+
+WITH_PORTS = {NUMBERS[name]: name.upper() for name in ("dccp", "sctp", "tcp", "udp", "udplite")}
+ICMP, ICMPV6 = NUMBERS["icmp"], NUMBERS["ipv6-icmp"]
+IPV6_ONLY = frozenset(
+    {"ipv6-encap", "ipv6-frag", "ipv6-icmp", "icmpv6", "ipv6-nonxt", "ipv6-opts", "ipv6-route"}
+)
+_EVERYTHING = {"0.0.0.0/0", "::/0"}
+
+Meaning = tuple[Any, ...]
+
+
+def number_of(protocol: str | None) -> int | None:
+    """Return a protocol's number, given its name or number as text; None for every protocol."""
+    if protocol is None:
+        return None
+    return NUMBERS[protocol] if protocol in NUMBERS else int(protocol)
+
+
+def normal_protocol(protocol: str | None, ethertype: str) -> str | None:
+    """Return the protocol as it is stored: ICMP of an IPv6 rule is always `ipv6-icmp`."""
+    if ethertype == "IPv6" and number_of(protocol) in (ICMP, ICMPV6):
+        return "ipv6-icmp"
+    return protocol
+
+
+def validate(attrs: dict[str, Any]) -> None:
+    """Raise the API's error for a rule that makes no sense by itself; needs no store."""
+    ethertype, protocol = attrs["ethertype"], attrs["protocol"]
+    remotes = ("remote_ip_prefix", "remote_group_id", "remote_address_group_id")
+    if sum(bool(attrs.get(name)) for name in remotes) > 1:
+        raise SecurityGroupMultipleRemoteEntites()
+    if protocol in IPV6_ONLY and ethertype == "IPv4":
+        raise SecurityGroupEthertypeConflictWithProtocol(ethertype=ethertype, protocol=protocol)
+    _validate_ports(protocol, attrs["port_range_min"], attrs["port_range_max"])
+    prefix = attrs["remote_ip_prefix"]
+    if prefix and ip_network(prefix, strict=False).version != int(ethertype[-1]):
+        raise SecurityGroupRuleParameterConflict(ethertype=ethertype, cidr=prefix)
+
+
+def _validate_ports(protocol: str | None, low: int | None, high: int | None) -> None:
+    if low is None and high is None:
+        return
+    if protocol is None:
+        raise SecurityGroupProtocolRequiredWithPorts()
+    number = number_of(protocol)
+    if number in (ICMP, ICMPV6):
+        for attr, field, value in (("port_range_min", "type", low), ("port_range_max", "code", high)):
+            if value is not None and not 0 <= value <= 255:
+                raise SecurityGroupInvalidIcmpValue(field=field, attr=attr, value=value)
+        if low is None:
+            raise SecurityGroupMissingIcmpType(value=high)
+        return
+    if number not in WITH_PORTS:
+        raise SecurityGroupInvalidProtocolForPort(
+            protocol=number, valid_port_protocols=", ".join(WITH_PORTS.values())
+        )
+    for value in (low, high):
+        if value == 0:
+            raise SecurityGroupInvalidPortValue(port=value)
+    if low is None or high is None or low > high:
+        raise SecurityGroupInvalidPortRange()
+
+
+def meaning(rule: SecurityGroupRule) -> Meaning:
+    """Return what a rule says: equal for rules that let the same packets pass."""
+    prefix = rule.remote_ip_prefix
+    return (
+        rule.security_group_id,
+        rule.direction,
+        rule.ethertype,
+        number_of(rule.protocol),
+        rule.port_range_min,
+        rule.port_range_max,
+        None if prefix in _EVERYTHING else prefix,
+        rule.remote_group_id,
+        rule.remote_address_group_id,
+    )
+
+
+def create(w: Writer, ctx: Context, attrs: dict[str, Any]) -> SecurityGroupRule:
+    """Add a rule to a group that the caller may see; raises SecurityGroupRuleExists for one that is there."""
+    validate(attrs)
+    group = lookup.security_groups(w, ctx, [attrs["security_group_id"]])[0]
+    remote = attrs.get("remote_group_id") or None
+    if remote is not None:
+        lookup.security_groups(w, ctx, [remote])
+    if attrs.get("remote_address_group_id"):
+        # There are no address groups, so every id is unknown.
+        raise AddressGroupNotFound(address_group_id=attrs["remote_address_group_id"])
+    quotas.check(w, ctx, attrs["project_id"], SecurityGroupRule.KIND)
+    prefix = attrs["remote_ip_prefix"] or None
+    rule = SecurityGroupRule(
+        id=str(uuid4()),
+        project_id=attrs["project_id"],
+        description=attrs["description"],
+        security_group_id=group.id,
+        direction=attrs["direction"],
+        ethertype=attrs["ethertype"],
+        protocol=normal_protocol(attrs["protocol"], attrs["ethertype"]),
+        port_range_min=attrs["port_range_min"],
+        port_range_max=attrs["port_range_max"],
+        remote_ip_prefix=prefix,
+        normalized_cidr=None if prefix is None else str(ip_network(prefix, strict=False)),
+        remote_group_id=remote,
+        belongs_to_default_sg=group.is_default,
+    )
+    says = meaning(rule)
+    for other in w.list(SecurityGroupRule, security_group_id=group.id):
+        if meaning(other) == says:
+            raise SecurityGroupRuleExists(rule_id=other.id)
+    rule = w.insert(rule)
+    w.bump(SecurityGroup, group.id)
+    return rule
+
+
+def check_bulk(entries: Sequence[dict[str, Any]]) -> None:
+    """Raise for a bulk request whose rules are of several groups, or hold the same rule twice."""
+    if len({attrs["security_group_id"] for attrs in entries}) > 1:
+        raise SecurityGroupNotSingleGroupRules()
+    seen: list[dict[str, Any]] = []
+    for attrs in entries:
+        validate(attrs)
+        # The description is no part of what a rule says.
+        says = {name: value for name, value in attrs.items() if name != "description"}
+        if says in seen:
+            raise DuplicateSecurityGroupRuleInPost()
+        seen.append(says)
+
+
+def update(w: Writer, ctx: Context, old: SecurityGroupRule, attrs: dict[str, Any]) -> SecurityGroupRule:
+    """Refuse any change but of nothing: rules are made and deleted only."""
+    for name in attrs:
+        raise HTTPBadRequest(f"Cannot update read-only attribute {name}")
+    return old
+
+
+def delete(w: Writer, ctx: Context, old: SecurityGroupRule) -> None:
+    """Delete a rule: what it let in is cut."""
+    w.delete(SecurityGroupRule, old.id)
+    w.bump(SecurityGroup, old.security_group_id)
+
+
+def show(r: Reader, ctx: Context, objs: Sequence[SecurityGroupRule]) -> list[dict[str, Any]]:
+    """Return rules as the API shows them."""
+    shown: list[dict[str, Any]] = []
+    for rule in objs:
+        doc = to_doc(rule)
+        # Rules have no name.
+        del doc["name"]
+        doc["tenant_id"] = rule.project_id
+        shown.append(doc)
+    return shown
