@@ -1,0 +1,1 @@
+"""Netloom against real Neutron: the same requests, the same answers."""

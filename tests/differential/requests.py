@@ -1,0 +1,293 @@
+"""One request of each sort, drawn from the world as it is."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from hypothesis import strategies as st
+from differential.operations import (
+    COLLECTIONS,
+    UNKNOWN,
+    Draw,
+    Request,
+    Twin,
+    World,
+    floatingip_attributes,
+    maybe,
+    names,
+    network_attributes,
+    port_attributes,
+    router_attributes,
+    rule_attributes,
+    subnet_attributes,
+    switches,
+    texts,
+)
+
+Sort = Callable[[World, Draw], Request]
+"""A sort of request."""
+
+
+def _create(world: World, draw: Draw, kind: str, attributes: dict[str, Any], bulk: bool = False) -> Request:
+    who = world.who(draw)
+    path = (COLLECTIONS[kind],)
+    if bulk and draw(st.integers(1, 8)) == 1:
+        second = attributes | maybe(draw, {}, 3, name=texts, foo=1)
+        return Request(who, "POST", path, {kind + "s": [attributes, second]}, makes=kind)
+    return Request(who, "POST", path, {kind: attributes}, makes=kind)
+
+
+def _change(world: World, draw: Draw, kind: str, attributes: dict[str, Any]) -> Request:
+    headers = {}
+    if draw(st.integers(1, 20)) == 1:
+        headers["If-Match"] = draw(st.sampled_from(["revision_number=0", "revision_number=x", "5"]))
+    path = (COLLECTIONS[kind], "/", world.some(draw, kind))
+    return Request(world.who(draw), "PUT", path, {kind: attributes}, headers)
+
+
+def create_network(world: World, draw: Draw) -> Request:
+    return _create(world, draw, "network", network_attributes(world, draw), bulk=True)
+
+
+def create_external(world: World, draw: Draw) -> Request:
+    attributes = {"router:external": True, "name": "ext"} | maybe(draw, {}, 4, shared=True, is_default=True)
+    return Request(world.identities[0], "POST", ("networks",), {"network": attributes}, makes="network")
+
+
+def update_network(world: World, draw: Draw) -> Request:
+    return _change(world, draw, "network", network_attributes(world, draw, updating=True))
+
+
+def create_subnet(world: World, draw: Draw) -> Request:
+    attributes = subnet_attributes(world, draw, world.some(draw, "network"))
+    return _create(world, draw, "subnet", attributes, bulk=True)
+
+
+def update_subnet(world: World, draw: Draw) -> Request:
+    network = world.some(draw, "network")
+    return _change(world, draw, "subnet", subnet_attributes(world, draw, network, updating=True))
+
+
+def create_port(world: World, draw: Draw) -> Request:
+    return _create(world, draw, "port", port_attributes(world, draw, world.some(draw, "network")), bulk=True)
+
+
+def update_port(world: World, draw: Draw) -> Request:
+    network = world.some(draw, "network")
+    return _change(world, draw, "port", port_attributes(world, draw, network, updating=True))
+
+
+def create_router(world: World, draw: Draw) -> Request:
+    return _create(world, draw, "router", router_attributes(world, draw), bulk=True)
+
+
+def update_router(world: World, draw: Draw) -> Request:
+    return _change(world, draw, "router", router_attributes(world, draw))
+
+
+def router_action(world: World, draw: Draw) -> Request:
+    action = draw(
+        st.sampled_from(
+            ["add_router_interface", "add_router_interface", "remove_router_interface", "add_extraroutes"]
+        )
+    )
+    subnet, port = world.some(draw, "subnet"), world.some(draw, "port")
+    body: Any = draw(
+        st.sampled_from(
+            [
+                {"subnet_id": subnet},
+                {"subnet_id": subnet},
+                {"port_id": port},
+                {},
+                {"subnet_id": 5},
+                {"foo": 1},
+                {"subnet_id": subnet, "port_id": port},
+            ]
+        )
+    )
+    if action == "add_extraroutes":
+        body = {"router": {"routes": [{"destination": "192.0.2.0/24", "nexthop": "10.0.0.9"}]}}
+    return Request(world.who(draw), "PUT", ("routers/", world.some(draw, "router"), "/", action), body)
+
+
+def create_floatingip(world: World, draw: Draw) -> Request:
+    return _create(world, draw, "floatingip", floatingip_attributes(world, draw))
+
+
+def update_floatingip(world: World, draw: Draw) -> Request:
+    return _change(world, draw, "floatingip", floatingip_attributes(world, draw, updating=True))
+
+
+def create_group(world: World, draw: Draw) -> Request:
+    attributes = maybe(
+        draw, {"name": draw(names)}, 6, description=texts, stateful=switches, name="default", foo=1
+    )
+    return _create(world, draw, "security_group", attributes, bulk=True)
+
+
+def update_group(world: World, draw: Draw) -> Request:
+    return _change(
+        world, draw, "security_group", maybe(draw, {"name": draw(texts)}, 5, stateful=switches, foo=1)
+    )
+
+
+def create_rule(world: World, draw: Draw) -> Request:
+    return _create(world, draw, "security_group_rule", rule_attributes(world, draw), bulk=True)
+
+
+def show(world: World, draw: Draw) -> Request:
+    kind = draw(st.sampled_from(sorted(COLLECTIONS)))
+    path: tuple[str | Twin, ...] = (COLLECTIONS[kind], "/", world.some(draw, kind))
+    if draw(st.integers(1, 5)) == 1:
+        path = (*path, draw(st.sampled_from(["?fields=id&fields=name", "?fields=foo", "?fields=status"])))
+    return Request(world.who(draw), "GET", path)
+
+
+def remove(world: World, draw: Draw) -> Request:
+    kind = draw(st.sampled_from(sorted(COLLECTIONS)))
+    twin = world.some(draw, kind)
+    return Request(
+        world.who(draw),
+        "DELETE",
+        (COLLECTIONS[kind], "/", twin),
+        removes=twin if isinstance(twin, Twin) else None,
+    )
+
+
+def listing(world: World, draw: Draw) -> Request:
+    kind = draw(st.sampled_from(sorted(COLLECTIONS)))
+    who = world.who(draw)
+    query = [f"project_id={world.identities[1].project}"] if who.name == "admin" else []
+    query += draw(
+        st.lists(
+            st.sampled_from(
+                [
+                    "name=a",
+                    "name=",
+                    "fields=id",
+                    "fields=name",
+                    "foo=1",
+                    "admin_state_up=true",
+                    "shared=x",
+                    "status=ACTIVE",
+                    "limit=x",
+                    "limit=-1",
+                    "sort_key=name&sort_dir=up",
+                    "sort_key=name",
+                    "sort_key=foo&sort_dir=asc",
+                    "description=a&description=b",
+                    "id=" + UNKNOWN,
+                    "mtu=1450",
+                    "marker=" + UNKNOWN,
+                    "tags=blue",
+                    "not-tags=blue",
+                    "revision_number=1",
+                    "network_id=x",
+                    "device_owner=network:dhcp",
+                    "fixed_ips=ip_address=10.0.0.5",
+                    "router:external=True",
+                    "ip_version=4",
+                    "enable_dhcp=False",
+                    "direction=ingress",
+                    "protocol=tcp",
+                    "limit=0",
+                ]
+            ),
+            max_size=2,
+        )
+    )
+    if draw(st.integers(1, 6)) == 1 and world.of("network"):
+        return Request(who, "GET", (COLLECTIONS[kind], "?network_id=", world.some(draw, "network")))
+    return Request(who, "GET", (COLLECTIONS[kind] + ("?" if query else "") + "&".join(query),))
+
+
+def tags(world: World, draw: Draw) -> Request:
+    kind = draw(st.sampled_from(["network", "subnet", "port", "router", "floatingip", "security_group"]))
+    method, tail, body = draw(
+        st.sampled_from(
+            [
+                ("PUT", "/tags", {"tags": ["blue", "green"]}),
+                ("PUT", "/tags/red", None),
+                ("GET", "/tags", None),
+                ("GET", "/tags/red", None),
+                ("DELETE", "/tags/red", None),
+                ("DELETE", "/tags", None),
+                ("PUT", "/tags", {"tags": ["x" * 256]}),
+                ("PUT", "/tags", {"foo": 1}),
+                ("PUT", "/tags", {"tags": "blue"}),
+                ("POST", "/tags", {"tags": ["more"]}),
+            ]
+        )
+    )
+    return Request(world.who(draw), method, (COLLECTIONS[kind], "/", world.some(draw, kind), tail), body)
+
+
+def quotas(world: World, draw: Draw) -> Request:
+    project = draw(st.sampled_from(world.identities)).project
+    method, tail, body = draw(
+        st.sampled_from(
+            [
+                ("GET", "", None),
+                ("GET", "/default", None),
+                ("GET", "/details", None),
+                ("PUT", "", {"quota": {"network": 90}}),
+                ("PUT", "", {"quota": {"network": -2}}),
+                ("PUT", "", {"quota": {"foo": 1}}),
+                ("PUT", "", {"quota": {"port": "x"}}),
+                ("DELETE", "", None),
+            ]
+        )
+    )
+    return Request(world.who(draw), method, (f"quotas/{project}{tail}",), body)
+
+
+def malformed(world: World, draw: Draw) -> Request:
+    kind = draw(st.sampled_from(sorted(COLLECTIONS)))
+    body = draw(
+        st.sampled_from(
+            [
+                b"",
+                b"{",
+                b"[]",
+                b"null",
+                b"5",
+                b'"x"',
+                b"{}",
+                b'{"foo": {}}',
+                b"\xff\xfe",
+                b'{"%s": 5}' % kind.encode(),
+                b'{"%s": {}}' % kind.encode(),
+                b'{"%s": null}' % kind.encode(),
+                b'{"%ss": []}' % kind.encode(),
+                b'{"%ss": [5]}' % kind.encode(),
+                b'{"%s": []}' % kind.encode(),
+            ]
+        )
+    )
+    if draw(st.booleans()):
+        return Request(world.who(draw), "POST", (COLLECTIONS[kind],), body)
+    return Request(world.who(draw), "PUT", (COLLECTIONS[kind], "/", world.some(draw, kind)), body)
+
+
+def odd(world: World, draw: Draw) -> Request:
+    method, path = draw(
+        st.sampled_from(
+            [
+                ("PUT", "networks"),
+                ("PATCH", "networks/" + UNKNOWN),
+                ("DELETE", "networks"),
+                ("GET", "moons"),
+                ("POST", "moons"),
+                ("GET", "networks.json"),
+                ("GET", "extensions/moon"),
+                ("GET", "networks/" + UNKNOWN + "/moons"),
+                ("PUT", "security-group-rules/" + UNKNOWN),
+                ("PUT", "routers/" + UNKNOWN + "/moon"),
+                ("GET", "quotas"),
+                ("GET", "agents?binary=x"),
+                ("GET", "networks?limit=1&page_reverse=moon&name=zz"),
+            ]
+        )
+    )
+    return Request(world.who(draw), method, (path,), {} if method in ("PUT", "POST", "PATCH") else None)
