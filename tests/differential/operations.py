@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from hypothesis import strategies as st
+
 from differential.sides import Identity
 
 UNKNOWN = "00000000-0000-4000-8000-000000000bad"

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 from hypothesis import strategies as st
+
 from differential.operations import (
     COLLECTIONS,
     UNKNOWN,

@@ -30,6 +30,7 @@ from netloom.api.settings import Settings
 from netloom.identity.tokens import Tokens
 from netloom.model import Caller, Context
 from netloom.model.errors import ServiceError, TooLarge, Unauthorized
+from netloom.scope import Scope as HostScope
 from netloom.store import Reader, Store, Writer
 
 T = TypeVar("T")
@@ -47,6 +48,7 @@ class Services:
     store: Store
     settings: Settings
     tokens: Tokens
+    scope: HostScope
     feed: Feed
     writer: ThreadPoolExecutor
     readers: ThreadPoolExecutor
@@ -58,6 +60,7 @@ class Services:
             store=store,
             settings=settings,
             tokens=tokens,
+            scope=HostScope(store),
             feed=Feed(store),
             writer=ThreadPoolExecutor(1, thread_name_prefix="writer"),
             readers=ThreadPoolExecutor(settings.server.readers, thread_name_prefix="reader"),

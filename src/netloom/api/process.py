@@ -10,6 +10,7 @@ import os
 import secrets
 import signal
 import socket
+import ssl
 import stat
 import sys
 from collections.abc import Sequence
@@ -20,7 +21,7 @@ import msgspec
 import uvicorn
 from starlette.routing import BaseRoute
 
-from netloom.api import identity, image
+from netloom.api import agents, identity, image
 from netloom.api.app import compose
 from netloom.api.http import Services, request_id
 from netloom.api.settings import ServerSettings, Settings
@@ -62,7 +63,7 @@ def run(settings: Settings) -> None:
 
 def all_routes() -> list[BaseRoute]:
     """Return the routes of every service."""
-    return [*identity.routes(), *image.routes()]
+    return [*identity.routes(), *image.routes(), *agents.routes()]
 
 
 def open_database(settings: ServerSettings) -> Store:
@@ -110,6 +111,14 @@ def listen(settings: ServerSettings) -> list[socket.socket]:
             f"{settings.listen} can be reached from other machines, and tokens would travel in the clear: "
             "set [server] tls_certificate and tls_key (or plain_http_anywhere = true behind a TLS proxy)"
         )
+    if settings.tls_certificate:
+        try:
+            ssl.create_default_context().load_cert_chain(settings.tls_certificate, settings.tls_key)
+        except OSError as error:
+            raise UserError(
+                f"cannot read [server] tls_certificate {settings.tls_certificate} with tls_key "
+                f"{settings.tls_key}: {error.strerror or error}"
+            ) from error
     sockets = [_tcp(host, port)]
     try:
         sockets += [_unix(name, Path(path)) for name, path in settings.agent_sockets.items()]

@@ -109,5 +109,7 @@ def _check(settings: Settings) -> None:
         raise ValueError(f"[server] listen must be ADDRESS:PORT, not {server.listen!r}")
     if bool(server.tls_certificate) != bool(server.tls_key):
         raise ValueError("[server] tls_certificate and tls_key go together")
+    if server.tls_certificate and server.agent_sockets:
+        raise ValueError("[server] agent_sockets are for a lab, without TLS: with it agents use the URL")
     if not 1 <= server.readers <= 64:
         raise ValueError("[server] readers must be between 1 and 64")

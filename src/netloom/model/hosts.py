@@ -76,13 +76,15 @@ class ViewDelta(Struct, frozen=True, kw_only=True):
     """A step of the stream: apply `upsert` and `delete`, then the view is as of `seq`.
 
     Both are by table name of HostView (`networks`, `ports`, `chassis`, …). A snapshot is a delta with
-    `snapshot` true: it replaces the whole view.
+    `snapshot` true: it replaces the whole view. `request_ids`: the API requests behind the step, where the
+    server knows them; the agent's log lines about the step carry them.
     """
 
     seq: int
     snapshot: bool = False
     upsert: dict[str, list[Any]] = field(default_factory=dict)
     delete: dict[str, list[str]] = field(default_factory=dict)
+    request_ids: tuple[str, ...] = ()
 
 
 class Status(Struct, frozen=True, kw_only=True):

@@ -1,0 +1,83 @@
+"""A real server process for tests of the API, on a free port of the loopback."""
+
+from __future__ import annotations
+
+import os
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import httpx
+
+SETTINGS = """
+[server]
+listen = "127.0.0.1:{port}"
+state_dir = "{state}"
+{server}
+"""
+
+
+@dataclass
+class Serving:
+    """The process, its files and where it answers."""
+
+    process: subprocess.Popen[bytes]
+    state: Path
+    config: Path
+    url: str
+
+    @property
+    def log(self) -> str:
+        return (self.config.parent / "server.log").read_text()
+
+    def netloom(self, *words: str) -> subprocess.CompletedProcess[str]:
+        """Run a command of the same installation."""
+        return subprocess.run(
+            [sys.executable, "-m", "netloom", *words], capture_output=True, text=True, timeout=60, check=False
+        )
+
+
+@contextmanager
+def serving(folder: Path, server: str = "", port: int | None = None) -> Iterator[Serving]:
+    """Start `netloom server` in `folder` (again, if it was there before) and end it, whatever happens."""
+    port = port or free_port()
+    config = folder / "server.toml"
+    config.write_text(SETTINGS.format(port=port, state=folder / "state", server=server))
+    environment = os.environ | {"PYTHONUNBUFFERED": "1"}
+    with (folder / "server.log").open("ab") as log:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "netloom", "server", "--config", str(config)],
+            stdout=log,
+            stderr=log,
+            env=environment,
+        )
+    made = Serving(process, folder / "state", config, f"http://127.0.0.1:{port}")
+    try:
+        for _ in range(300):
+            if process.poll() is not None:
+                raise RuntimeError(made.log)
+            try:
+                httpx.get(made.url, timeout=2)
+                break
+            except httpx.TransportError:
+                time.sleep(0.1)
+        yield made
+    finally:
+        if process.poll() is None:
+            process.terminate()
+            try:
+                process.wait(20)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait()
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
