@@ -1,0 +1,172 @@
+"""Where a lab keeps its files, and what is written down of it.
+
+```
+STATE/
+  images/                small images, by the hash of what they were made from
+  labs/NAME/
+    lab.json             LabState
+    clouds.yaml          for clients (0600: passwords)
+    server.toml server.log server/   the API server's settings, log and state
+    hosts/HOST/          init.json, agent.toml, secret, socket/, state/, logs/
+```
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import hashlib
+import os
+import re
+from collections.abc import Generator
+from pathlib import Path
+
+import msgspec
+from msgspec import Struct, field
+
+from netloom.lab.processes import Process, boot_id
+from netloom.model.errors import UserError
+
+DEFAULT_NAME = "netloom"
+_NAME = re.compile(r"[a-z0-9]([a-z0-9-]{0,30}[a-z0-9])?")
+_LONGEST_SOCKET = 107
+
+
+class LabState(Struct, frozen=True, kw_only=True):
+    """A lab as it was started.
+
+    `processes`: host name → PID 1 of the host as the machine sees it (`server` is the API server's own).
+    `ready`: it came up wholly.
+    """
+
+    name: str
+    computes: int
+    boot_id: str
+    port: int
+    bare: bool = False
+    ready: bool = False
+    processes: dict[str, Process] = field(default_factory=dict)
+
+    @property
+    def alive(self) -> bool:
+        """True while any of its noted processes runs."""
+        return self.boot_id == boot_id() and any(process.alive for process in self.processes.values())
+
+
+class Lab(Struct, frozen=True):
+    """A lab's name and folder; what is in the folder may be anything or nothing."""
+
+    name: str
+    directory: Path
+
+    @property
+    def file(self) -> Path:
+        """LabState as JSON."""
+        return self.directory / "lab.json"
+
+    @property
+    def clouds(self) -> Path:
+        """clouds.yaml."""
+        return self.directory / "clouds.yaml"
+
+    @property
+    def cloud(self) -> str:
+        """The administrator's cloud in clouds.yaml; the demo project's is the same with `-demo`."""
+        return "netloom" if self.name == DEFAULT_NAME else f"netloom-{self.name}"
+
+    @property
+    def group(self) -> str:
+        """Its control group: unique over labs of all state folders of this machine."""
+        return f"netloom-{self.name}-{hashlib.sha256(os.fsencode(self.directory)).hexdigest()[:8]}"
+
+    def host(self, name: str) -> Path:
+        """Folder of a host."""
+        return self.directory / "hosts" / name
+
+    def load(self) -> LabState | None:
+        """What is written down; None where there is no lab (a file cut short by a crash counts as none)."""
+        try:
+            return msgspec.json.decode(self.file.read_bytes(), type=LabState)
+        except (FileNotFoundError, msgspec.DecodeError):
+            return None
+
+    def save(self, state: LabState) -> None:
+        """Write the state down, whole or not at all."""
+        write(self.file, msgspec.json.format(msgspec.json.encode(state), indent=1).decode() + "\n")
+
+    def running(self) -> LabState:
+        """The state of a lab that must be running; UserError where it is not."""
+        state = self.load()
+        if state is None:
+            raise UserError(f"there is no lab {self.name!r}: start it with `{command('up', self.name)}`")
+        if not state.ready or not state.alive:
+            raise UserError(
+                f"lab {self.name!r} is not running any more: remove what is left of it with "
+                f"`{command('down', self.name)}`"
+            )
+        return state
+
+    @contextlib.contextmanager
+    def lock(self) -> Generator[None]:
+        """Hold the lab against a second `up` or `down` at the same time."""
+        self.directory.parent.mkdir(parents=True, exist_ok=True)
+        path = self.directory.with_name(f".{self.name}.lock")
+        with path.open("w") as handle:
+            try:
+                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                raise UserError(
+                    f"lab {self.name!r} is being started or removed just now: wait for that"
+                ) from None
+            yield
+            path.unlink(missing_ok=True)
+
+
+def state_directory() -> Path:
+    """`$NETLOOM_STATE`; else `.state` in the checkout that runs; else ~/.local/state/netloom."""
+    if chosen := os.environ.get("NETLOOM_STATE"):
+        return Path(chosen).absolute()
+    top = Path(__file__).parents[3]
+    if (top / "pyproject.toml").is_file() and (top / "src/netloom").is_dir():
+        return top / ".state"
+    return Path.home() / ".local/state/netloom"
+
+
+def find(name: str | None = None) -> Lab:
+    """The lab of this name, running or not."""
+    name = name or DEFAULT_NAME
+    if not _NAME.fullmatch(name):
+        raise UserError(
+            f"{name!r} is no name for a lab: lower-case letters, digits and hyphens, at most 32 of them"
+        )
+    lab = Lab(name, state_directory() / "labs" / name)
+    longest = lab.host("compute999") / "socket/api.sock"
+    if len(os.fsencode(longest)) > _LONGEST_SOCKET:
+        raise UserError(
+            f"the state folder's path is too long for unix sockets: set NETLOOM_STATE to a shorter one "
+            f"than {state_directory()}"
+        )
+    return lab
+
+
+def all_labs() -> list[Lab]:
+    """Every lab of the state folder."""
+    directory = state_directory() / "labs"
+    if not directory.is_dir():
+        return []
+    return [Lab(path.name, path) for path in sorted(directory.iterdir()) if path.is_dir()]
+
+
+def command(verb: str, name: str) -> str:
+    """The command line that does `verb` to a lab, as hints print it."""
+    return f"netloom lab {verb}" + ("" if name == DEFAULT_NAME else f" --name {name}")
+
+
+def write(path: Path, text: str, mode: int = 0o600) -> None:
+    """Write a file whole or not at all; readable by its owner only unless `mode` says else."""
+    partial = path.with_name(path.name + ".new")
+    partial.unlink(missing_ok=True)
+    descriptor = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
+    with os.fdopen(descriptor, "w", encoding="utf-8") as handle:
+        handle.write(text)
+    partial.replace(path)

@@ -1,0 +1,63 @@
+"""Which hosts a lab has, how they are wired and which addresses they have.
+
+```
+              outside: the internet, 198.51.100.10 (web, DNS)
+               | 192.0.2.1          | 203.0.113.1
+   ======= extnet =======   ======= public =======      physical networks (kernel bridges)
+      |      |      |          |      |      |
+   network1  compute1 ...   network1  compute1 ...
+      |10.255.0.11  |10.255.0.12
+   ====================== underlay ======================    tunnels
+```
+
+The bridges stand in a namespace of their own, `fabric`. Address ranges are those that RFC 5737 keeps for
+examples; they exist inside the lab's namespaces only.
+"""
+
+from __future__ import annotations
+
+from ipaddress import IPv4Address
+
+from msgspec import Struct
+
+FABRIC = "fabric"
+OUTSIDE = "outside"
+UNDERLAY = "underlay"
+PHYSICAL_NETWORKS = ("extnet", "public")
+UNDERLAY_PREFIX = 16
+WEB = "198.51.100.10"
+"""The web and name server that plays the rest of the internet, in `outside`."""
+GATEWAYS = {"extnet": "192.0.2.1", "public": "203.0.113.1"}
+"""Physical network → the gateway on it, an address of `outside`."""
+RANGES = {"extnet": "192.0.2.0/24", "public": "203.0.113.0/24"}
+INSTANCE_TYPES = ("container",)
+_FIRST_UNDERLAY = IPv4Address("10.255.0.11")
+
+
+class Node(Struct, frozen=True):
+    """One host of the lab."""
+
+    name: str
+    roles: tuple[str, ...]
+    tunnel_ip: str
+
+    def nic(self, network: str) -> str:
+        """The host's network card on the underlay or a physical network."""
+        return f"eth-{network}"
+
+    def plug(self, network: str) -> str:
+        """The other end of that cable, a port of the fabric's bridge."""
+        return f"{network[0]}-{self.name}"
+
+
+def nodes(computes: int) -> list[Node]:
+    """One network host and `computes` compute hosts."""
+    names = ["network1", *(f"compute{number + 1}" for number in range(computes))]
+    return [
+        Node(
+            name,
+            ("network",) if name.startswith("network") else ("compute",),
+            str(_FIRST_UNDERLAY + number),
+        )
+        for number, name in enumerate(names)
+    ]

@@ -1,0 +1,102 @@
+"""The cables and switches of a lab: all made inside its namespaces, never seen in the machine's own."""
+
+from __future__ import annotations
+
+import subprocess
+from collections.abc import Sequence
+
+from netloom.lab.processes import Process
+from netloom.lab.topology import (
+    FABRIC,
+    GATEWAYS,
+    OUTSIDE,
+    PHYSICAL_NETWORKS,
+    UNDERLAY,
+    UNDERLAY_PREFIX,
+    WEB,
+    Node,
+)
+from netloom.model.errors import UserError
+
+
+def inside(process: Process, command: Sequence[str], *, network_only: bool = False) -> list[str]:
+    """The command line that runs `command` in a host, given its PID 1.
+
+    `network_only` stays in the machine's own PID and mount namespaces, where other hosts' ids mean something.
+    """
+    where = ["--net"] if network_only else ["--mount", "--uts", "--ipc", "--net", "--pid", "--cgroup"]
+    return ["nsenter", "--target", str(process.pid), *where, "--", *command]
+
+
+def run(command: Sequence[str], stdin: str = "") -> str:
+    """Run a tool; its last words become the UserError's text when it fails."""
+    done = subprocess.run(command, input=stdin, capture_output=True, text=True, check=False)
+    if done.returncode:
+        words = (done.stderr.strip() or done.stdout.strip() or f"exit status {done.returncode}").splitlines()
+        raise UserError(f"the lab's network could not be made: {' '.join(command[-6:])}: {words[-1]}")
+    return done.stdout
+
+
+def make_fabric(processes: dict[str, Process], nodes: Sequence[Node]) -> None:
+    """Make the bridges and every cable, in one batch."""
+    lines = ["link set lo up"]
+    for network in (UNDERLAY, *PHYSICAL_NETWORKS):
+        lines += [
+            f"link add {network} type bridge stp_state 0 forward_delay 0 mcast_snooping 0",
+            f"link set {network} up",
+        ]
+    for node in nodes:
+        for network in (UNDERLAY, *PHYSICAL_NETWORKS):
+            lines += _cable(network, node.plug(network), node.nic(network), processes[node.name])
+    for network in PHYSICAL_NETWORKS:
+        lines += _cable(network, f"{network[0]}-{OUTSIDE}", f"eth-{network}", processes[OUTSIDE])
+    script = (
+        "for knob in arptables iptables ip6tables; do "
+        # A new namespace hands bridged frames to iptables where br_netfilter is loaded.
+        'f=/proc/sys/net/bridge/bridge-nf-call-$knob; [ ! -e "$f" ] || echo 0 >"$f"; done; ip -batch -'
+    )
+    batch = "\n".join(lines) + "\n"
+    run(inside(processes[FABRIC], ["sh", "-c", script], network_only=True), batch)
+
+
+def _cable(bridge: str, plug: str, nic: str, host: Process) -> list[str]:
+    """A veth pair from a bridge to a host, whose end is made in the host's namespace at once."""
+    return [
+        f"link add {plug} type veth peer name {nic} netns {host.pid}",
+        f"link set {plug} master {bridge} up",
+    ]
+
+
+def set_up_outside(process: Process) -> None:
+    """Give `outside` its addresses; it forwards between the physical networks, as the internet does."""
+    lines = ["link set lo up", f"addr add {WEB}/32 dev lo"]
+    for network in PHYSICAL_NETWORKS:
+        lines += [f"addr add {GATEWAYS[network]}/24 dev eth-{network}", f"link set eth-{network} up"]
+    # Frames to the userspace datapath must carry whole checksums: it delivers them as they are.
+    offload = "; ".join(f"ethtool -K eth-{network} tx off >/dev/null" for network in PHYSICAL_NETWORKS)
+    script = f"ip -batch - && {offload}; echo 1 >/proc/sys/net/ipv4/ip_forward"
+    run(inside(process, ["sh", "-ec", script]), "\n".join(lines) + "\n")
+
+
+def set_up_host(process: Process, node: Node, kernel_datapath: bool) -> None:
+    """Bring up a host's network cards and its tunnel address.
+
+    The userspace datapath routes its tunnels itself and only out of one of its own bridges: so the underlay
+    card goes into `br-phy`, and the address onto that.
+    """
+    underlay = node.nic(UNDERLAY)
+    owner = underlay if kernel_datapath else "br-phy"
+    lines = ["link set lo up", *(f"link set {node.nic(n)} up" for n in (UNDERLAY, *PHYSICAL_NETWORKS))]
+    offload = "; ".join(
+        f"ethtool -K {node.nic(network)} tx off >/dev/null" for network in (UNDERLAY, *PHYSICAL_NETWORKS)
+    )
+    bridge = (
+        ""
+        if kernel_datapath
+        else (
+            "ovs-vsctl --timeout=20 -- --may-exist add-br br-phy -- set bridge br-phy datapath_type=netdev "
+            f"-- --may-exist add-port br-phy {underlay}; "
+        )
+    )
+    address = f"ip addr add {node.tunnel_ip}/{UNDERLAY_PREFIX} dev {owner}; ip link set {owner} up"
+    run(inside(process, ["sh", "-ec", f"ip -batch -; {offload}; {bridge}{address}"]), "\n".join(lines) + "\n")
