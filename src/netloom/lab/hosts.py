@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -13,9 +12,8 @@ from typing import Any
 import msgspec
 
 import netloom
-from netloom.lab import wiring
 from netloom.lab.processes import TAG, Process, describe
-from netloom.lab.state import Lab, write
+from netloom.lab.state import Lab, LabState, write
 from netloom.lab.topology import FABRIC, OUTSIDE, WEB, Node
 from netloom.model.errors import UserError
 
@@ -39,8 +37,7 @@ def openvswitch_services(host: str) -> list[Service]:
     server = (
         f"[ -e {database} ] || ovsdb-tool create {database} {_SCHEMA}; "
         f"exec ovsdb-server {database} --remote=punix:/run/openvswitch/db.sock "
-        "--pidfile=/run/openvswitch/ovsdb-server.pid --unixctl=/run/openvswitch/ovsdb-server.ctl "
-        "-vconsole:warn -vsyslog:off"
+        "--pidfile=/run/openvswitch/ovsdb-server.pid -vconsole:warn -vsyslog:off"
     )
     switch = (
         "while ! [ -S /run/openvswitch/db.sock ]; do sleep 0.02; done; "
@@ -48,8 +45,7 @@ def openvswitch_services(host: str) -> list[Service]:
         f"ovs-vsctl --no-wait --timeout=20 -- init -- set Open_vSwitch . external_ids:system-id={host} "
         f"external_ids:hostname={host}; "
         "exec ovs-vswitchd unix:/run/openvswitch/db.sock "
-        "--pidfile=/run/openvswitch/ovs-vswitchd.pid --unixctl=/run/openvswitch/ovs-vswitchd.ctl "
-        "-vconsole:warn -vsyslog:off"
+        "--pidfile=/run/openvswitch/ovs-vswitchd.pid -vconsole:warn -vsyslog:off"
     )
     return [
         {"name": "ovsdb-server", "command": ["sh", "-ec", server]},
@@ -88,15 +84,15 @@ def outside_services(lab: Lab) -> list[Service]:
 def write_init(lab: Lab, host: str, services: Sequence[Service]) -> Path:
     """Write what PID 1 of the host reads; returns the file."""
     directory = lab.host(host)
-    for name in ("logs", "state", "services", "socket"):
-        (directory / name).mkdir(parents=True, exist_ok=True, mode=0o700)
+    for folder in (*(directory / name for name in ("logs", "state", "services")), lab.socket(host).parent):
+        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
     config = {
         "name": host,
         "cgroup": f"{lab.group}/{host}",
         "pid_file": str(directory / "pid"),
         "logs": str(directory / "logs"),
         "service_pids": str(directory / "services"),
-        "binds": [[str(directory / "socket"), str(Path(SOCKET_IN_HOST).parent)]],
+        "binds": [[str(lab.socket(host).parent), str(Path(SOCKET_IN_HOST).parent)]],
         "services": list(services),
     }
     path = directory / "init.json"
@@ -154,22 +150,22 @@ def switch_service(lab: Lab, host: str, process: Process, name: str, on: bool, k
     set_services(lab, host, process, services)
 
 
-def wait_openvswitch(process: Process, host: str, timeout: float = 20.0) -> None:
-    """Wait until the host's switch daemon answers."""
-    deadline = time.monotonic() + timeout
-    probe = wiring.inside(process, ["test", "-S", "/run/openvswitch/ovs-vswitchd.ctl"])
-    while subprocess.run(probe, check=False, capture_output=True).returncode:
-        if time.monotonic() > deadline:
-            raise UserError(f"Open vSwitch did not start in host {host}: see its logs/ovs-vswitchd.log")
-        time.sleep(0.03)
-
-
 def infrastructure(lab: Lab, nodes: Sequence[Node]) -> dict[str, list[Service]]:
     """Every host with what runs in it before there is an agent."""
     services: dict[str, list[Service]] = {FABRIC: [], OUTSIDE: outside_services(lab)}
     for node in nodes:
         services[node.name] = openvswitch_services(node.name)
     return services
+
+
+def find(state: LabState, host: str) -> Process:
+    """PID 1 of a host of a running lab; `server` is no host."""
+    known = sorted(set(state.processes) - {"server"})
+    if host not in known:
+        raise UserError(f"there is no host {host!r} in lab {state.name!r}; there are {', '.join(known)}")
+    if not state.processes[host].alive:
+        raise UserError(f"host {host} is not running any more")
+    return state.processes[host]
 
 
 def _last_line(text: str) -> str:

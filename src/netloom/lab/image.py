@@ -64,7 +64,9 @@ def _files() -> dict[Path, str]:
     for program, place in _PROGRAMS.items():
         path = Path(program)
         if not path.is_file():
-            raise UserError(f"{program} is missing: install the Debian packages busybox-static and dropbear-bin")
+            raise UserError(
+                f"{program} is missing: install the Debian packages busybox-static and dropbear-bin"
+            )
         found[path] = place
         # A static program has no libraries, and ldd says so with a status of its own.
         listed = subprocess.run(["ldd", program], capture_output=True, text=True, check=False).stdout
@@ -87,7 +89,9 @@ def _build(work: Path, files: dict[Path, str]) -> Path:
         target.chmod(0o644 if place == "etc/inittab" else 0o755)
     for place, text in _TEXTS.items():
         (root / place).write_text(text)
-    listed = subprocess.run([str(root / "bin/busybox"), "--list-full"], capture_output=True, text=True, check=True)
+    listed = subprocess.run(
+        [str(root / "bin/busybox"), "--list-full"], capture_output=True, text=True, check=True
+    )
     for applet in listed.stdout.split():
         link = root / applet
         if not link.exists() and not link.is_symlink():

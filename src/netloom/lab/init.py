@@ -12,7 +12,6 @@ stopped. Standard library only, so that it starts at once and stays small.
 from __future__ import annotations
 
 import ctypes
-import errno
 import json
 import os
 import signal
@@ -41,7 +40,7 @@ def _check(result: int, what: str) -> None:
 
 
 def mount(source: str, target: str, kind: str = "", flags: int = 0, data: str = "") -> None:
-    """mount(2)."""
+    """Mount a file system; the arguments are those of the system call."""
     result = _libc.mount(
         source.encode(), target.encode(), kind.encode(), ctypes.c_ulong(flags), data.encode() or None
     )
@@ -49,7 +48,7 @@ def mount(source: str, target: str, kind: str = "", flags: int = 0, data: str = 
 
 
 def unshare(flags: int) -> None:
-    """unshare(2)."""
+    """Leave namespaces for new ones; the flags are those of the system call."""
     _check(_libc.unshare(flags), "unshare")
 
 
@@ -200,7 +199,7 @@ def main(path: Path) -> None:
     config = json.loads(path.read_text())
     os.setsid()
     cgroups.enter(config["cgroup"])
-    unshare(CLONE_NEWNS | CLONE_NEWUTS | CLONE_NEWIPC | CLONE_NEWPID | CLONE_NEWNET)
+    unshare(CLONE_NEWPID)
     ready, told = os.pipe()
     pid = os.fork()
     if pid:
@@ -212,6 +211,8 @@ def main(path: Path) -> None:
         # End of file without a byte: PID 1 ended before its mounts were made, and has said why.
         raise SystemExit(0 if os.read(ready, 1) else 1)
     os.close(ready)
+    # Only now: the parent still needs the machine's own /proc.
+    unshare(CLONE_NEWNS | CLONE_NEWUTS | CLONE_NEWIPC | CLONE_NEWNET)
     signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGHUP, signal.SIGTERM})
     set_up_mounts(config)
     _libc.sethostname(config["name"].encode(), len(config["name"]))
@@ -231,6 +232,6 @@ if __name__ == "__main__":
     try:
         main(Path(sys.argv[1]))
     except OSError as failure:
-        reason = failure.strerror or errno.errorcode.get(failure.errno or 0, str(failure))
+        reason = f"{failure.filename}: {failure.strerror}" if failure.filename else failure.strerror
         print(f"cannot make the host: {reason}", file=sys.stderr)  # noqa: T201 (one line to whoever started us)
         raise SystemExit(1) from failure

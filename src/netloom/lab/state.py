@@ -7,7 +7,8 @@ STATE/
     lab.json             LabState
     clouds.yaml          for clients (0600: passwords)
     server.toml server.log server/   the API server's settings, log and state
-    hosts/HOST/          init.json, agent.toml, secret, socket/, state/, logs/
+    run/HOST/api.sock    where the server listens for this host's agent
+    hosts/HOST/          init.json, agent.toml, secret, state/, logs/
 ```
 """
 
@@ -83,6 +84,10 @@ class Lab(Struct, frozen=True):
         """Folder of a host."""
         return self.directory / "hosts" / name
 
+    def socket(self, host: str) -> Path:
+        """Where the server listens for the agent of this host; only its folder is mounted into the host."""
+        return self.directory / "run" / host / "api.sock"
+
     def load(self) -> LabState | None:
         """What is written down; None where there is no lab (a file cut short by a crash counts as none)."""
         try:
@@ -140,7 +145,7 @@ def find(name: str | None = None) -> Lab:
             f"{name!r} is no name for a lab: lower-case letters, digits and hyphens, at most 32 of them"
         )
     lab = Lab(name, state_directory() / "labs" / name)
-    longest = lab.host("compute999") / "socket/api.sock"
+    longest = lab.socket("compute999")
     if len(os.fsencode(longest)) > _LONGEST_SOCKET:
         raise UserError(
             f"the state folder's path is too long for unix sockets: set NETLOOM_STATE to a shorter one "

@@ -94,7 +94,7 @@ def set_up_host(process: Process, node: Node, kernel_datapath: bool) -> None:
         ""
         if kernel_datapath
         else (
-            "ovs-vsctl --timeout=20 -- --may-exist add-br br-phy -- set bridge br-phy datapath_type=netdev "
+            "ovs-vsctl --retry --timeout=20 -- --may-exist add-br br-phy -- set bridge br-phy datapath_type=netdev "
             f"-- --may-exist add-port br-phy {underlay}; "
         )
     )

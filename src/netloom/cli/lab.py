@@ -1,0 +1,67 @@
+"""`netloom lab`: many hosts on this machine."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+from pathlib import Path
+
+from netloom.lab import checks, hosts, settings, state, status, wiring
+from netloom.lab.down import down
+from netloom.lab.up import up
+from netloom.model.errors import UserError
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Say what the command takes."""
+    verbs = parser.add_subparsers(dest="verb", metavar="VERB", required=True)
+
+    start = verbs.add_parser("up", help="start a lab: one network host, compute hosts, a cloud ready to use")
+    start.add_argument("--hosts", type=int, default=2, metavar="N", help="compute hosts (default 2)")
+    start.add_argument("--bare", action="store_true", help="without the external network public")
+    start.add_argument("--port", type=int, metavar="PORT", help="port of the API on 127.0.0.1")
+    verbs.add_parser("down", help="remove it, whatever state it is in")
+    run_in = verbs.add_parser("exec", help="run a command in a host: lab exec HOST -- CMD")
+    run_in.add_argument(
+        "host", metavar="HOST", help="network1, compute1, … or outside, which plays the internet"
+    )
+    run_in.add_argument("argv", nargs=argparse.REMAINDER, metavar="CMD")
+    show = verbs.add_parser("status", help="every host, what it lags behind, every error by object")
+    show.add_argument("--json", action="store_true", help="the same for programs")
+    environment = verbs.add_parser("env", help='OS_* exports for any client: eval "$(netloom lab env)"')
+    environment.add_argument("--user", choices=("admin", "demo"), default="admin")
+    for verb in (start, verbs.choices["down"], run_in, show, environment):
+        verb.add_argument("--name", metavar="X", help="of the lab, where there are several")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Carry out the verb."""
+    lab = state.find(args.name)
+    checks.root()
+    if args.verb == "up":
+        up(lab, args.hosts, bare=args.bare, port=args.port)
+        print(f'use it with: eval "$({state.command("env", lab.name)})"')
+    elif args.verb == "down":
+        print(f"lab {lab.name!r} is gone" if down(lab) else f"there is no lab {lab.name!r}")
+    elif args.verb == "exec":
+        execute(lab, args.host, args.argv)
+    elif args.verb == "status":
+        found = status.collect(lab)
+        print(json.dumps(found, indent=2) if args.json else status.text(found))
+        return 0 if found["well"] else 1
+    else:
+        print(settings.exports(lab, lab.running().port, args.user), end="")
+    return 0
+
+
+def execute(lab: state.Lab, host: str, argv: list[str]) -> None:
+    """Become the command in the host, in the same working folder; never returns."""
+    command = argv[1:] if argv[:1] == ["--"] else argv
+    if not command:
+        raise UserError(f"say what to run: netloom lab exec {host} -- ip address")
+    process = hosts.find(lab.running(), host)
+    sys.stdout.flush()
+    line = wiring.inside(process, ["env", f"--chdir={Path.cwd()}", "TMPDIR=/run/tmp", *command])
+    os.execvp(line[0], line)

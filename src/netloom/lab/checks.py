@@ -1,0 +1,96 @@
+"""What a lab needs of the machine, looked at before anything is started: each lack is one plain line."""
+
+from __future__ import annotations
+
+import errno
+import os
+import shutil
+import socket
+import subprocess
+from pathlib import Path
+
+from netloom.lab.state import Lab, command
+from netloom.model.errors import UserError
+
+DEFAULT_PORT = 9696
+_PROGRAMS = {
+    "ovs-vswitchd": "openvswitch-switch",
+    "ovsdb-server": "openvswitch-switch",
+    "ovs-ofctl": "openvswitch-switch",
+    "ip": "iproute2",
+    "nft": "nftables",
+    "dnsmasq": "dnsmasq-base",
+    "crun": "crun",
+    "qemu-img": "qemu-utils",
+    "mke2fs": "e2fsprogs",
+    "debugfs": "e2fsprogs",
+    "busybox": "busybox-static",
+    "dropbear": "dropbear-bin",
+    "ethtool": "ethtool",
+    "conntrack": "conntrack",
+    "nsenter": "util-linux",
+}
+"""Program → the Debian package that has it."""
+
+
+def root() -> None:
+    """Refuse where we are not root."""
+    if os.geteuid() != 0:
+        raise UserError("network namespaces need root: run this again as root (sudo)")
+
+
+def machine() -> None:
+    """Refuse where a lab cannot run: not root, missing programs, no TUN device."""
+    root()
+    path = f"{os.environ.get('PATH', '')}:/usr/sbin:/sbin:/usr/bin:/bin"
+    missing = sorted({package for name, package in _PROGRAMS.items() if not shutil.which(name, path=path)})
+    if missing:
+        raise UserError(f"Debian packages are missing: apt-get install {' '.join(missing)}")
+    try:
+        os.close(os.open("/dev/net/tun", os.O_RDWR))
+    except OSError as error:
+        hint = {
+            errno.ENOENT: "run `modprobe tun`, or give this container the device",
+            errno.ENODEV: "run `modprobe tun`",
+            errno.EPERM: "this container is not allowed to use the device",
+            errno.EACCES: "this container is not allowed to use the device",
+        }.get(error.errno or 0, "Open vSwitch needs it")
+        raise UserError(f"/dev/net/tun cannot be opened ({error.strerror}): {hint}") from None
+
+
+def no_earlier_lab(lab: Lab) -> None:
+    """Refuse where the lab runs already, or an earlier one left something behind."""
+    state = lab.load()
+    if state is not None and state.ready and state.alive:
+        raise UserError(
+            f"lab {lab.name!r} is running already: use it, or remove it with `{command('down', lab.name)}`"
+        )
+    if lab.directory.exists():
+        raise UserError(
+            f"an earlier lab {lab.name!r} left things behind: remove them with `{command('down', lab.name)}`"
+        )
+
+
+def choose_port(wanted: int | None) -> int:
+    """Return the API's port on 127.0.0.1: the one asked for, or 9696, or where that is taken any free one."""
+    for port in (wanted,) if wanted else (DEFAULT_PORT, 0):
+        with socket.socket() as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            try:
+                probe.bind(("127.0.0.1", port))
+            except OSError as error:
+                if wanted:
+                    raise UserError(
+                        f"127.0.0.1:{port} cannot be used ({error.strerror}): give another one with --port"
+                    ) from None
+                continue
+            return int(probe.getsockname()[1])
+    raise UserError("no free port on 127.0.0.1")
+
+
+def kernel_datapath() -> bool:
+    """Return whether this kernel has Open vSwitch's datapath, loading it where it is a module."""
+    module = Path("/sys/module/openvswitch")
+    if not module.exists():
+        subprocess.run(["modprobe", "-q", "openvswitch"], capture_output=True, check=False)
+    return module.exists()

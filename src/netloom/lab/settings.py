@@ -1,0 +1,108 @@
+"""The settings files of a lab's server, agents and clients: what an operator would write by hand."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import msgspec
+
+from netloom.lab.hosts import SOCKET_IN_HOST
+from netloom.lab.state import Lab, write
+from netloom.lab.topology import INSTANCE_TYPES, PHYSICAL_NETWORKS, Node
+
+DOMAIN = "Default"
+REGION = "RegionOne"
+
+
+def toml(table: dict[str, object]) -> str:
+    """One TOML table's lines; JSON's texts, numbers, booleans and lists of them are TOML's as well."""
+    return "".join(f"{json.dumps(key)} = {json.dumps(value)}\n" for key, value in table.items())
+
+
+def server_file(lab: Lab) -> Path:
+    """Where the server's settings are."""
+    return lab.directory / "server.toml"
+
+
+def write_server(lab: Lab, nodes: list[Node], port: int) -> None:
+    """Write the server's settings."""
+    sockets: dict[str, object] = {node.name: str(lab.socket(node.name)) for node in nodes}
+    sections = {
+        "server": {"listen": f"127.0.0.1:{port}", "state_dir": str(lab.directory / "server")},
+        "server.agent_sockets": sockets,
+        # An agent reports every 5 s: three reports missed and the host counts as dead.
+        "network": {
+            "external_physical_network": "public",
+            "flat_networks": list(PHYSICAL_NETWORKS),
+            "agent_down_seconds": 15.0,
+        },
+        "network.vlan_ranges": {network: [[100, 199]] for network in PHYSICAL_NETWORKS},
+    }
+    text = "\n".join(f"[{name}]\n{toml(dict(table))}" for name, table in sections.items())
+    write(server_file(lab), text)
+
+
+def write_agent(lab: Lab, node: Node) -> None:
+    """Write a host's agent's settings. Paths are those that the host sees."""
+    directory = lab.host(node.name)
+    agent: dict[str, object] = {
+        "host": node.name,
+        "server": f"unix://{SOCKET_IN_HOST}",
+        "secret_file": str(directory / "secret"),
+        "roles": list(node.roles),
+        "state_dir": str(directory / "state"),
+        "tunnel_ip": node.tunnel_ip,
+        "network_namespace": "own",
+        "instance_types": list(INSTANCE_TYPES) if "compute" in node.roles else [],
+    }
+    physical: dict[str, object] = {network: node.nic(network) for network in PHYSICAL_NETWORKS}
+    write(directory / "agent.toml", f"[agent]\n{toml(agent)}\n[physical_networks]\n{toml(physical)}")
+
+
+def passwords(lab: Lab) -> dict[str, str]:
+    """User → password, as the server made them at its first start."""
+    path = lab.directory / "server/first-passwords.json"
+    return msgspec.json.decode(path.read_bytes(), type=dict[str, str])
+
+
+def credentials(lab: Lab, port: int, user: str) -> dict[str, str]:
+    """What a client needs to be `user` in the project of the same name, by keystoneauth's names."""
+    return {
+        "auth_url": f"http://127.0.0.1:{port}/identity/v3",
+        "username": user,
+        "password": passwords(lab)[user],
+        "project_name": user,
+        "user_domain_name": DOMAIN,
+        "project_domain_name": DOMAIN,
+    }
+
+
+def write_clouds(lab: Lab, port: int) -> None:
+    """Write clouds.yaml: the administrator's cloud and the demo project's."""
+    clouds = {
+        name: {
+            "auth": credentials(lab, port, user),
+            "region_name": REGION,
+            "identity_api_version": 3,
+            "interface": "public",
+        }
+        for name, user in ((lab.cloud, "admin"), (f"{lab.cloud}-demo", "demo"))
+    }
+    # JSON is YAML too.
+    write(lab.clouds, json.dumps({"clouds": clouds}, indent=2) + "\n")
+
+
+def exports(lab: Lab, port: int, user: str) -> str:
+    """Shell lines that make any OpenStack client `user` of this lab, those of 2016 included."""
+    variables = {
+        "OS_CLIENT_CONFIG_FILE": str(lab.clouds),
+        **{f"OS_{key.upper()}": value for key, value in credentials(lab, port, user).items()},
+        "OS_IDENTITY_API_VERSION": "3",
+        "OS_REGION_NAME": REGION,
+    }
+    return "".join(f"export {name}={_quote(value)}\n" for name, value in variables.items())
+
+
+def _quote(value: str) -> str:
+    return "'" + value.replace("'", "'\\''") + "'"

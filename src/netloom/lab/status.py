@@ -1,0 +1,84 @@
+"""`netloom lab status`: every host, what it lags behind, every error by object."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+from netloom.api.settings import load
+from netloom.lab import settings
+from netloom.lab.state import Lab
+from netloom.lab.topology import nodes
+from netloom.lab.up import SERVER
+from netloom.store import Store
+
+
+def collect(lab: Lab) -> dict[str, Any]:
+    """Gather the status from processes and from what the hosts reported to the server."""
+    state = lab.running()
+    server = load(settings.server_file(lab)).server
+    store = Store.open(server.database_url)
+    try:
+        with store.reader() as reader:
+            seq, rows, known = reader.seq(), reader.status_rows(), reader.hosts()
+    finally:
+        store.close()
+    hosts: list[dict[str, Any]] = []
+    for node in nodes(state.computes):
+        row = known.get(node.name)
+        heard = row.heartbeat_at if row is not None else None
+        hosts.append(
+            {
+                "host": node.name,
+                "roles": list(node.roles),
+                "running": state.processes[node.name].alive,
+                "heard_seconds_ago": None if heard is None else round(max(0.0, time.time() - heard), 1),
+                "behind": None if row is None else max(0, seq - (row.applied_seq or 0)),
+            }
+        )
+    errors = [
+        {
+            "object": f"{row.kind}/{row.id}",
+            "host": row.host,
+            "aspect": row.aspect,
+            "state": row.state,
+            "detail": row.detail,
+        }
+        for row in rows
+        if row.state != "ok"
+    ]
+    alive = state.processes[SERVER].alive
+    well = alive and not errors and all(host["running"] and not host["behind"] for host in hosts)
+    return {
+        "lab": lab.name,
+        "api": f"http://127.0.0.1:{state.port}",
+        "server_running": alive,
+        "seq": seq,
+        "hosts": hosts,
+        "errors": errors,
+        "well": well,
+    }
+
+
+def text(found: dict[str, Any]) -> str:
+    """Write the status for a person."""
+    lines = [
+        f"lab {found['lab']}: API {found['api']}"
+        + ("" if found["server_running"] else " (the server is NOT running)")
+        + f", change {found['seq']}"
+    ]
+    for host in found["hosts"]:
+        heard = host["heard_seconds_ago"]
+        words = [
+            "running" if host["running"] else "NOT running",
+            "never heard of" if heard is None else f"heard {heard:.0f} s ago",
+            "up to date" if not host["behind"] else f"{host['behind']} changes behind",
+        ]
+        lines.append(f"  {host['host']:<12} {'+'.join(host['roles']):<8} {', '.join(words)}")
+    for error in found["errors"]:
+        lines.append(
+            f"  {error['state']}: {error['object']} on {error['host']} ({error['aspect']}): {error['detail']}"
+        )
+    if not found["errors"]:
+        lines.append("  no errors")
+    return "\n".join(lines)

@@ -1,0 +1,205 @@
+"""Starting a lab: the server, the hosts beside it, and then what a cloud needs to be used."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Generator, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+
+import httpx
+import msgspec
+
+from netloom.lab import checks, content, down, hosts, image, settings, wiring
+from netloom.lab.client import Client
+from netloom.lab.processes import Process, boot_id, describe
+from netloom.lab.state import Lab, LabState, state_directory, write
+from netloom.lab.topology import OUTSIDE, Node, nodes
+from netloom.model.errors import UserError
+
+SERVER = "server"
+_START_SECONDS = 60.0
+"""How long the server and the agents may take until `up` gives up."""
+
+Say = Callable[[str], None]
+
+
+def up(lab: Lab, computes: int, *, bare: bool = False, port: int | None = None, say: Say = print) -> LabState:
+    """Start a lab and return its state once the cloud can be used.
+
+    What fails half-way is removed again; its logs stay, and the error says where.
+    """
+    checks.machine()
+    if not 0 <= computes <= 200:
+        raise UserError("a lab has 0 to 200 compute hosts")
+    with lab.lock():
+        checks.no_earlier_lab(lab)
+        started = time.monotonic()
+        lab.directory.mkdir(parents=True, mode=0o700)
+        try:
+            state = _up(
+                lab,
+                LabState(
+                    name=lab.name,
+                    computes=computes,
+                    boot_id=boot_id(),
+                    port=checks.choose_port(port),
+                    bare=bare,
+                ),
+                say,
+            )
+        except BaseException as error:
+            logs = _keep_logs(lab)
+            down.remove(lab)
+            if isinstance(error, UserError):
+                raise UserError(f"{error} (logs: {logs})") from error
+            raise
+        say(f"ready after {time.monotonic() - started:.1f} s: API on http://127.0.0.1:{state.port}")
+        return state
+
+
+def _up(lab: Lab, state: LabState, say: Say) -> LabState:
+    machines = nodes(state.computes)
+    for node in machines:
+        hosts.write_init(lab, node.name, [])
+        settings.write_agent(lab, node)
+    settings.write_server(lab, machines, state.port)
+    say(f"starting the API server and {len(machines)} hosts: {', '.join(node.name for node in machines)}")
+    server = start_server(lab)
+    state = msgspec.structs.replace(state, processes={SERVER: server})
+    lab.save(state)
+    running = hosts.start(lab, hosts.infrastructure(lab, machines))
+    state = msgspec.structs.replace(state, processes={SERVER: server, **running})
+    lab.save(state)
+    with ThreadPoolExecutor(max_workers=8) as pool:
+        built = pool.submit(image.small_image)
+        wiring.make_fabric(running, machines)
+        kernel = checks.kernel_datapath()
+        wired = [pool.submit(wiring.set_up_host, running[node.name], node, kernel) for node in machines]
+        wired.append(pool.submit(wiring.set_up_outside, running[OUTSIDE]))
+        wait_server(lab, server, state.port)
+        register(lab, machines)
+        for done in wired:
+            done.result()
+        for node in machines:
+            services = [*hosts.openvswitch_services(node.name), hosts.agent_service(lab, node)]
+            hosts.set_services(lab, node.name, running[node.name], services)
+        settings.write_clouds(lab, state.port)
+        built.result()
+    say("filling the cloud: flavors, the small image" + ("" if state.bare else ", the network public"))
+    with Client(state.port, "admin", settings.passwords(lab)["admin"]) as client:
+        wait_agents(client, machines)
+        content.fill(client, state.bare)
+    state = msgspec.structs.replace(state, ready=True)
+    lab.save(state)
+    return state
+
+
+def start_server(lab: Lab) -> Process:
+    """Start the API server; in the machine's own namespaces, on 127.0.0.1."""
+    descriptor = os.open(lab.directory / "server.log", os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+    try:
+        started = subprocess.Popen(
+            [sys.executable, "-m", "netloom", "server", "--config", str(settings.server_file(lab))],
+            stdin=subprocess.DEVNULL,
+            stdout=descriptor,
+            stderr=descriptor,
+            env=hosts.environment(lab),
+            cwd="/",
+            start_new_session=True,
+        )
+    finally:
+        os.close(descriptor)
+    process = describe(started.pid)
+    if process is None:
+        raise UserError("the API server ended at once")
+    return process
+
+
+def wait_server(lab: Lab, server: Process, port: int) -> None:
+    """Wait until the API answers."""
+    with httpx.Client(trust_env=False, timeout=5.0) as client:
+        for _ in _until(lambda: f"the API server did not answer on 127.0.0.1:{port}"):
+            try:
+                client.get(f"http://127.0.0.1:{port}/identity/v3")
+            except httpx.TransportError:
+                _reap(server)
+                if not server.alive:
+                    words = (lab.directory / "server.log").read_text().strip().splitlines()
+                    reason = words[-1].removeprefix("netloom: ") if words else "it said nothing"
+                    raise UserError(f"the API server ended: {reason}") from None
+                continue
+            return
+
+
+def register(lab: Lab, machines: list[Node]) -> None:
+    """Register every host and keep its credential where its agent reads it."""
+    command = [sys.executable, "-m", "netloom", "host", "add", "--config", str(settings.server_file(lab))]
+    for node in machines:
+        done = subprocess.run(
+            [*command, node.name],
+            capture_output=True,
+            text=True,
+            check=False,
+            env=hosts.environment(lab),
+            cwd="/",
+        )
+        if done.returncode:
+            raise UserError(f"host {node.name} could not be registered: {done.stderr.strip()[-300:]}")
+        write(lab.host(node.name) / "secret", done.stdout)
+
+
+def wait_agents(client: Client, machines: list[Node]) -> None:
+    """Wait until every host's agent has reported."""
+    missing = {node.name for node in machines}
+
+    def complaint() -> str:
+        return f"the agents of these hosts did not report: {', '.join(sorted(missing))}"
+
+    for _ in _until(complaint):
+        agents = client.get("/networking/v2.0/agents")["agents"]
+        missing.difference_update(agent["host"] for agent in agents if agent["alive"])
+        if not missing:
+            return
+
+
+def _until(complaint: Callable[[], str]) -> Iterator[None]:
+    """Yield every 50 ms; a UserError once the time to start is over."""
+    deadline = time.monotonic() + _START_SECONDS
+    while time.monotonic() < deadline:
+        yield
+        time.sleep(0.05)
+    raise UserError(complaint())
+
+
+def _reap(process: Process) -> None:
+    """Take the exit status of our own child, so that it does not stay as a zombie."""
+    try:
+        os.waitpid(process.pid, os.WNOHANG)
+    except ChildProcessError:
+        return
+
+
+def _keep_logs(lab: Lab) -> str:
+    """Copy the logs of a lab that failed to start; returns the folder."""
+    target = state_directory() / "failed" / lab.name
+    shutil.rmtree(target, ignore_errors=True)
+    target.mkdir(parents=True, mode=0o700)
+    for source in [*lab.directory.glob("*.log"), *lab.directory.glob("hosts/*/logs/*.log")]:
+        name = "-".join(source.relative_to(lab.directory).parts).replace("hosts-", "").replace("logs-", "")
+        shutil.copyfile(source, target / name)
+    return str(target)
+
+
+@contextmanager
+def temporary(lab: Lab, computes: int, *, bare: bool = False) -> Generator[LabState]:
+    """Return a lab that exists for as long as the context lasts (tests)."""
+    down.down(lab)
+    try:
+        yield up(lab, computes, bare=bare, say=lambda _: None)
+    finally:
+        down.down(lab)
