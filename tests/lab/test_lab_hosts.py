@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from traces import picture
+from lab_traces import picture
 
 from netloom.lab import down, hosts, state, topology, wiring
 from netloom.lab.processes import Process
