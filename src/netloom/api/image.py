@@ -21,7 +21,7 @@ from netloom.api.http import (
     services_of,
 )
 from netloom.api.image_list import filtered, ordered, page
-from netloom.api.service import decode
+from netloom.api.service import decode, must_be_member
 from netloom.api.service import routes as make_routes
 from netloom.image import files, images
 from netloom.image.inspection import virtual_size
@@ -64,12 +64,11 @@ async def _list(request: Request) -> Response:
 
 async def _create(request: Request) -> Response:
     caller, settings = caller_of(request), services_of(request).settings.image
+    must_be_member(caller, "add_image")
     attrs = forms.read_body(decode(await body_of(request), dict[str, Any]))
     owner = attrs.pop("project_id", caller.project_id)
     if owner != caller.project_id and not caller.is_admin:
         raise Forbidden(f"You are not permitted to create images owned by '{owner}'.")
-    if not owner:
-        raise Forbidden("The token is not scoped to a project: images belong to projects.")
     image = Image(id=images.new_id(attrs.pop("id", None)), project_id=owner, **attrs)
     made = await run_write(request, lambda w, _: images.create(w, caller, settings, image))
     url = f"{services_of(request).settings.server.url}{PREFIX}/v2/images/{made.id}"
@@ -83,6 +82,7 @@ async def _show(request: Request) -> Response:
 
 async def _patch(request: Request) -> Response:
     caller = caller_of(request)
+    must_be_member(caller, "modify_image")
     if request.headers.get("content-type", "").partition(";")[0].strip() not in _PATCH_TYPES:
         raise UnsupportedMedia(f"The content type must be {_PATCH_TYPES[0]}.")
     operations = decode(await body_of(request), tuple[forms.Operation, ...])
@@ -96,6 +96,7 @@ async def _patch(request: Request) -> Response:
 
 async def _delete(request: Request) -> Response:
     caller = caller_of(request)
+    must_be_member(caller, "delete_image")
     gone = await run_write(request, lambda w, _: images.delete(w, caller, _id(request)))
     await run_in_thread(request, lambda: files.remove(services_of(request).state_dir, gone.id))
     return respond(204)
@@ -110,6 +111,7 @@ async def _upload(request: Request) -> Response:
     Until the last step the image stays `queued`: whoever is killed half-way leaves nothing that counts.
     """
     caller, services = caller_of(request), services_of(request)
+    must_be_member(caller, "upload_image")
     limit = services.settings.image.max_bytes
     if request.headers.get("content-type", "").partition(";")[0].strip() != "application/octet-stream":
         raise UnsupportedMedia("The content type must be application/octet-stream.")
@@ -166,6 +168,7 @@ async def _download(request: Request) -> Response:
 
 async def _put_tag(request: Request) -> Response:
     caller, tag = caller_of(request), request.path_params["tag"]
+    must_be_member(caller, "modify_image")
 
     def write(w: Writer, _: Context) -> None:
         old = images.owned(w, caller, _id(request))
@@ -177,6 +180,7 @@ async def _put_tag(request: Request) -> Response:
 
 async def _delete_tag(request: Request) -> Response:
     caller, tag = caller_of(request), request.path_params["tag"]
+    must_be_member(caller, "modify_image")
 
     def write(w: Writer, _: Context) -> None:
         old = images.owned(w, caller, _id(request))
@@ -211,6 +215,7 @@ async def _member(request: Request, project: str | None = None) -> dict[str, Any
 
 async def _add_member(request: Request) -> Response:
     caller = caller_of(request)
+    must_be_member(caller, "add_member")
     body = decode(await body_of(request), dict[str, str])
     if set(body) != {"member"} or not body["member"]:
         raise BadRequest("The body must be an object with the one member 'member', a project's id.")
@@ -220,15 +225,18 @@ async def _add_member(request: Request) -> Response:
 
 async def _update_member(request: Request) -> Response:
     caller, project = caller_of(request), request.path_params["member_id"]
+    must_be_member(caller, "modify_member")
     body = decode(await body_of(request), dict[str, str])
-    if set(body) != {"status"}:
-        raise BadRequest("The body must be an object with the one member 'status'.")
+    # openstacksdk sends the member along, which the path names already.
+    if not {"status"} <= set(body) <= {"status", "member", "member_id"}:
+        raise BadRequest("The body must be an object with the member 'status'.")
     await run_write(request, lambda w, _: images.set_member(w, caller, _id(request), project, body["status"]))
     return respond(200, await _member(request))
 
 
 async def _remove_member(request: Request) -> Response:
     caller, project = caller_of(request), request.path_params["member_id"]
+    must_be_member(caller, "delete_member")
     await run_write(request, lambda w, _: images.remove_member(w, caller, _id(request), project))
     return respond(204)
 

@@ -27,6 +27,8 @@ from netloom.api.http import Services, request_id
 from netloom.api.settings import ServerSettings, Settings
 from netloom.identity.bootstrap import bootstrap, first_users
 from netloom.identity.tokens import Tokens
+from netloom.image import files
+from netloom.model.cloud import Image
 from netloom.model.errors import UserError
 from netloom.store import Store, migrate
 
@@ -50,6 +52,8 @@ def run(settings: Settings) -> None:
     services = Services.start(store, settings, tokens)
     try:
         bootstrap(store, first_users(*first_passwords(services.state_dir / PASSWORDS)))
+        with store.reader() as reader:
+            files.sweep(services.state_dir, {image.id for image in reader.list(Image)})
         _Process(services, settings.server).run(sockets)
     finally:
         services.feed.stop()

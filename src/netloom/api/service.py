@@ -63,6 +63,13 @@ def must_be_admin(caller: Caller, action: str) -> None:
         raise Forbidden(f"You are not authorized to perform the requested action: {action}.")
 
 
+def must_be_member(caller: Caller, action: str) -> str:
+    """Return the caller's project; raises Forbidden for who may only read, or has no project."""
+    if not caller.project_id or not caller.roles & {"admin", "member"}:
+        raise Forbidden(f"Policy doesn't allow {action} to be performed.")
+    return caller.project_id
+
+
 def boolean(text: str, name: str) -> bool:
     """Read a boolean of a query; raises BadRequest."""
     lowered = text.lower()
