@@ -137,14 +137,32 @@ def decode_update(collection: str, body: bytes, caller: Caller) -> dict[str, Any
     return _converted(resource, sent)
 
 
+def missing(collection: str) -> HTTPBadRequest:
+    """Return the error for a body that does not hold the object it should."""
+    return HTTPBadRequest(f"Unable to find '{SINGULARS[collection]}' in request body")
+
+
+def names_object(collection: str, body: bytes) -> bool:
+    """Tell whether a body holds an object of a collection, or several."""
+    if not body:
+        return False
+    document = json(body)
+    return not isinstance(document, dict) or SINGULARS[collection] in document or collection in document
+
+
+def json(body: bytes) -> Any:
+    """Return what a body says; raises HTTPBadRequest where it is no JSON."""
+    try:
+        return msgspec.json.decode(body)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        raise HTTPBadRequest("Body contains invalid data") from None
+
+
 def parse(body: bytes, singular: str) -> dict[str, Any]:
     """Return a body as a document; raises HTTPBadRequest where it is none."""
     if not body:
         raise HTTPBadRequest(f"Unable to find '{singular}' in request body")
-    try:
-        document = msgspec.json.decode(body)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-        raise HTTPBadRequest("Body contains invalid data") from None
+    document = json(body)
     if not isinstance(document, dict):
         raise HTTPBadRequest("Body contains invalid data")
     return document

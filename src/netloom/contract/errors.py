@@ -86,6 +86,12 @@ class DefaultExternalNetworkExists(lib.Conflict):
     message = "A default external network already exists: %(net_id)s."
 
 
+class IpamValueInvalid(lib.Conflict):
+    """Addresses that cannot go together; the text says which."""
+
+    message = "%(message)s"
+
+
 class TagNotFound(lib.NotFound):
     """The object does not carry this tag."""
 

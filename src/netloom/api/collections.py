@@ -1,0 +1,265 @@
+"""Create, show, list, update, delete and member actions, the same for every noun.
+
+Each is one transaction: what is sent is decoded first, then the object is found as the caller sees it,
+then policy is asked, then the rules run. A bulk create is all or nothing because its transaction is.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from neutron_lib import exceptions as lib
+from starlette.requests import Request
+from starlette.responses import Response
+
+from netloom.api import query
+from netloom.api.http import body_of, caller_of, respond, run_read, run_write, services_of
+from netloom.api.nouns import Noun
+from netloom.api.policy import NETWORK_SHARED, Policy, policy_of
+from netloom.contract import decode
+from netloom.contract.attributes import MAPS
+from netloom.contract.errors import (
+    HTTPBadRequest,
+    HTTPNotFound,
+    PolicyNotAuthorized,
+    RevisionNumberConstraintFailed,
+)
+from netloom.model import Context, Network, Resource, SecurityGroup
+from netloom.network import access
+from netloom.store import Reader, Writer
+
+Doc = dict[str, Any]
+
+_VISIBLE = {
+    collection: frozenset(name for name, facts in attributes.items() if facts.get("is_visible"))
+    for collection, attributes in MAPS.items()
+}
+
+
+def policy_for(request: Request) -> Policy:
+    """Return the policy in force."""
+    return policy_of(services_of(request).settings.server.policy_file)
+
+
+async def create(request: Request, noun: Noun) -> Response:
+    """POST of a collection: one object, or several at once."""
+    caller, policy = caller_of(request), policy_for(request)
+    decoded = decode.decode_create(noun.collection, await body_of(request), caller)
+    if decoded.bulk and not noun.bulk:
+        raise HTTPBadRequest("Bulk operation not supported")
+    action = f"create_{noun.singular}"
+
+    def work(w: Writer, ctx: Context) -> list[Doc]:
+        for target in targets(w, ctx, noun, decoded.items):
+            policy.require(caller, action, noun.collection, target)
+        made = [noun.create(w, ctx, attrs) for attrs in decoded.items]
+        return present(policy, w, ctx, noun, [w.get(noun.kind, obj.id) or obj for obj in made])
+
+    docs = await run_write(request, work)
+    return respond(201, {noun.collection: docs} if decoded.bulk else {noun.singular: docs[0]})
+
+
+async def show(request: Request, noun: Noun, id: str) -> Response:
+    """GET of one object."""
+    policy = policy_for(request)
+    fields = query.fields_of(request.query_params.multi_items())
+
+    def work(r: Reader, ctx: Context) -> Doc:
+        obj = found(r, ctx, noun, id)
+        docs = present(policy, r, ctx, noun, [obj], only_allowed=True)
+        if not docs:
+            raise HTTPNotFound
+        return docs[0]
+
+    doc = await run_read(request, work)
+    return respond(200, {noun.singular: query.pick([doc], fields)[0]})
+
+
+async def list_(request: Request, noun: Noun) -> Response:
+    """GET of a collection."""
+    policy = policy_for(request)
+    params = request.query_params.multi_items()
+    asked = query.parse(noun.collection, params, services_of(request).settings.network.pagination_max_limit)
+
+    def work(r: Reader, ctx: Context) -> list[Doc]:
+        objs = access.find_all(r, ctx, noun.kind, **query.where(noun.collection, asked))
+        objs = query.keep_stored(noun.collection, noun.kind, objs, asked)
+        marker = found(r, ctx, noun, asked.marker) if asked.marker else None
+        if query.needs_shown(noun.kind, asked):
+            shown = present(policy, r, ctx, noun, objs, only_allowed=True)
+            shown = query.keep_shown(noun.kind, shown, asked)
+            at = noun.show(r, ctx, [marker])[0] if marker else None
+            return query.page(noun.kind, shown, asked, at)
+        return present(policy, r, ctx, noun, query.page(noun.kind, objs, asked, marker), only_allowed=True)
+
+    docs = await run_read(request, work)
+    answer: Doc = {noun.collection: query.pick(docs, asked.fields)}
+    links = query.links(
+        f"{url(request)}{request.url.path.removeprefix(_PREFIX)}", params, asked, [doc["id"] for doc in docs]
+    )
+    if links:
+        answer[f"{noun.collection}_links"] = links
+    return respond(200, answer)
+
+
+async def update(request: Request, noun: Noun, id: str) -> Response:
+    """PUT of one object."""
+    caller, policy = caller_of(request), policy_for(request)
+    body = await body_of(request)
+    revision = _constraint(request)
+    named = decode.names_object(noun.collection, body)
+    attrs = decode.decode_update(noun.collection, body, caller) if named else {}
+
+    def work(w: Writer, ctx: Context) -> Doc:
+        old = found(w, ctx, noun, id)
+        before = noun.show(w, ctx, [old])[0]
+        target = targets(w, ctx, noun, [before | attrs])[0]
+        _require(policy, ctx, noun, f"update_{noun.singular}", target, attrs)
+        if not named:
+            raise decode.missing(noun.collection)
+        _check_revision(old, revision)
+        new = noun.rules.update(w, ctx, old, attrs)
+        return present(policy, w, ctx, noun, [new])[0]
+
+    return respond(200, {noun.singular: await run_write(request, work)})
+
+
+async def delete(request: Request, noun: Noun, id: str) -> Response:
+    """DELETE of one object."""
+    policy = policy_for(request)
+    body = await body_of(request)
+    revision = _constraint(request)
+
+    def work(w: Writer, ctx: Context) -> None:
+        old = found(w, ctx, noun, id)
+        target = targets(w, ctx, noun, noun.show(w, ctx, [old]))[0]
+        _require(policy, ctx, noun, f"delete_{noun.singular}", target)
+        if body:
+            raise HTTPBadRequest("Request body is not supported in DELETE.")
+        _check_revision(old, revision)
+        noun.rules.delete(w, ctx, old)
+
+    await run_write(request, work)
+    return respond(204)
+
+
+async def act(request: Request, noun: Noun, id: str, action: str) -> Response:
+    """PUT of a member action, as `routers/{id}/add_router_interface`."""
+    policy = policy_for(request)
+    document = decode.parse(await body_of(request), noun.singular)
+
+    def work(w: Writer, ctx: Context) -> Any:
+        obj = found(w, ctx, noun, id)
+        _require(policy, ctx, noun, action, noun.show(w, ctx, [obj])[0])
+        return noun.actions[action](w, ctx, obj, document)
+
+    return respond(200, await run_write(request, work))
+
+
+def found(r: Reader, ctx: Context, noun: Noun, id: str) -> Any:
+    """Return an object that the caller may see; raises the noun's error where there is none."""
+    obj = access.find(r, ctx, noun.kind, id)
+    if obj is None:
+        raise noun.not_found(id)
+    return obj
+
+
+def targets(r: Reader, ctx: Context, noun: Noun, docs: Sequence[Doc]) -> list[Doc]:
+    """Return what policy looks at: the documents, with what their rules ask of the parent.
+
+    Raises NetworkNotFound or SecurityGroupNotFound where the parent of an object yet to be made is not there.
+    """
+    if noun.parent is None:
+        return list(docs)
+    ids = {doc[noun.parent] for doc in docs}
+    if noun.parent == "network_id":
+        parents = r.get_many(Network, ids)
+        shared = r.accessible(ctx.caller.project_id, access.SHARED) & ids
+        more = {
+            id: {"network:project_id": network.project_id, NETWORK_SHARED: id in shared}
+            for id, network in parents.items()
+        }
+    else:
+        groups = r.get_many(SecurityGroup, ids)
+        more = {id: {"security_group:project_id": group.project_id} for id, group in groups.items()}
+    for id in ids:
+        if id not in more:
+            raise noun.parent_not_found(id)
+    return [doc | more[doc[noun.parent]] for doc in docs]
+
+
+def present(
+    policy: Policy,
+    r: Reader,
+    ctx: Context,
+    noun: Noun,
+    objs: Sequence[Resource],
+    only_allowed: bool = False,
+) -> list[Doc]:
+    """Return objects as this caller is shown them: attributes that policy forbids are left out.
+
+    `only_allowed`: leave out whole objects that policy does not let the caller get.
+    """
+    docs = noun.show(r, ctx, objs)
+    caller = ctx.caller
+    seen = targets(r, ctx, noun, docs)
+    if only_allowed:
+        show = f"get_{noun.singular}"
+        kept = [n for n, target in enumerate(seen) if policy.allows(caller, show, target)]
+        docs, seen = [docs[n] for n in kept], [seen[n] for n in kept]
+    visible = _VISIBLE[noun.collection]
+    asked = [(name, f"get_{noun.singular}:{name}") for name in visible]
+    asked = [(name, rule) for name, rule in asked if policy.has(rule)]
+    # A rule that reads nothing of the target is asked once for the whole list.
+    fixed = [(name, rule) for name, rule in asked if not policy.reads_target(rule)]
+    hidden = {name for name, rule in fixed if not policy.allows(caller, rule, {})}
+    varying = [pair for pair in asked if pair not in fixed]
+    shown: list[Doc] = []
+    for doc, target in zip(docs, seen, strict=True):
+        away = hidden
+        if varying:
+            away = hidden | {name for name, rule in varying if not policy.allows(caller, rule, target)}
+        shown.append({name: value for name, value in doc.items() if name in visible and name not in away})
+    return shown
+
+
+_PREFIX = "/networking"
+
+
+def url(request: Request) -> str:
+    """Return where this API is, as the client reaches it."""
+    scheme = request.headers.get("x-forwarded-proto") or request.url.scheme
+    return f"{scheme}://{request.url.netloc}{_PREFIX}"
+
+
+def _require(
+    policy: Policy, ctx: Context, noun: Noun, action: str, target: Doc, sent: Iterable[str] | None = None
+) -> None:
+    """Ask policy; whoever may not even see the object learns only that it is not there."""
+    try:
+        policy.require(ctx.caller, action, noun.collection, target, sent)
+    except PolicyNotAuthorized:
+        if not policy.allows(ctx.caller, f"get_{noun.singular}", target):
+            raise HTTPNotFound from None
+        raise
+
+
+def _constraint(request: Request) -> int | None:
+    """Return the revision that If-Match asks for; anything else in the header is ignored."""
+    tags = [tag.strip().strip('"') for tag in request.headers.get("if-match", "").split(",")]
+    wanted = [tag.partition("=")[2] for tag in tags if tag.startswith("revision_number=")]
+    if len(wanted) > 1:
+        raise lib.BadRequest(resource="if-match", msg="Multiple revision_number etags are not supported.")
+    try:
+        return int(wanted[0]) if wanted else None
+    except ValueError:
+        raise lib.BadRequest(
+            resource="if-match",
+            msg="Revision number etag must be in the format of revision_number=<int>",
+        ) from None
+
+
+def _check_revision(obj: Resource, wanted: int | None) -> None:
+    if wanted is not None and obj.revision_number != wanted:
+        raise RevisionNumberConstraintFailed(wanted, obj.revision_number)

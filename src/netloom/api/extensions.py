@@ -1,0 +1,150 @@
+"""The extensions that this server advertises: only those whose behaviour is there, for clients branch on them."""
+
+from __future__ import annotations
+
+from html import escape
+from typing import Any
+
+from neutron_lib.api.definitions import (
+    agent,
+    allowedaddresspairs,
+    availability_zone,
+    empty_string_filtering,
+    external_net,
+    extra_dhcp_opt,
+    extraroute,
+    extraroute_atomic,
+    filter_validation,
+    fip_port_details,
+    ip_substring_port_filtering,
+    l3,
+    l3_ext_gw_mode,
+    network_availability_zone,
+    network_mtu,
+    network_mtu_writable,
+    pagination,
+    port_security,
+    portbindings,
+    project_id,
+    provider_net,
+    quota_check_limit,
+    quota_check_limit_default,
+    revisionifmatch,
+    router_availability_zone,
+    security_groups_normalized_cidr,
+    security_groups_port_filtering,
+    security_groups_rules_belongs_to_default_sg,
+    sorting,
+    stateful_security_group,
+    subnet_external_network,
+    tag_creation,
+)
+
+Extension = dict[str, Any]
+
+
+def _described(alias: str, name: str, description: str, updated: str) -> Extension:
+    return {"name": name, "alias": alias, "description": description, "updated": updated, "links": []}
+
+
+def _defined(definition: Any) -> Extension:
+    return _described(definition.ALIAS, definition.NAME, definition.DESCRIPTION, definition.UPDATED_TIMESTAMP)
+
+
+_DEFINED = (
+    agent,
+    allowedaddresspairs,
+    availability_zone,
+    empty_string_filtering,
+    external_net,
+    extra_dhcp_opt,
+    extraroute,
+    extraroute_atomic,
+    filter_validation,
+    fip_port_details,
+    ip_substring_port_filtering,
+    l3,
+    l3_ext_gw_mode,
+    network_availability_zone,
+    network_mtu,
+    network_mtu_writable,
+    pagination,
+    port_security,
+    portbindings,
+    project_id,
+    provider_net,
+    quota_check_limit,
+    quota_check_limit_default,
+    revisionifmatch,
+    router_availability_zone,
+    security_groups_normalized_cidr,
+    security_groups_port_filtering,
+    security_groups_rules_belongs_to_default_sg,
+    sorting,
+    stateful_security_group,
+    subnet_external_network,
+    tag_creation,
+)
+
+# These have no definition in neutron-lib; dates are those under which clients know them.
+_OWN = (
+    _described(
+        "security-group", "security-group", "Security groups and their rules.", "2012-10-05T10:00:00-00:00"
+    ),
+    _described("quotas", "Quota management support", "Quotas of a project.", "2012-07-29T10:00:00-00:00"),
+    _described(
+        "quota_details",
+        "Quota details management support",
+        "What a project uses of its quotas.",
+        "2017-02-10T10:00:00-00:00",
+    ),
+    _described(
+        "standard-attr-description",
+        "standard-attr-description",
+        "A description on every object.",
+        "2016-02-10T10:00:00-00:00",
+    ),
+    _described(
+        "standard-attr-revisions",
+        "Resource revision numbers",
+        "A revision number on every object.",
+        "2016-04-11T10:00:00-00:00",
+    ),
+    _described(
+        "standard-attr-tag",
+        "Tag support for resources with standard attribute: port, subnet, network, router, floatingip, "
+        "security_group",
+        "Tags on objects.",
+        "2017-01-01T00:00:00-00:00",
+    ),
+    _described(
+        "standard-attr-timestamp",
+        "Resource timestamps",
+        "When an object was made and last changed.",
+        "2016-09-12T10:00:00-00:00",
+    ),
+)
+
+# Core resources are extensions of their own name in some clients' eyes, but Neutron does not list them.
+_ALL: dict[str, Extension] = {
+    extension["alias"]: extension
+    for extension in sorted((*map(_defined, _DEFINED), *_OWN), key=lambda extension: extension["alias"])
+}
+
+
+def listing() -> list[Extension]:
+    """Return all that is advertised."""
+    return list(_ALL.values())
+
+
+def find(alias: str) -> Extension | None:
+    """Return one extension, or None where it is not advertised."""
+    return _ALL.get(alias)
+
+
+def missing(reason: str) -> str:
+    """Return the page that Neutron answers with here, which is no JSON."""
+    return (
+        "<html>\n <head>\n  <title>404 Not Found</title>\n </head>\n <body>\n  <h1>404 Not Found</h1>\n"
+        f"  The resource could not be found.<br /><br />\n{escape(reason)}\n\n\n </body>\n</html>"
+    )

@@ -1,0 +1,141 @@
+"""The Networking API v2.0 over HTTP: paths, methods, errors; one code path for every collection of `nouns`."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from urllib.parse import unquote
+
+from neutron_lib.exceptions import NeutronException
+from starlette.requests import Request
+from starlette.responses import HTMLResponse, Response
+from starlette.routing import BaseRoute, Mount
+from starlette.types import Receive, Scope, Send
+
+from netloom.api import collections, extensions, tags
+from netloom.api.http import respond, services_of
+from netloom.api.nouns import NOUNS, Noun
+from netloom.api.policy import policy_of
+from netloom.contract.errors import (
+    HTTPMethodNotAllowed,
+    HTTPNotAcceptable,
+    HTTPNotFound,
+    body_of,
+    code_of,
+)
+
+PREFIX = "/networking"
+
+Handler = Callable[[Request, Noun, str], Awaitable[Response]]
+
+_ITEM: dict[str, Handler] = {
+    "GET": collections.show,
+    "PUT": collections.update,
+    "DELETE": collections.delete,
+}
+
+
+def routes() -> list[BaseRoute]:
+    """Return everything under `/networking`."""
+    return [Mount(PREFIX, app=_answer)]
+
+
+async def _answer(scope: Scope, receive: Receive, send: Send) -> None:
+    """Serve one request; every error of the contract becomes its body here."""
+    request = Request(scope, receive)
+    try:
+        response = await _dispatch(request)
+    except NeutronException as error:
+        code = code_of(error)
+        if code >= 500 and code != 503:
+            raise
+        response = respond(code, body_of(error))
+    except Exception as error:
+        code = code_of(error)
+        if code >= 500:
+            raise
+        response = respond(code, body_of(error))
+    await response(scope, receive, send)
+
+
+async def _dispatch(request: Request) -> Response:
+    """Find who answers a path."""
+    path = request.url.path.removeprefix(PREFIX)
+    method = request.method
+    if not _accepts_json(request):
+        raise HTTPNotAcceptable
+    if method == "HEAD":
+        return Response(status_code=405, media_type="application/json")
+    policy_of(services_of(request).settings.server.policy_file).refresh()
+    parts = [unquote(part) for part in path.strip("/").split("/") if part]
+    if parts:
+        parts[-1] = parts[-1].removesuffix(".json")
+    if not parts or parts == ["v2.0"]:
+        if method != "GET":
+            raise HTTPMethodNotAllowed
+        return respond(200, _layout(request) if parts else _versions(request))
+    if parts[0] != "v2.0":
+        raise HTTPNotFound
+    return await _resource(request, method, parts[1], parts[2:])
+
+
+async def _resource(request: Request, method: str, name: str, rest: list[str]) -> Response:
+    """Answer a path below /v2.0."""
+    if name == "extensions":
+        return _extensions(method, rest)
+    noun = NOUNS.get(name.replace("-", "_"))
+    if noun is None:
+        raise HTTPNotFound
+    if not rest:
+        return await _collection(request, method, noun)
+    if len(rest) == 1:
+        handler = _ITEM.get(method)
+        if handler is None or (method == "PUT" and not noun.updatable):
+            raise HTTPMethodNotAllowed
+        return await handler(request, noun, rest[0])
+    if rest[1] == "tags" and noun.taggable:
+        return await tags.answer(request, noun, rest[0], rest[2:])
+    if len(rest) == 2 and rest[1] in noun.actions:
+        return await collections.act(request, noun, rest[0], rest[1])
+    raise HTTPNotFound
+
+
+async def _collection(request: Request, method: str, noun: Noun) -> Response:
+    if method == "GET":
+        return await collections.list_(request, noun)
+    if method == "POST":
+        return await collections.create(request, noun)
+    if method in ("PUT", "DELETE"):
+        # What Neutron says when a client leaves the id out.
+        raise noun.not_found("None")
+    raise HTTPMethodNotAllowed
+
+
+def _extensions(method: str, rest: list[str]) -> Response:
+    if method != "GET" or len(rest) > 1:
+        return HTMLResponse(extensions.missing("Resource not found."), 404)
+    if not rest:
+        return respond(200, {"extensions": extensions.listing()})
+    extension = extensions.find(rest[0])
+    if extension is None:
+        return HTMLResponse(extensions.missing(f"Extension with alias {rest[0]} does not exist"), 404)
+    return respond(200, {"extension": extension})
+
+
+def _accepts_json(request: Request) -> bool:
+    accept = request.headers.get("accept", "")
+    return not accept or any(kind in accept for kind in ("*/*", "application/*", "application/json"))
+
+
+def _versions(request: Request) -> object:
+    link = {"rel": "self", "href": f"{collections.url(request)}/v2.0/"}
+    return {"versions": [{"id": "v2.0", "status": "CURRENT", "links": [link]}]}
+
+
+def _layout(request: Request) -> object:
+    root = f"{collections.url(request)}/v2.0"
+    return {
+        "resources": [
+            {"name": name, "collection": f"{name}s", "links": [{"rel": "self", "href": f"{root}/{name}s"}]}
+            for name in ("network", "subnet", "port")
+        ]
+    }
