@@ -69,7 +69,8 @@ class Namespaces:
         if found is None:
             text = f"{name} has no route to {frame.ip_dst}"
             lookup = f"ip route get {frame.ip_dst}"
-            return Onward((*steps, _step(host, name, text, lookup, namespace.origin)), frame)
+            lost = replace(_step(host, name, text, lookup, namespace.origin), target=frame.ip_dst or "")
+            return Onward((*steps, lost), frame)
         device, next_hop, why = found
         via = f" via {next_hop}" if next_hop != frame.ip_dst else ""
         text = f"{name} routes {frame.ip_dst}{via} out of {device.name}"

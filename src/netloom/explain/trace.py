@@ -12,7 +12,10 @@ Kind = Literal["instance", "flow", "tunnel", "wire", "device", "route", "nat", "
 
 @dataclass(frozen=True, kw_only=True)
 class Step:
-    """One thing that happened to a frame: where, in words, how to see it, and which objects caused it."""
+    """One thing that happened to a frame: where, in words, how to see it, and which objects caused it.
+
+    `target`: the address that was asked for, where the step is about one (ARP, routes).
+    """
 
     kind: Kind
     host: str
@@ -20,6 +23,7 @@ class Step:
     text: str
     command: str = ""
     origin: tuple[str, ...] = ()
+    target: str = ""
 
 
 Steps = tuple[Step, ...]

@@ -149,7 +149,8 @@ class Walker:
         hop = source.next_hop(frame.ip_dst or "")
         if hop is None:
             text = f"{frame.ip_src} has no route to {frame.ip_dst}: its subnet has no gateway"
-            return Arrival(None, source.host, frame, (step, replace(step, text=text, kind="route")))
+            nowhere = replace(step, text=text, kind="route", target=frame.ip_dst or "")
+            return Arrival(None, source.host, frame, (step, nowhere))
         mac, steps = self._resolve(host, source.device, source.mac, frame.ip_src or "", hop)
         if mac is None:
             return Arrival(None, source.host, frame, (step, *steps))
@@ -172,7 +173,9 @@ class Walker:
                 found = self.switches.from_wire(source.physical_network, sent, (step,))
                 return self._best(found, sent, (step,), 0)
         text = f"nobody on physical network {source.physical_network} answers for {frame.ip_dst}"
-        arp = replace(step, kind="arp", text=text, command=f"arping {frame.ip_dst}")
+        arp = replace(
+            step, kind="arp", text=text, command=f"arping {frame.ip_dst}", target=frame.ip_dst or ""
+        )
         return Arrival(None, "outside", frame, (step, arp))
 
     # -- address resolution
@@ -185,13 +188,16 @@ class Walker:
         outcomes = self.switches.enter(host, device, request)
         for outcome in outcomes:
             if outcome.end == "answered":
-                return outcome.frame.arp_sha, ()
+                found = outcome.frame.arp_sha or ""
+                why = outcome.steps[-1].origin
+                return found, (_resolved(host, device, target, f"{found} (answered by br-int)", why),)
         for found, owner_host, owner, reply in self._owners(outcomes, request):
             back = self.switches.enter(self.world.hosts[owner_host], owner, reply)
             if any((o.end, o.host, o.place) == ("device", host.name, device) for o in back):
-                return found, ()
+                text = f"{found} (answered by {owner} on {owner_host})"
+                return found, (_resolved(host, device, target, text, ()),)
         if any(outcome.end == "wire" and not self._is_ours(target) for outcome in outcomes):
-            return OUTSIDE_MAC, ()
+            return OUTSIDE_MAC, (_resolved(host, device, target, "a machine outside", ()),)
         dropped = next((o.steps for o in outcomes if o.dropped and o.host == host.name), ())
         step = Step(
             kind="arp",
@@ -200,10 +206,12 @@ class Walker:
             text=f"nobody answers ARP for {target}",
             command=f"arping -I {device} {target}",
             origin=dropped[-1].origin if dropped else (),
+            target=target,
         )
-        # Where the question itself was dropped, that is the reason; else it is that nobody has the address.
-        reason = dropped[-1:] if dropped and dropped[-1].place.endswith((" 0", " 10")) else ()
-        return None, (*reason, step)
+        # Where the question itself was not let out, that is the reason; else that nobody has the address.
+        if dropped and dropped[-1].place.endswith((" 0", " 10")):
+            return None, dropped[-1:]
+        return None, (step,)
 
     def _owners(self, outcomes: list[Outcome], request: Frame) -> Iterator[tuple[str, str, str, Frame]]:
         """Who of those that a question reached has the address: MAC, host, device, and the reply."""
@@ -329,4 +337,16 @@ class Walker:
         if mac is None:
             return Arrival(None, host.name, onward.frame, (*onward.steps, *why))
         frame = replace(onward.frame, eth_src=leaving.mac, eth_dst=mac)
-        return self._frame(host, leaving.name, frame, onward.steps, depth + 1)
+        return self._frame(host, leaving.name, frame, (*onward.steps, *why), depth + 1)
+
+
+def _resolved(host: Host, device: str, target: str, answer: str, origin: tuple[str, ...]) -> Step:
+    return Step(
+        kind="arp",
+        host=host.name,
+        place=device,
+        text=f"ARP: {target} is at {answer}",
+        command=f"arping -I {device} {target}",
+        origin=origin,
+        target=target,
+    )

@@ -1,0 +1,116 @@
+"""What an explanation needs of the API's objects, and of how hosts are doing."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from netloom.model.cloud import Server
+from netloom.model.hosts import HostView
+from netloom.model.networking import (
+    FloatingIP,
+    Network,
+    Port,
+    Router,
+    SecurityGroup,
+    SecurityGroupRule,
+    Subnet,
+)
+from netloom.plan import VERSION
+from netloom.store import Reader, StatusRow
+
+
+@dataclass(frozen=True, kw_only=True)
+class Health:
+    """How far one host can be trusted to be as planned. `wanted_seq`: the newest change that concerns it."""
+
+    alive: bool
+    applied_seq: int
+    wanted_seq: int
+    plan_version: str
+
+    @property
+    def doubt(self) -> str:
+        """Why its present state is not known; empty where it is."""
+        if not self.alive:
+            return "does not report any more"
+        if self.plan_version != VERSION:
+            return f"plans with version {self.plan_version or 'unknown'}, this server with {VERSION}"
+        if self.applied_seq < self.wanted_seq:
+            return f"has applied change {self.applied_seq}, but change {self.wanted_seq} concerns it"
+        return ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Cloud:
+    """All objects by kind and id, every host's view and health, and what hosts report."""
+
+    objects: Mapping[str, Mapping[str, Any]]
+    views: Mapping[str, HostView]
+    health: Mapping[str, Health] = field(default_factory=dict)
+    statuses: Sequence[StatusRow] = ()
+
+    @property
+    def ports(self) -> Mapping[str, Port]:
+        """Ports by id."""
+        return self.objects.get(Port.KIND, {})
+
+    @property
+    def servers(self) -> Mapping[str, Server]:
+        """Servers by id."""
+        return self.objects.get(Server.KIND, {})
+
+    @property
+    def networks(self) -> Mapping[str, Network]:
+        """Networks by id."""
+        return self.objects.get(Network.KIND, {})
+
+    @property
+    def subnets(self) -> Mapping[str, Subnet]:
+        """Subnets by id."""
+        return self.objects.get(Subnet.KIND, {})
+
+    @property
+    def routers(self) -> Mapping[str, Router]:
+        """Routers by id."""
+        return self.objects.get(Router.KIND, {})
+
+    @property
+    def floatingips(self) -> Mapping[str, FloatingIP]:
+        """Floating IPs by id."""
+        return self.objects.get(FloatingIP.KIND, {})
+
+    def name(self, origin: str) -> str:
+        """An origin (`kind/id`) as a person calls it: kind and name, or id where it has none."""
+        kind, _, ident = origin.partition("/")
+        if kind == SecurityGroupRule.KIND and ident in self.objects.get(kind, {}):
+            return f"rule {rule_text(self.objects[kind][ident])}"
+        thing = self.objects.get(kind, {}).get(ident)
+        named = getattr(thing, "name", "") or ident
+        if isinstance(thing, FloatingIP):
+            named = thing.floating_ip_address
+        if isinstance(thing, Port) and not thing.name:
+            named = ", ".join(fixed.ip_address for fixed in thing.fixed_ips) or ident
+        return f"{kind.replace('_', ' ')} {named}"
+
+
+def rule_text(rule: SecurityGroupRule) -> str:
+    """A rule in a few words: `ingress tcp 22 from 10.0.0.0/8`."""
+    parts = [rule.direction, rule.protocol or "any protocol"]
+    if rule.port_range_min is not None:
+        low, high = rule.port_range_min, rule.port_range_max
+        parts.append(str(low) if high in (None, low) else f"{low}-{high}")
+    remote = rule.remote_ip_prefix or (f"group {rule.remote_group_id}" if rule.remote_group_id else "")
+    if remote:
+        parts += ["from" if rule.direction == "ingress" else "to", remote]
+    return " ".join(parts)
+
+
+KINDS = (Network, Subnet, Port, Router, FloatingIP, SecurityGroup, SecurityGroupRule, Server)
+
+
+def read(reader: Reader, views: Mapping[str, HostView], health: Mapping[str, Health]) -> Cloud:
+    """Read everything that an explanation may name."""
+    objects = {kind.KIND: {thing.id: thing for thing in reader.list(kind)} for kind in KINDS}
+    return Cloud(objects=objects, views=views, health=health, statuses=reader.status_rows())
