@@ -8,9 +8,8 @@ import os
 import sys
 from pathlib import Path
 
-from netloom.lab import checks, hosts, settings, state, status, wiring
+from netloom.lab import checks, hosts, settings, state, wiring
 from netloom.lab.down import down
-from netloom.lab.up import up
 from netloom.model.errors import UserError
 
 
@@ -40,7 +39,10 @@ def run(args: argparse.Namespace) -> int:
     """Carry out the verb."""
     lab = state.find(args.name)
     checks.root()
+    # `up` and `status` load the server's rooms: not before they are needed, so that `exec` starts at once.
     if args.verb == "up":
+        from netloom.lab.up import up
+
         up(lab, args.hosts, bare=args.bare, port=args.port)
         print(f'use it with: eval "$({state.command("env", lab.name)})"')
     elif args.verb == "down":
@@ -48,6 +50,8 @@ def run(args: argparse.Namespace) -> int:
     elif args.verb == "exec":
         execute(lab, args.host, args.argv)
     elif args.verb == "status":
+        from netloom.lab import status
+
         found = status.collect(lab)
         print(json.dumps(found, indent=2) if args.json else status.text(found))
         return 0 if found["well"] else 1

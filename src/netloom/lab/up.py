@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import secrets
 import shutil
 import subprocess
 import sys
@@ -14,12 +15,15 @@ from contextlib import contextmanager
 import httpx
 import msgspec
 
+from netloom.api.agents import secret_hash
+from netloom.api.settings import load
 from netloom.lab import checks, content, down, hosts, image, settings, wiring
 from netloom.lab.client import Client
 from netloom.lab.processes import Process, boot_id, describe
 from netloom.lab.state import Lab, LabState, state_directory, write
 from netloom.lab.topology import OUTSIDE, Node, nodes
 from netloom.model.errors import UserError
+from netloom.store import Store
 
 SERVER = "server"
 _START_SECONDS = 60.0
@@ -137,20 +141,16 @@ def wait_server(lab: Lab, server: Process, port: int) -> None:
 
 
 def register(lab: Lab, machines: list[Node]) -> None:
-    """Register every host and keep its credential where its agent reads it."""
-    command = [sys.executable, "-m", "netloom", "host", "add", "--config", str(settings.server_file(lab))]
-    for node in machines:
-        done = subprocess.run(
-            [*command, node.name],
-            capture_output=True,
-            text=True,
-            check=False,
-            env=hosts.environment(lab),
-            cwd="/",
-        )
-        if done.returncode:
-            raise UserError(f"host {node.name} could not be registered: {done.stderr.strip()[-300:]}")
-        write(lab.host(node.name) / "secret", done.stdout)
+    """Register every host, as `netloom host add` does, and keep its credential where its agent reads it."""
+    store = Store.open(load(settings.server_file(lab)).server.database_url)
+    try:
+        with store.writer(actor="netloom lab up") as writer:
+            for node in machines:
+                secret = secrets.token_urlsafe(32)
+                write(lab.host(node.name) / "secret", secret + "\n")
+                writer.put_host(node.name, secret_hash=secret_hash(secret))
+    finally:
+        store.close()
 
 
 def wait_agents(client: Client, machines: list[Node]) -> None:
