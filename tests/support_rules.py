@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -115,6 +116,11 @@ class World:
             ),
         )
         self.w.heartbeat(name, time.time() - (0 if alive else 1000), 0)
+
+
+def as_json(value: Any) -> Any:
+    """What a client gets: JSON knows no tuples."""
+    return json.loads(json.dumps(value))
 
 
 def rule_attrs(group_id: str, project: str = ALICE, **attrs: Any) -> dict[str, Any]:

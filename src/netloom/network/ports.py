@@ -304,8 +304,6 @@ def show(r: Reader, ctx: Context, objs: Sequence[Port]) -> list[dict[str, Any]]:
         doc = to_doc(port)
         doc["tenant_id"] = port.project_id
         doc["status"] = states[port.id]
-        for option in doc["extra_dhcp_opts"]:
-            option["ip_version"] = int(option["ip_version"])
         shown.append(doc)
     return shown
 

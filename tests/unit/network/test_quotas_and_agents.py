@@ -1,0 +1,125 @@
+"""Quotas (165 to 168) and the API's view of hosts (172)."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from neutron_lib import exceptions as lib
+from neutron_lib.exceptions.agent import AgentNotFound
+
+from netloom.contract.errors import HTTPBadRequest, code_of
+from netloom.network import agents, quotas
+from support_rules import ALICE, World, as_json, context
+
+
+def test_165_defaults_and_settings(world: World) -> None:
+    assert quotas.limits(world.w, world.ctx, ALICE) == {
+        "network": 100,
+        "subnet": 100,
+        "port": 500,
+        "router": 10,
+        "router_route": 30,
+        "floatingip": 50,
+        "security_group": 10,
+        "security_group_rule": 100,
+    }
+    assert quotas.limits(world.w, context(quotas={"port": 7, "unknown": 1}), ALICE)["port"] == 7
+    assert quotas.list_own(world.w, world.ctx) == []
+
+
+def test_166_checking(world: World) -> None:
+    quotas.update(world.w, world.ctx, ALICE, {"network": 1, "router": -1, "floatingip": 0})
+    quotas.check(world.w, world.ctx, ALICE, "network")
+    world.network()
+    for kind, more in (("network", 1), ("floatingip", 1)):
+        with pytest.raises(lib.OverQuota, match=rf"Quota exceeded for resources: \['{kind}'\]\.") as caught:
+            quotas.check(world.w, world.ctx, ALICE, kind, more)
+        assert code_of(caught.value) == 409
+    quotas.check(world.w, world.ctx, ALICE, "router", 1000)
+    with pytest.raises(lib.OverQuota):
+        quotas.check(world.w, world.ctx, ALICE, "port", 501)
+
+
+@pytest.mark.parametrize(
+    ("attrs", "error", "message"),
+    [
+        ({"network": -2}, HTTPBadRequest, "'-2' is too small - must be at least '-1'."),
+        ({"network": 2**31}, HTTPBadRequest, "'2147483648' is too large"),
+        ({"network": "x"}, lib.InvalidInput, "'x' is not an integer."),
+        ({"network": None}, lib.InvalidInput, "'None' is not an integer."),
+        ({"network": []}, lib.InvalidInput, "is not an integer."),
+        ({"network": 1.5}, lib.InvalidInput, "is not an integer."),
+        ({"foo": 5}, HTTPBadRequest, "Unrecognized attribute(s) 'foo'"),
+        ({"network": 0}, HTTPBadRequest, "Quota limit 0 for network must be greater than or equal to"),
+        ({"network": 0, "force": "maybe"}, lib.InvalidInput, "cannot be converted to boolean"),
+    ],
+)
+def test_167_limits_that_are_refused(
+    world: World, attrs: dict[str, Any], error: type[Exception], message: str
+) -> None:
+    world.network()
+    with pytest.raises(error) as caught:
+        quotas.update(world.w, world.ctx, ALICE, attrs)
+    assert message in str(caught.value) and code_of(caught.value) == 400
+
+
+def test_167_168_own_limits_come_and_go(world: World) -> None:
+    world.network()
+    assert quotas.update(world.w, world.ctx, ALICE, {"network": 0, "force": True})["network"] == 0
+    assert quotas.update(world.w, world.ctx, ALICE, {"subnet": "5"})["subnet"] == 5
+    details = quotas.details(world.w, world.ctx, ALICE)
+    assert details["network"] == {"limit": 0, "used": 1, "reserved": 0}
+    assert [own["project_id"] for own in quotas.list_own(world.w, world.ctx)] == [ALICE]
+    quotas.delete(world.w, world.ctx, ALICE)
+    assert quotas.limits(world.w, world.ctx, ALICE)["network"] == 100
+    with pytest.raises(lib.TenantQuotaNotFound, match=f"Quota for project {ALICE} could not be found"):
+        quotas.delete(world.w, world.ctx, ALICE)
+    assert quotas.update(world.w, world.ctx, ALICE, {}) == quotas.defaults(world.ctx)
+    assert quotas.list_own(world.w, world.ctx) == []
+
+
+def test_172_agents_of_hosts(world: World) -> None:
+    world.host("net1", "network", bridge_mappings={"public": "br-public"})
+    world.host("c1", alive=False)
+    shown = as_json(agents.show(world.w, world.ctx, agents.list_all(world.w, world.ctx)))
+    assert sorted((a["host"], a["agent_type"], a["alive"]) for a in shown) == [
+        ("c1", "DHCP agent", False),
+        ("c1", "Metadata agent", False),
+        ("c1", "Open vSwitch agent", False),
+        ("net1", "DHCP agent", True),
+        ("net1", "L3 agent", True),
+        ("net1", "Metadata agent", True),
+        ("net1", "Open vSwitch agent", True),
+    ]
+    switch = next(a for a in shown if (a["host"], a["agent_type"]) == ("net1", "Open vSwitch agent"))
+    assert switch["configurations"]["bridge_mappings"] == {"public": "br-public"}
+    assert switch["binary"] == "neutron-openvswitch-agent" and switch["admin_state_up"] is True
+    assert switch["id"] == agents.agent_id("net1", "Open vSwitch agent")
+
+
+def test_agents_are_switched_off_and_dead_ones_deleted(world: World) -> None:
+    world.host("net1", "network")
+    world.host("c1", alive=False)
+    live = agents.get(world.w, world.ctx, agents.agent_id("net1", "L3 agent"))
+    dead = agents.get(world.w, world.ctx, agents.agent_id("c1", "DHCP agent"))
+    off = agents.update(world.w, world.ctx, live, {"admin_state_up": False})
+    assert not off.row.admin_state_up
+    with pytest.raises(HTTPBadRequest, match="Cannot update read-only attribute host"):
+        agents.update(world.w, world.ctx, live, {"host": "x"})
+    with pytest.raises(lib.BadRequest, match="is alive"):
+        agents.delete(world.w, world.ctx, live)
+    agents.delete(world.w, world.ctx, dead)
+    with pytest.raises(AgentNotFound):
+        agents.get(world.w, world.ctx, dead.id)
+
+
+def test_availability_zones(world: World) -> None:
+    world.host("net1", "network")
+    world.host("c1", availability_zone="west", alive=False)
+    found = agents.availability_zones(world.w, world.ctx)
+    assert [(zone["name"], zone["resource"], zone["state"]) for zone in found] == [
+        ("nova", "network", "available"),
+        ("nova", "router", "available"),
+        ("west", "network", "unavailable"),
+    ]
