@@ -80,11 +80,12 @@ def list_own(r: Reader, ctx: Context) -> list[dict[str, Any]]:
 
 def update(w: Writer, ctx: Context, project_id: str, attrs: dict[str, Any]) -> dict[str, int]:
     """Set limits of a project; below what is in use only with `force`. Returns all of its limits."""
-    wanted = {name: _limit(name, value) for name, value in attrs.items() if name not in _SWITCHES}
-    unknown = sorted(wanted.keys() - DEFAULTS.keys())
+    unknown = [name for name in attrs if name not in DEFAULTS and name not in _SWITCHES]
     if unknown:
-        raise HTTPBadRequest("Unrecognized attribute(s) " + ", ".join(f"'{name}'" for name in unknown))
-    if not _switch(attrs, "force"):
+        raise HTTPBadRequest(f"Unrecognized attribute(s) '{', '.join(unknown)}'")
+    wanted = {name: _limit(name, value) for name, value in attrs.items() if name not in _SWITCHES}
+    # Only the truth itself forces, as in Neutron; `check_limit` is what happens anyway.
+    if attrs.get("force") is not True:
         for name, limit in wanted.items():
             now = used(w, project_id, name)
             if limit != UNLIMITED and now > limit:
@@ -108,14 +109,9 @@ def delete(w: Writer, ctx: Context, project_id: str) -> None:
 
 def _limit(name: str, value: Any) -> int:
     try:
-        # A truth value counts as a number in Python, not in the API.
-        limit = int(value) if not isinstance(value, bool | float) else None
-    except (TypeError, ValueError):
-        limit = None
-    if limit is None:
-        if name not in DEFAULTS:
-            return 0
-        raise lib.InvalidInput(error_message=f"'{value}' is not an integer")
+        limit = int(value)
+    except (TypeError, ValueError, OverflowError):
+        raise lib.InvalidInput(error_message=f"'{value}' is not an integer") from None
     if limit < UNLIMITED:
         raise HTTPBadRequest(
             f"Invalid input for {name}. Reason: '{value}' is too small - must be at least '-1'."
@@ -125,12 +121,3 @@ def _limit(name: str, value: Any) -> int:
             f"Invalid input for {name}. Reason: '{value}' is too large - must be no larger than '{LARGEST}'."
         )
     return limit
-
-
-def _switch(attrs: dict[str, Any], name: str) -> bool:
-    value = attrs.get(name, False)
-    if value in (True, False):
-        return bool(value)
-    if isinstance(value, str) and value.lower() in ("true", "false", "1", "0"):
-        return value.lower() in ("true", "1")
-    raise lib.InvalidInput(error_message=f"'{value}' cannot be converted to boolean")

@@ -234,14 +234,15 @@ def _answer(router: Router, port: Port, subnet_id: str) -> dict[str, Any]:
 def show(r: Reader, ctx: Context, objs: Sequence[Router]) -> list[dict[str, Any]]:
     """Return routers as the API shows them."""
     rows = r.hosts() if any(router.host for router in objs) else {}
+    states = r.api_status(Router, [router.id for router in objs])
     shown: list[dict[str, Any]] = []
     for router in objs:
         doc = to_doc(router)
         del doc["host"], doc["gw_port_id"]
         row = rows.get(router.host)
         doc["tenant_id"] = router.project_id
-        # Neutron's routers are always ACTIVE; what is wrong with one is seen in its ports.
-        doc["status"] = "ACTIVE"
+        # As in Neutron a router is ACTIVE before any host has made it.
+        doc["status"] = states.get(router.id) or "ACTIVE"
         doc["availability_zones"] = [row.facts.availability_zone] if row and row.facts else []
         shown.append(doc)
     return shown

@@ -117,10 +117,10 @@ def meaning(rule: SecurityGroupRule) -> Meaning:
 def create(w: Writer, ctx: Context, attrs: dict[str, Any]) -> SecurityGroupRule:
     """Add a rule to a group that the caller may see; raises SecurityGroupRuleExists for one that is there."""
     validate(attrs)
-    group = lookup.security_groups(w, ctx, [attrs["security_group_id"]])[0]
+    group = lookup.security_group(w, ctx, attrs["security_group_id"])
     remote = attrs.get("remote_group_id") or None
     if remote is not None:
-        lookup.security_groups(w, ctx, [remote])
+        lookup.security_group(w, ctx, remote)
     if attrs.get("remote_address_group_id"):
         # There are no address groups, so every id is unknown.
         raise AddressGroupNotFound(address_group_id=attrs["remote_address_group_id"])
