@@ -53,6 +53,8 @@ async def create(request: Request, noun: Noun) -> Response:
     def work(w: Writer, ctx: Context) -> list[Doc]:
         for target in targets(w, ctx, noun, decoded.items):
             policy.require(caller, action, noun.collection, target)
+        if decoded.bulk and noun.check_bulk:
+            noun.check_bulk(decoded.items)
         made = [noun.create(w, ctx, attrs) for attrs in decoded.items]
         return present(policy, w, ctx, noun, [w.get(noun.kind, obj.id) or obj for obj in made])
 
@@ -93,6 +95,8 @@ async def list_(request: Request, noun: Noun) -> Response:
             return query.page(noun.kind, shown, asked, at)
         return present(policy, r, ctx, noun, query.page(noun.kind, objs, asked, marker), only_allowed=True)
 
+    if noun.lacks and noun.prepare and await run_read(request, noun.lacks):
+        await run_write(request, noun.prepare)
     docs = await run_read(request, work)
     answer: Doc = {noun.collection: query.pick(docs, asked.fields)}
     links = query.links(
@@ -119,7 +123,7 @@ async def update(request: Request, noun: Noun, id: str) -> Response:
         if not named:
             raise decode.missing(noun.collection)
         _check_revision(old, revision)
-        new = noun.rules.update(w, ctx, old, attrs)
+        new = noun.update(w, ctx, old, attrs)
         return present(policy, w, ctx, noun, [new])[0]
 
     return respond(200, {noun.singular: await run_write(request, work)})
@@ -138,7 +142,7 @@ async def delete(request: Request, noun: Noun, id: str) -> Response:
         if body:
             raise HTTPBadRequest("Request body is not supported in DELETE.")
         _check_revision(old, revision)
-        noun.rules.delete(w, ctx, old)
+        noun.delete(w, ctx, old)
 
     await run_write(request, work)
     return respond(204)
@@ -147,12 +151,16 @@ async def delete(request: Request, noun: Noun, id: str) -> Response:
 async def act(request: Request, noun: Noun, id: str, action: str) -> Response:
     """PUT of a member action, as `routers/{id}/add_router_interface`."""
     policy = policy_for(request)
-    document = decode.parse(await body_of(request), noun.singular)
+    body = await body_of(request)
+    document = decode.parse(body, noun.singular) if body else {}
 
-    def work(w: Writer, ctx: Context) -> Any:
+    def work(w: Writer, ctx: Context) -> Doc:
         obj = found(w, ctx, noun, id)
         _require(policy, ctx, noun, action, noun.show(w, ctx, [obj])[0])
-        return noun.actions[action](w, ctx, obj, document)
+        answer = noun.actions[action](w, ctx, obj, document)
+        if isinstance(answer, Resource):
+            return {noun.singular: present(policy, w, ctx, noun, [answer])[0]}
+        return answer
 
     return respond(200, await run_write(request, work))
 

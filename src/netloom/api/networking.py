@@ -11,7 +11,7 @@ from starlette.responses import HTMLResponse, Response
 from starlette.routing import BaseRoute, Mount
 from starlette.types import Receive, Scope, Send
 
-from netloom.api import collections, extensions, tags
+from netloom.api import collections, extensions, operations, tags
 from netloom.api.http import respond, services_of
 from netloom.api.nouns import NOUNS, Noun
 from netloom.api.policy import policy_of
@@ -82,6 +82,8 @@ async def _resource(request: Request, method: str, name: str, rest: list[str]) -
     """Answer a path below /v2.0."""
     if name == "extensions":
         return _extensions(method, rest)
+    if name in operations.ANSWERS:
+        return await operations.ANSWERS[name](request, rest)
     noun = NOUNS.get(name.replace("-", "_"))
     if noun is None:
         raise HTTPNotFound
@@ -89,12 +91,14 @@ async def _resource(request: Request, method: str, name: str, rest: list[str]) -
         return await _collection(request, method, noun)
     if len(rest) == 1:
         handler = _ITEM.get(method)
-        if handler is None or (method == "PUT" and not noun.updatable):
+        if handler is None:
             raise HTTPMethodNotAllowed
         return await handler(request, noun, rest[0])
     if rest[1] == "tags" and noun.taggable:
         return await tags.answer(request, noun, rest[0], rest[2:])
     if len(rest) == 2 and rest[1] in noun.actions:
+        if method != "PUT":
+            raise HTTPMethodNotAllowed
         return await collections.act(request, noun, rest[0], rest[1])
     raise HTTPNotFound
 

@@ -7,17 +7,42 @@ from typing import Any
 
 from msgspec import Struct
 from neutron_lib import exceptions as lib
+from neutron_lib.exceptions import l3
 
-from netloom.model import Context, Network, Resource, Subnet
-from netloom.network import networks, subnets
+from netloom.contract.security_group_errors import SecurityGroupNotFound, SecurityGroupRuleNotFound
+from netloom.model import (
+    Context,
+    FloatingIP,
+    Network,
+    Port,
+    Resource,
+    Router,
+    SecurityGroup,
+    SecurityGroupRule,
+    Subnet,
+)
+from netloom.network import (
+    floatingips,
+    networks,
+    ports,
+    routers,
+    security_group_rules,
+    security_groups,
+    subnets,
+)
 from netloom.store import Reader, Writer
+
+Action = Callable[[Writer, Context, Any, dict[str, Any]], Any]
 
 
 class Noun(Struct, frozen=True, kw_only=True):
     """One collection of objects.
 
-    `parent`: the field that names the object whose owner policy may ask for, and that object's kind.
-    `actions`: member actions, name → what carries it out.
+    `rules`: the module with `create`, `update`, `delete` and `show`. `parent`: the field that names the
+    object whose owner policy may ask for. `check_bulk`: what must hold between the objects of one bulk
+    request. `actions`: member actions, name → what carries it out, with a document for an answer, or
+    the changed object. `lacks`, `prepare`: a list first asks whether the project lacks what it should
+    find there, and makes it.
     """
 
     collection: str
@@ -27,18 +52,42 @@ class Noun(Struct, frozen=True, kw_only=True):
     not_found: Callable[[str], Exception]
     bulk: bool = True
     taggable: bool = True
-    updatable: bool = True
     parent: str | None = None
     parent_not_found: Callable[[str], Exception] = lambda id: lib.NetworkNotFound(net_id=id)
-    actions: dict[str, Callable[[Writer, Context, Any, dict[str, Any]], Any]] = {}
+    check_bulk: Callable[[Sequence[dict[str, Any]]], None] | None = None
+    actions: dict[str, Action] = {}
+    lacks: Callable[[Reader, Context], bool] | None = None
+    prepare: Callable[[Writer, Context], object] | None = None
 
     def create(self, w: Writer, ctx: Context, attrs: dict[str, Any]) -> Any:
         """Make one object."""
         return self.rules.create(w, ctx, attrs)
 
+    def update(self, w: Writer, ctx: Context, old: Any, attrs: dict[str, Any]) -> Any:
+        """Change one object."""
+        return self.rules.update(w, ctx, old, attrs)
+
+    def delete(self, w: Writer, ctx: Context, old: Any) -> None:
+        """Delete one object."""
+        self.rules.delete(w, ctx, old)
+
     def show(self, r: Reader, ctx: Context, objs: Sequence[Any]) -> list[dict[str, Any]]:
         """Return objects as the API shows them."""
         return self.rules.show(r, ctx, objs)
+
+
+def _routes_of(change: Action) -> Action:
+    """Return the action for a body that wraps its routes in the router."""
+
+    def act(w: Writer, ctx: Context, router: Any, document: dict[str, Any]) -> Any:
+        return change(w, ctx, router, document.get("router", {}))
+
+    return act
+
+
+def _lacks_default_group(r: Reader, ctx: Context) -> bool:
+    project_id = ctx.caller.project_id
+    return bool(project_id) and security_groups.default_of(r, project_id) is None
 
 
 NOUNS: dict[str, Noun] = {
@@ -58,6 +107,56 @@ NOUNS: dict[str, Noun] = {
             rules=subnets,
             not_found=lambda id: lib.SubnetNotFound(subnet_id=id),
             parent="network_id",
+        ),
+        Noun(
+            collection="ports",
+            singular="port",
+            kind=Port,
+            rules=ports,
+            not_found=lambda id: lib.PortNotFound(port_id=id),
+            parent="network_id",
+        ),
+        Noun(
+            collection="routers",
+            singular="router",
+            kind=Router,
+            rules=routers,
+            not_found=lambda id: l3.RouterNotFound(router_id=id),
+            bulk=False,
+            actions={
+                "add_router_interface": routers.add_interface,
+                "remove_router_interface": routers.remove_interface,
+                "add_extraroutes": _routes_of(routers.add_extraroutes),
+                "remove_extraroutes": _routes_of(routers.remove_extraroutes),
+            },
+        ),
+        Noun(
+            collection="floatingips",
+            singular="floatingip",
+            kind=FloatingIP,
+            rules=floatingips,
+            not_found=lambda id: l3.FloatingIPNotFound(floatingip_id=id),
+            bulk=False,
+        ),
+        Noun(
+            collection="security_groups",
+            singular="security_group",
+            kind=SecurityGroup,
+            rules=security_groups,
+            not_found=lambda id: SecurityGroupNotFound(id=id),
+            lacks=_lacks_default_group,
+            prepare=lambda w, ctx: security_groups.ensure_default(w, ctx, ctx.caller.project_id),
+        ),
+        Noun(
+            collection="security_group_rules",
+            singular="security_group_rule",
+            kind=SecurityGroupRule,
+            rules=security_group_rules,
+            not_found=lambda id: SecurityGroupRuleNotFound(id=id),
+            taggable=False,
+            parent="security_group_id",
+            parent_not_found=lambda id: SecurityGroupNotFound(id=id),
+            check_bulk=security_group_rules.check_bulk,
         ),
     )
 }

@@ -189,7 +189,7 @@ def _rules_asked(
     expression = f"rule:{action}"
     verb = action.partition("_")[0]
     if verb in ("create", "update"):
-        for name, facts in MAPS[collection].items():
+        for name, facts in MAPS.get(collection, {}).items():
             if not facts.get("enforce_policy") or not _is_set(name, facts, target, sent):
                 continue
             rule = f"{action}:{name}"

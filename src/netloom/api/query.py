@@ -188,6 +188,13 @@ def keep_shown(kind: type[Resource], docs: list[Doc], query: Query) -> list[Doc]
     return docs
 
 
+def keep_documents(docs: list[Doc], query: Query) -> list[Doc]:
+    """Return the documents that meet every filter, for what is not stored at all."""
+    for key, values in query.filters.items():
+        docs = [doc for doc in docs if _matches(doc.get(key), values)]
+    return docs
+
+
 def needs_shown(kind: type[Resource], query: Query) -> bool:
     """Tell whether a filter or sort key is only known once objects are shown."""
     stored = stored_fields(kind)

@@ -14,7 +14,7 @@ from neutron_lib.exceptions.external_net import ExternalNetworkInUse
 from netloom.contract.errors import DefaultExternalNetworkExists, invalid
 from netloom.model import Context, Network, Port, Subnet, to_doc
 from netloom.model.names import OWNER_DHCP, OWNER_FLOATING_IP, OWNER_ROUTER_GATEWAY
-from netloom.network import segments
+from netloom.network import quotas, security_groups, segments
 from netloom.network.access import EVERYONE, EXTERNAL, SHARED
 from netloom.store import Reader, Writer
 
@@ -44,6 +44,9 @@ def get(r: Reader, network_id: str) -> Network:
 
 def create(w: Writer, ctx: Context, attrs: dict[str, Any]) -> Network:
     """Make a network and claim what carries it."""
+    # A project's default security group appears with the first thing that it makes.
+    security_groups.ensure_default(w, ctx, attrs["project_id"])
+    quotas.check(w, ctx, attrs["project_id"], Network.KIND)
     hints = tuple(attrs["availability_zone_hints"])
     _check_zones(w, hints)
     if attrs["is_default"]:

@@ -14,7 +14,7 @@ from neutron_lib import exceptions as lib
 from netloom.contract.errors import IpamValueInvalid, invalid
 from netloom.model import Context, FixedIP, Network, Port, Route, Subnet, to_doc
 from netloom.model.names import OWNER_ROUTER_INTERFACE
-from netloom.network import networks, pools
+from netloom.network import dhcp, ipam, networks, pools, quotas
 from netloom.network.networks import AUTO_DELETED_OWNERS, SMALLEST_MTU
 from netloom.store import Reader, Writer
 
@@ -33,6 +33,7 @@ def get(r: Reader, subnet_id: str) -> Subnet:
 def create(w: Writer, ctx: Context, attrs: dict[str, Any]) -> Subnet:
     """Make a subnet on a network; the network's revision goes up with it."""
     network = networks.get(w, attrs["network_id"])
+    quotas.check(w, ctx, attrs["project_id"], Subnet.KIND)
     cidr = _cidr(attrs)
     _check_dhcp(cidr, attrs["enable_dhcp"])
     gateway = _gateway(cidr, attrs["gateway_ip"]) if "gateway_ip" in attrs else None
@@ -63,6 +64,7 @@ def create(w: Writer, ctx: Context, attrs: dict[str, Any]) -> Subnet:
         )
     )
     w.bump(Network, network.id)
+    dhcp.refresh(w, ctx, network)
     return subnet
 
 
@@ -89,6 +91,8 @@ def update(w: Writer, ctx: Context, old: Subnet, attrs: dict[str, Any]) -> Subne
     updated = w.update(new)
     if updated.revision_number != old.revision_number:
         w.bump(Network, old.network_id)
+    if updated.enable_dhcp != old.enable_dhcp:
+        dhcp.refresh(w, ctx, networks.get(w, old.network_id))
     return updated
 
 
@@ -99,7 +103,8 @@ def delete(w: Writer, ctx: Context, old: Subnet) -> None:
         raise lib.SubnetInUse(subnet_id=old.id)
     for port in ports:
         kept = tuple(fixed for fixed in port.fixed_ips if fixed.subnet_id != old.id)
-        _release(w, old, [fixed for fixed in port.fixed_ips if fixed.subnet_id == old.id])
+        gone = [fixed for fixed in port.fixed_ips if fixed.subnet_id == old.id]
+        ipam.release(w, old.network_id, gone)
         w.update(replace(port, fixed_ips=kept))
     w.delete(Subnet, old.id)
     w.bump(Network, old.network_id)
@@ -222,9 +227,3 @@ def _check_gateway_free(r: Reader, subnet: Subnet) -> None:
     for port in r.list(Port, subnet_id=subnet.id, device_owner=OWNER_ROUTER_INTERFACE):
         if FixedIP(subnet.id, subnet.gateway_ip) in port.fixed_ips:
             raise lib.GatewayIpInUse(ip_address=subnet.gateway_ip, port_id=port.id)
-
-
-def _release(w: Writer, subnet: Subnet, fixed_ips: Sequence[FixedIP]) -> None:
-    """Give addresses back to the network."""
-    for fixed in fixed_ips:
-        w.release(f"ip:{subnet.network_id}", fixed.ip_address)

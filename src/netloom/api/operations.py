@@ -1,0 +1,151 @@
+"""Agents, availability zones and quotas: what operators look at, none of it a stored object of its own."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+from neutron_lib import exceptions as lib
+from starlette.requests import Request
+from starlette.responses import Response
+
+from netloom.api import collections, query
+from netloom.api.http import body_of, caller_of, respond, run_read, run_write
+from netloom.contract import decode
+from netloom.contract.errors import HTTPBadRequest, HTTPMethodNotAllowed, HTTPNotFound
+from netloom.model import Context
+from netloom.network import agents, quotas
+from netloom.store import Reader, Writer
+
+Doc = dict[str, Any]
+
+
+async def agents_answer(request: Request, rest: list[str]) -> Response:
+    """Answer `/agents` and `/agents/{id}`; for whoever policy does not let see agents there are none."""
+    method = request.method
+    if not rest:
+        if method == "POST":
+            raise lib.BadRequest(resource="agents", msg="Agent creation using API is not supported.")
+        if method != "GET":
+            raise HTTPMethodNotAllowed
+        return await _list(
+            request, "agents", "get_agent", lambda r, ctx: agents.show(r, ctx, agents.list_all(r, ctx))
+        )
+    if len(rest) > 1:
+        raise HTTPNotFound
+    id = rest[0]
+    if method == "GET":
+        return respond(200, {"agent": await run_read(request, lambda r, ctx: _agent(request, r, ctx, id))})
+    if method == "PUT":
+        body = await body_of(request)
+        attrs = decode.decode_update("agents", body, caller_of(request))
+
+        def change(w: Writer, ctx: Context) -> Doc:
+            _agent(request, w, ctx, id, "update_agent")
+            agents.update(w, ctx, agents.get(w, ctx, id), attrs)
+            return agents.show(w, ctx, [agents.get(w, ctx, id)])[0]
+
+        return respond(200, {"agent": await run_write(request, change)})
+    if method == "DELETE":
+
+        def remove(w: Writer, ctx: Context) -> None:
+            _agent(request, w, ctx, id, "delete_agent")
+            agents.delete(w, ctx, agents.get(w, ctx, id))
+
+        await run_write(request, remove)
+        return respond(204)
+    raise HTTPMethodNotAllowed
+
+
+async def zones_answer(request: Request, rest: list[str]) -> Response:
+    """Answer `/availability_zones`."""
+    if rest:
+        raise HTTPNotFound
+    if request.method != "GET":
+        raise HTTPMethodNotAllowed
+    return await _list(request, "availability_zones", "get_availability_zone", agents.availability_zones)
+
+
+async def quotas_answer(request: Request, rest: list[str]) -> Response:
+    """Answer `/quotas`, `/quotas/{project}`, and `/default` and `/details` below it."""
+    if not rest:
+        if request.method != "GET":
+            raise HTTPMethodNotAllowed
+        collections.policy_for(request).require(caller_of(request), "get_quota", "quotas", {"project_id": ""})
+        return respond(200, {"quotas": await run_read(request, quotas.list_own)})
+    if len(rest) > 2:
+        raise HTTPNotFound
+    project_id, what = rest[0], rest[1] if len(rest) == 2 else ""
+    if request.method == "GET":
+        return await _quota(request, project_id, what)
+    if what:
+        raise HTTPMethodNotAllowed
+    if request.method == "PUT":
+        _require_quota(request, "update_quota", project_id)
+        document = decode.parse(await body_of(request), "quota")
+        if not isinstance(document.get("quota"), dict):
+            raise HTTPBadRequest("Unable to find 'quota' in request body")
+        limits = await run_write(request, lambda w, ctx: quotas.update(w, ctx, project_id, document["quota"]))
+        return respond(200, {"quota": limits})
+    if request.method == "DELETE":
+        _require_quota(request, "delete_quota", project_id)
+        await run_write(request, lambda w, ctx: quotas.delete(w, ctx, project_id))
+        return respond(204)
+    raise HTTPMethodNotAllowed
+
+
+ANSWERS: dict[str, Callable[[Request, list[str]], Awaitable[Response]]] = {
+    "agents": agents_answer,
+    "availability_zones": zones_answer,
+    "quotas": quotas_answer,
+}
+"""First part of a path → who answers it."""
+
+
+async def _list(
+    request: Request, collection: str, rule: str, show: Callable[[Reader, Context], list[Doc]]
+) -> Response:
+    """List what is computed rather than stored, in the same query language."""
+    params = request.query_params.multi_items()
+    asked = query.parse(collection, params)
+    docs: list[Doc] = []
+    if collections.policy_for(request).allows(caller_of(request), rule, {}):
+        docs = query.keep_documents(await run_read(request, show), asked)
+    return respond(200, {collection: query.pick(docs, asked.fields)})
+
+
+def _agent(request: Request, r: Reader, ctx: Context, id: str, rule: str = "get_agent") -> Doc:
+    """Return an agent, or AgentNotFound for whoever may not know of it."""
+    doc = agents.show(r, ctx, [agents.get(r, ctx, id)])[0]
+    policy = collections.policy_for(request)
+    if not policy.allows(ctx.caller, "get_agent", doc):
+        raise agents.AgentNotFound(id=id)
+    policy.require(ctx.caller, rule, "agents", doc)
+    return doc
+
+
+async def _quota(request: Request, project_id: str, what: str) -> Response:
+    if not what and project_id in ("tenant", "project"):
+        # Older clients ask here which project they are in.
+        return respond(200, {project_id: {f"{project_id}_id": caller_of(request).project_id}})
+    if project_id == "default" and not what:
+        return respond(200, {"quota": await run_read(request, lambda r, ctx: quotas.defaults(ctx))})
+    if what not in ("", "default", "details"):
+        raise HTTPNotFound
+    caller = caller_of(request)
+    if project_id != caller.project_id:
+        # A project's own quotas are for everyone in it; the rule is about other projects'.
+        if what == "details" and not caller.is_admin:
+            raise lib.AdminRequired(reason="Only admin is authorized to access quotas for another project")
+        _require_quota(request, "get_quota", project_id)
+
+    def work(r: Reader, ctx: Context) -> Any:
+        if what == "details":
+            return quotas.details(r, ctx, project_id)
+        return quotas.defaults(ctx) if what else quotas.limits(r, ctx, project_id)
+
+    return respond(200, {"quota": await run_read(request, work)})
+
+
+def _require_quota(request: Request, rule: str, project_id: str) -> None:
+    collections.policy_for(request).require(caller_of(request), rule, "quotas", {"project_id": project_id})
