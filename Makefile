@@ -3,13 +3,14 @@
 
 BIN := .venv/bin
 
-.PHONY: help demo down test bench install check format requirements
+.PHONY: help demo down test bench install check format requirements oracle
 
 help:
 	@echo "make demo    start a cloud of three hosts on this machine and carry out both walkthroughs"
 	@echo "make down    remove it, whatever state it is in"
 	@echo "make test    everything: ruff, pyright, import-linter, pytest with real Open vSwitch"
 	@echo "make check   the quick part of it, without root"
+	@echo "make oracle  set up real Neutron 29.0.0 for the differential test"
 	@echo "make bench   measure, beside Neutron where it is set up"
 
 install:
@@ -41,6 +42,11 @@ check: install
 	$(BIN)/lint-imports
 	$(BIN)/pyright
 	$(BIN)/pytest -n 2 -m "not root and not slow"
+
+# Real Neutron, which tests/differential compares with (a few hundred MB, in a Python of its own).
+oracle:
+	@test -x .state/oracle-venv/bin/python || python3.11 -m venv .state/oracle-venv
+	@.state/oracle-venv/bin/pip install -q neutron==29.0.0
 
 format: install
 	$(BIN)/ruff check --fix .

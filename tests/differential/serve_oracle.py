@@ -7,8 +7,8 @@ import sys
 import threading
 import wsgiref.simple_server
 
-sys.path.insert(0, sys.argv[1])
-import neutron_oracle as oracle
+sys.path[0] = sys.argv[1]
+import neutron_oracle as oracle  # noqa: E402  found only on the path above
 
 app = oracle.load(sys.argv[3], plugins="router", drivers="port_security")
 oracle.pass_context_through()

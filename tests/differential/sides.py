@@ -139,7 +139,10 @@ def running(command: list[str], port: int, log: Path) -> Iterator[subprocess.Pop
     """Run a server until it is not needed any more; it is there when its port answers."""
     log.parent.mkdir(parents=True, exist_ok=True)
     with log.open("wb") as output:
-        process = subprocess.Popen(command, stdout=output, stderr=subprocess.STDOUT)
+        # Neutron's Python must not meet this one's modules.
+        theirs = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+        environment = os.environ if command[0] == sys.executable else theirs
+        process = subprocess.Popen(command, stdout=output, stderr=subprocess.STDOUT, env=environment)
         try:
             for _ in range(600):
                 try:
