@@ -26,6 +26,28 @@ KNOWN: tuple[Known, ...] = (
         r"ipv[46]_address_scope: None \| absent",
     ),
     Known(
+        "Service types of subnets (subnet-service-types) are not there yet and not advertised.",
+        r"service_types: \[\] \| absent",
+    ),
+    Known(
+        "Neutron shows is_default of a network that is not external only in the answer to its creation; "
+        "Netloom always says it.",
+        r"is_default: absent \| False",
+    ),
+    Known(
+        "IPv6 subnets are refused for now.",
+        r"status: 201 .* \| 400 .*ip_version must be 4",
+    ),
+    Known(
+        "A value of a wrong JSON type: Neutron's validator fails and it says only that the body is invalid; "
+        "Netloom says which attribute and why.",
+        r"message: 'Body contains invalid data' \| \"(Invalid input for|Object) ",
+    ),
+    Known(
+        "Neutron reads the element of a bulk body before its type is checked; Netloom says what is wrong with it.",
+        r"message: 'The server could not comply.*' \| 'Body contains invalid data'",
+    ),
+    Known(
         "Subnet pools are not there yet.",
         r"subnetpool_id: None \| absent",
     ),

@@ -86,7 +86,7 @@ class Comparison(RuleBasedStateMachine):
         if ours.status >= 500:
             wrong.append(f"{ours.status} is never an answer")
         if wrong:
-            self.found.append("\n".join([*wrong, *self.log[-8:]]))
+            self.found.append("\n".join([str(request), *wrong, "  after: " + " ; ".join(self.log[-5:-1])]))
         if (theirs.status < 300) != (ours.status < 300):
             self.parted = True
         elif request.makes and theirs.status == 201:

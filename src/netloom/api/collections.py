@@ -111,9 +111,9 @@ async def update(request: Request, noun: Noun, id: str) -> Response:
     """PUT of one object."""
     caller, policy = caller_of(request), policy_for(request)
     body = await body_of(request)
-    revision = _constraint(request)
     named = decode.names_object(noun.collection, body)
     attrs = decode.decode_update(noun.collection, body, caller) if named else {}
+    revision = _constraint(request)
 
     def work(w: Writer, ctx: Context) -> Doc:
         old = found(w, ctx, noun, id)
