@@ -1,0 +1,71 @@
+"""`netloom demo`: both walkthroughs on a lab, told step by step."""
+
+from __future__ import annotations
+
+import argparse
+import subprocess
+import sys
+import time
+
+from netloom.lab import checks, state
+from netloom.lab.narrator import Narrator
+from netloom.lab.openstack import OpenStack
+from netloom.lab.topology import GATEWAYS
+from netloom.lab.up import up
+from netloom.lab.walkthrough import Walkthrough
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Say what the command takes."""
+    parser.add_argument("--name", metavar="X", help="of the lab, where there are several")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Start a lab where none runs, carry out both walkthroughs, leave the cloud running."""
+    begun = time.monotonic()
+    lab = state.find(args.name)
+    checks.machine()
+    tell = Narrator()
+    tell.say("Netloom's demo: a cloud of one network host and two compute hosts, on this machine,")
+    tell.say("with real Open vSwitch, real namespaces and real packets. Nothing outside it is touched.")
+    tell.part("The lab")
+    known = lab.load()
+    if known is not None and known.ready and known.alive:
+        lab_state = known
+        tell.say("  It is running already.")
+    else:
+        lab_state = up(lab, 2, say=lambda text: tell.say(f"  {text}"))
+    with OpenStack(lab, lab.cloud) as client:
+        walk = Walkthrough(lab, lab_state, client, tell)
+        walk.clean()
+        walk.common()
+        walk.provider()
+        walk.floating_ip()
+    tell.part("The way of the ssh packet, hop by hop, from outside to the instance")
+    explain(lab, walk.floating, tell)
+    ending(lab, walk, tell, time.monotonic() - begun)
+    return 0
+
+
+def explain(lab: state.Lab, floating: str, tell: Narrator) -> None:
+    """Let `netloom explain` say what the packet meets."""
+    words = ["explain", GATEWAYS["public"], floating, "--protocol", "tcp", "--port", "22"]
+    tell.command("netloom " + " ".join(words))
+    name = [] if lab.name == state.DEFAULT_NAME else ["--name", lab.name]
+    done = subprocess.run(
+        [sys.executable, "-m", "netloom", *words, *name], capture_output=True, text=True, check=False
+    )
+    tell.output(done.stdout + done.stderr)
+
+
+def ending(lab: state.Lab, walk: Walkthrough, tell: Narrator, seconds: float) -> None:
+    """Say what was measured and how to go on."""
+    measured = ", ".join(f"{what} {value:.1f} s" for what, value in walk.timings.items())
+    tell.part(f"Both walkthroughs hold. {seconds:.0f} s in all; {measured}.")
+    tell.say("The cloud goes on running. How to go on:")
+    tell.say(f'  use any client:     eval "$({state.command("env", lab.name)})" && openstack server list')
+    tell.say(
+        f"  log in:             {state.command('exec', lab.name)} outside -- "
+        f"ssh -i {walk.key} netloom@{walk.floating}"
+    )
+    tell.say(f"  see and remove it:  {state.command('status', lab.name)}; {state.command('down', lab.name)}")
