@@ -23,7 +23,7 @@ Run = Callable[..., str]
 
 
 @pytest.fixture
-def lab(monkeypatch: pytest.MonkeyPatch) -> Iterator[Lab]:
+def empty(monkeypatch: pytest.MonkeyPatch) -> Iterator[Lab]:
     # Not tmp_path: unix sockets have short paths only.
     with tempfile.TemporaryDirectory(prefix="nl") as folder:
         monkeypatch.setenv("NETLOOM_STATE", folder)
@@ -58,10 +58,10 @@ def until(true: Callable[[], bool], seconds: float = 10.0) -> None:
         time.sleep(0.05)
 
 
-def test_hosts_reach_one_another_and_leave_nothing(lab: Lab) -> None:
-    before = picture(lab.directory)
-    running = start(lab, 2)
-    during = picture(lab.directory)
+def test_hosts_reach_one_another_and_leave_nothing(empty: Lab) -> None:
+    before = picture(empty.directory)
+    running = start(empty, 2)
+    during = picture(empty.directory)
     assert during["links"] == before["links"]
     assert during["mounts"] == before["mounts"]
     assert during["named"] == before["named"]
@@ -71,14 +71,14 @@ def test_hosts_reach_one_another_and_leave_nothing(lab: Lab) -> None:
     # A host sees its own devices, processes and control groups.
     assert "eth-underlay" in inside(running["compute1"], "ls", "/sys/class/net")
     assert "netloom.lab.init" in inside(running["compute1"], "cat", "/proc/1/cmdline")
-    assert lab.group not in inside(running["compute1"], "cat", "/proc/self/cgroup")
-    assert down.down(lab)
-    after = picture(lab.directory)
+    assert empty.group not in inside(running["compute1"], "cat", "/proc/self/cgroup")
+    assert down.down(empty)
+    after = picture(empty.directory)
     assert after == before
 
 
-def test_vxlan_crosses_hosts_and_full_packets_pass(lab: Lab) -> None:
-    running = start(lab, 2)
+def test_vxlan_crosses_hosts_and_full_packets_pass(empty: Lab) -> None:
+    running = start(empty, 2)
     for name, remote, last in (("compute1", "10.255.0.13", 1), ("compute2", "10.255.0.12", 2)):
         script = f"""
             ovs-vsctl -- add-br br-t -- set bridge br-t datapath_type=netdev \
@@ -95,8 +95,8 @@ def test_vxlan_crosses_hosts_and_full_packets_pass(lab: Lab) -> None:
     )
 
 
-def test_outside_plays_the_internet(lab: Lab) -> None:
-    running = start(lab, 0)
+def test_outside_plays_the_internet(empty: Lab) -> None:
+    running = start(empty, 0)
     script = "ip addr add 192.0.2.50/24 dev eth-extnet; ip route add default via 192.0.2.1"
     inside(running["network1"], "sh", "-ec", script)
     page = inside(running["network1"], "busybox", "wget", "-qO-", f"http://{topology.WEB}/cgi-bin/address")
@@ -107,34 +107,34 @@ def test_outside_plays_the_internet(lab: Lab) -> None:
     inside(running["network1"], "ping", "-c1", "-W2", topology.GATEWAYS["extnet"])
 
 
-def test_a_killed_service_comes_back_and_a_stopped_one_does_not(lab: Lab) -> None:
-    running = start(lab, 0)
+def test_a_killed_service_comes_back_and_a_stopped_one_does_not(empty: Lab) -> None:
+    running = start(empty, 0)
     host = running["network1"]
-    pid = Path(lab.host("network1") / "services/ovs-vswitchd")
+    pid = Path(empty.host("network1") / "services/ovs-vswitchd")
     first = pid.read_text()
     inside(host, "kill", "-9", first)
     until(lambda: pid.read_text() != first)
     until(lambda: "br-phy" in inside(host, "sh", "-c", "ovs-appctl dpif/show || true"))
-    hosts.switch_service(lab, "network1", host, "ovs-vswitchd", on=False)
+    hosts.switch_service(empty, "network1", host, "ovs-vswitchd", on=False)
     until(lambda: not inside(host, "sh", "-c", "pidof ovs-vswitchd || true").strip())
     time.sleep(0.5)
     assert not inside(host, "sh", "-c", "pidof ovs-vswitchd || true").strip()
-    hosts.switch_service(lab, "network1", host, "ovs-vswitchd", on=True)
+    hosts.switch_service(empty, "network1", host, "ovs-vswitchd", on=True)
     until(lambda: bool(inside(host, "sh", "-c", "pidof ovs-vswitchd || true").strip()))
 
 
-def test_a_killed_host_ends_wholly_and_down_removes_the_rest(lab: Lab) -> None:
-    before = picture(lab.directory)
-    running = start(lab, 1)
+def test_a_killed_host_ends_wholly_and_down_removes_the_rest(empty: Lab) -> None:
+    before = picture(empty.directory)
+    running = start(empty, 1)
     os.kill(running["compute1"].pid, signal.SIGKILL)
-    until(lambda: not any("/hosts/compute1/" in line for line in picture(lab.directory)["commands"]))
+    until(lambda: not any("/hosts/compute1/" in line for line in picture(empty.directory)["commands"]))
     assert running["network1"].alive
-    assert down.down(lab)
-    assert picture(lab.directory) == before
+    assert down.down(empty)
+    assert picture(empty.directory) == before
 
 
-def test_orphans_are_reaped(lab: Lab) -> None:
-    running = start(lab, 0)
+def test_orphans_are_reaped(empty: Lab) -> None:
+    running = start(empty, 0)
     host = running["network1"]
     inside(host, "sh", "-c", "for i in 1 2 3; do (setsid sleep 0.1 &); done")
     time.sleep(0.5)
