@@ -4,19 +4,22 @@ from __future__ import annotations
 
 import argparse
 
+from netloom.api.settings import load
+from netloom.store import Store
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare what the command takes."""
     actions = parser.add_subparsers(dest="action", metavar="ACTION", required=True)
     upgrade = actions.add_parser("upgrade", help="create the database or bring it to this version")
-    upgrade.add_argument("--database", metavar="URL", required=True, help="sqlite:////path/to/file.db")
+    where = upgrade.add_mutually_exclusive_group(required=True)
+    where.add_argument("--config", metavar="FILE", help="the server's TOML settings")
+    where.add_argument("--database", metavar="URL", help="sqlite:////path/to/file.db")
 
 
 def run(args: argparse.Namespace) -> int:
     """Carry the command out."""
-    from netloom.store import Store
-
-    store = Store.open(args.database)
+    store = Store.open(args.database or load(args.config).server.database_url)
     try:
         store.upgrade()
         print(f"the database is at version {store.version()}")

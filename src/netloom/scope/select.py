@@ -88,7 +88,6 @@ def concerned(world: World, table: str, row: Any) -> set[str]:
     if table == "ports":
         found.update(world.hosts_of_network(row.network_id))
         found.update(_users(world, row.security_groups))
-        found.add(world.place(row))
         for fip in world.by("floatingips_of_port", row.id).values():
             found.add(_host_of_router(world, fip.router_id))
     elif table == "networks":

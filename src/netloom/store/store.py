@@ -12,7 +12,7 @@ from typing import Any
 
 from sqlalchemy import Connection, Engine, create_engine, event, text
 from sqlalchemy.engine import make_url
-from sqlalchemy.exc import ArgumentError, OperationalError
+from sqlalchemy.exc import ArgumentError, DatabaseError
 from sqlalchemy.pool import NullPool
 
 from netloom.model.errors import UserError
@@ -48,6 +48,12 @@ class Store:
         """
         # Steps rebuild tables, as SQLite must: meanwhile foreign keys cannot be enforced, so an engine of its own.
         engine = _engine(self.url, migrating=True)
+        file = Path(engine.url.database or "")
+        try:
+            # Password hashes lie in it; SQLite gives its other files the same mode.
+            file.touch(mode=0o600)
+        except OSError as error:
+            raise UserError(f"cannot make the database {file}: {error.strerror}") from error
         try:
             with _begin(engine, "BEGIN IMMEDIATE") as connection:
                 if migrate.version(connection) != migrate.head():
@@ -167,7 +173,7 @@ def _begin(engine: Engine, begin: str) -> Generator[Connection]:
     try:
         with engine.connect().execution_options(begin=begin) as connection:
             yield connection
-    except OperationalError as error:
+    except DatabaseError as error:
         if problem := _problem(str(error.orig)):
             raise UserError(f"{engine.url.database}: {problem}") from error
         raise
@@ -181,6 +187,8 @@ def _problem(message: str) -> str:
         return "the database cannot be opened; check the folder and its permissions"
     if "database is locked" in message:
         return f"another process has been writing for more than {BUSY_SECONDS:.0f} s; stop it"
+    if "not a database" in message or "malformed" in message:
+        return "this is no database of netloom's, or it is damaged; restore it from a backup"
     if "disk" in message and "full" in message:
         return "the disk is full"
     return ""

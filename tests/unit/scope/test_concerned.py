@@ -1,0 +1,114 @@
+"""`concerned` never forgets a host: whose view a change alters is always among those it names."""
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from netloom.model import (
+    FixedIP,
+    Flavor,
+    FloatingIP,
+    HostFacts,
+    Image,
+    Network,
+    Port,
+    Router,
+    SecurityGroup,
+    SecurityGroupRule,
+    Server,
+    Subnet,
+)
+from netloom.model.names import OWNER_DHCP, OWNER_ROUTER_GATEWAY, OWNER_ROUTER_INTERFACE
+from netloom.scope import World, select
+from netloom.scope.scope import replace
+from netloom.scope.select import neighbours
+
+HOSTS = ("h1", "h2", "h3")
+FEW = st.sampled_from("ab")
+MAYBE = st.none() | FEW
+HOST = st.sampled_from(("", *HOSTS))
+PORT = st.sampled_from("pqrs")
+GROUPS = st.sampled_from(((), ("a",), ("b",), ("a", "b")))
+OWNER = st.sampled_from(("compute:nova",) * 3 + (OWNER_DHCP, OWNER_ROUTER_INTERFACE, OWNER_ROUTER_GATEWAY))
+VERSION = st.sampled_from(("1", "2"))
+
+
+def port(id, network, host, groups, owner, router, name):
+    fixed = (FixedIP(network, "10.0.0.1"),)
+    more = {"security_groups": groups, "device_owner": owner, "device_id": router, "name": name}
+    return Port(id=id, network_id=network, mac_address="fa:1", fixed_ips=fixed, host=host, **more)
+
+
+def floatingip(id, inside, router, name):
+    more = {"floating_port_id": "x", "floating_ip_address": "203.0.113.1", "floating_network_id": "a"}
+    return FloatingIP(id=id, port_id=inside, router_id=router, name=name, **more)
+
+
+def group_rule(id, group, remote):
+    return SecurityGroupRule(id=id, security_group_id=group, remote_group_id=remote, direction="ingress")
+
+
+def server(id, image, host):
+    return Server(id=id, user_id="u", image_id=image, host=host, flavor=Flavor(id="1"))
+
+
+def row(table, make, **fields):
+    return st.tuples(st.just(table), st.builds(make, **fields))
+
+
+PORTS = row(
+    "ports", port, id=PORT, network=FEW, host=HOST, groups=GROUPS, owner=OWNER, router=FEW, name=VERSION
+)
+CHANGES = st.one_of(
+    PORTS,
+    PORTS,
+    PORTS,
+    row("networks", Network, id=FEW, name=VERSION),
+    row("subnets", Subnet, id=FEW, network_id=FEW, cidr=st.just("10.0.0.0/24"), name=VERSION),
+    row("routers", Router, id=FEW, host=HOST, name=VERSION),
+    row("floatingips", floatingip, id=FEW, inside=PORT, router=MAYBE, name=VERSION),
+    row("security_groups", SecurityGroup, id=FEW, name=VERSION),
+    row("security_group_rules", group_rule, id=st.sampled_from("xy"), group=FEW, remote=MAYBE),
+    row("servers", server, id=FEW, image=FEW, host=HOST),
+    row("images", Image, id=FEW, name=VERSION),
+    st.tuples(st.sampled_from(("ports", "routers", "floatingips", "security_group_rules")), PORT | FEW),
+    st.tuples(st.just("facts"), st.sampled_from(HOSTS), VERSION),
+)
+
+
+def change(world, what):
+    """Carry out one change; returns the hosts it is said to concern."""
+    table, what, *more = what
+    if table == "facts":
+        world.facts[what] = HostFacts(host=what, tunnel_ip=more[0])
+        return neighbours(world, what)
+    if isinstance(what, str):
+        return replace(world, table, what, None)
+    return replace(world, table, what.id, what)
+
+
+def fresh(world):
+    """The same world, built anew."""
+    other = World()
+    other.facts = dict(world.facts)
+    for table in ("ports", "routers", "networks", "subnets", "floatingips", "security_groups"):
+        for item in world.table(table).values():
+            other.put(table, item)
+    for table in ("security_group_rules", "servers", "images"):
+        for item in world.table(table).values():
+            other.put(table, item)
+    return other
+
+
+@settings(max_examples=250, deadline=None)
+@given(st.lists(CHANGES, min_size=25, max_size=60))
+def test_a_change_alters_only_views_of_hosts_it_concerns(changes):
+    world = World()
+    views = {host: select(world, host) for host in HOSTS}
+    for what in changes:
+        hosts = change(world, what)
+        for host in HOSTS:
+            view = select(world, host)
+            assert host in hosts or view == views[host], (what, host)
+            views[host] = view
+    rebuilt = fresh(world)
+    assert {host: select(rebuilt, host) for host in HOSTS} == views

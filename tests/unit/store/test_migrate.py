@@ -1,0 +1,134 @@
+"""Creating and upgrading a database."""
+
+import shutil
+import threading
+
+import pytest
+from alembic.autogenerate import compare_metadata
+from alembic.migration import MigrationContext
+from sqlalchemy import create_engine, text
+
+from netloom.cli.main import main
+from netloom.model import Network, Port
+from netloom.model.errors import UserError
+from netloom.store import Store, fields, migrate, schema
+
+BROKEN = """
+from alembic import op
+import sqlalchemy as sa
+
+revision, down_revision = "9000", "0001"
+
+
+def upgrade():
+    op.create_table("half", sa.Column("id", sa.Integer))
+    raise RuntimeError("power cut")
+"""
+
+
+@pytest.fixture
+def url(tmp_path):
+    return f"sqlite:///{tmp_path}/x.db"
+
+
+@pytest.mark.filterwarnings("ignore:Skipped unsupported reflection")
+def test_migrations_make_the_tables_that_statements_expect(url):
+    Store.open(url).upgrade()
+    with create_engine(url).connect() as connection:
+        context = MigrationContext.configure(connection, opts={"compare_type": True})
+        expressions = set(fields.index_statements())
+        differences = [
+            difference
+            for difference in compare_metadata(context, schema.METADATA)
+            if not (difference[0] == "remove_index" and difference[1].name in expressions)
+        ]
+        assert differences == []
+        made = connection.execute(text("SELECT name, sql FROM sqlite_master WHERE sql LIKE '%json_extract%'"))
+        assert {row.name: row.sql for row in made} == fields.index_statements()
+
+
+def test_upgrading_again_changes_nothing(url):
+    store = Store.open(url)
+    store.upgrade()
+    epoch = store.epoch
+    assert len(epoch) == 36
+    with store.writer() as w:
+        w.insert(Network(id="n"))
+    store.upgrade()
+    assert (store.epoch, store.version()) == (epoch, migrate.head())
+    with store.reader() as r:
+        assert r.get(Network, "n")
+
+
+def test_the_file_is_durable_and_checks_references(url):
+    store = Store.open(url)
+    store.upgrade()
+    with store.reader() as r:
+        pragma = {
+            name: r._connection.exec_driver_sql(f"PRAGMA {name}").scalar()
+            for name in ("journal_mode", "synchronous", "foreign_keys")
+        }
+    assert pragma == {"journal_mode": "wal", "synchronous": 2, "foreign_keys": 1}
+
+
+def test_a_step_that_fails_half_way_leaves_the_old_database(url, tmp_path, monkeypatch):
+    store = Store.open(url)
+    store.upgrade()
+    with store.writer() as w:
+        w.insert(Network(id="n"))
+    scripts = tmp_path / "migrations"
+    shutil.copytree(migrate.SCRIPTS, scripts)
+    (scripts / "versions" / "9000_broken.py").write_text(BROKEN)
+    monkeypatch.setattr(migrate, "SCRIPTS", scripts)
+    with pytest.raises(RuntimeError, match="power cut"):
+        store.upgrade()
+    with create_engine(url).connect() as connection:
+        tables = set(connection.execute(text("SELECT name FROM sqlite_master")).scalars())
+    assert "half" not in tables and store.version() == "0001"
+    with store.reader() as r:
+        assert r.get(Network, "n")
+
+
+def test_two_that_upgrade_at_once_take_turns(url):
+    failures = []
+
+    def upgrade():
+        try:
+            Store.open(url).upgrade()
+        except Exception as error:
+            failures.append(error)
+
+    threads = [threading.Thread(target=upgrade) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert failures == []
+
+
+def test_a_newer_database_is_refused_in_one_line(url):
+    store = Store.open(url)
+    store.upgrade()
+    with create_engine(url).begin() as connection:
+        connection.execute(text("UPDATE alembic_version SET version_num = '9999'"))
+    with pytest.raises(UserError, match="newer"):
+        store.upgrade()
+
+
+def test_a_file_that_is_no_database_is_refused_in_one_line(url, tmp_path):
+    (tmp_path / "x.db").write_bytes(b"no database at all, " * 100)
+    with pytest.raises(UserError):
+        Store.open(url).upgrade()
+
+
+def test_the_command(url, tmp_path, capsys):
+    assert main(["db", "upgrade", "--database", url]) == 0
+    assert "0001" in capsys.readouterr().out
+    assert (tmp_path / "x.db").stat().st_mode & 0o777 == 0o600
+    (tmp_path / "server.toml").write_text(f'[server]\nlisten = "127.0.0.1:0"\ndatabase = "{url}"\n')
+    assert main(["db", "upgrade", "--config", str(tmp_path / "server.toml")]) == 0
+    with Store.open(url).reader() as r:
+        assert r.list(Port) == []
+    assert main(["db", "upgrade", "--database", "mysql://x/y"]) == 2
+    assert capsys.readouterr().err.startswith("netloom: ")
+    assert main(["db", "upgrade", "--database", f"sqlite:///{tmp_path}/no/x.db"]) == 2
