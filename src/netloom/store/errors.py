@@ -4,7 +4,7 @@ from __future__ import annotations
 
 
 class StoreError(Exception):
-    """Base of all that the store refuses; the transaction is still usable unless it is let through."""
+    """Base of all that the store refuses. Nothing of the refused call was written: the writer goes on."""
 
 
 class Claimed(StoreError):

@@ -111,6 +111,8 @@ class Writer(Reader):
         at = now()
         obj = msgspec.structs.replace(obj, created_at=at, updated_at=at)
         doc = encode(obj)
+        named = list(links.derive(obj))
+        self._check_targets(obj, named)
         row = {
             "kind": obj.KIND,
             "id": obj.id,
@@ -122,7 +124,7 @@ class Writer(Reader):
         }
         if self._connection.execute(_INSERT, row).rowcount == 0:
             raise Exists(obj.KIND, obj.id)
-        self._add_links(obj, list(links.derive(obj)))
+        self._add_links(obj, named)
         self._add_terms(obj, list(fields.terms(obj)))
         self._log(obj.KIND, obj.id, "insert", None, public(obj, doc))
         return obj
@@ -153,6 +155,9 @@ class Writer(Reader):
     def _replace(self, old: T, new: T) -> T:
         new = msgspec.structs.replace(new, revision_number=old.revision_number + 1, updated_at=now())
         doc = encode(new)
+        had, has = dict.fromkeys(links.derive(old)), dict.fromkeys(links.derive(new))
+        added = [link for link in has if link not in had]
+        self._check_targets(new, added)
         self._connection.execute(
             _UPDATE,
             {
@@ -164,14 +169,13 @@ class Writer(Reader):
                 "doc": doc,
             },
         )
-        had, has = dict.fromkeys(links.derive(old)), dict.fromkeys(links.derive(new))
         gone = [link for link in had if link not in has]
         if gone:
             self._connection.execute(
                 _REMOVE_LINK,
                 [{"k": new.KIND, "i": new.id, "r": role, "t": target} for role, _, target in gone],
             )
-        self._add_links(new, [link for link in has if link not in had])
+        self._add_links(new, added)
         had_terms, has_terms = dict.fromkeys(fields.terms(old)), dict.fromkeys(fields.terms(new))
         gone_terms = [term for term in had_terms if term not in has_terms]
         if gone_terms:
@@ -196,8 +200,16 @@ class Writer(Reader):
         for role, sources in users.items():
             if links.ROLES[role].when_target_goes == "refuse":
                 raise InUse(kind.KIND, id, role, sources)
-        for role, sources in users.items():
-            self._target_goes(links.ROLES[role], [source for _, source in sources])
+        if users:
+            seq = self.last_seq
+            try:
+                # What cascades may be in use itself: then all of it stays.
+                with self._connection.begin_nested():
+                    for role, sources in users.items():
+                        self._target_goes(links.ROLES[role], [source for _, source in sources])
+            except InUse:
+                self.last_seq = seq
+                raise
         here = {"k": kind.KIND, "i": id}
         for statement in (_DELETE_LINKS, *_DELETE_SIDE):
             self._connection.execute(statement, here)
@@ -316,13 +328,15 @@ class Writer(Reader):
         limit = self.seq() - max(keep, 1)
         return self._connection.execute(delete(schema.change).where(schema.change.c.seq <= limit)).rowcount
 
+    def _check_targets(self, obj: Resource, found: list[tuple[str, str, str]]) -> None:
+        """Check before anything is written; the foreign key would refuse as well, but could not say which."""
+        for role, kind, target in found:
+            if self._connection.execute(_THERE, {"k": kind, "i": target}).scalar() is None:
+                raise MissingTarget(role, obj.id, kind, target)
+
     def _add_links(self, obj: Resource, found: list[tuple[str, str, str]]) -> None:
         if not found:
             return
-        for role, kind, target in found:
-            # The foreign key would refuse as well, but could not say which.
-            if self._connection.execute(_THERE, {"k": kind, "i": target}).scalar() is None:
-                raise MissingTarget(role, obj.id, kind, target)
         self._connection.execute(
             _INSERT_LINK,
             [

@@ -21,7 +21,7 @@ from netloom.model import (
 )
 from netloom.model.cloud import Flavor
 from netloom.model.errors import UserError
-from netloom.store import Access, Claimed, Exists, InUse, MissingTarget, NotFound, Store, fields
+from netloom.store import Access, Claimed, Exists, InUse, MissingTarget, NotFound, Store, StoreError, fields
 
 
 def network(w, id="n1", **more):
@@ -221,6 +221,33 @@ def test_a_port_that_goes_frees_its_floating_ip(net):
 def test_naming_what_is_not_there_is_refused(net):
     with net.writer() as w, pytest.raises(MissingTarget, match="security_group g9"):
         port(w, security_groups=("g9",))
+
+
+def test_a_refused_call_leaves_nothing_behind(net):
+    with net.writer() as w:
+        made, seq = port(w), w.seq()
+        before = [w.list(kind) for kind in (Network, Subnet, Port)]
+        for refused in (
+            lambda: port(w, "port2", security_groups=("g9",)),
+            lambda: w.update(Port(**{**_fields(made), "name": "new", "security_groups": ("g9",)})),
+            lambda: w.delete(Subnet, "s1"),
+            lambda: w.insert(made),
+        ):
+            with pytest.raises(StoreError):
+                refused()
+        # The rule of the network's subnet is to go along, but the subnet has a port: so nothing goes.
+        w.insert(Network(id="n2"))
+        w.insert(Subnet(id="a2", network_id="n2", cidr="10.0.0.0/24"))
+        w.insert(Subnet(id="b2", network_id="n2", cidr="10.0.1.0/24"))
+        w.update(Port(**{**_fields(made), "fixed_ips": (FixedIP("b2", "10.0.1.5"),)}))
+        with pytest.raises(InUse):
+            w.delete(Network, "n2")
+        assert w.get(Subnet, "a2") and w.last_seq == w.seq() == seq + 4
+        w.delete(Port, "port1")
+        w.delete(Network, "n2")
+        port(w)
+        after = [w.list(kind) for kind in (Network, Subnet, Port)]
+    assert [[o.id for o in objs] for objs in after] == [[o.id for o in objs] for objs in before]
 
 
 def test_a_claim_has_one_owner(store):
