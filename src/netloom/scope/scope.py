@@ -80,6 +80,18 @@ class Scope:
         with self._lock:
             return select(self._catch_up(), host, self._seq)
 
+    def wanted(self, host: str) -> int:
+        """The newest change that concerns the host: what it must have applied to be as it shall be.
+
+        0 for a host that has not asked for its stream since this process began.
+        """
+        with self._lock:
+            self._catch_up()
+            feed = self._feeds.get(host)
+            if feed is None:
+                return 0
+            return feed.steps[-1].seq if feed.steps else feed.floor
+
     def views(self) -> dict[str, HostView]:
         """The views of all hosts that have reported facts, as of one moment."""
         with self._lock:

@@ -1,0 +1,66 @@
+"""`GET /explain/v1`: why a packet does or does not arrive, for administrators.
+
+Query: `source`, `destination` (an instance, a port, an address or `outside`), `protocol` (icmp), `port`.
+200 with an Explanation whatever the verdict; 400 for words that mean nothing.
+"""
+
+from __future__ import annotations
+
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import BaseRoute, Route
+
+from netloom.api.http import caller_of, context_of, error_body, respond, run_in_thread, services_of
+from netloom.api.service import must_be_admin
+from netloom.explain.cloud import Cloud, Health, read
+from netloom.explain.explain import Explanation, explain
+from netloom.model.errors import BadRequest, Forbidden, UserError
+from netloom.network import hosts
+
+PATH = "/explain/v1"
+
+
+def routes() -> list[BaseRoute]:
+    """Return the one route."""
+    return [Route(PATH, _explain, methods=["GET"])]
+
+
+async def _explain(request: Request) -> Response:
+    query = request.query_params
+    try:
+        # Another project's names and addresses are on the way of a packet: not everybody may see them.
+        must_be_admin(caller_of(request), "explain")
+        source, destination = query.get("source", ""), query.get("destination", "")
+        if not source or not destination:
+            raise UserError("explain needs a source and a destination")
+        port = query.get("port")
+        if port is not None and not port.isdecimal():
+            raise UserError(f"{port} is no port: 1 to 65535")
+
+        def work() -> Explanation:
+            cloud = the_cloud(request)
+            protocol = query.get("protocol", "icmp")
+            return explain(cloud, source, destination, protocol, int(port) if port else None)
+
+        return respond(200, await run_in_thread(request, work))
+    except UserError as error:
+        return respond(400, error_body(400, BadRequest.title, str(error)))
+    except Forbidden as error:
+        return respond(403, error_body(403, Forbidden.title, str(error)))
+
+
+def the_cloud(request: Request) -> Cloud:
+    """Everything as of now: objects, each host's view, and how far each host is."""
+    services, context = services_of(request), context_of(request)
+    with services.store.reader() as reader:
+        views = services.scope.views()
+        health = {
+            name: Health(
+                alive=hosts.alive(row, context),
+                applied_seq=row.applied_seq,
+                wanted_seq=services.scope.wanted(name),
+                plan_version=row.facts.plan_version if row.facts else "",
+            )
+            for name, row in reader.hosts().items()
+        }
+        return read(reader, views, health)
