@@ -61,11 +61,13 @@ def explain(
         reason = _reason(cloud, walk, service)
     verdict: Verdict = "reachable" if reason is None else "unreachable"
     sentence = reason.sentence if reason else f"{target.address} answers {service} from {start.address}."
-    doubt = _doubt(cloud, walk, start)
+    doubt = _doubt(cloud, walk, start) or _left_the_cloud(walk, target)
     if doubt is not None:
         verdict = "unknown"
         planned = "it would arrive" if reason is None else "it would not arrive: " + sentence
-        sentence = f"Cannot say: {doubt.sentence} As planned, {planned}".rstrip(".") + "."
+        sentence = f"Cannot say: {doubt.sentence}"
+        if doubt.decider.startswith("host/"):
+            sentence += f" As planned, {planned}".rstrip(".") + "."
         reason = doubt
     return Explanation(
         verdict=verdict,
@@ -152,6 +154,18 @@ def _doubt(cloud: Cloud, walk: Walk | None, start: Spot) -> Reason | None:
         if health is not None and health.doubt:
             return Reason(f"host {host} {health.doubt}.", f"host/{host}")
     return None
+
+
+def _left_the_cloud(walk: Walk | None, target: Spot) -> Reason | None:
+    """A packet for one of ours that goes out by a physical network: whether it comes back is not ours to say."""
+    if walk is None or target.outside or not isinstance(walk.there.at, Outside):
+        return None
+    outside = walk.there.at
+    return Reason(
+        f"the packet leaves the cloud by physical network {outside.physical_network}, and whether a machine "
+        f"there brings it to {target.address} is not known here.",
+        walk.there.steps[0].origin[0] if walk.there.steps[0].origin else "",
+    )
 
 
 def hop(cloud: Cloud, step: Step) -> Hop:

@@ -114,8 +114,9 @@ def track(index: Index, side: Side, port: Port) -> Iterator[Flow]:
         client, server = (68, 67) if side is EGRESS else (67, 68)
         asks = side.here(port, eth_type="ip", ip_proto=UDP, tp_src=client, tp_dst=server)
         yield flow(side.track, Priority.SPECIAL, asks, onward, origin=why, aspect="dhcp")
-    if not stateless:
-        new = side.here(port, ct_state=NEW)
+    for eth_type in () if stateless else ETHERTYPES.values():
+        # Open vSwitch takes ct() only in flows that say which version of IP they are about.
+        new = side.here(port, eth_type=eth_type, ct_state=NEW)
         remember = Ct(port.id, commit=True)
         yield flow(side.accept, Priority.NORMAL, new, remember, onward, origin=why)
     groups = tuple(f"security_group/{group}" for group in sorted(port.security_groups))

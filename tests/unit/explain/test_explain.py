@@ -202,3 +202,14 @@ def test_words_that_mean_nothing(source, destination, protocol, port):
 def test_metadata_can_be_explained():
     answer = explain(cloud(worlds.two_hosts()), "vm1", "169.254.169.254", "tcp", 80)
     assert answer.verdict == "reachable", answer.sentence
+
+
+def test_a_way_through_somebody_elses_router():
+    world = worlds.walkthrough_b()
+    world.network("provider", "flat", physical_network="extnet")
+    world.subnet("prov-sub", "provider", "203.0.113.0/24")
+    port = world.port("my1", "provider", [("prov-sub", "203.0.113.5")], security_groups=("sg-all",))
+    world.server("vm-my1", "compute2", port)
+    answer = ssh(world, "vm-my1", "198.51.100.20")
+    assert answer.verdict == "unknown"
+    assert "leaves the cloud by physical network extnet" in answer.sentence

@@ -1,0 +1,100 @@
+"""The tools themselves read what the renderers write: ovs-ofctl, nft, dnsmasq."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+
+import pytest
+
+import worlds
+from netloom.model.hoststate import Dnsmasq, FloatingNat, Flow, SourceNat
+from netloom.model.networking import DhcpOption
+from netloom.model.render import dnsmasq_conf, dnsmasq_hosts, dnsmasq_opts, flow_text, nft_ruleset
+from netloom.plan import plan
+
+SCENARIOS = [
+    worlds.two_hosts,
+    worlds.walkthrough_a,
+    worlds.walkthrough_b,
+    worlds.remote_group,
+    worlds.address_pairs,
+    worlds.provider_vlan,
+]
+
+
+def numbers():
+    """A Resolve that gives each symbol the next number of its kind."""
+    given: dict[str, dict[str, str]] = {}
+
+    def resolve(kind: str, name: str) -> str:
+        known = given.setdefault(kind, {})
+        return known.setdefault(name, str(len(known) + 1))
+
+    return resolve
+
+
+@pytest.mark.skipif(shutil.which("ovs-ofctl") is None, reason="needs ovs-ofctl")
+@pytest.mark.parametrize("scenario", SCENARIOS, ids=lambda scenario: scenario.__name__)
+def test_ovs_ofctl_reads_every_flow(scenario, tmp_path):
+    for host, view in scenario().views().items():
+        resolve = numbers()
+        flows = [flow_text(flow, resolve) for flow in plan(view).each(Flow)]
+        path = tmp_path / host
+        path.write_text("\n".join(flows) + "\n")
+        done = subprocess.run(
+            ["ovs-ofctl", "-O", "OpenFlow15", "parse-flows", str(path)],
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert done.returncode == 0, done.stderr
+        assert done.stdout.count("ADD ") == len(flows)
+
+
+def test_no_two_flows_of_a_table_match_the_same():
+    for scenario in SCENARIOS:
+        for view in scenario().views().values():
+            keys = [
+                (f.bridge, f.table, f.priority, flow_text(f).partition(" actions=")[0])
+                for f in plan(view).each(Flow)
+            ]
+            assert len(keys) == len(set(keys))
+
+
+@pytest.mark.root
+def test_nft_reads_the_ruleset():
+    state = plan(worlds.walkthrough_b().view("network1"))
+    ruleset = nft_ruleset(state.each(FloatingNat), state.each(SourceNat))
+    for text in (ruleset, nft_ruleset([], [])):
+        done = subprocess.run(
+            ["unshare", "-n", "nft", "-c", "-f", "-"], input=text, capture_output=True, text=True, check=False
+        )
+        assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.skipif(shutil.which("dnsmasq") is None, reason="needs dnsmasq")
+def test_dnsmasq_reads_its_files(tmp_path):
+    world = worlds.walkthrough_a()
+    options = (
+        DhcpOption("mtu", "1400"),
+        DhcpOption("tftp-server", "192.0.2.5"),
+        DhcpOption("66", "x"),
+        DhcpOption("67", "evil\ndhcp-script=/bin/sh"),
+        DhcpOption("nonsense", "y"),
+    )
+    world.change("ports", "my1", extra_dhcp_opts=options)
+    (server,) = plan(world.view("compute1")).each(Dnsmasq)
+    opts = dnsmasq_opts(server)
+    assert "evil" not in opts
+    assert "nonsense" not in opts
+    assert "tag:port-my1,26,1400" in opts
+    assert "tag:subnet-ext-sub,tag:!own-26,26,1500" in opts
+    (tmp_path / "hosts").write_text(dnsmasq_hosts(server))
+    (tmp_path / "opts").write_text(opts)
+    conf = tmp_path / "conf"
+    conf.write_text(dnsmasq_conf(server, str(tmp_path)))
+    done = subprocess.run(
+        ["dnsmasq", "--test", f"--conf-file={conf}"], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
