@@ -45,9 +45,7 @@ def policy_for(request: Request) -> Policy:
 async def create(request: Request, noun: Noun) -> Response:
     """POST of a collection: one object, or several at once."""
     caller, policy = caller_of(request), policy_for(request)
-    decoded = decode.decode_create(noun.collection, await body_of(request), caller)
-    if decoded.bulk and not noun.bulk:
-        raise HTTPBadRequest("Bulk operation not supported")
+    decoded = decode.decode_create(noun.collection, await body_of(request), caller, noun.bulk)
     action = f"create_{noun.singular}"
 
     def work(w: Writer, ctx: Context) -> list[Doc]:

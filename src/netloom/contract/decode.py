@@ -14,10 +14,14 @@ import msgspec
 import webob.exc
 from msgspec import Struct
 from neutron_lib.api import validators
+from oslo_config import cfg
 
 from netloom.contract.attributes import MAPS, SINGULARS, UNSET, Attributes
 from netloom.contract.errors import HTTPBadRequest
 from netloom.model import Caller
+
+# neutron-lib's validator of address pairs reads this limit from oslo.config, where Neutron itself declares it.
+cfg.CONF.register_opt(cfg.IntOpt("max_allowed_address_pair", default=10))
 
 Validator = Callable[[Any, Any], str | None]
 _MUTABLE = (list, dict)
@@ -106,16 +110,19 @@ _RESOURCES = {
 }
 
 
-def decode_create(collection: str, body: bytes, caller: Caller) -> Decoded:
+def decode_create(collection: str, body: bytes, caller: Caller, bulk: bool = True) -> Decoded:
     """Return what a POST asks to create, complete with defaults and owner.
 
     An attribute that was not sent and whose default the rules decide is absent. `project_id` is there
-    and `tenant_id` is not. Raises HTTPBadRequest or InvalidInput as Neutron does.
+    and `tenant_id` is not. Raises HTTPBadRequest or InvalidInput as Neutron does, before anything else where
+    several are sent and `bulk` says that they may not be.
     """
     resource = _RESOURCES[collection]
     document = parse(body, resource.singular)
     if collection not in document:
         return Decoded([_created(resource, _object(resource, document), caller)], bulk=False)
+    if not bulk:
+        raise HTTPBadRequest("Bulk operation not supported")
     entries = document[collection]
     if not entries:
         raise HTTPBadRequest("Resources required")

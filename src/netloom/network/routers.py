@@ -222,8 +222,8 @@ def _check_not_needed(r: Reader, router: Router, subnet: Subnet | None) -> None:
 def _answer(router: Router, port: Port, subnet_id: str) -> dict[str, Any]:
     return {
         "id": router.id,
-        "project_id": router.project_id,
-        "tenant_id": router.project_id,
+        "project_id": port.project_id,
+        "tenant_id": port.project_id,
         "port_id": port.id,
         "network_id": port.network_id,
         "subnet_id": subnet_id,
