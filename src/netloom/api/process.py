@@ -21,7 +21,7 @@ import msgspec
 import uvicorn
 from starlette.routing import BaseRoute
 
-from netloom.api import agents, explain, identity, image, networking
+from netloom.api import agents, compute, explain, identity, image, networking
 from netloom.api.app import compose
 from netloom.api.http import Services, request_id
 from netloom.api.settings import ServerSettings, Settings
@@ -67,7 +67,14 @@ def run(settings: Settings) -> None:
 
 def all_routes() -> list[BaseRoute]:
     """Return the routes of every service."""
-    return [*identity.routes(), *networking.routes(), *image.routes(), *agents.routes(), *explain.routes()]
+    return [
+        *identity.routes(),
+        *networking.routes(),
+        *image.routes(),
+        *compute.routes(),
+        *agents.routes(),
+        *explain.routes(),
+    ]
 
 
 def open_database(settings: ServerSettings) -> Store:

@@ -2,6 +2,7 @@
 
 from netloom.model.base import Resource, to_doc
 from netloom.model.cloud import (
+    ComputeQuota,
     Domain,
     Flavor,
     Host,
@@ -52,6 +53,7 @@ KINDS: dict[str, type[Resource]] = {
         Flavor,
         Keypair,
         Server,
+        ComputeQuota,
     )
 }
 """Kind → struct, for the store, the change feed and the stream."""
@@ -63,6 +65,7 @@ __all__ = [
     "AllocationPool",
     "Caller",
     "Chassis",
+    "ComputeQuota",
     "Context",
     "DhcpOption",
     "Domain",

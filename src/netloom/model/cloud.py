@@ -134,6 +134,14 @@ class Server(Resource, frozen=True, kw_only=True):
     fault: dict[str, Any] | None = None
 
 
+class ComputeQuota(Resource, frozen=True, kw_only=True):
+    """Limits of the compute service that differ from the defaults for one project; `id` is the project's."""
+
+    KIND: ClassVar[str] = "compute_quota"
+
+    limits: dict[str, int] = field(default_factory=dict)
+
+
 class Host(Struct, frozen=True):
     """A registered host's credential: `secret_hash` is the hash of the agent's bearer secret."""
 

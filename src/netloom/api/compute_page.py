@@ -1,0 +1,39 @@
+"""Pages of the compute API's lists."""
+
+from __future__ import annotations
+
+from typing import TypeVar
+
+from starlette.requests import Request
+
+from netloom.api.http import services_of
+from netloom.api.service import whole
+from netloom.model import Resource
+from netloom.model.errors import BadRequest
+
+T = TypeVar("T", bound=Resource)
+MAX_LIMIT = 1000
+
+
+def page(
+    request: Request, items: list[T], links: str, name: str = "id"
+) -> tuple[list[T], dict[str, list[dict[str, str]]]]:
+    """Return the page that `marker` and `limit` ask for, and a link to the next under the name `links`.
+
+    `name`: the field that a marker names.
+    """
+    query = request.query_params
+    if marker := query.get("marker"):
+        places = [index for index, item in enumerate(items) if getattr(item, name) == marker]
+        if not places:
+            raise BadRequest(f"marker [{marker}] not found")
+        items = items[places[0] + 1 :]
+    limit = min(whole(query.get("limit", str(MAX_LIMIT)), "limit"), MAX_LIMIT)
+    if len(items) <= limit:
+        return items, {}
+    shown = items[:limit]
+    if not shown:
+        return shown, {}
+    url = request.url.include_query_params(marker=getattr(shown[-1], name))
+    base = services_of(request).settings.server.url
+    return shown, {links: [{"rel": "next", "href": f"{base}{url.path}?{url.query}"}]}

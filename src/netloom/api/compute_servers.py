@@ -1,0 +1,429 @@
+"""Compute API: servers, their metadata and tags, their addresses and ports."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from typing import Any
+
+from msgspec import UNSET, Struct, UnsetType, structs
+from starlette.requests import Request
+from starlette.responses import Response
+
+from netloom.api import compute_server_body
+from netloom.api import compute_server_forms as forms
+from netloom.api.compute_page import page
+from netloom.api.compute_version import at_least
+from netloom.api.http import (
+    body_of,
+    caller_of,
+    respond,
+    run_in_thread,
+    run_read,
+    run_write,
+    services_of,
+)
+from netloom.api.service import Handler, boolean, given, member, must_be_admin, must_be_member
+from netloom.compute import console, servers
+from netloom.model import Context, FloatingIP, Port
+from netloom.model.cloud import Server
+from netloom.model.errors import BadRequest, NotFound
+from netloom.store import Reader, Writer
+
+_POLICY = "os_compute_api:servers:"
+
+
+def server_of(reader: Reader, ctx: Context, request: Request) -> Server:
+    """Return the server that the path names, or raise NotFound."""
+    return servers.get(reader, ctx.caller, request.path_params["server_id"])
+
+
+# ---- lists
+
+
+async def _chosen(request: Request) -> tuple[list[Server], forms.Around, dict[str, Any]]:
+    caller, query = caller_of(request), request.query_params
+    everywhere = any(name in query and boolean(query[name], name) for name in ("all_tenants", "all_projects"))
+    if everywhere:
+        must_be_admin(caller, _POLICY + "index:get_all_tenants")
+
+    def read(reader: Reader, _: Context) -> tuple[list[Server], forms.Around, dict[str, Any]]:
+        found = reader.list(Server) if everywhere else reader.list(Server, project_id=caller.project_id)
+        states = reader.api_status(Server, [server.id for server in found])
+        found = _filtered(request, reader, found, states)
+        shown, links = page(request, _ordered(request, found), "servers_links")
+        return shown, forms.around(reader, shown), links
+
+    return await run_read(request, read)
+
+
+def _filtered(request: Request, reader: Reader, found: list[Server], states: dict[str, str]) -> list[Server]:
+    query, admin = request.query_params, caller_of(request).is_admin
+    if "deleted" in query and admin and boolean(query["deleted"], "deleted"):
+        return []
+    tests: list[Callable[[Server], bool]] = []
+    if "name" in query:
+        fits = name_test(query["name"])
+        tests.append(lambda server: fits(server.name))
+    if "status" in query:
+        wanted = {status.upper() for status in query.getlist("status")}
+        tests.append(lambda server: (states.get(server.id) or "BUILD") in wanted)
+    simple: dict[str, Callable[[Server], str]] = {
+        "uuid": lambda server: server.id,
+        "image": lambda server: server.image_id,
+        "flavor": lambda server: server.flavor.id,
+        "user_id": lambda server: server.user_id,
+        "key_name": lambda server: server.key_name or "",
+        "availability_zone": lambda server: server.availability_zone,
+    }
+    if admin:
+        simple |= {
+            "host": lambda server: server.host,
+            "node": lambda server: server.host,
+            "project_id": lambda server: server.project_id,
+            "tenant_id": lambda server: server.project_id,
+        }
+    for name, read in simple.items():
+        if query.get(name):
+            tests.append(lambda server, read=read, wanted=query[name]: read(server) == wanted)
+    if since := query.get("changes-since"):
+        moment = since.replace("+00:00", "Z").rstrip("Z") + "Z"
+        tests.append(lambda server: server.updated_at >= moment)
+    if at_least(request, 26) and query.get("tags"):
+        tags = set(query["tags"].split(","))
+        tests.append(lambda server: tags <= set(server.tags))
+    if address := query.get("ip"):
+        having = _with_address(reader, found, address)
+        tests.append(lambda server: server.id in having)
+    return [server for server in found if all(test(server) for test in tests)]
+
+
+def _with_address(reader: Reader, found: list[Server], text: str) -> set[str]:
+    fits = name_test(text)
+    ports = {port.id: port for port in reader.list(Port, device_id=[server.id for server in found])}
+    having = {p.device_id for p in ports.values() if any(fits(f.ip_address) for f in p.fixed_ips)}
+    floating = reader.list(FloatingIP, port_id=list(ports))
+    return having | {ports[fip.port_id or ""].device_id for fip in floating if fits(fip.floating_ip_address)}
+
+
+def name_test(pattern: str) -> Callable[[str], bool]:
+    """Return a test for Nova's name filter, a regular expression there.
+
+    Here anchors, `.*` and escaped or plain characters: what people use, and nothing that could be made to
+    run for minutes.
+    """
+    body, begins, ends = pattern, pattern.startswith("^"), pattern.endswith("$")
+    body = body[1:] if begins else body
+    body = body[:-1] if ends and not body.endswith("\\$") else body
+    parts = body.split(".*")
+    plain: list[str] = []
+    for part in parts:
+        if re.search(r"(?<!\\)[*+?()\[\]{}|^$]", part):
+            raise BadRequest(f"Invalid filter {pattern!r}: use plain text, ^, $ and .* only.")
+        plain.append(re.sub(r"\\(.)", r"\1", part))
+
+    def fits(text: str) -> bool:
+        place = 0
+        for index, part in enumerate(plain):
+            last = index == len(plain) - 1
+            if index == 0 and begins:
+                if not text.startswith(part):
+                    return False
+                place = len(part)
+            elif last and ends:
+                return len(text) - len(part) >= place and text.endswith(part)
+            else:
+                at = text.find(part, place)
+                if at < 0:
+                    return False
+                place = at + len(part)
+        return not ends or place == len(text)
+
+    return fits
+
+
+_SORT = {
+    "created_at": "created_at",
+    "updated_at": "updated_at",
+    "uuid": "id",
+    "display_name": "name",
+    "name": "name",
+}
+
+
+def _ordered(request: Request, found: list[Server]) -> list[Server]:
+    keys = request.query_params.getlist("sort_key") or ["created_at"]
+    directions = request.query_params.getlist("sort_dir")
+    found = sorted(found, key=lambda server: server.id)
+    for index in reversed(range(len(keys))):
+        direction = directions[index] if index < len(directions) else "desc"
+        if keys[index] not in _SORT or direction not in ("asc", "desc"):
+            raise BadRequest(f"Cannot sort by {keys[index]} {direction}.")
+        found.sort(key=lambda s, key=keys[index]: getattr(s, _SORT[key]), reverse=direction == "desc")
+    return found
+
+
+async def _list(request: Request) -> Response:
+    found, _, links = await _chosen(request)
+    return respond(200, {"servers": [forms.brief(request, server) for server in found], **links})
+
+
+async def _detail(request: Request) -> Response:
+    found, near, links = await _chosen(request)
+    return respond(200, {"servers": [forms.form(request, server, near) for server in found], **links})
+
+
+# ---- one server
+
+
+async def _show(request: Request) -> Response:
+    def read(reader: Reader, ctx: Context) -> tuple[Server, forms.Around]:
+        server = server_of(reader, ctx, request)
+        return server, forms.around(reader, [server])
+
+    server, near = await run_read(request, read)
+    return respond(200, {"server": forms.form(request, server, near)})
+
+
+async def _create(request: Request) -> Response:
+    must_be_member(caller_of(request), _POLICY + "create")
+    settings = services_of(request).settings.compute
+    wanted, by_reservation = compute_server_body.read(request, await body_of(request))
+    made = await run_write(request, lambda w, ctx: servers.create(w, ctx, settings, wanted))
+    first = made[0]
+    if by_reservation:
+        return respond(202, {"reservation_id": "r-" + first.id[:8]})
+    shown: dict[str, Any] = {
+        "id": first.id,
+        "links": forms.links(request, first.id),
+        "OS-DCF:diskConfig": "MANUAL",
+        "security_groups": [{"name": name} for name in wanted.groups],
+    }
+    if wanted.admin_pass is not None:
+        shown["adminPass"] = wanted.admin_pass
+    return respond(202, {"server": shown}, {"Location": shown["links"][0]["href"]})
+
+
+class ServerChange(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What of a server a client may change."""
+
+    name: str | UnsetType = UNSET
+    description: str | UnsetType | None = UNSET
+    hostname: str | UnsetType = UNSET
+
+
+async def _update(request: Request) -> Response:
+    must_be_member(caller_of(request), _POLICY + "update")
+    attrs = given(member(await body_of(request), "server", ServerChange))
+    for name, minor in (("description", 19), ("hostname", 90)):
+        if name in attrs and not at_least(request, minor):
+            raise BadRequest(f"Additional properties are not allowed ('{name}' was unexpected)")
+    if attrs.get("description", "") is None:
+        attrs["description"] = ""
+
+    def write(w: Writer, ctx: Context) -> tuple[Server, forms.Around]:
+        server = servers.update(w, server_of(w, ctx, request), attrs)
+        return server, forms.around(w, [server])
+
+    server, near = await run_write(request, write)
+    return respond(200, {"server": forms.form(request, server, near)})
+
+
+async def _delete(request: Request) -> Response:
+    must_be_member(caller_of(request), _POLICY + "delete")
+
+    def write(w: Writer, ctx: Context) -> str:
+        server = server_of(w, ctx, request)
+        servers.delete(w, ctx, server)
+        return server.id
+
+    gone = await run_write(request, write)
+    await run_in_thread(request, lambda: console.forget(services_of(request).state_dir, gone))
+    return respond(204)
+
+
+# ---- metadata and tags
+
+
+async def _change(request: Request, change: Callable[[Server], dict[str, Any]]) -> Server:
+    must_be_member(caller_of(request), _POLICY + "update")
+    settings = services_of(request).settings.compute
+
+    def write(w: Writer, ctx: Context) -> Server:
+        server = server_of(w, ctx, request)
+        attrs = change(server)
+        servers.check_metadata(w, settings, server.project_id, attrs.get("metadata", {}))
+        return servers.update(w, server, attrs)
+
+    return await run_write(request, write)
+
+
+async def _metadata(request: Request) -> Response:
+    server = await run_read(request, lambda r, ctx: server_of(r, ctx, request))
+    return respond(200, {"metadata": server.metadata})
+
+
+async def _set_metadata(request: Request) -> Response:
+    """PUT replaces all of it, POST adds."""
+    sent = member(await body_of(request), "metadata", dict[str, str])
+    keep = request.method == "POST"
+    server = await _change(request, lambda old: {"metadata": old.metadata | sent if keep else sent})
+    return respond(200, {"metadata": server.metadata})
+
+
+async def _metadata_item(request: Request) -> Response:
+    server = await run_read(request, lambda r, ctx: server_of(r, ctx, request))
+    return respond(200, {"meta": {request.path_params["key"]: _item(server, request)}})
+
+
+def _item(server: Server, request: Request) -> str:
+    key = request.path_params["key"]
+    if key not in server.metadata:
+        raise NotFound("Metadata item was not found")
+    return server.metadata[key]
+
+
+async def _set_metadata_item(request: Request) -> Response:
+    sent, key = member(await body_of(request), "meta", dict[str, str]), request.path_params["key"]
+    if set(sent) != {key}:
+        raise BadRequest("Request body and URI mismatch")
+    await _change(request, lambda old: {"metadata": old.metadata | sent})
+    return respond(200, {"meta": sent})
+
+
+async def _delete_metadata_item(request: Request) -> Response:
+    def without(old: Server) -> dict[str, Any]:
+        _item(old, request)
+        return {"metadata": {k: v for k, v in old.metadata.items() if k != request.path_params["key"]}}
+
+    await _change(request, without)
+    return respond(204)
+
+
+def _since_26(request: Request) -> None:
+    if not at_least(request, 26):
+        raise NotFound("The resource could not be found.")
+
+
+async def _tags(request: Request) -> Response:
+    _since_26(request)
+    server = await run_read(request, lambda r, ctx: server_of(r, ctx, request))
+    return respond(200, {"tags": server.tags})
+
+
+async def _set_tags(request: Request) -> Response:
+    _since_26(request)
+    tags = tuple(dict.fromkeys(member(await body_of(request), "tags", tuple[str, ...])))
+    servers.check_tags(tags)
+    server = await _change(request, lambda _: {"tags": tags})
+    return respond(200, {"tags": server.tags})
+
+
+async def _put_tag(request: Request) -> Response:
+    _since_26(request)
+    tag = request.path_params["tag"]
+    servers.check_tags((tag,))
+    await _change(request, lambda old: {"tags": tuple(dict.fromkeys((*old.tags, tag)))})
+    return respond(201)
+
+
+async def _delete_tag(request: Request) -> Response:
+    """Remove one tag, or all where the path names none."""
+    _since_26(request)
+    tag = request.path_params.get("tag")
+
+    def without(old: Server) -> dict[str, Any]:
+        if tag is not None and tag not in old.tags:
+            raise NotFound(f"Server {old.id} has no tag '{tag}'")
+        return {"tags": tuple(t for t in old.tags if tag is not None and t != tag)}
+
+    await _change(request, without)
+    return respond(204)
+
+
+# ---- addresses and ports
+
+
+async def _addresses(request: Request) -> Response:
+    def read(reader: Reader, ctx: Context) -> dict[str, list[dict[str, Any]]]:
+        server = server_of(reader, ctx, request)
+        return forms.addresses(server, forms.around(reader, [server]))
+
+    found = await run_read(request, read)
+    plain = {
+        network: [{"version": a["version"], "addr": a["addr"]} for a in listed]
+        for network, listed in found.items()
+    }
+    name = request.path_params.get("network")
+    if name is None:
+        return respond(200, {"addresses": plain})
+    if name not in plain:
+        raise NotFound(f"Instance does not have network {name}")
+    return respond(200, {name: plain[name]})
+
+
+def _interface(port: Port, states: dict[str, str], request: Request) -> dict[str, Any]:
+    shown: dict[str, Any] = {
+        "port_id": port.id,
+        "net_id": port.network_id,
+        "mac_addr": port.mac_address,
+        "port_state": states.get(port.id) or "DOWN",
+        "fixed_ips": structs_of(port),
+    }
+    return shown | {"tag": None} if at_least(request, 70) else shown
+
+
+def structs_of(port: Port) -> list[dict[str, str]]:
+    """Return a port's addresses as plain values."""
+    return [structs.asdict(fixed) for fixed in port.fixed_ips]
+
+
+async def _interfaces(request: Request) -> Response:
+    wanted = request.path_params.get("port_id")
+
+    def read(reader: Reader, ctx: Context) -> list[dict[str, Any]]:
+        server = server_of(reader, ctx, request)
+        ports = forms.around(reader, [server]).ports[server.id]
+        states = reader.api_status(Port, [port.id for port in ports])
+        return [_interface(p, states, request) for p in ports if wanted in (None, p.id)]
+
+    found = await run_read(request, read)
+    if wanted is None:
+        return respond(200, {"interfaceAttachments": found})
+    if not found:
+        raise NotFound(f"Port {wanted} not found on the server.")
+    return respond(200, {"interfaceAttachment": found[0]})
+
+
+async def _refuse_interface(request: Request) -> Response:
+    await run_read(request, lambda r, ctx: server_of(r, ctx, request))
+    raise BadRequest("Interfaces cannot be changed once a server is made: make it with its ports.")
+
+
+_SERVER = "/servers/{server_id}"
+
+TABLE: list[tuple[str, str, Handler]] = [
+    ("GET", "/servers", _list),
+    ("POST", "/servers", _create),
+    ("GET", "/servers/detail", _detail),
+    ("GET", _SERVER, _show),
+    ("PUT", _SERVER, _update),
+    ("DELETE", _SERVER, _delete),
+    ("GET", _SERVER + "/metadata", _metadata),
+    ("PUT POST", _SERVER + "/metadata", _set_metadata),
+    ("GET", _SERVER + "/metadata/{key}", _metadata_item),
+    ("PUT", _SERVER + "/metadata/{key}", _set_metadata_item),
+    ("DELETE", _SERVER + "/metadata/{key}", _delete_metadata_item),
+    ("GET", _SERVER + "/tags", _tags),
+    ("PUT", _SERVER + "/tags", _set_tags),
+    ("DELETE", _SERVER + "/tags", _delete_tag),
+    ("PUT", _SERVER + "/tags/{tag}", _put_tag),
+    ("DELETE", _SERVER + "/tags/{tag}", _delete_tag),
+    ("GET", _SERVER + "/ips", _addresses),
+    ("GET", _SERVER + "/ips/{network}", _addresses),
+    ("GET", _SERVER + "/os-interface", _interfaces),
+    ("GET", _SERVER + "/os-interface/{port_id}", _interfaces),
+    ("POST", _SERVER + "/os-interface", _refuse_interface),
+    ("DELETE", _SERVER + "/os-interface/{port_id}", _refuse_interface),
+]
+"""(methods, path below /v2.1, handler)."""

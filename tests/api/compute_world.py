@@ -1,0 +1,73 @@
+"""A cloud with hosts that report, as agents would: what tests of the compute API start from."""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from tests.support.cloud import Cloud, running
+
+from netloom.model import HostFacts, Status
+from netloom.model.cloud import Server
+from netloom.network import status
+from netloom.store import Reader
+
+OCTETS = {"content-type": "application/octet-stream"}
+
+
+class World:
+    """A cloud with an image, a flavor and, where `hosts` says so, compute hosts."""
+
+    def __init__(self, cloud: Cloud) -> None:
+        self.cloud = cloud
+        with cloud.client("admin", "admin") as admin:
+            body = {"name": "small", "visibility": "public", "disk_format": "raw", "container_format": "bare"}
+            self.image = admin.post("/image/v2/images", json=body).json()["id"]
+            data = b"a disk" * 100
+            put = admin.put(f"/image/v2/images/{self.image}/file", content=data, headers=OCTETS)
+            assert put.status_code == 204, put.text
+            flavor = {"name": "m1.tiny", "id": "1", "ram": 64, "vcpus": 1, "disk": 1}
+            made = admin.post("/compute/v2.1/flavors", json={"flavor": flavor})
+            assert made.status_code == 200, made.text
+
+    def host(self, name: str, mappings: dict[str, str] | None = None, **facts: Any) -> None:
+        """A compute host reports."""
+        with self.cloud.store.writer() as w:
+            w.put_host(
+                name,
+                secret_hash="x",
+                facts=HostFacts(
+                    host=name,
+                    tunnel_ip="192.0.2.1",
+                    bridge_mappings=mappings or {},
+                    instance_types=("container",),
+                    **facts,
+                ),
+            )
+            w.heartbeat(name, time.time(), 0)
+
+    def runs(self, server_id: str) -> None:
+        """The server's host reports that all of it is there."""
+        with self.cloud.store.writer() as w:
+            server = w.get(Server, server_id)
+            assert server is not None
+            rows = [Status(kind="server", id=server_id, aspect="instance", seq=1, state="ok")]
+            rows += [Status(kind="port", id=port, aspect="l2", seq=1, state="ok") for port in server.port_ids]
+            w.put_status(server.host, rows)
+            status.refresh(w, [("server", server_id), *(("port", port) for port in server.port_ids)])
+
+    @contextlib.contextmanager
+    def reader(self) -> Iterator[Reader]:
+        """Read the store."""
+        with self.cloud.store.reader() as reader:
+            yield reader
+
+
+@contextlib.contextmanager
+def world(folder: Path, **sections: dict[str, Any]) -> Iterator[World]:
+    """Start one."""
+    with running(folder, **sections) as cloud:
+        yield World(cloud)
