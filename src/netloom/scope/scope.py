@@ -6,8 +6,9 @@ import threading
 from collections import deque
 from collections.abc import Iterable
 
-from netloom.model import KINDS, HostView, ViewDelta
-from netloom.scope.select import Tables, concerned, difference, neighbours, select, tables
+from netloom.model import KINDS, HostView, Port, ViewDelta
+from netloom.scope.effect import Effect, neighbours, replace
+from netloom.scope.select import Tables, difference, select, tables
 from netloom.scope.world import TABLE_OF_KIND, World
 from netloom.store import Reader, Store
 
@@ -26,9 +27,29 @@ class _Feed:
         self.floor = floor
         self.steps: deque[ViewDelta] = deque()
 
-    def advance(self, view: Tables, seq: int) -> None:
+    def recompute(self, view: Tables, seq: int) -> None:
+        """Go on to a view that was computed anew."""
         step = difference(self.view, view, seq)
         self.view = view
+        self._keep(step)
+
+    def patch(self, ports: dict[str, Port | None], seq: int) -> None:
+        """Go on to a view in which only these ports differ: they came, changed, or (None) went."""
+        had = self.view["ports"]
+        changed = [port for id, port in ports.items() if port is not None and had.get(id) != port]
+        gone = [id for id, port in ports.items() if port is None and id in had]
+        had.update((port.id, port) for port in changed)
+        for id in gone:
+            del had[id]
+        self._keep(
+            ViewDelta(
+                seq=seq,
+                upsert={"ports": changed} if changed else {},
+                delete={"ports": gone} if gone else {},
+            )
+        )
+
+    def _keep(self, step: ViewDelta) -> None:
         if step.upsert or step.delete:
             self.steps.append(step)
             if len(self.steps) > KEPT_STEPS:
@@ -101,52 +122,43 @@ class Scope:
     def _catch_up(self) -> World:
         with self._store.reader() as reader:
             seq = reader.seq()
+            if self._world is not None and seq == self._seq:
+                return self._world
             if self._world is None or reader.oldest() > self._seq + 1:
                 self._world = load(reader)
                 self._feeds.clear()
-            elif seq > self._seq:
-                for host in self._apply(self._world, reader, reader.changed(self._seq)):
-                    if feed := self._feeds.get(host):
-                        feed.advance(tables(self._world, host), seq)
+            else:
+                effect = self._apply(self._world, reader, reader.changed(self._seq))
+                for host, feed in self._feeds.items():
+                    if host in effect.again:
+                        feed.recompute(tables(self._world, host), seq)
+                    elif host in effect.ports:
+                        feed.patch(effect.ports[host], seq)
             self._seq = seq
             return self._world
 
-    def _apply(self, world: World, reader: Reader, changed: Iterable[tuple[str, str]]) -> set[str]:
-        """Read again what has changed; returns the hosts whose view may be another now."""
+    def _apply(self, world: World, reader: Reader, changed: Iterable[tuple[str, str]]) -> Effect:
+        """Read again what has changed; returns what it does to the hosts' views."""
         ids: dict[str, list[str]] = {}
         for kind, id in changed:
             ids.setdefault(kind, []).append(id)
-        found: set[str] = set()
+        effect = Effect()
         for kind, table in TABLE_OF_KIND.items():
             if kind not in ids:
                 continue
             rows = reader.get_many(KINDS[kind], ids[kind])
             for id in ids[kind]:
-                found |= replace(world, table, id, rows.get(id))
+                effect.add(replace(world, table, id, rows.get(id)))
         if "host" in ids:
             hosts = reader.hosts()
             for name in ids["host"]:
-                found |= neighbours(world, name)
+                effect.again |= neighbours(world, name)
                 facts = hosts[name].facts if name in hosts else None
                 if facts is None:
                     world.facts.pop(name, None)
                 else:
                     world.facts[name] = facts
-        return found
-
-
-def replace(world: World, table: str, id: str, row: object | None) -> set[str]:
-    """Put a row in its old one's place (None: take it out); returns the hosts whose view may differ."""
-    found: set[str] = set()
-    old = world.table(table).get(id)
-    if old is not None:
-        found |= concerned(world, table, old)
-    if row is None:
-        world.remove(table, id)
-    else:
-        world.put(table, row)
-        found |= concerned(world, table, row)
-    return found
+        return effect
 
 
 def load(reader: Reader) -> World:

@@ -1,4 +1,4 @@
-"""What one host must know of the world, and which hosts a change may concern. Pure."""
+"""What one host must know of the world. Pure."""
 
 from __future__ import annotations
 
@@ -76,60 +76,6 @@ def _chassis(world: World, host: str) -> Chassis:
     if facts is None:
         return Chassis(host=host)
     return Chassis(host=host, tunnel_ip=facts.tunnel_ip, tunnel_types=facts.tunnel_types)
-
-
-def concerned(world: World, table: str, row: Any) -> set[str]:
-    """Hosts whose view may differ for `row` being as it is in this world.
-
-    A change of a row can alter only the views of hosts concerned by the old row in the world before, or
-    by the new one in the world after. More hosts than needed cost time; one too few is a wrong view.
-    """
-    found: set[str] = set()
-    if table == "ports":
-        found.update(world.hosts_of_network(row.network_id))
-        found.update(_users(world, row.security_groups))
-        for fip in world.by("floatingips_of_port", row.id).values():
-            found.add(_host_of_router(world, fip.router_id))
-    elif table == "networks":
-        found.update(world.hosts_of_network(row.id))
-    elif table == "subnets":
-        found.update(world.hosts_of_network(row.network_id))
-    elif table == "routers":
-        found.add(row.host)
-        for port in world.by("ports_of_router", row.id).values():
-            found.update(world.hosts_of_network(port.network_id))
-    elif table == "floatingips":
-        found.add(_host_of_router(world, row.router_id))
-    elif table == "security_groups":
-        found.update(world.hosts_of_group(row.id))
-        found.update(_users(world, (row.id,)))
-    elif table == "security_group_rules":
-        found.update(world.hosts_of_group(row.security_group_id))
-    elif table == "servers":
-        found.add(row.host)
-    elif table == "images":
-        found.update(server.host for server in world.by("servers_of_image", row.id).values())
-    return found
-
-
-def neighbours(world: World, host: str) -> set[str]:
-    """Hosts that know `host`: those that share a network with it, and itself."""
-    return {host}.union(*(world.hosts_of_network(network) for network in world.networks_of_host(host)))
-
-
-def _users(world: World, groups: tuple[str, ...]) -> set[str]:
-    """Hosts with a port whose rules name one of these groups."""
-    return {
-        host
-        for group in groups
-        for rule in world.by("rules_naming_group", group).values()
-        for host in world.hosts_of_group(rule.security_group_id)
-    }
-
-
-def _host_of_router(world: World, router_id: str | None) -> str:
-    router = world.routers.get(router_id or "")
-    return router.host if router else ""
 
 
 def difference(old: Tables, new: Tables, seq: int) -> ViewDelta:

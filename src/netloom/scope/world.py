@@ -57,6 +57,11 @@ _INDEXES: dict[str, dict[str, Keys]] = {
 """Table → index → what a row is found by there; an empty key is none."""
 
 
+def is_bound(port: Port) -> bool:
+    """Whether the port is where its own binding says: no router's, and none that is on no host of its own."""
+    return port.device_owner not in PLACELESS_OWNERS and port.device_owner not in ROUTER_OWNERS
+
+
 class World:
     """Tables by id and indexes over them. `put` and `remove` change one row; the rest reads.
 
@@ -123,11 +128,7 @@ class World:
 
     def local_ports(self, host: str) -> list[Port]:
         """Ports bound to a host: instances' and other plain ones, no router's."""
-        return [
-            port
-            for port in self.by("ports_of_host", host).values()
-            if port.device_owner not in PLACELESS_OWNERS and port.device_owner not in ROUTER_OWNERS
-        ]
+        return [port for port in self.by("ports_of_host", host).values() if is_bound(port)]
 
     def networks_of_host(self, host: str) -> set[str]:
         """Ids of the networks that are present on a host: a port that it realises makes them so."""
@@ -155,11 +156,11 @@ class World:
         return found
 
     def hosts_of_group(self, group: str) -> frozenset[str]:
-        """Hosts that realise a port with a security group."""
+        """Hosts to which a port with a security group is bound; nothing is checked for routers' ports."""
         found = self._hosts_of_group.get(group)
         if found is None:
             ports: Iterable[Port] = self.by("ports_of_group", group).values()
-            found = frozenset(place for place in map(self.place, ports) if place)
+            found = frozenset(port.host for port in ports if port.host and is_bound(port))
             self._hosts_of_group[group] = found
         return found
 
