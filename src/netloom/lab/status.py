@@ -36,17 +36,14 @@ def collect(lab: Lab) -> dict[str, Any]:
                 "behind": None if row is None else max(0, seq - (row.applied_seq or 0)),
             }
         )
-    errors = [
-        {
-            "object": f"{row.kind}/{row.id}",
-            "host": row.host,
-            "aspect": row.aspect,
-            "state": row.state,
-            "detail": row.detail,
-        }
-        for row in rows
-        if row.state != "ok"
-    ]
+    errors: list[dict[str, str]] = []
+    waiting: dict[tuple[str, str], list[str]] = {}
+    for row in rows:
+        thing = f"{row.kind}/{row.id}"
+        if row.state == "error":
+            errors.append({"object": thing, "host": row.host, "aspect": row.aspect, "detail": row.detail})
+        elif row.state != "ok" and thing not in waiting.setdefault((row.host, row.detail), []):
+            waiting[row.host, row.detail].append(thing)
     alive = state.processes[SERVER].alive
     well = alive and not errors and all(host["running"] and not host["behind"] for host in hosts)
     return {
@@ -56,6 +53,10 @@ def collect(lab: Lab) -> dict[str, Any]:
         "seq": seq,
         "hosts": hosts,
         "errors": errors,
+        "waiting": [
+            {"host": host, "detail": detail, "objects": sorted(objects)}
+            for (host, detail), objects in waiting.items()
+        ],
         "well": well,
     }
 
@@ -76,9 +77,12 @@ def text(found: dict[str, Any]) -> str:
         ]
         lines.append(f"  {host['host']:<12} {'+'.join(host['roles']):<8} {', '.join(words)}")
     for error in found["errors"]:
-        lines.append(
-            f"  {error['state']}: {error['object']} on {error['host']} ({error['aspect']}): {error['detail']}"
-        )
+        lines.append(f"  error: {error['object']} on {error['host']} ({error['aspect']}): {error['detail']}")
+    for wait in found["waiting"]:
+        # One cause holds up many objects: the port is what a person looks for.
+        objects = sorted(wait["objects"], key=lambda thing: not thing.startswith("port/"))
+        more = f" and {len(objects) - 1} more" if len(objects) > 1 else ""
+        lines.append(f"  waiting: {objects[0]}{more} on {wait['host']}: {wait['detail']}")
     if not found["errors"]:
         lines.append("  no errors")
     return "\n".join(lines)
