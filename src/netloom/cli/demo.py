@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import subprocess
 import sys
 import time
@@ -10,7 +11,6 @@ import time
 from netloom.lab import checks, state
 from netloom.lab.narrator import Narrator
 from netloom.lab.openstack import OpenStack
-from netloom.lab.topology import GATEWAYS
 from netloom.lab.up import up
 from netloom.lab.walkthrough import Walkthrough
 
@@ -49,11 +49,16 @@ def run(args: argparse.Namespace) -> int:
 
 def explain(lab: state.Lab, floating: str, tell: Narrator) -> None:
     """Let `netloom explain` say what the packet meets."""
-    words = ["explain", GATEWAYS["public"], floating, "--protocol", "tcp", "--port", "22"]
+    words = ["explain", "outside", floating, "--protocol", "tcp", "--port", "22"]
     tell.command("netloom " + " ".join(words))
-    name = [] if lab.name == state.DEFAULT_NAME else ["--name", lab.name]
+    variables = {"OS_CLIENT_CONFIG_FILE": str(lab.clouds), "OS_CLOUD": lab.cloud}
+    kept = {name: value for name, value in os.environ.items() if not name.startswith("OS_")}
     done = subprocess.run(
-        [sys.executable, "-m", "netloom", *words, *name], capture_output=True, text=True, check=False
+        [sys.executable, "-m", "netloom", *words],
+        capture_output=True,
+        text=True,
+        check=False,
+        env={**kept, **variables},
     )
     tell.output(done.stdout + done.stderr)
 

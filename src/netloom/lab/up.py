@@ -42,6 +42,7 @@ def up(lab: Lab, computes: int, *, bare: bool = False, port: int | None = None, 
         raise UserError("a lab has 0 to 200 compute hosts")
     with lab.lock():
         checks.no_earlier_lab(lab)
+        chosen = checks.choose_port(port)
         started = time.monotonic()
         lab.directory.mkdir(parents=True, mode=0o700)
         try:
@@ -51,7 +52,7 @@ def up(lab: Lab, computes: int, *, bare: bool = False, port: int | None = None, 
                     name=lab.name,
                     computes=computes,
                     boot_id=boot_id(),
-                    port=checks.choose_port(port),
+                    port=chosen,
                     bare=bare,
                 ),
                 say,
