@@ -12,11 +12,13 @@ import logging
 import time
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
 from typing import TypeVar
 
 from msgspec import Struct
 
-from netloom.dataplane import bridges, namespaces
+from netloom.agent.metadata import MetadataServer
+from netloom.dataplane import bridges, dnsmasq, namespaces, nat
 from netloom.dataplane.allocator import Allocator
 from netloom.dataplane.mark import fingerprint
 from netloom.dataplane.openflow import Switch, cookie
@@ -26,13 +28,17 @@ from netloom.model import openflow as of
 from netloom.model.hoststate import (
     Bridge,
     Device,
+    Dnsmasq,
+    FloatingNat,
     Flow,
     HostObject,
     HostState,
     Interface,
     Key,
+    MetadataListener,
     Namespace,
     NsRoute,
+    SourceNat,
 )
 from netloom.model.render import Unresolved, flow_text
 
@@ -61,9 +67,13 @@ class Trouble(Struct):
 class Tracker:
     """What is there on this host, and the trouble with it. Used by the reconcile thread alone."""
 
-    def __init__(self, database: Ovsdb, switch: Switch, *, userspace: bool) -> None:
+    def __init__(
+        self, database: Ovsdb, switch: Switch, metadata: MetadataServer, *, run_dir: Path, userspace: bool
+    ) -> None:
         self.database = database
         self.switch = switch
+        self.metadata = metadata
+        self.dhcp_directory = run_dir / "dhcp"
         self.userspace = userspace
         self.allocator = Allocator(database)
         self.found: dict[Key, str] = {}
@@ -71,6 +81,7 @@ class Tracker:
         self.trouble: dict[Key, Trouble] = {}
         self.changes = 0
         self._now = 0.0
+        self._numbers: dict[str, int] = {}
         self._state = HostState()
         self._announcements: list[tuple[Device, list[str]]] = []
 
@@ -81,20 +92,42 @@ class Tracker:
         if not self.database.connected:
             self.database.connect()
         self.allocator.load()
-        self.found = bridges.read(self.database) | namespaces.read()
+        self.found = bridges.read(self.database) | namespaces.read() | dnsmasq.read(self.dhcp_directory)
+        self.found |= {("metadata", network_id): "" for network_id in self.metadata.networks()}
+        for key in [key for key in self.found if key[0] == "namespace" and key[1].startswith("qrouter-")]:
+            mark = nat.read(key[1])
+            if mark is not None:
+                self.found["nat", key[1]] = mark
         self.flows = {key[1]: self.switch.read(key[1]) for key in self.found if key[0] == "bridge"}
 
-    def refresh_switch(self) -> None:
-        """Take in what the database says now of bridges and ports."""
-        self._replace(("bridge", "interface"), bridges.read(self.database))
+    def switch_moved(self) -> bool:
+        """Take in what the database says now of bridges and ports; true if that is not as we left it."""
+        fresh, numbers = bridges.read(self.database), bridges.ofports(self.database)
+        before = {key: mark for key, mark in self.found.items() if key[0] in ("bridge", "interface")}
+        if fresh == before and numbers == self._numbers:
+            return False
+        self._replace(("bridge", "interface"), fresh)
+        return True
+
+    def watch(self) -> bool:
+        """Look whether what may end by itself still lives; true where it does not."""
+        alive = dnsmasq.read(self.dhcp_directory)
+        before = {key: mark for key, mark in self.found.items() if key[0] == "dnsmasq"}
+        if alive == before:
+            return False
+        self._replace(("dnsmasq",), alive)
+        return True
 
     def _replace(self, kinds: tuple[str, ...], fresh: dict[Key, str]) -> None:
         self.found = {key: mark for key, mark in self.found.items() if key[0] not in kinds} | fresh
 
     # --- bringing it about ---------------------------------------------------------------------
 
-    def reconcile(self, state: HostState) -> None:
-        """Bring the host to `state` as far as it goes; what did not go is in `trouble` afterwards."""
+    def reconcile(self, state: HostState) -> list[tuple[Device, list[str]]]:
+        """Bring the host to `state` as far as it goes; what did not go is in `trouble` afterwards.
+
+        Returns the addresses announced by gratuitous ARP, to be announced once more a little later.
+        """
         self._now = time.monotonic()
         self._state = state
         self.trouble = {key: value for key, value in self.trouble.items() if key in state.objects}
@@ -103,19 +136,19 @@ class Tracker:
         self._each(Namespace, namespaces.ensure_namespace)
         self._devices()
         self._each(NsRoute, namespaces.ensure_route)
+        self._nat()
+        self._each(Dnsmasq, lambda item: dnsmasq.ensure(item, self.dhcp_directory))
+        self._each(MetadataListener, self.metadata.ensure)
         self._all_flows()
-        self.announce()
+        # Only now would anybody hear it.
+        announcements, self._announcements = self._announcements, []
+        self.repeat(announcements)
         self._remove()
+        return announcements
 
     def next_retry(self) -> float | None:
         """When (time.monotonic) the first failed object is due, None where none is."""
         return min((item.again for item in self.trouble.values() if item.again), default=None)
-
-    def announce(self) -> list[tuple[Device, list[str]]]:
-        """Send the gratuitous ARPs that are due (their flows are in place now); returns them, for once more."""
-        sent, self._announcements = self._announcements, []
-        self.repeat(sent)
-        return sent
 
     def repeat(self, announcements: Iterable[tuple[Device, list[str]]]) -> None:
         """Send announcements; one that fails is only logged, the next audit will not send it again."""
@@ -187,7 +220,6 @@ class Tracker:
     def _expect(self, item: Interface) -> None:
         """Somebody else plugs it: it is there, or we wait for the database to say so."""
         if item.name in bridges.ofports(self.database):
-            self.found[item.key] = fingerprint(item)
             self.trouble.pop(item.key, None)
         else:
             self.trouble[item.key] = Trouble("pending", f"device {item.name} is not plugged")
@@ -211,10 +243,40 @@ class Tracker:
             }
             self.found |= {key: mark for key, mark in fresh.items() if key[0] == "route"}
 
+    def _nat(self) -> None:
+        """One table a namespace: its objects succeed or fail together."""
+        floating: dict[str, list[FloatingNat]] = defaultdict(list)
+        source: dict[str, list[SourceNat]] = defaultdict(list)
+        for item in self._state.each(FloatingNat):
+            floating[item.namespace].append(item)
+        for item in self._state.each(SourceNat):
+            source[item.namespace].append(item)
+        for name in sorted({*floating, *source}):
+            members = [*floating[name], *source[name]]
+            _, mark = nat.marked_ruleset(floating[name], source[name])
+            old = self.trouble.get(members[0].key)
+            if self.found.get(("nat", name)) == mark:
+                for item in members:
+                    self.trouble.pop(item.key, None)
+            elif old is None or old.mark != mark or self._now >= old.again:
+                try:
+                    nat.apply(name, floating[name], source[name])
+                except ApplyError as error:
+                    for item in members:
+                        self._fail(item.key, mark, str(error))
+                else:
+                    self.found["nat", name] = mark
+                    self.changes += 1
+                    for item in members:
+                        self.trouble.pop(item.key, None)
+        for key in [key for key in self.found if key[0] == "nat"]:
+            if key[1] not in floating and key[1] not in source:
+                self._drop(key, lambda k: nat.remove(k[1]))
+
     # --- flows ---------------------------------------------------------------------------------
 
     def _all_flows(self) -> None:
-        numbers = bridges.ofports(self.database)
+        numbers = self._numbers = bridges.ofports(self.database)
 
         def resolve(kind: str, name: str) -> str | None:
             if kind == "port":
@@ -237,9 +299,11 @@ class Tracker:
             wanted[flow.bridge][number] = text
             keys[number] = flow.key
         try:
-            for kind, names in used.items():
-                self.allocator.keep(kind, names)
+            self.allocator.keep("conj", used["conj"])
+            freed = self.allocator.keep("zone", used["zone"])
             self.allocator.save()
+            for zone in freed:
+                self.switch.forget_connections(zone)
         except ApplyError as error:
             for key in keys.values():
                 self._fail(key, "", str(error))
@@ -279,6 +343,10 @@ class Tracker:
         for key in self.found:
             if key not in self._state.objects:
                 gone[key[0]].append(key)
+        for key in gone["metadata"]:
+            self._drop(key, lambda k: self.metadata.remove(k[1]))
+        for key in gone["dnsmasq"]:
+            self._drop(key, lambda k: dnsmasq.remove(k[1], self.dhcp_directory))
         kept = {("namespace", item.name) for item in self._state.each(Namespace)}
         for key in gone["route"]:
             if ("namespace", key[1]) in kept:

@@ -55,14 +55,21 @@ class Allocator:
         self._added[f"netloom-{kind}-{name}"] = str(number)
         return number
 
-    def keep(self, kind: str, names: set[str]) -> None:
-        """Free the numbers of all other names of this kind."""
+    def names(self, kind: str) -> set[str]:
+        """All names of this kind that have a number."""
+        return set(self._numbers[kind])
+
+    def keep(self, kind: str, names: set[str]) -> list[int]:
+        """Free the numbers of all other names of this kind, and return them."""
+        freed: list[int] = []
         for name in [name for name in self._numbers[kind] if name not in names]:
             number = self._numbers[kind].pop(name)
+            freed.append(number)
             self._taken[kind].discard(number)
             self._lowest[kind] = min(self._lowest[kind], number)
             self._added.pop(f"netloom-{kind}-{name}", None)
             self._removed.append(f"netloom-{kind}-{name}")
+        return freed
 
     def save(self) -> None:
         """Write what is new and drop what is gone; raises ApplyError, and keeps it for the next time."""

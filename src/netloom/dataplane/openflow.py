@@ -29,6 +29,21 @@ class Switch:
     def __init__(self, rundir: Path) -> None:
         self._rundir = rundir
 
+    def identity(self) -> tuple[str, ...]:
+        """Which switch process serves: another value after a restart, which forgets all flows."""
+        pidfile = self._rundir / "ovs-vswitchd.pid"
+        pid = pidfile.read_text().strip() if pidfile.is_file() else ""
+        controls = sorted(path.name for path in self._rundir.glob("ovs-vswitchd.*.ctl"))
+        return (pid, str(pid.isdigit() and Path(f"/proc/{pid}").exists()), *controls)
+
+    def forget_connections(self, zone: int) -> None:
+        """Empty a conntrack zone, so that its next owner inherits nothing."""
+        pid = (self._rundir / "ovs-vswitchd.pid").read_text().strip()
+        control = self._rundir / f"ovs-vswitchd.{pid}.ctl"
+        if not control.exists():
+            control = self._rundir / "ovs-vswitchd.ctl"
+        run(["ovs-appctl", "-t", str(control), "dpctl/flush-conntrack", f"zone={zone}"])
+
     def _ofctl(self, bridge: str, *words: str, stdin: str = "") -> str:
         target = f"unix:{self._rundir / bridge}.mgmt"
         command, *rest = words

@@ -22,7 +22,7 @@ from msgspec import Struct
 REGISTERS = {"net": 0, "src_port": 1, "dst_port": 2, "remote": 3}
 
 
-class Match(Struct, frozen=True, kw_only=True, omit_defaults=True):
+class Match(Struct, frozen=True, kw_only=True, omit_defaults=True, repr_omit_defaults=True):
     """What a flow looks at; a field left None is not looked at.
 
     `in_port`, `src_port`, `dst_port`: device names. `eth_type`: `ip` or `arp` or `ipv6`.

@@ -1,0 +1,243 @@
+"""The link to the server: facts up, the stream of the view down, status and consoles up.
+
+Two threads, each with a connection of its own. Plain `http.client`: it is there already, where httpx would
+cost every host 20 MB. The server may be away for as long as it likes: the host goes on as it is.
+"""
+
+from __future__ import annotations
+
+import http.client
+import logging
+import queue
+import socket
+import ssl
+import threading
+import time
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import BinaryIO
+from urllib.parse import quote, urlsplit
+
+import msgspec
+from msgspec import Struct
+
+from netloom.agent.settings import AgentSettings
+from netloom.dataplane.process import ApplyError
+from netloom.model.errors import UserError
+from netloom.model.hosts import HostFacts, Status, ViewDelta
+
+log = logging.getLogger(__name__)
+
+EPOCH_HEADER = "x-netloom-epoch"
+HEARTBEAT_SECONDS = 5.0
+SILENCE_SECONDS = 20.0
+"""A stream that says nothing, not even that it lives, for so long is dead."""
+PAUSES = (0.2, 0.5, 1.0, 2.0, 5.0)
+"""Seconds between attempts to reach the server."""
+LONGEST_LINE = 256 * 1024 * 1024
+
+
+class Step(Struct):
+    """What came down the stream: a delta, or with `delta` None just the news that `seq` is the newest."""
+
+    epoch: str
+    seq: int
+    delta: ViewDelta | None = None
+
+
+class _Line(ViewDelta, frozen=True, kw_only=True):
+    """A line of the stream; one with `keepalive` has no rows, its `seq` is the newest of the feed."""
+
+    keepalive: bool = False
+
+
+class ServerError(Exception):
+    """The server is away or refuses; one line."""
+
+
+class _UnixConnection(http.client.HTTPConnection):
+    def __init__(self, path: str, timeout: float) -> None:
+        super().__init__("localhost", timeout=timeout)
+        self._path = path
+
+    def connect(self) -> None:
+        """Connect to the socket in the file system."""
+        self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        self.sock.settimeout(self.timeout)
+        self.sock.connect(self._path)
+
+
+class Link:
+    """`received` is called with each Step, `connected` when the stream has been opened anew."""
+
+    def __init__(self, settings: AgentSettings, facts: HostFacts) -> None:
+        self._settings = settings
+        self.facts = facts
+        self._secret = _secret(settings)
+        self._prefix = f"/agent/v1/hosts/{quote(settings.host, safe='')}"
+        self._reports: queue.SimpleQueue[None] = queue.SimpleQueue()
+        self._lock = threading.Lock()
+        self._rows: dict[tuple[str, str, str], Status] = {}
+        self._consoles: dict[str, bytes] = {}
+        self._applied = 0
+        self._stopping = threading.Event()
+        self._trouble: dict[str, str] = {}
+
+    def start(
+        self, after: int, epoch: str, received: Callable[[Step], None], connected: Callable[[], None]
+    ) -> None:
+        """Start both threads; the stream goes on after change `after` of feed `epoch`."""
+        arguments = (after, epoch, received, connected)
+        threading.Thread(target=self._stream_forever, args=arguments, daemon=True, name="stream").start()
+        threading.Thread(target=self._report_forever, daemon=True, name="report").start()
+
+    def report(self, applied: int, rows: list[Status]) -> None:
+        """Send these rows soon, and that `applied` is carried out with the next report."""
+        with self._lock:
+            news = bool(rows) or applied != self._applied
+            self._applied = applied
+            self._rows.update({(row.kind, row.id, row.aspect): row for row in rows})
+        if news:
+            self._reports.put(None)
+
+    def console(self, server_id: str, tail: bytes) -> None:
+        """Send the tail of an instance's console with the next report."""
+        with self._lock:
+            self._consoles[server_id] = tail
+        self._reports.put(None)
+
+    def stop(self) -> None:
+        """Say nothing more."""
+        self._stopping.set()
+        self._reports.put(None)
+
+    def fetch_image(self, image_id: str, into: BinaryIO, limit: int) -> str:
+        """Write the image's bytes; returns the SHA-512 that the server says they have. Raises ApplyError."""
+        try:
+            with self._open("GET", f"/images/{quote(image_id, safe='')}", timeout=60) as response:
+                size = 0
+                while block := response.read(1 << 20):
+                    size += len(block)
+                    if size > limit:
+                        raise ApplyError(f"image {image_id} is larger than this host takes")
+                    into.write(block)
+                return response.headers.get("x-image-sha512", "")
+        except ServerError as error:
+            raise ApplyError(f"image {image_id} cannot be fetched: {error}") from error
+
+    @contextmanager
+    def _open(
+        self, method: str, path: str, body: bytes | None = None, timeout: float = 10
+    ) -> Generator[http.client.HTTPResponse]:
+        """One request and its response; raises ServerError where it is not a success."""
+        connection = self._connection(timeout)
+        try:
+            headers = {"Authorization": f"Bearer {self._secret}", "Content-Type": "application/json"}
+            connection.request(method, self._prefix + path, body, headers)
+            response = connection.getresponse()
+            if response.status >= 300:
+                words = response.read(2000).decode(errors="replace")
+                raise ServerError(f"the server answered {response.status}: {words}")
+            yield response
+        except (OSError, http.client.HTTPException) as error:
+            raise ServerError(f"{self._settings.server}: {error or type(error).__name__}") from error
+        finally:
+            connection.close()
+
+    def _connection(self, timeout: float) -> http.client.HTTPConnection:
+        url = urlsplit(self._settings.server)
+        if url.scheme == "unix":
+            return _UnixConnection(url.path, timeout)
+        context = ssl.create_default_context(cafile=self._settings.ca_file)
+        return http.client.HTTPSConnection(url.hostname or "", url.port, timeout=timeout, context=context)
+
+    def _send(self, method: str, path: str, body: bytes) -> None:
+        with self._open(method, path, body):
+            pass
+
+    # --- the stream ----------------------------------------------------------------------------
+
+    def _stream_forever(
+        self, after: int, epoch: str, received: Callable[[Step], None], connected: Callable[[], None]
+    ) -> None:
+        attempt = 0
+        while not self._stopping.is_set():
+            try:
+                self._send("PUT", "/facts", msgspec.json.encode(self.facts))
+                for step in self._stream(after, epoch, connected):
+                    received(step)
+                    after, epoch, attempt = step.seq, step.epoch, 0
+                raise ServerError("the server ended the stream")
+            except (ServerError, msgspec.MsgspecError) as error:
+                self._say("stream", str(error))
+            self._stopping.wait(PAUSES[min(attempt, len(PAUSES) - 1)])
+            attempt += 1
+
+    def _stream(self, after: int, epoch: str, connected: Callable[[], None]) -> Generator[Step]:
+        path = f"/stream?after={after}&epoch={quote(epoch, safe='')}"
+        with self._open("GET", path, timeout=SILENCE_SECONDS) as response:
+            epoch = response.headers.get(EPOCH_HEADER, "")
+            self._say("stream", "")
+            connected()
+            while line := response.readline(LONGEST_LINE):
+                if not line.strip():
+                    continue
+                said = msgspec.json.decode(line, type=_Line)
+                yield Step(epoch, said.seq, None if said.keepalive else said)
+
+    # --- reports -------------------------------------------------------------------------------
+
+    def _report_forever(self) -> None:
+        attempt = 0
+        heartbeat = 0.0
+        while not self._stopping.is_set():
+            try:
+                self._reports.get(timeout=max(0.0, heartbeat - time.monotonic()))
+                while not self._reports.empty():
+                    self._reports.get()
+            except queue.Empty:
+                pass
+            with self._lock:
+                rows, self._rows = self._rows, {}
+                consoles, self._consoles = self._consoles, {}
+                applied = self._applied
+            try:
+                self._send("POST", "/status", _report(applied, list(rows.values())))
+                for server_id, tail in list(consoles.items()):
+                    self._send("PUT", f"/console/{quote(server_id, safe='')}", tail)
+                    del consoles[server_id]
+                attempt = 0
+                heartbeat = time.monotonic() + HEARTBEAT_SECONDS
+                self._say("report", "")
+            except ServerError as error:
+                self._say("report", str(error))
+                with self._lock:
+                    self._rows = rows | self._rows
+                    self._consoles = consoles | self._consoles
+                self._stopping.wait(PAUSES[min(attempt, len(PAUSES) - 1)])
+                attempt += 1
+                heartbeat = 0.0
+
+    def _say(self, what: str, trouble: str) -> None:
+        """Log trouble once, and that it is over."""
+        if trouble != self._trouble.get(what, ""):
+            self._trouble[what] = trouble
+            if trouble:
+                log.warning("%s: %s", what, trouble)
+            else:
+                log.info("%s: the server answers again", what)
+
+
+def _report(applied: int, rows: list[Status]) -> bytes:
+    return msgspec.json.encode({"applied_seq": applied, "rows": rows})
+
+
+def _secret(settings: AgentSettings) -> str:
+    try:
+        return Path(settings.secret_file).read_text().strip()
+    except OSError as error:
+        raise UserError(
+            f"cannot read this host's credential {settings.secret_file}: {error.strerror};"
+            " `netloom host add` on the server makes it"
+        ) from error

@@ -1,0 +1,234 @@
+"""The reconcile loop: one thread owns all that is written on this host; everything else only tells it.
+
+Events come through one queue: a step of the server's stream, a change in the switch's database, a worker's
+result, the wish to stop. After each burst of events the loop plans, lets the tracker apply, and reports.
+"""
+
+from __future__ import annotations
+
+import logging
+import queue
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import msgspec
+
+from netloom.agent import status, view
+from netloom.agent.link import Link, Step
+from netloom.agent.metadata import MetadataServer
+from netloom.agent.settings import Settings
+from netloom.agent.tracker import Tracker
+from netloom.dataplane.openflow import Switch
+from netloom.dataplane.ovsdb import Ovsdb
+from netloom.dataplane.process import ApplyError
+from netloom.model.hosts import HostFacts, HostView
+from netloom.model.hoststate import Device, HostState
+from netloom.plan import plan
+from netloom.plan.metadata import answer
+
+log = logging.getLogger(__name__)
+
+WATCH_SECONDS = 1.0
+"""How often the loop looks whether what it started still lives."""
+AUDIT_SECONDS = 60.0
+"""How often it reads everything again, in case somebody else changed something."""
+
+Event = Callable[[], None]
+
+
+class Agent:
+    """The loop and what it holds. Other threads use `post` alone."""
+
+    def __init__(self, settings: Settings, facts: HostFacts) -> None:
+        self._settings = settings.agent
+        self._facts = facts
+        rundir = Path(settings.agent.ovs_rundir)
+        userspace = facts.capabilities.get("datapath_type") == "netdev"
+        self.events: queue.SimpleQueue[Event] = queue.SimpleQueue()
+        self._switch = Switch(rundir)
+        self.tracker = Tracker(
+            Ovsdb(str(rundir / "db.sock"), lambda: self.post(self._switch_changed)),
+            self._switch,
+            MetadataServer(self._metadata),
+            run_dir=Path(settings.agent.run_dir),
+            userspace=userspace,
+        )
+        self.view = HostView(seq=0, facts=facts)
+        self._known = False  # whether the view is the server's, of now or of the last run
+        self._state = HostState()
+        self._epoch = ""
+        self._sent: dict[status.Row, tuple[str, str]] = {}
+        self._link: Link | None = None
+        self._stopping = False
+        self._stale = True
+        self._dirty = True
+        self._replan = True
+        self._unsaved = False
+        self._switch_identity: tuple[str, ...] = ()
+        self._repeat: list[tuple[float, list[tuple[Device, list[str]]]]] = []
+        self._complaint = ""
+
+    def post(self, event: Event) -> None:
+        """Have the loop call `event`; from any thread."""
+        self.events.put(event)
+
+    def stop(self) -> None:
+        """End the loop; everything on the host is left as it is."""
+        self.post(self._stop)
+
+    def _stop(self) -> None:
+        self._stopping = True
+
+    # --- events --------------------------------------------------------------------------------
+
+    def take_view(self, fresh: HostView) -> None:
+        """Plan for this view from now on."""
+        self.view = fresh
+        self._known = self._replan = self._dirty = True
+
+    def _step(self, step: Step) -> None:
+        if step.delta is None:
+            self.view = msgspec.structs.replace(self.view, seq=step.seq)
+        else:
+            try:
+                self.take_view(view.apply_delta(self.view, step.delta))
+            except msgspec.ValidationError as error:
+                log.error("seq %d is not understood: %s", step.seq, error)
+                return
+            self._unsaved = True
+        self._epoch = step.epoch
+
+    def _connected(self) -> None:
+        self._sent = {}  # the server may not have what an earlier one was told
+        self._dirty = True
+
+    def _switch_changed(self) -> None:
+        if not self.tracker.database.connected:
+            self._stale = True
+        elif self.tracker.switch_moved():
+            self._dirty = True
+
+    def _metadata(self, port_id: str, path: str) -> tuple[str, bytes] | None:
+        return answer(self.view, port_id, path)
+
+    # --- the loop ------------------------------------------------------------------------------
+
+    def run(self, link: Link | None = None) -> None:
+        """Serve until `stop`. Without a link the host stays as the last view says."""
+        self._link = link
+        cached = view.load(self._cache, self._facts)
+        if cached is not None:
+            self._epoch = cached.epoch
+            self.take_view(cached.view)
+        if link is not None:
+            link.start(
+                self.view.seq,
+                self._epoch,
+                lambda step: self.post(lambda: self._step(step)),
+                lambda: self.post(self._connected),
+            )
+        watched = 0.0
+        audited = time.monotonic()
+        while True:
+            self._wait(watched + WATCH_SECONDS)
+            if self._stopping:
+                break
+            now = time.monotonic()
+            if now >= watched + WATCH_SECONDS:
+                self._watch()
+                watched = now
+            if now >= audited + AUDIT_SECONDS:
+                self._stale = True
+                audited = now
+            self.once()
+            self._save()
+        self._save()
+
+    def _wait(self, watch: float) -> None:
+        """Take all events that are there, waiting for the first one until something is due."""
+        due = min([watch, *(at for at, _ in self._repeat)])
+        retry = self.tracker.next_retry()
+        if retry is not None:
+            due = min(due, retry)
+        try:
+            self.events.get(timeout=max(0.0, due - time.monotonic()))()
+            while True:
+                self.events.get_nowait()()
+        except queue.Empty:
+            pass
+
+    def _watch(self) -> None:
+        identity = self._switch.identity()
+        if identity != self._switch_identity:
+            if self._switch_identity:
+                log.warning("Open vSwitch was started again: reading everything anew")
+            self._switch_identity = identity
+            self._stale = True
+        if self.tracker.watch():
+            self._dirty = True
+
+    def once(self) -> None:
+        """Bring the host to the view, if there is reason to; report what became of it."""
+        now = time.monotonic()
+        for at, announcements in [entry for entry in self._repeat if entry[0] <= now]:
+            self._repeat.remove((at, announcements))
+            self.tracker.repeat(announcements)
+        if not self._known:
+            return  # nothing is known of what shall be: what is there stays
+        retry = self.tracker.next_retry()
+        if not (self._dirty or self._stale or (retry is not None and retry <= now)):
+            self._heartbeat()
+            return
+        try:
+            if self._stale:
+                self.tracker.read()
+                self._stale = False
+            if self._replan:
+                self._state = plan(self.view)
+                self._replan = False
+            self._dirty = False
+            before = self.tracker.changes
+            announcements = self.tracker.reconcile(self._state)
+        except ApplyError as error:
+            self._complain(str(error))
+            self._stale = True
+            return
+        except Exception:
+            # A mistake of ours must not end forwarding, nor the agent: the next change may go well.
+            log.exception("seq %d could not be carried out", self.view.seq)
+            self._replan = False
+            return
+        self._complain("")
+        if announcements:
+            self._repeat.append((time.monotonic() + 1.0, announcements))
+        made = self.tracker.changes - before
+        if made:
+            took = (time.monotonic() - now) * 1000
+            log.info("seq %d: %d changes in %.0f ms", self.view.seq, made, took)
+        self._report()
+
+    def _complain(self, words: str) -> None:
+        if words and words != self._complaint:
+            log.error("%s", words)
+        self._complaint = words
+
+    def _report(self) -> None:
+        rows = status.collect(self._state, self.tracker.trouble)
+        if self._link is not None:
+            self._link.report(self.view.seq, status.changes(self._sent, rows, self.view.seq))
+        self._sent = rows
+
+    def _heartbeat(self) -> None:
+        """Nothing concerned this host: it is at the newest change all the same."""
+        if self._link is not None and not self._replan:
+            self._link.report(self.view.seq, [])
+
+    @property
+    def _cache(self) -> Path:
+        return self._settings.state / "view.json"
+
+    def _save(self) -> None:
+        if self._unsaved and not self._replan:
+            view.save(self._cache, self._epoch, self.view)
+            self._unsaved = False

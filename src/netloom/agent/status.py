@@ -1,0 +1,39 @@
+"""Status rows: what became of each API object on this host, from what became of its host objects."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from netloom.agent.tracker import Trouble
+from netloom.model.hosts import Status
+from netloom.model.hoststate import HostState, Key
+
+_WEIGHT = {"ok": 0, "pending": 1, "error": 2}
+
+Row = tuple[str, str, str]
+"""(kind, id, aspect)."""
+
+
+def collect(state: HostState, trouble: Mapping[Key, Trouble]) -> dict[Row, tuple[str, str]]:
+    """Every object of the API behind a host object → (state, detail): the worst that befell any of them."""
+    rows: dict[Row, tuple[str, str]] = {}
+    for key, item in state.objects.items():
+        bad = trouble.get(key)
+        now = ("ok", "") if bad is None else (bad.state, bad.detail)
+        for origin in item.origin:
+            kind, _, ident = origin.partition("/")
+            row = (kind, ident, item.aspect)
+            if row not in rows or _WEIGHT[now[0]] > _WEIGHT[rows[row][0]]:
+                rows[row] = now
+    return rows
+
+
+def changes(
+    before: Mapping[Row, tuple[str, str]], after: Mapping[Row, tuple[str, str]], seq: int
+) -> list[Status]:
+    """The rows to send: those that are new or differ."""
+    return [
+        Status(kind=row[0], id=row[1], aspect=row[2], seq=seq, state=state, detail=detail)
+        for row, (state, detail) in after.items()
+        if before.get(row) != (state, detail)
+    ]

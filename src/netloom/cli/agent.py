@@ -1,0 +1,119 @@
+"""`netloom agent`: the agent of one host."""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import signal
+import sys
+import time
+from pathlib import Path
+
+import msgspec
+
+from netloom.agent.link import Link
+from netloom.agent.loop import Agent
+from netloom.agent.settings import Settings, load
+from netloom.dataplane import probe
+from netloom.model.errors import UserError
+from netloom.model.hosts import HostFacts, HostView
+from netloom.plan import VERSION
+
+EXAMPLE = """\
+settings file (TOML):
+  [agent]
+  host = "compute1"                              # as `netloom host add` registered it
+  server = "https://netloom.example.org:9696"    # or unix:///run/netloom/server.sock
+  secret_file = "/etc/netloom/host.secret"
+  ca_file = "/etc/netloom/ca.pem"                # where the system does not trust the server's CA
+  roles = ["compute"]                            # "network" carries routers
+  state_dir = "/var/lib/netloom/agent"
+  tunnel_ip = "192.0.2.11"
+  network_namespace = "own"                      # this network namespace is Netloom's to change
+  instance_types = ["container"]                 # none by default: tenants' images are hostile
+
+  [physical_networks]
+  extnet = "eth1"                                # the agent makes br-extnet and puts eth1 in
+"""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the command's arguments."""
+    parser.formatter_class = argparse.RawDescriptionHelpFormatter
+    parser.epilog = EXAMPLE
+    parser.add_argument("--config", metavar="FILE", type=Path, required=True, help="settings (TOML)")
+    parser.add_argument(
+        "--root-namespace",
+        action="store_true",
+        help="act in this network namespace even if the settings do not say that it is Netloom's own",
+    )
+    parser.add_argument(
+        "--view",
+        metavar="FILE",
+        type=Path,
+        help="bring the host to a HostView in a JSON file, once, and end; no server is asked",
+    )
+
+
+def run(args: argparse.Namespace) -> int:
+    """Run the agent until it is told to end; what it made stays."""
+    settings = load(args.config)
+    if settings.agent.network_namespace is None and not args.root_namespace:
+        raise UserError(
+            'the agent would change this network namespace: say network_namespace = "own" in [agent]'
+            " if it is Netloom's, or start with --root-namespace"
+        )
+    logging.basicConfig(
+        stream=sys.stderr, level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s"
+    )
+    probe.check_root()
+    probe.check_tools("container" in settings.agent.instance_types)
+    facts = _facts(settings)
+    if facts.capabilities["datapath_type"] == "netdev":
+        probe.check_tun()
+    try:
+        # dnsmasq and the users of instances must get through to their folders, and see nothing on the way.
+        for directory in (settings.agent.state, Path(settings.agent.run_dir)):
+            directory.mkdir(parents=True, exist_ok=True, mode=0o711)
+    except OSError as error:
+        raise UserError(f"cannot make {error.filename}: {error.strerror}") from error
+    agent = Agent(settings, facts)
+    if args.view:
+        return _once(agent, args.view, facts)
+    link = Link(settings.agent, facts)
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda _number, _frame: agent.stop())
+    agent.run(link)
+    link.stop()
+    return 0
+
+
+def _facts(settings: Settings) -> HostFacts:
+    agent = settings.agent
+    bridges = settings.bridge_mappings()
+    return HostFacts(
+        host=agent.host,
+        tunnel_ip=agent.tunnel_ip,
+        tunnel_types=agent.tunnel_types,
+        bridge_mappings=bridges,
+        physical_interfaces={bridges[name]: nic for name, nic in settings.physical_networks.items()},
+        capabilities={"datapath_type": probe.datapath_type(), **probe.versions()},
+        roles=agent.roles,
+        instance_types=agent.instance_types,
+        availability_zone=agent.availability_zone,
+        plan_version=VERSION,
+        started_at=time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+    )
+
+
+def _once(agent: Agent, path: Path, facts: HostFacts) -> int:
+    try:
+        view = msgspec.json.decode(path.read_bytes(), type=HostView)
+    except (OSError, msgspec.MsgspecError) as error:
+        raise UserError(f"cannot read the view {path}: {error}") from error
+    agent.take_view(msgspec.structs.replace(view, facts=facts))
+    agent.once()
+    for key, trouble in agent.tracker.trouble.items():
+        print(f"{trouble.state}: {' '.join(key)}: {trouble.detail}")
+    print(f"{agent.tracker.changes} changes")
+    return 1 if any(t.state == "error" for t in agent.tracker.trouble.values()) else 0

@@ -1,0 +1,91 @@
+"""NAT of a router's namespace: one nftables table, replaced as a whole in one transaction.
+
+The table `ip netloom` is ours; a comment in it carries the fingerprint of its text. A connection that a
+floating IP let in is forgotten as soon as that floating IP goes or points elsewhere.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Sequence
+
+from netloom.dataplane import netns
+from netloom.dataplane.mark import digest
+from netloom.dataplane.process import ApplyError, run
+from netloom.model.hoststate import FloatingNat, SourceNat
+from netloom.model.render import NFT_TABLE, nft_ruleset
+
+_COMMENT = re.compile(r'comment "netloom ([0-9a-f]{16})"')
+_DNAT = re.compile(r"ip daddr (\S+) dnat to (\S+)")
+_SNAT = re.compile(r'oifname "[^"]+" snat to (\S+)')
+
+
+def marked_ruleset(floating: Sequence[FloatingNat], source: Sequence[SourceNat]) -> tuple[str, str]:
+    """The text for `nft -f` and its fingerprint, which the text itself carries."""
+    text = nft_ruleset(floating, source)
+    mark = digest(text)
+    head = f"table ip {NFT_TABLE} {{\n"
+    return text.replace(head, f'{head}  comment "netloom {mark}"\n', 1), mark
+
+
+def _listing(namespace: str) -> str:
+    with netns.inside(namespace):
+        try:
+            return run(["nft", "list", "table", "ip", NFT_TABLE])
+        except ApplyError as error:
+            if "No such file" in str(error) or "does not exist" in str(error):
+                return ""
+            raise
+
+
+def read(namespace: str) -> str | None:
+    """Fingerprint of the namespace's table, None where there is none, empty where it is not whole."""
+    listing = _listing(namespace)
+    found = _COMMENT.search(listing)
+    return (found.group(1) if found else "") if listing else None
+
+
+def apply(namespace: str, floating: Sequence[FloatingNat], source: Sequence[SourceNat]) -> None:
+    """Replace the table, then cut the connections whose translation is gone."""
+    before = _listing(namespace)
+    text, _ = marked_ruleset(floating, source)
+    with netns.inside(namespace):
+        run(["nft", "-f", "-"], stdin=text)
+        now = {(nat.external, nat.internal) for nat in floating}
+        cut(external for external, internal in _DNAT.findall(before) if (external, internal) not in now)
+        addresses = {nat.address for nat in source}
+        catch_all = set(_SNAT.findall(before)) - addresses
+        if catch_all:
+            cut(catch_all)
+        # An instance that had no floating IP left by the router's address: its connections would go on
+        # that way, as if the floating IP were not there.
+        fresh = now - set(_DNAT.findall(before))
+        for _, internal in fresh:
+            _forget("--orig-src", internal)
+
+
+def remove(namespace: str) -> None:
+    """Take the table away and cut what it translated."""
+    if not netns.exists(namespace):
+        return
+    before = _listing(namespace)
+    if not before:
+        return
+    with netns.inside(namespace):
+        run(["nft", "-f", "-"], stdin=f"table ip {NFT_TABLE}\ndelete table ip {NFT_TABLE}\n")
+        cut({external for external, _ in _DNAT.findall(before)} | set(_SNAT.findall(before)))
+
+
+def cut(addresses: Iterable[str]) -> None:
+    """Forget every connection, in the calling thread's namespace, from or to these outside addresses."""
+    for address in sorted(set(addresses)):
+        _forget("--orig-dst", address)
+        _forget("--reply-dst", address)
+
+
+def _forget(which: str, address: str) -> None:
+    try:
+        run(["conntrack", "-D", which, address])
+    except ApplyError as error:
+        if "0 flow entries" not in str(error):  # how conntrack says that there were none
+            raise

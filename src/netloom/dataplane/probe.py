@@ -1,0 +1,77 @@
+"""What this host can do, found by looking; what it lacks, as one line that says what to install."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+from pathlib import Path
+
+from netloom.dataplane.process import ApplyError, run
+from netloom.model.errors import UserError
+
+TOOLS = {
+    "ovs-ofctl": "openvswitch-switch",
+    "nft": "nftables",
+    "conntrack": "conntrack",
+    "dnsmasq": "dnsmasq-base",
+}
+"""Tool → the Debian package that brings it."""
+CONTAINER_TOOLS = {"crun": "crun", "qemu-img": "qemu-utils", "debugfs": "e2fsprogs"}
+
+
+def check_root() -> None:
+    """Raise UserError unless the process may do what an agent does."""
+    if os.geteuid() != 0:
+        raise UserError("the agent needs root: it makes bridges, namespaces and instances")
+
+
+def check_tools(containers: bool) -> None:
+    """Raise UserError where packages are missing, naming all of them."""
+    wanted = TOOLS | (CONTAINER_TOOLS if containers else {})
+    # A user's PATH may lack the administrator's folders.
+    path = os.environ.get("PATH", "") + ":/usr/sbin:/sbin"
+    missing = sorted({package for tool, package in wanted.items() if not shutil.which(tool, path=path)})
+    if missing:
+        raise UserError(f"missing on this host: apt-get install {' '.join(missing)}")
+
+
+def datapath_type() -> str:
+    """`system` where the kernel has Open vSwitch's module, else `netdev`, the datapath in userspace."""
+    if Path("/sys/module/openvswitch").is_dir():
+        return "system"
+    if not shutil.which("modprobe"):
+        return "netdev"
+    try:
+        run(["modprobe", "openvswitch"], timeout=10)
+    except ApplyError:
+        return "netdev"
+    return "system" if Path("/sys/module/openvswitch").is_dir() else "netdev"
+
+
+def check_tun() -> None:
+    """Raise UserError where the userspace datapath could not make a device."""
+    try:
+        os.close(os.open("/dev/net/tun", os.O_RDWR))
+    except OSError as error:
+        raise UserError(
+            f"/dev/net/tun cannot be opened ({error.strerror}): the userspace datapath of Open vSwitch needs"
+            " it; load the module tun, or let this container or machine use the device"
+        ) from error
+
+
+def versions() -> dict[str, str]:
+    """Versions of the tools, for the host's facts."""
+    found: dict[str, str] = {}
+    for name, command in (
+        ("openvswitch", ["ovs-vswitchd", "--version"]),
+        ("nftables", ["nft", "--version"]),
+        ("dnsmasq", ["dnsmasq", "--version"]),
+    ):
+        try:
+            match = re.search(r"\d+\.\d+(\.\d+)?", run(command, timeout=5))
+        except ApplyError:
+            continue
+        if match:
+            found[name] = match.group()
+    return found
