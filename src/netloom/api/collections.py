@@ -50,7 +50,13 @@ async def create(request: Request, noun: Noun) -> Response:
 
     def work(w: Writer, ctx: Context) -> list[Doc]:
         for target in targets(w, ctx, noun, decoded.items):
-            policy.require(caller, action, noun.collection, target)
+            try:
+                policy.require(caller, action, noun.collection, target)
+            except PolicyNotAuthorized:
+                # Whoever may not know of the network learns no more about it here.
+                if noun.hides_parent and access.find(w, ctx, Network, target["network_id"]) is None:
+                    raise noun.parent_not_found(target["network_id"]) from None
+                raise
         if decoded.bulk and noun.check_bulk:
             noun.check_bulk(decoded.items)
         made = [noun.create(w, ctx, attrs) for attrs in decoded.items]

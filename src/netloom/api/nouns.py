@@ -39,7 +39,8 @@ class Noun(Struct, frozen=True, kw_only=True):
     """One collection of objects.
 
     `rules`: the module with `create`, `update`, `delete` and `show`. `parent`: the field that names the
-    object whose owner policy may ask for. `check_bulk`: what must hold between the objects of one bulk
+    object whose owner policy may ask for. `hides_parent`: a create on a network that the caller may not see is
+    answered as if there were none. `check_bulk`: what must hold between the objects of one bulk
     request. `actions`: member actions, name → what carries it out, with a document for an answer, or
     the changed object. `lacks`, `prepare`: a list first asks whether the project lacks what it should
     find there, and makes it.
@@ -54,6 +55,7 @@ class Noun(Struct, frozen=True, kw_only=True):
     taggable: bool = True
     parent: str | None = None
     parent_not_found: Callable[[str], Exception] = lambda id: lib.NetworkNotFound(net_id=id)
+    hides_parent: bool = False
     check_bulk: Callable[[Sequence[dict[str, Any]]], None] | None = None
     actions: dict[str, Action] = {}
     lacks: Callable[[Reader, Context], bool] | None = None
@@ -115,6 +117,7 @@ NOUNS: dict[str, Noun] = {
             rules=ports,
             not_found=lambda id: lib.PortNotFound(port_id=id),
             parent="network_id",
+            hides_parent=True,
         ),
         Noun(
             collection="routers",

@@ -12,6 +12,7 @@ from starlette.responses import Response
 from netloom.api import collections, query
 from netloom.api.http import body_of, caller_of, respond, run_read, run_write
 from netloom.contract import decode
+from netloom.contract.attributes import MAPS
 from netloom.contract.errors import HTTPBadRequest, HTTPMethodNotAllowed, HTTPNotFound
 from netloom.model import Context
 from netloom.network import agents, quotas
@@ -110,7 +111,12 @@ async def _list(
     asked = query.parse(collection, params)
     docs: list[Doc] = []
     if collections.policy_for(request).allows(caller_of(request), rule, {}):
-        docs = query.keep_documents(await run_read(request, show), asked)
+        visible = MAPS[collection]
+        shown = [
+            {name: value for name, value in doc.items() if name in visible}
+            for doc in await run_read(request, show)
+        ]
+        docs = query.keep_documents(shown, asked)
     return respond(200, {collection: query.pick(docs, asked.fields)})
 
 
