@@ -184,21 +184,24 @@ def targets(r: Reader, ctx: Context, noun: Noun, docs: Sequence[Doc]) -> list[Do
     """
     if noun.parent is None:
         return list(docs)
-    ids = {doc[noun.parent] for doc in docs}
+    parents = _parents(r, ctx, noun, {doc[noun.parent] for doc in docs})
+    return [doc | parents[doc[noun.parent]] for doc in docs]
+
+
+def _parents(r: Reader, ctx: Context, noun: Noun, ids: set[str]) -> dict[str, Doc]:
+    """Return, by parent's id, the fields of a target that its parent gives."""
     if noun.parent == "network_id":
-        parents = r.get_many(Network, ids)
-        shared = r.accessible(ctx.caller.project_id, access.SHARED) & ids
-        more = {
+        shared = r.accessible(ctx.caller.project_id, access.SHARED)
+        found = {
             id: {"network:project_id": network.project_id, NETWORK_SHARED: id in shared}
-            for id, network in parents.items()
+            for id, network in r.get_many(Network, ids).items()
         }
     else:
         groups = r.get_many(SecurityGroup, ids)
-        more = {id: {"security_group:project_id": group.project_id} for id, group in groups.items()}
-    for id in ids:
-        if id not in more:
-            raise noun.parent_not_found(id)
-    return [doc | more[doc[noun.parent]] for doc in docs]
+        found = {id: {"security_group:project_id": group.project_id} for id, group in groups.items()}
+    for id in ids - found.keys():
+        raise noun.parent_not_found(id)
+    return found
 
 
 def present(
@@ -215,25 +218,27 @@ def present(
     """
     docs = noun.show(r, ctx, objs)
     caller = ctx.caller
-    seen = targets(r, ctx, noun, docs)
+    if noun.parent is not None:
+        # These documents are ours: policy's fields go into them, and out again below with all that is not visible.
+        parents = _parents(r, ctx, noun, {doc[noun.parent] for doc in docs})
+        for doc in docs:
+            doc.update(parents[doc[noun.parent]])
     if only_allowed:
         show = f"get_{noun.singular}"
-        kept = [n for n, target in enumerate(seen) if policy.allows(caller, show, target)]
-        docs, seen = [docs[n] for n in kept], [seen[n] for n in kept]
+        docs = [doc for doc in docs if policy.allows(caller, show, doc)]
     visible = _VISIBLE[noun.collection]
     asked = [(name, f"get_{noun.singular}:{name}") for name in visible]
     asked = [(name, rule) for name, rule in asked if policy.has(rule)]
     # A rule that reads nothing of the target is asked once for the whole list.
-    fixed = [(name, rule) for name, rule in asked if not policy.reads_target(rule)]
-    hidden = {name for name, rule in fixed if not policy.allows(caller, rule, {})}
-    varying = [pair for pair in asked if pair not in fixed]
-    shown: list[Doc] = []
-    for doc, target in zip(docs, seen, strict=True):
-        away = hidden
-        if varying:
-            away = hidden | {name for name, rule in varying if not policy.allows(caller, rule, target)}
-        shown.append({name: value for name, value in doc.items() if name in visible and name not in away})
-    return shown
+    hidden = [
+        name for name, rule in asked if not policy.reads_target(rule) and not policy.allows(caller, rule, {})
+    ]
+    varying = [(name, rule) for name, rule in asked if policy.reads_target(rule)]
+    for doc in docs:
+        away = [name for name, rule in varying if not policy.allows(caller, rule, doc)]
+        for name in (*(doc.keys() - visible), *hidden, *away):
+            doc.pop(name, None)
+    return docs
 
 
 _PREFIX = "/networking"
