@@ -13,6 +13,8 @@ import socket
 import ssl
 import stat
 import sys
+import threading
+import time
 from collections.abc import Sequence
 from pathlib import Path
 from types import FrameType
@@ -28,6 +30,7 @@ from netloom.api.settings import ServerSettings, Settings
 from netloom.identity.bootstrap import bootstrap, first_users
 from netloom.identity.tokens import Tokens
 from netloom.image import files
+from netloom.keeper.loop import Memory, tick
 from netloom.model.cloud import Image
 from netloom.model.errors import UserError
 from netloom.store import Store, migrate
@@ -217,8 +220,29 @@ class _Process(uvicorn.Server):
 
     async def startup(self, sockets: Sequence[socket.socket] | None = None) -> None:
         self.services.feed.start()
+        threading.Thread(target=self._keep, name="keeper", daemon=True).start()
         await super().startup(list(sockets or ()))
         log.info("ready: %s", self.services.settings.server.url)
+
+    def _keep(self) -> None:
+        """Let the keeper work once a second, until the server goes down."""
+        services, memory = self.services, Memory()
+        while not services.feed.stopped:
+            try:
+                work = services.writer.submit(
+                    tick,
+                    services.store,
+                    services.settings.network,
+                    services.settings.compute,
+                    memory,
+                    time.time(),
+                )
+                work.result()
+            except Exception:
+                # The next tick finds what this one did not do; at the end the writer takes no more work.
+                if not services.feed.stopped:
+                    log.exception("the keeper failed")
+            services.feed.sleep(1.0)
 
     async def shutdown(self, sockets: Sequence[socket.socket] | None = None) -> None:
         self.services.feed.stop()

@@ -1,0 +1,160 @@
+"""What time starts: builds that take too long, routers without a host, hosts that come and go, old history.
+
+`tick` is called about once a second. Nearly always it only reads; it takes the writer's lock where there is
+something to do. What it must remember from one tick to the next is its `Memory`: after a restart it begins
+anew, which delays a timeout at most once.
+"""
+
+from __future__ import annotations
+
+import logging
+from datetime import UTC, datetime, timedelta
+
+from msgspec import Struct, field
+
+from netloom.compute import servers
+from netloom.identity import tokens
+from netloom.model import Caller, Context, NetworkSettings, Port, Router
+from netloom.model.cloud import Server
+from netloom.model.settings import ComputeSettings
+from netloom.network import binding, hosts
+from netloom.store import Reader, Store
+
+log = logging.getLogger("netloom.keeper")
+
+LOOK_SECONDS = 2.0
+"""How often servers, routers and hosts are looked at."""
+
+TIDY_SECONDS = 600.0
+"""How often history and revoked tokens are tidied up."""
+
+_BATCH = 1000
+
+
+class Memory(Struct, kw_only=True):
+    """What the keeper remembers between ticks; times in seconds since 1970.
+
+    `building`: server id → since when it is in BUILD, as far as the keeper saw.
+    """
+
+    building: dict[str, float] = field(default_factory=dict)
+    alive: frozenset[str] = frozenset()
+    looked: float = 0.0
+    tidied: float = 0.0
+
+
+def tick(
+    store: Store, network: NetworkSettings, compute: ComputeSettings, memory: Memory, now: float
+) -> None:
+    """Do what is due at `now` (seconds since 1970)."""
+    if now - memory.looked >= LOOK_SECONDS:
+        memory.looked = now
+        # The keeper acts for the operator.
+        ctx = Context(caller=Caller(user_name="keeper", roles=frozenset({"admin"})), settings=network)
+        notice_hosts(store, ctx, memory, now)
+        place_routers(store, ctx)
+        fail_late_builds(store, ctx, compute, memory, now)
+    if now - memory.tidied >= TIDY_SECONDS:
+        memory.tidied = now
+        tidy(store, compute, now)
+
+
+def notice_hosts(store: Store, ctx: Context, memory: Memory, now: float) -> None:
+    """Notice hosts that came or went; what could not be bound to one that came is tried again."""
+    with store.reader() as reader:
+        alive = frozenset(row.name for row in reader.hosts().values() if hosts.alive(row, ctx, now))
+    for name in sorted(memory.alive - alive):
+        log.warning("host %s does not report any more", name)
+    for name in sorted(alive - memory.alive):
+        log.info("host %s reports", name)
+        with store.reader() as reader:
+            failed = any(port.vif_type == binding.FAILED for port in reader.list(Port, host=name))
+        if failed:
+            with store.writer(actor="keeper") as w:
+                bound = binding.retry(w, ctx, name)
+            log.info("%d port(s) were bound to %s at last", len(bound), name)
+    memory.alive = alive
+
+
+def place_routers(store: Store, ctx: Context) -> None:
+    """Give routers that wait for a host one, if there is one now."""
+    with store.reader() as reader:
+        waiting = [router for router in reader.list(Router, host="") if hosts.networks_of(reader, router)]
+        possible = any(
+            hosts.candidates(reader, ctx, hosts.networks_of(reader, router), router.availability_zone_hints)
+            for router in waiting
+        )
+    if possible:
+        with store.writer(actor="keeper") as w:
+            for router in hosts.place_unplaced(w, ctx):
+                log.info("router %s was placed on %s", router.id, router.host)
+
+
+def fail_late_builds(
+    store: Store, ctx: Context, compute: ComputeSettings, memory: Memory, now: float
+) -> None:
+    """Put servers in ERROR that are in BUILD for longer than the setting, with what holds them up."""
+    with store.reader() as reader:
+        found = {server.id: server for server in reader.list(Server)}
+        states = reader.api_status(Server, list(found)) if found else {}
+        building = {ident for ident, status in states.items() if status == "BUILD"}
+        memory.building = {ident: memory.building.get(ident, now) for ident in building}
+        late = {
+            ident: why_not_active(reader, ctx, found[ident], now)
+            for ident, since in memory.building.items()
+            if now - max(since, _seconds(found[ident].updated_at)) > compute.build_seconds
+        }
+    for ident, reason in late.items():
+        with store.writer(actor="keeper") as w:
+            server = w.get(Server, ident)
+            # It may have become ACTIVE, or gone, since it was looked at.
+            if server is None or w.api_status(Server, [ident]).get(ident) != "BUILD":
+                continue
+            text = f"The server was not ready within {compute.build_seconds:.0f} s: {reason}"
+            servers.fail(w, server, text)
+        log.warning("server %s: %s", ident, text)
+
+
+def why_not_active(reader: Reader, ctx: Context, server: Server, now: float) -> str:
+    """Say what a server waits for, as its host reports it."""
+    row = reader.hosts().get(server.host)
+    if row is None or not hosts.alive(row, ctx, now):
+        return f"its host {server.host} does not report"
+    ports = reader.list(Port, device_id=server.id)
+    rows = reader.status_rows([server.id, *(port.id for port in ports)], host=server.host)
+    said = [f"{row.kind} {row.id}: {row.detail}" for row in rows if row.state != "ok" and row.detail]
+    if said:
+        return "; ".join(said)
+    states = reader.api_status(Port, [port.id for port in ports])
+    down = [
+        f"port {port.id} is {states.get(port.id) or 'DOWN'}" for port in ports if states[port.id] != "ACTIVE"
+    ]
+    if down:
+        return "; ".join(down)
+    if not any(row.id == server.id and row.aspect == "instance" for row in rows):
+        return f"its host {server.host} has not begun to run it"
+    return "its host did not say why"
+
+
+def tidy(store: Store, compute: ComputeSettings, now: float) -> None:
+    """Forget changes older than the setting, and revoked tokens that have expired."""
+    bound = (datetime.fromtimestamp(now, UTC) - timedelta(seconds=compute.change_seconds)).strftime(
+        "%Y-%m-%dT%H:%M:%SZ"
+    )
+    with store.reader() as reader:
+        newest, after = reader.seq(), reader.oldest() - 1
+        while old := [change.seq for change in reader.changes(after, _BATCH) if change.at < bound]:
+            after = old[-1]
+        outdated = after - (reader.oldest() - 1)
+        revoked = bool(reader.claims(tokens.REVOKED))
+    if outdated > 0:
+        with store.writer(actor="keeper") as w:
+            w.prune_changes(newest - after)
+    if revoked:
+        with store.writer(actor="keeper") as w:
+            tokens.forget_expired(w, now)
+
+
+def _seconds(moment: str) -> float:
+    """Seconds since 1970 of a document's time."""
+    return datetime.fromisoformat(moment).timestamp()
