@@ -124,18 +124,20 @@ class Scope:
             seq = reader.seq()
             if self._world is not None and seq == self._seq:
                 return self._world
-            if self._world is None or reader.oldest() > self._seq + 1:
-                self._world = load(reader)
+            world, self._world = self._world, None
+            if world is None or reader.oldest() > self._seq + 1:
+                world = load(reader)
                 self._feeds.clear()
             else:
-                effect = self._apply(self._world, reader, reader.changed(self._seq))
+                effect = self._apply(world, reader, reader.changed(self._seq))
                 for host, feed in self._feeds.items():
                     if host in effect.again:
-                        feed.recompute(tables(self._world, host), seq)
+                        feed.recompute(tables(world, host), seq)
                     elif host in effect.ports:
                         feed.patch(effect.ports[host], seq)
-            self._seq = seq
-            return self._world
+            # Only now: had anything above failed, the next call would begin with a fresh world.
+            self._world, self._seq = world, seq
+            return world
 
     def _apply(self, world: World, reader: Reader, changed: Iterable[tuple[str, str]]) -> Effect:
         """Read again what has changed; returns what it does to the hosts' views."""

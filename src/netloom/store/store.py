@@ -23,12 +23,19 @@ from netloom.store.writer import Writer
 BUSY_SECONDS = 10.0
 """How long a writer waits for one in another process (a running upgrade, a command)."""
 
+KEPT_CHANGES = 100_000
+"""How many changes stay in the feed, as history and for hosts that were away."""
+
+PRUNE_EVERY = 1_000
+"""After how many changes older ones are dropped: often enough that it takes a few ms."""
+
 
 class Store:
     """One database. Threads share it; each takes a reader or the writer for as long as it needs."""
 
-    def __init__(self, url: str, engine: Engine):
+    def __init__(self, url: str, engine: Engine, kept_changes: int = KEPT_CHANGES):
         self.url = url
+        self._kept_changes = kept_changes
         self._engine = engine
         self._lock = threading.Lock()
         self._writing: int | None = None
@@ -37,9 +44,12 @@ class Store:
         self._closed = False
 
     @classmethod
-    def open(cls, url: str) -> Store:
-        """Open `sqlite:////path/file.db`; the file is made by `upgrade`. Raises UserError for other URLs."""
-        return cls(url, _engine(url))
+    def open(cls, url: str, kept_changes: int = KEPT_CHANGES) -> Store:
+        """Open `sqlite:////path/file.db`; the file is made by `upgrade`. Raises UserError for other URLs.
+
+        `kept_changes`: how much of the feed stays when it grows (a writer prunes it now and then).
+        """
+        return cls(url, _engine(url), kept_changes)
 
     def upgrade(self) -> None:
         """Bring the database (a new file included) to this program's version. Raises UserError.
@@ -98,6 +108,8 @@ class Store:
                     writer = Writer(connection, actor, request_id)
                     first = writer.last_seq
                     yield writer
+                    if writer.last_seq // PRUNE_EVERY != first // PRUNE_EVERY:
+                        writer.prune_changes(self._kept_changes)
                     connection.commit()
             finally:
                 self._writing = None
@@ -112,7 +124,7 @@ class Store:
         Changes committed by another process are seen when the time is over, not before.
         """
         until = time.monotonic() + timeout
-        newest = self._newest()
+        newest = self._seq if self._seq > after else self._newest()
         with self._committed:
             while max(newest, self._seq) <= after and not self._closed:
                 left = until - time.monotonic()

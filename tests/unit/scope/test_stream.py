@@ -4,6 +4,7 @@ import contextlib
 import tempfile
 from pathlib import Path
 
+import msgspec
 import pytest
 from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
@@ -253,3 +254,21 @@ def test_views_of_all_hosts_are_of_one_moment(store):
     assert {view.seq for view in views.values()} == {5}
     assert set(views["h1"].ports) == {"p1"} and views["h2"].ports == {}
     assert stream.view("h1") == views["h1"]
+
+
+def test_after_a_failure_half_way_the_world_is_read_anew(store):
+    stream = Scope(store)
+    bind(store, "p1", "h1")
+    stream.snapshot("h1")
+    with store.writer() as w:
+        w.insert(Subnet(id="s", network_id="n", cidr="10.0.0.0/24"))
+        w.delete(Port, "p1")
+        w.insert(Image(id="broken"))
+        w._connection.exec_driver_sql("UPDATE resource SET doc = '{' WHERE id = 'broken'")
+    for _ in range(2):
+        with pytest.raises(msgspec.DecodeError):
+            stream.since("h1", 2)
+    with store.writer() as w:
+        w._connection.exec_driver_sql("DELETE FROM resource WHERE id = 'broken'")
+    assert stream.since("h1", 2) is None
+    assert stream.snapshot("h1").upsert["ports"] == [] == stream.snapshot("h1").upsert["subnets"]

@@ -350,6 +350,18 @@ def test_pruning_keeps_the_newest(store):
         assert network(w, "more") and w.seq() == 11
 
 
+def test_the_feed_does_not_grow_without_end(tmp_path):
+    store = Store.open(f"sqlite:///{tmp_path}/x.db", kept_changes=50)
+    store.upgrade()
+    for _ in range(3):
+        with store.writer() as w:
+            for _ in range(700):
+                w.bump(Network, "n1") if w.get(Network, "n1") else network(w)
+    with store.reader() as r:
+        assert (r.seq(), r.oldest()) == (2100, 2100 - 49)
+    store.close()
+
+
 def test_a_reader_sees_one_moment(store):
     with store.reader() as r:
         assert r.list(Network) == []
