@@ -11,14 +11,18 @@ import queue
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import BinaryIO
 
 import msgspec
 
 from netloom.agent import status, view
+from netloom.agent.console import Consoles
 from netloom.agent.link import Link, Step
 from netloom.agent.metadata import MetadataServer
 from netloom.agent.settings import Settings
 from netloom.agent.tracker import Tracker
+from netloom.agent.workers import Workers
+from netloom.dataplane.instances import Instances
 from netloom.dataplane.openflow import Switch
 from netloom.dataplane.ovsdb import Ovsdb
 from netloom.dataplane.process import ApplyError
@@ -47,13 +51,19 @@ class Agent:
         userspace = facts.capabilities.get("datapath_type") == "netdev"
         self.events: queue.SimpleQueue[Event] = queue.SimpleQueue()
         self._switch = Switch(rundir)
+        run_dir = Path(settings.agent.run_dir)
+        most = settings.agent.max_image_mib << 20
+        self._instances = Instances(settings.agent.state, run_dir, self._fetch, most)
         self.tracker = Tracker(
             Ovsdb(str(rundir / "db.sock"), lambda: self.post(self._switch_changed)),
             self._switch,
             MetadataServer(self._metadata),
-            run_dir=Path(settings.agent.run_dir),
+            self._instances,
+            Workers(self.post),
+            run_dir=run_dir,
             userspace=userspace,
         )
+        self._consoles = Consoles(self._console)
         self.view = HostView(seq=0, facts=facts)
         self._known = False  # whether the view is the server's, of now or of the last run
         self._state = HostState()
@@ -112,6 +122,15 @@ class Agent:
     def _metadata(self, port_id: str, path: str) -> tuple[str, bytes] | None:
         return answer(self.view, port_id, path)
 
+    def _fetch(self, image_id: str, into: BinaryIO, limit: int) -> str:
+        if self._link is None:
+            raise ApplyError("images come from the server, and none is connected")
+        return self._link.fetch_image(image_id, into, limit)
+
+    def _console(self, server_id: str, tail: bytes) -> None:
+        if self._link is not None:
+            self._link.console(server_id, tail)
+
     # --- the loop ------------------------------------------------------------------------------
 
     def run(self, link: Link | None = None) -> None:
@@ -128,6 +147,7 @@ class Agent:
                 lambda step: self.post(lambda: self._step(step)),
                 lambda: self.post(self._connected),
             )
+        self._consoles.start()
         watched = 0.0
         audited = time.monotonic()
         while True:
@@ -144,6 +164,7 @@ class Agent:
             self.once()
             self._save()
         self._save()
+        self.tracker.workers.stop()
 
     def _wait(self, watch: float) -> None:
         """Take all events that are there, waiting for the first one until something is due."""
@@ -167,6 +188,7 @@ class Agent:
             self._stale = True
         if self.tracker.watch():
             self._dirty = True
+        self._consoles.follow(self._instances.consoles())
 
     def once(self) -> None:
         """Bring the host to the view, if there is reason to; report what became of it."""
@@ -177,7 +199,7 @@ class Agent:
         if not self._known:
             return  # nothing is known of what shall be: what is there stays
         retry = self.tracker.next_retry()
-        if not (self._dirty or self._stale or (retry is not None and retry <= now)):
+        if not (self._dirty or self._stale or self.tracker.dirty or (retry is not None and retry <= now)):
             self._heartbeat()
             return
         try:

@@ -18,8 +18,10 @@ from typing import TypeVar
 from msgspec import Struct
 
 from netloom.agent.metadata import MetadataServer
+from netloom.agent.workers import Workers
 from netloom.dataplane import bridges, dnsmasq, namespaces, nat
 from netloom.dataplane.allocator import Allocator
+from netloom.dataplane.instances import Instances, instance_mark
 from netloom.dataplane.mark import fingerprint
 from netloom.dataplane.openflow import Switch, cookie
 from netloom.dataplane.ovsdb import Ovsdb
@@ -33,6 +35,7 @@ from netloom.model.hoststate import (
     Flow,
     HostObject,
     HostState,
+    Instance,
     Interface,
     Key,
     MetadataListener,
@@ -68,18 +71,30 @@ class Tracker:
     """What is there on this host, and the trouble with it. Used by the reconcile thread alone."""
 
     def __init__(
-        self, database: Ovsdb, switch: Switch, metadata: MetadataServer, *, run_dir: Path, userspace: bool
+        self,
+        database: Ovsdb,
+        switch: Switch,
+        metadata: MetadataServer,
+        instances: Instances,
+        workers: Workers,
+        *,
+        run_dir: Path,
+        userspace: bool,
     ) -> None:
         self.database = database
         self.switch = switch
         self.metadata = metadata
+        self.instances = instances
+        self.workers = workers
         self.dhcp_directory = run_dir / "dhcp"
         self.userspace = userspace
         self.allocator = Allocator(database)
         self.found: dict[Key, str] = {}
         self.flows: dict[str, set[int]] = {}
         self.trouble: dict[Key, Trouble] = {}
+        self.busy: dict[Key, str] = {}
         self.changes = 0
+        self.dirty = False
         self._now = 0.0
         self._numbers: dict[str, int] = {}
         self._state = HostState()
@@ -93,6 +108,7 @@ class Tracker:
             self.database.connect()
         self.allocator.load()
         self.found = bridges.read(self.database) | namespaces.read() | dnsmasq.read(self.dhcp_directory)
+        self.found |= self.instances.read()
         self.found |= {("metadata", network_id): "" for network_id in self.metadata.networks()}
         for key in [key for key in self.found if key[0] == "namespace" and key[1].startswith("qrouter-")]:
             mark = nat.read(key[1])
@@ -111,11 +127,16 @@ class Tracker:
 
     def watch(self) -> bool:
         """Look whether what may end by itself still lives; true where it does not."""
-        alive = dnsmasq.read(self.dhcp_directory)
-        before = {key: mark for key, mark in self.found.items() if key[0] == "dnsmasq"}
+        alive = dnsmasq.read(self.dhcp_directory) | self.instances.read()
+        alive = {key: mark for key, mark in alive.items() if key not in self.busy}
+        before = {
+            key: mark
+            for key, mark in self.found.items()
+            if key[0] in ("dnsmasq", "instance") and key not in self.busy
+        }
         if alive == before:
             return False
-        self._replace(("dnsmasq",), alive)
+        self._replace(("dnsmasq", "instance"), alive)
         return True
 
     def _replace(self, kinds: tuple[str, ...], fresh: dict[Key, str]) -> None:
@@ -129,6 +150,7 @@ class Tracker:
         Returns the addresses announced by gratuitous ARP, to be announced once more a little later.
         """
         self._now = time.monotonic()
+        self.dirty = False
         self._state = state
         self.trouble = {key: value for key, value in self.trouble.items() if key in state.objects}
         self._switch_ports(self._differing(Bridge))
@@ -143,6 +165,7 @@ class Tracker:
         # Only now would anybody hear it.
         announcements, self._announcements = self._announcements, []
         self.repeat(announcements)
+        self._instances()
         self._remove()
         return announcements
 
@@ -159,7 +182,9 @@ class Tracker:
                 log.warning("%s", error)
 
     def _wanted_mark(self, item: HostObject) -> str:
-        return namespaces.device_mark(item) if isinstance(item, Device) else fingerprint(item)
+        if isinstance(item, Device):
+            return namespaces.device_mark(item)
+        return instance_mark(item) if isinstance(item, Instance) else fingerprint(item)
 
     def _differing(self, kind: type[T]) -> list[T]:
         """Objects of a kind that are not as wanted and not waiting for their retry."""
@@ -336,6 +361,79 @@ class Tracker:
                 self.trouble.pop(keys[number], None)
         there -= gone - failed.keys()
 
+    # --- instances -----------------------------------------------------------------------------
+
+    def _instances(self) -> None:
+        """Start what shall run once its ports are ready; workers do it, `_finished` hears of it."""
+        wanted = self._differing(Instance)
+        if not wanted:
+            return
+        bad: dict[str, str] = {}
+        for key, trouble in self.trouble.items():
+            for origin in self._state.objects[key].origin:
+                if key[0] != "instance" and origin.startswith("port/"):
+                    bad.setdefault(origin, trouble.detail)
+        ready: list[Instance] = []
+        for item in wanted:
+            if item.key in self.busy:
+                continue
+            # Fail closed: nothing runs before the rules of all its ports are in place.
+            waits = next((bad[f"port/{n.port_id}"] for n in item.nics if f"port/{n.port_id}" in bad), None)
+            if waits is None:
+                ready.append(item)
+            else:
+                self.trouble[item.key] = Trouble("pending", f"waits for its port: {waits}")
+        numbers = {item.server_id: self.allocator.number("uids", item.server_id) for item in ready}
+        try:
+            self.allocator.save()
+        except ApplyError as error:
+            for item in ready:
+                self._fail(item.key, self._wanted_mark(item), str(error))
+            return
+        for item in ready:
+            self._start(item, numbers[item.server_id])
+
+    def _start(self, item: Instance, number: int) -> None:
+        mark = self._wanted_mark(item)
+        attempts = self.trouble[item.key].attempts if item.key in self.trouble else 0
+        if not attempts:  # else what went wrong is worth more than that it is tried again
+            self.trouble[item.key] = Trouble("pending", "the instance is being started", mark)
+        self.busy[item.key] = mark
+        self.workers.submit(
+            lambda: self.instances.ensure(item, number), lambda bad: self._finished(item, mark, bad)
+        )
+
+    def _finished(self, item: Instance, mark: str, bad: str) -> None:
+        self.busy.pop(item.key, None)
+        self._now = time.monotonic()
+        if bad:
+            self.found.pop(item.key, None)
+            self.found |= {k: m for k, m in self.instances.read().items() if k == item.key}
+            self._fail(item.key, mark, bad)
+        else:
+            self.found[item.key] = mark
+            self.trouble.pop(item.key, None)
+            self.changes += 1
+        self.dirty = True
+
+    def _remove_instance(self, key: Key) -> None:
+        def work() -> None:
+            self.instances.remove(key[1])
+            self.instances.forget_images(images)
+
+        def done(bad: str) -> None:
+            self.busy.pop(key, None)
+            if bad:
+                log.warning("%s stays: %s", " ".join(key), bad)
+            else:
+                self.found.pop(key, None)
+                self.changes += 1
+            self.dirty = True
+
+        images = {item.image_id for item in self._state.each(Instance)}
+        self.busy[key] = ""
+        self.workers.submit(work, done)
+
     # --- removing ------------------------------------------------------------------------------
 
     def _remove(self) -> None:
@@ -343,6 +441,11 @@ class Tracker:
         for key in self.found:
             if key not in self._state.objects:
                 gone[key[0]].append(key)
+        for key in gone["instance"]:
+            if key not in self.busy:
+                self._remove_instance(key)
+        kept_ids = {key[1] for key in (*self.found, *self._state.objects) if key[0] == "instance"}
+        self.allocator.keep("uids", kept_ids)
         for key in gone["metadata"]:
             self._drop(key, lambda k: self.metadata.remove(k[1]))
         for key in gone["dnsmasq"]:

@@ -91,7 +91,7 @@ def exists(name: str) -> bool:
 def create(name: str) -> None:
     """Make the namespace, as `ip netns add` does."""
     DIRECTORY.mkdir(parents=True, exist_ok=True)
-    if f" {DIRECTORY} " not in Path("/proc/thread-self/mountinfo").read_text():
+    if not is_mounted(DIRECTORY):
         # A mount point of its own, and shared, as `ip netns` does: namespaces must be seen from (and, above
         # all, let go by) other mount namespaces too.
         _check(_mount(str(DIRECTORY), str(DIRECTORY), _MS_BIND | _MS_REC), f"cannot mount {DIRECTORY}")
@@ -118,6 +118,21 @@ def delete(name: str) -> None:
     while exists(name):
         _check(_libc.umount2(str(path).encode(), _MNT_DETACH), f"cannot unmount {path}")
     path.unlink(missing_ok=True)
+
+
+def is_mounted(place: Path) -> bool:
+    """True where something is mounted at this path, seen from this mount namespace."""
+    return f" {place} " in Path("/proc/thread-self/mountinfo").read_text()
+
+
+def bind(source: Path, place: Path) -> None:
+    """Show a folder at another place too."""
+    _check(_mount(str(source), str(place), _MS_BIND), f"cannot mount {place}")
+
+
+def unmount(place: Path) -> None:
+    """Take a mount away."""
+    _check(_libc.umount2(str(place).encode(), _MNT_DETACH), f"cannot unmount {place}")
 
 
 def write_sysctl(key: str, value: str) -> None:
