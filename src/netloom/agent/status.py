@@ -19,8 +19,9 @@ def collect(state: HostState, trouble: Mapping[Key, Trouble]) -> dict[Row, tuple
     rows: dict[Row, tuple[str, str]] = {}
     for key, item in state.objects.items():
         bad = trouble.get(key)
-        now = ("ok", "") if bad is None else (bad.state, bad.detail)
         for origin in item.origin:
+            innocent = bad is None or (bad.blame is not None and origin not in bad.blame)
+            now = ("ok", "") if bad is None or innocent else (bad.state, bad.detail)
             kind, _, ident = origin.partition("/")
             row = (kind, ident, item.aspect)
             if row not in rows or _WEIGHT[now[0]] > _WEIGHT[rows[row][0]]:

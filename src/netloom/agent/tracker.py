@@ -57,7 +57,8 @@ class Trouble(Struct):
     """Why an object is not as wanted.
 
     `state`: `pending` or `error`; `mark`: of the version that failed; `again`: when to retry it
-    (time.monotonic), 0 where an event will tell.
+    (time.monotonic), 0 where an event will tell. `blame`: the origins that it is the fault of, where that
+    is not all of the object's: a network is well though one of its ports is not plugged.
     """
 
     state: str
@@ -65,6 +66,7 @@ class Trouble(Struct):
     mark: str = ""
     attempts: int = 0
     again: float = 0.0
+    blame: tuple[str, ...] | None = None
 
 
 class Tracker:
@@ -309,6 +311,7 @@ class Tracker:
                 return None if number is None else str(number)
             return str(self.allocator.number(kind, name))
 
+        owners = {item.name: item.origin for item in self._state.each(Interface)}
         wanted: dict[str, dict[int, str]] = defaultdict(dict)
         keys: dict[int, Key] = {}
         used: dict[str, set[str]] = {"zone": set(), "conj": set()}
@@ -318,7 +321,8 @@ class Tracker:
             try:
                 text = flow_text(flow, resolve)
             except Unresolved as missing:
-                self.trouble[flow.key] = Trouble("pending", f"device {missing.name} is not plugged")
+                detail = f"device {missing.name} is not plugged"
+                self.trouble[flow.key] = Trouble("pending", detail, blame=owners.get(missing.name))
                 continue
             number = cookie(text)
             wanted[flow.bridge][number] = text
@@ -370,7 +374,7 @@ class Tracker:
             return
         bad: dict[str, str] = {}
         for key, trouble in self.trouble.items():
-            for origin in self._state.objects[key].origin:
+            for origin in trouble.blame or self._state.objects[key].origin:
                 if key[0] != "instance" and origin.startswith("port/"):
                     bad.setdefault(origin, trouble.detail)
         ready: list[Instance] = []
