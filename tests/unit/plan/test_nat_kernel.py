@@ -1,0 +1,125 @@
+"""The rendered NAT table in a real kernel: floating IPs in and out, SNAT, the hairpin, nothing else in."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Iterator
+
+import pytest
+from tests.support.host import Host
+
+import worlds
+from netloom.model.hoststate import Device, FloatingNat, SourceNat
+from netloom.model.names import router_namespace
+from netloom.model.render import nft_ruleset
+from netloom.plan import plan
+
+pytestmark = pytest.mark.root
+
+SERVER = """
+import socket
+s = socket.create_server(("0.0.0.0", 8080))
+while True:
+    link, peer = s.accept()
+    link.sendall(peer[0].encode())
+    link.close()
+"""
+CLIENT = """
+import socket, sys
+with socket.create_connection((sys.argv[1], 8080), timeout=2) as link:
+    print(link.recv(100).decode())
+"""
+
+SETUP = """
+ip link add inside type bridge && ip link set inside up
+ip link add beyond type bridge && ip link set beyond up
+set -e
+count=0
+plug() {{ # namespace device address bridge
+  count=$((count + 1))
+  ip link add plug$count type veth peer name $2 netns $1
+  ip link set plug$count master $4 up
+  ip -n $1 link set lo up; ip -n $1 link set $2 up; ip -n $1 address add $3 dev $2
+}}
+for name in a b out router; do ip netns add $name; done
+plug a eth0 10.0.0.5/24 inside; ip -n a route add default via 10.0.0.1
+plug b eth0 10.0.0.6/24 inside; ip -n b route add default via 10.0.0.1
+plug out eth0 198.51.100.1/24 beyond
+plug router {inner} 10.0.0.1/24 inside
+plug router {outer} 198.51.100.10/24 beyond
+ip -n router address add 198.51.100.20/32 dev {outer}
+ip -n router address add 198.51.100.21/32 dev {outer}
+ip -n router route add default via 198.51.100.1
+ip netns exec router sysctl -qw net.ipv4.ip_forward=1
+"""
+
+
+@pytest.fixture
+def host() -> Iterator[Host]:
+    made = Host("router")
+    try:
+        yield made
+    finally:
+        made.close()
+
+
+def two_floating() -> worlds.World:
+    world = worlds.walkthrough_b()
+    port = world.port("my3", "private", [("priv-sub", "10.0.0.6")], security_groups=("sg-all",))
+    world.server("vm-my3", "compute2", port)
+    more = {"port_id": "my3", "fixed_ip_address": "10.0.0.6", "router_id": "router1"}
+    world.floating("fip2", "public", "pub-sub", "198.51.100.21", **more)
+    return world
+
+
+def put(host: Host, world: worlds.World) -> None:
+    """Load the router's table as planned for a world."""
+    state = plan(world.view("network1"))
+    ruleset = nft_ruleset(state.each(FloatingNat), state.each(SourceNat))
+    host.run("ip", "netns", "exec", "router", "nft", "-f", "-", stdin=ruleset)
+    host.sh("ip netns exec router conntrack -F 2>/dev/null || true")
+
+
+def seen(host: Host, source: str, target: str) -> str:
+    """The address that `target` sees when `source` connects; empty where it does not get through."""
+    words = ("ip", "netns", "exec", source, sys.executable, "-c", CLIENT, target)
+    answer = host.run(*words, check=False).strip().splitlines()[-1]
+    return answer if answer.replace(".", "").isdigit() else ""
+
+
+def test_nat(host):
+    world = two_floating()
+    names = {
+        d.name[:3]: d.name
+        for d in plan(world.view("network1")).each(Device)
+        if d.namespace == router_namespace("router1")
+    }
+    host.sh(SETUP.format(inner=names["qr-"][:15], outer=names["qg-"][:15]))
+    for name in ("a", "b", "out"):
+        host.start("ip", "netns", "exec", name, sys.executable, "-c", SERVER)
+    put(host, world)
+    deadline = time.monotonic() + 10
+    while not seen(host, "out", "198.51.100.20") and time.monotonic() < deadline:
+        time.sleep(0.1)
+    # from outside to a floating IP: the source stays; out again: by the floating IP
+    assert seen(host, "out", "198.51.100.20") == "198.51.100.1"
+    assert seen(host, "a", "198.51.100.1") == "198.51.100.20"
+    # from floating IP to floating IP in one router, and to its own
+    assert seen(host, "a", "198.51.100.21") == "198.51.100.20"
+    assert seen(host, "a", "198.51.100.20") == "198.51.100.20"
+    # without floating IP: SNAT, and the hairpin works as well
+    del world.tables["floatingips"]["fip1"]
+    put(host, world)
+    assert seen(host, "a", "198.51.100.1") == "198.51.100.10"
+    assert seen(host, "a", "198.51.100.21") == "10.0.0.1"
+    assert seen(host, "out", "198.51.100.20") == ""
+    # nothing else comes in, even where outside knows the way
+    host.run("ip", "-n", "out", "route", "add", "10.0.0.0/24", "via", "198.51.100.10")
+    assert seen(host, "out", "10.0.0.5") == ""
+    # with SNAT off the private range is simply routed
+    gateway = world.tables["routers"]["router1"].external_gateway_info
+    world.change("routers", "router1", external_gateway_info=type(gateway)(gateway.network_id, False))
+    put(host, world)
+    assert seen(host, "out", "10.0.0.5") == "198.51.100.1"
+    assert seen(host, "a", "198.51.100.1") == "10.0.0.5"
