@@ -12,6 +12,8 @@ import worlds
 from netloom.explain.walk import Outside, Walker
 from netloom.explain.world import World
 from netloom.plan import plan
+from netloom.scope import World as ScopeWorld
+from netloom.scope import select
 
 HOSTS = ("compute1", "compute2", "network1")
 SERVICES = (("icmp", 1, 0), ("tcp", 6, 22), ("tcp", 6, 443), ("udp", 17, 53))
@@ -173,3 +175,16 @@ def test_the_order_of_objects_never_matters(world, rng):
         state = plan(view)
         assert state == before[host]
         assert list(state.objects) == list(before[host].objects)
+
+
+@settings(max_examples=15, deadline=None, suppress_health_check=list(HealthCheck))
+@given(clouds())
+def test_what_scope_gives_a_host_is_enough(world):
+    """The view that the server sends makes the same plan as knowing everything would."""
+    scope_world = ScopeWorld()
+    for table, rows in world.tables.items():
+        for row in rows.values():
+            scope_world.put(table, row)
+    scope_world.facts = dict(world.hosts)
+    for host in world.hosts:
+        assert plan(select(scope_world, host, 1)) == plan(world.view(host))

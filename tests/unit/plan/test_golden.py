@@ -7,6 +7,7 @@ import pytest
 import worlds
 from netloom.plan import plan
 from netloom.plan.render import state_text
+from netloom.scope import World, select
 
 SCENARIOS = [
     worlds.two_hosts,
@@ -22,3 +23,15 @@ SCENARIOS = [
 def test_golden(scenario, golden):
     for host, view in scenario().views().items():
         golden(f"plan/{scenario.__name__}/{host}.txt", state_text(plan(view)))
+
+
+@pytest.mark.parametrize("scenario", SCENARIOS, ids=lambda scenario: scenario.__name__)
+def test_what_scope_gives_a_host_is_enough(scenario):
+    world = scenario()
+    scoped = World()
+    for table, rows in world.tables.items():
+        for row in rows.values():
+            scoped.put(table, row)
+    scoped.facts = dict(world.hosts)
+    for host in world.hosts:
+        assert plan(select(scoped, host, 1)) == plan(world.view(host))
