@@ -2,6 +2,7 @@
 
 import contextlib
 import tempfile
+import threading
 from pathlib import Path
 
 import msgspec
@@ -181,7 +182,7 @@ class Stream(RuleBasedStateMachine):
 
 TestStream = Stream.TestCase
 TestStream.settings = settings(
-    max_examples=15,
+    max_examples=10,
     stateful_step_count=40,
     deadline=None,
     # The same random changes in every run, and no search for shorter ones: a failure here must not hold
@@ -272,3 +273,26 @@ def test_after_a_failure_half_way_the_world_is_read_anew(store):
         w._connection.exec_driver_sql("DELETE FROM resource WHERE id = 'broken'")
     assert stream.since("h1", 2) is None
     assert stream.snapshot("h1").upsert["ports"] == [] == stream.snapshot("h1").upsert["subnets"]
+
+
+def test_many_hosts_pull_while_another_thread_writes(store):
+    stream, hosts = Scope(store), {name: Host(name) for name in HOSTS}
+    done = threading.Event()
+
+    def follow(host):
+        while not done.is_set():
+            host.pull(stream)
+        host.pull(stream)
+
+    threads = [threading.Thread(target=follow, args=(host,)) for host in hosts.values()]
+    for thread in threads:
+        thread.start()
+    for number in range(100):
+        bind(store, f"p{number % 30}", HOSTS[number % 4 % 3])
+    done.set()
+    for thread in threads:
+        thread.join()
+    for host in hosts.values():
+        fresh = stream.view(host.name)
+        assert host.seq == fresh.seq
+        assert {table: host.view[table] for table in TABLES} == {t: getattr(fresh, t) for t in TABLES}
