@@ -80,6 +80,7 @@ def arrivals(index: Index, network: Network) -> Iterator[Flow]:
 def known_addresses(index: Index, network: Network) -> Iterator[Flow]:
     """L2: the MAC address of each port that has a place."""
     tunnelled = network.network_type in TUNNELS
+    open_here = any(is_promiscuous(port) and index.is_up(port) for port in index.local_ports[network.id])
     for port in index.ports_of[network.id]:
         place = index.location(port)
         here = Match(net=network.key, eth_dst=port.mac_address)
@@ -97,6 +98,11 @@ def known_addresses(index: Index, network: Network) -> Iterator[Flow]:
             ips = index.tunnel_ips([place])
             why = (*origin(port), f"host/{place}")
             yield flow(Stage.L2, Priority.NORMAL, match, *to_hosts(network, ips), origin=why)
+        elif place and open_here:
+            # Known to be out on the wire: not for those here that get unknown addresses.
+            match = Match(net=network.key, eth_dst=port.mac_address, remote=0)
+            why = (*origin(port), f"host/{place}")
+            yield flow(Stage.L2, Priority.NORMAL, match, *to_wire(index, network), origin=why)
 
 
 def is_promiscuous(port: Port) -> bool:

@@ -110,7 +110,7 @@ def allowed_sources(port: Port) -> list[tuple[str, str]]:
     """MAC and address (or CIDR) that a port may send from, sorted, without repetition."""
     own = {(port.mac_address, address) for address in addresses_of(port)}
     pairs = {
-        (pair.mac_address or port.mac_address, canonical(pair.ip_address))
+        (canonical_mac(pair.mac_address or port.mac_address), canonical(pair.ip_address))
         for pair in port.allowed_address_pairs
     }
     return sorted(own | pairs)
@@ -124,6 +124,13 @@ def canonical(address: str) -> str:
     return str(network)
 
 
+def canonical_mac(mac: str) -> str:
+    """A MAC address with colons and small letters, however it was written."""
+    digits = "".join(character for character in mac.lower() if character in "0123456789abcdef")
+    return ":".join(digits[place : place + 2] for place in range(0, 12, 2))
+
+
 def foreign_macs(port: Port) -> set[str]:
     """MAC addresses that a port may use beside its own."""
-    return {pair.mac_address for pair in port.allowed_address_pairs if pair.mac_address} - {port.mac_address}
+    pairs = {pair.mac_address for pair in port.allowed_address_pairs if pair.mac_address}
+    return {canonical_mac(mac) for mac in pairs} - {port.mac_address}

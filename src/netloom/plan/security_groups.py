@@ -229,12 +229,16 @@ def remotes_of(index: Index, clause: Clause) -> list[tuple[str, list[str]]] | No
     return [(address, list(dict.fromkeys(found[address]))) for address in sorted(found)]
 
 
+UNKNOWN = -1
+"""Stands for a protocol that has no number; no packet has it."""
+
+
 def protocol_number(rule: SecurityGroupRule) -> int | None:
     """A rule's protocol as a number; None for any. ICMP in an IPv6 rule is ICMPv6."""
     if rule.protocol in (None, "any"):
         return None
-    number = PROTOCOLS.get(rule.protocol or "")
-    number = int(rule.protocol or 0) if number is None else number
+    text = (rule.protocol or "").lower()
+    number = int(text) if text.isdecimal() else PROTOCOLS.get(text, UNKNOWN)
     return ICMPV6 if rule.ethertype == "IPv6" and number == 1 else number
 
 
@@ -246,6 +250,8 @@ def service_of(rule: SecurityGroupRule) -> list[dict[str, Any]] | None:
     number = protocol_number(rule)
     if number is None:
         return None
+    if number == UNKNOWN:
+        return []
     low, high = rule.port_range_min, rule.port_range_max
     match: dict[str, Any] = {"ip_proto": number}
     if number in (1, ICMPV6):
