@@ -48,7 +48,9 @@ def change(w: Writer, ctx: Context, router: Router, info: dict[str, Any] | None)
     gateway = Gateway(network.id, snat, port.fixed_ips)
     changed = w.update(replace(router, external_gateway_info=gateway, gw_port_id=port.id))
     _remove_port(w, router.gw_port_id)
-    _check_routes(w, changed)
+    if changed.routes:
+        # A route may have had its next hop on the network that was left.
+        router_checks.check_routes(w, changed, changed.routes)
     return changed
 
 
@@ -80,10 +82,11 @@ def _keep(
 def _clear(w: Writer, router: Router) -> Router:
     if router.external_gateway_info is None:
         return router
+    if router.routes:
+        router_checks.check_routes(w, router, router.routes, without=router.gw_port_id)
     _check_unused(w, router)
     changed = w.update(replace(router, external_gateway_info=None, gw_port_id=None))
     _remove_port(w, router.gw_port_id)
-    _check_routes(w, changed)
     return changed
 
 
@@ -98,9 +101,3 @@ def _check_unused(r: Reader, router: Router) -> None:
     gateway = router.external_gateway_info
     if gateway is not None and r.count(FloatingIP, router_id=router.id):
         raise RouterExternalGatewayInUseByFloatingIp(router_id=router.id, net_id=gateway.network_id)
-
-
-def _check_routes(r: Reader, router: Router) -> None:
-    """Raise InvalidRoutes where a route would lose the network that its next hop is on."""
-    if router.routes:
-        router_checks.check_routes(r, router, router.routes)

@@ -12,7 +12,6 @@ from typing import Any
 from uuid import uuid4
 
 from neutron_lib import constants
-from neutron_lib.exceptions.address_group import AddressGroupNotFound
 
 from netloom.contract.errors import HTTPBadRequest
 from netloom.contract.security_group_errors import (
@@ -63,8 +62,7 @@ def normal_protocol(protocol: str | None, ethertype: str) -> str | None:
 def validate(attrs: dict[str, Any]) -> None:
     """Raise the API's error for a rule that makes no sense by itself; needs no store."""
     ethertype, protocol = attrs["ethertype"], attrs["protocol"]
-    remotes = ("remote_ip_prefix", "remote_group_id", "remote_address_group_id")
-    if sum(bool(attrs.get(name)) for name in remotes) > 1:
+    if attrs.get("remote_ip_prefix") and attrs.get("remote_group_id"):
         raise SecurityGroupMultipleRemoteEntites()
     if protocol in IPV6_ONLY and ethertype == "IPv4":
         raise SecurityGroupEthertypeConflictWithProtocol(ethertype=ethertype, protocol=protocol)
@@ -110,7 +108,6 @@ def meaning(rule: SecurityGroupRule) -> Meaning:
         rule.port_range_max,
         None if prefix in _EVERYTHING else prefix,
         rule.remote_group_id,
-        rule.remote_address_group_id,
     )
 
 
@@ -121,9 +118,6 @@ def create(w: Writer, ctx: Context, attrs: dict[str, Any]) -> SecurityGroupRule:
     remote = attrs.get("remote_group_id") or None
     if remote is not None:
         lookup.security_group(w, ctx, remote)
-    if attrs.get("remote_address_group_id"):
-        # There are no address groups, so every id is unknown.
-        raise AddressGroupNotFound(address_group_id=attrs["remote_address_group_id"])
     quotas.check(w, ctx, attrs["project_id"], SecurityGroupRule.KIND)
     prefix = attrs["remote_ip_prefix"] or None
     rule = SecurityGroupRule(
@@ -182,8 +176,8 @@ def show(r: Reader, ctx: Context, objs: Sequence[SecurityGroupRule]) -> list[dic
     shown: list[dict[str, Any]] = []
     for rule in objs:
         doc = to_doc(rule)
-        # Rules have no name.
-        del doc["name"]
+        # Rules have no name, and there are no address groups.
+        del doc["name"], doc["remote_address_group_id"]
         doc["tenant_id"] = rule.project_id
         shown.append(doc)
     return shown

@@ -8,7 +8,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from neutron_lib import exceptions as lib
-from neutron_lib.exceptions.address_group import AddressGroupNotFound
 from neutron_lib.exceptions.security_group import SecurityGroupDefaultAlreadyExists
 
 from netloom.contract import security_group_errors as errors
@@ -115,7 +114,6 @@ def test_124_a_rule_is_the_same_however_it_is_written(world: World) -> None:
             errors.SecurityGroupRuleParameterConflict,
         ),
         ({"remote_group_id": "x"}, errors.SecurityGroupNotFound),
-        ({"remote_address_group_id": "x"}, AddressGroupNotFound),
     ],
 )
 def test_125_to_128_rules_that_make_no_sense(
