@@ -4,15 +4,22 @@ from __future__ import annotations
 
 import argparse
 import os
+import shutil
 import subprocess
 import sys
 import time
+from pathlib import Path
+from typing import Any
+
+import msgspec
 
 from netloom.lab import checks, state
 from netloom.lab.narrator import Narrator
 from netloom.lab.openstack import OpenStack
+from netloom.lab.topology import GATEWAYS
 from netloom.lab.up import up
 from netloom.lab.walkthrough import Walkthrough
+from netloom.model.errors import UserError
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -48,19 +55,31 @@ def run(args: argparse.Namespace) -> int:
 
 
 def explain(lab: state.Lab, floating: str, tell: Narrator) -> None:
-    """Let `netloom explain` say what the packet meets."""
-    words = ["explain", "outside", floating, "--protocol", "tcp", "--port", "22"]
-    tell.command("netloom " + " ".join(words))
+    """Let `netloom explain` say what the packet meets, and show the way there."""
+    words = ["explain", GATEWAYS["public"], floating, "--protocol", "tcp", "--port", "22"]
+    tell.command(f"netloom {' '.join(words)}")
     variables = {"OS_CLIENT_CONFIG_FILE": str(lab.clouds), "OS_CLOUD": lab.cloud}
     kept = {name: value for name, value in os.environ.items() if not name.startswith("OS_")}
     done = subprocess.run(
-        [sys.executable, "-m", "netloom", *words],
+        [sys.executable, "-m", "netloom", *words, "--json"],
         capture_output=True,
         text=True,
         check=False,
         env={**kept, **variables},
     )
-    tell.output(done.stdout + done.stderr)
+    if not done.stdout:
+        raise UserError(f"netloom explain: {done.stderr.strip()[-300:]}")
+    answer: dict[str, Any] = msgspec.json.decode(done.stdout)
+    host = ""
+    for number, hop in enumerate(answer["there"], start=1):
+        if hop["host"] != host:
+            host = hop["host"]
+            tell.say(f"     {host}")
+        tell.listed(f"{number:2d}. ", hop["text"])
+    tell.say(f"     and {len(answer['back'])} hops back")
+    if answer["verdict"] != "reachable":
+        raise UserError(f"explain does not say what ssh has shown: {answer['sentence']}")
+    tell.proved(f"{answer['sentence']} The command itself also says how to look at each hop.")
 
 
 def ending(lab: state.Lab, walk: Walkthrough, tell: Narrator, seconds: float) -> None:
@@ -68,9 +87,11 @@ def ending(lab: state.Lab, walk: Walkthrough, tell: Narrator, seconds: float) ->
     measured = ", ".join(f"{what} {value:.1f} s" for what, value in walk.timings.items())
     tell.part(f"Both walkthroughs hold. {seconds:.0f} s in all; {measured}.")
     tell.say("The cloud goes on running. How to go on:")
-    tell.say(f'  use any client:     eval "$({state.command("env", lab.name)})" && openstack server list')
+    bin_folder = Path(sys.executable).parent
+    path = "" if shutil.which("openstack") else f'export PATH="{bin_folder}:$PATH"; '
+    tell.say(f'  any client:  {path}eval "$({state.command("env", lab.name)})"; openstack server list')
     tell.say(
-        f"  log in:             {state.command('exec', lab.name)} outside -- "
+        f"  log in:      {state.command('exec', lab.name)} outside -- "
         f"ssh -i {walk.key} netloom@{walk.floating}"
     )
-    tell.say(f"  see and remove it:  {state.command('status', lab.name)}; {state.command('down', lab.name)}")
+    tell.say(f"  look, end:   {state.command('status', lab.name)}; {state.command('down', lab.name)}")

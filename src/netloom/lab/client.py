@@ -45,6 +45,10 @@ class Client:
         """POST a JSON body."""
         return self._json(self._http.post(path, json=body))
 
+    def delete(self, path: str) -> None:
+        """DELETE a path."""
+        _raise(self._http.delete(path))
+
     def put_bytes(self, path: str, content: bytes) -> None:
         """PUT raw bytes, as an image's data."""
         headers = {"Content-Type": "application/octet-stream"}

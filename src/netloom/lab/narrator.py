@@ -47,6 +47,10 @@ class Narrator:
         """Say what was shown to be true."""
         self._wrapped(text, "     ✓ " if self._utf8() else "     ok ", "       ")
 
+    def listed(self, mark: str, text: str) -> None:
+        """One item of a list."""
+        self._wrapped(text, f"       {mark}", " " * (7 + len(mark)))
+
     def say(self, text: str) -> None:
         """Say something as it is."""
         self._line(text)

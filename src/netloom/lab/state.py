@@ -19,6 +19,8 @@ import fcntl
 import hashlib
 import os
 import re
+import shutil
+import sys
 from collections.abc import Generator
 from pathlib import Path
 
@@ -163,8 +165,14 @@ def all_labs() -> list[Lab]:
 
 
 def command(verb: str, name: str) -> str:
-    """The command line that does `verb` to a lab, as hints print it."""
-    return f"netloom lab {verb}" + ("" if name == DEFAULT_NAME else f" --name {name}")
+    """The command line that does `verb` to a lab, as hints print it; ready to be copied."""
+    program = "netloom"
+    if shutil.which(program) is None:
+        beside = Path(sys.executable).with_name(program)
+        with contextlib.suppress(ValueError):
+            beside = beside.relative_to(Path.cwd())
+        program = str(beside)
+    return f"{program} lab {verb}" + ("" if name == DEFAULT_NAME else f" --name {name}")
 
 
 def write(path: Path, text: str, mode: int = 0o600) -> None:

@@ -97,7 +97,7 @@ def _up(lab: Lab, state: LabState, say: Say) -> LabState:
         built.result()
     say("filling the cloud: flavors, the small image" + ("" if state.bare else ", the network public"))
     with Client(state.port, "admin", settings.passwords(lab)["admin"]) as client:
-        wait_agents(client, machines)
+        wait_agents(lab, client, machines)
         content.fill(client, state.bare)
     state = msgspec.structs.replace(state, ready=True)
     lab.save(state)
@@ -154,7 +154,7 @@ def register(lab: Lab, machines: list[Node]) -> None:
         store.close()
 
 
-def wait_agents(client: Client, machines: list[Node]) -> None:
+def wait_agents(lab: Lab, client: Client, machines: list[Node]) -> None:
     """Wait until every host's agent has reported."""
     missing = {node.name for node in machines}
 
@@ -166,6 +166,13 @@ def wait_agents(client: Client, machines: list[Node]) -> None:
         missing.difference_update(agent["host"] for agent in agents if agent["alive"])
         if not missing:
             return
+        for host in missing:
+            log = lab.host(host) / "logs/agent.log"
+            lines = log.read_text().splitlines() if log.exists() else []
+            # PID 1 notes each end. One may be bad luck; an agent that keeps ending will not come up.
+            ends = [number for number, line in enumerate(lines) if line.startswith("-- ")]
+            if len(ends) >= 3:
+                raise UserError(f"the agent of {host} keeps ending: {lines[ends[-1] - 1]}")
 
 
 def _until(complaint: Callable[[], str]) -> Iterator[None]:

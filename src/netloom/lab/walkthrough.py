@@ -7,7 +7,6 @@ import re
 import shlex
 import subprocess
 import time
-from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -81,7 +80,7 @@ class Walkthrough:
     def login(self, address: str, words: str) -> str:
         """Show and run a command in an instance, over ssh from outside."""
         self.tell.command(
-            f"netloom lab exec {OUTSIDE} -- ssh -i {self.key.name} {image.USER}@{address} {shlex.quote(words)}"
+            f"netloom lab exec {OUTSIDE} -- ssh -i {self.key} {image.USER}@{address} {shlex.quote(words)}"
         )
         return guest.ssh(self.host(OUTSIDE), self.key, address, words)
 
@@ -303,8 +302,3 @@ class Walkthrough:
                 "one DNAT and one SNAT for the floating IP, and a SNAT for everybody else",
                 "the NAT rules of the floating IP are missing",
             )
-
-
-def key_path(lab: Lab) -> Path:
-    """Where the demo keeps the private key."""
-    return lab.directory / "demo/admin.pem"
