@@ -6,10 +6,12 @@ under who asks and the values of those fields of the target that the rule reads,
 
 from __future__ import annotations
 
+import logging
 import re
 import time
 from collections.abc import Iterable, Mapping
 from functools import lru_cache
+from pathlib import Path
 from typing import Any
 
 from oslo_config import cfg
@@ -23,6 +25,8 @@ from netloom.model import Caller
 from netloom.model.errors import UserError
 
 Target = Mapping[str, Any]
+
+log = logging.getLogger("netloom.policy")
 
 NETWORK_SHARED = "network:shared"
 """Field of a target that says whether its network is shared with the caller."""
@@ -81,10 +85,25 @@ class Policy:
         except Exception as error:
             if force:
                 raise UserError(f"cannot read the policy file {self._file}: {error}") from error
-            raise
+            # A server that runs goes on with the rules that it has.
+            log.error("cannot read the policy file %s, the old rules stay: %s", self._file, error)
+        if force:
+            self._check_file()
         if self._enforcer.rules is not self._rules:
             self._rules = self._enforcer.rules
             self._answers, self._reads = {}, {}
+
+    def _check_file(self) -> None:
+        """Refuse a file that is not there, or a rule in it that says nothing: it would forbid silently."""
+        if not self._file:
+            return
+        if not Path(self._file).is_file():
+            raise UserError(f"there is no policy file {self._file}")
+        for name, rule in self._enforcer.file_rules.items():
+            if isinstance(rule.check, checks.FalseCheck) and rule.check_str.strip() != "!":
+                raise UserError(
+                    f"policy file {self._file}: cannot understand the rule of {name}: {rule.check_str}"
+                )
 
     def has(self, rule: str) -> bool:
         """Tell whether there is a rule of this name."""

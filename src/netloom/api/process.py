@@ -26,6 +26,7 @@ from starlette.routing import BaseRoute
 from netloom.api import agents, compute, explain, identity, image, networking
 from netloom.api.app import compose
 from netloom.api.http import Services, request_id
+from netloom.api.policy import policy_of
 from netloom.api.settings import ServerSettings, Settings
 from netloom.identity.bootstrap import bootstrap, first_users
 from netloom.identity.tokens import Tokens
@@ -49,6 +50,7 @@ def run(settings: Settings) -> None:
     # Database, secrets, images, sockets: all of it is the server's alone.
     os.umask(0o077)
     _log_to_stderr(settings.server.log_level)
+    policy_of(settings.server.policy_file)  # a mistake in it is said now, not at the first request
     sockets = listen(settings.server)
     store = open_database(settings.server)
     tokens = Tokens.open(Path(settings.server.state_dir), settings.identity.token_seconds)
