@@ -22,7 +22,7 @@ class Known:
 
 _FAULT = (
     "(Invalid input for|Unrecognized attribute|Cannot update read-only|Attribute '|Bad if-match|Failed to parse|"
-    "Specifying '|Body contains|Validation of)"
+    "Specifying '|Body contains|Validation of|Only one of remote|Must also specify|For TCP/UDP)"
 )
 """How the messages begin that find fault with a body."""
 
@@ -71,6 +71,30 @@ KNOWN: tuple[Known, ...] = (
     Known(
         "A request that is wrong in several ways: which way is said first.",
         rf"message: ['\"]{_FAULT}.* \| ['\"]{_FAULT}",
+    ),
+    Known(
+        "The same, where the types of the errors differ as well.",
+        r"type: '(SecurityGroup\w+|HTTPBadRequest|BadRequest|InvalidInput)' \| "
+        r"'(SecurityGroup\w+|HTTPBadRequest|BadRequest|InvalidInput)'",
+        r"(POST|PUT) (security-group-rules.*remote_ip_prefix.*remote_group_id|\S+ .*'If-Match')",
+    ),
+    Known(
+        "The same: a wrong attribute of a port on a network that is not there.",
+        r"status: 404 .*NetworkNotFound.* \| 400 .*Invalid input for",
+    ),
+    Known(
+        "Text that is no JSON: the type of Neutron's error depends on the collection, Netloom's does not.",
+        r"'(MalformedRequestBody|Malformed request body: Cannot understand JSON.)' \| ",
+    ),
+    Known(
+        "Neutron's revision of a subnet leaves out changes of DNS servers and host routes, and counts an update "
+        "that changes nothing; Netloom counts changes of what the API shows, no others.",
+        r"^subnets?(\[\])?\.revision_number: \d+ \| \d+",
+    ),
+    Known(
+        "The filter comes with rbac-security-groups, which is not advertised.",
+        r"(message|type): .* \| .*(\['shared'\] is invalid|HTTPBadRequest)",
+        r"GET security-groups\?.*shared=",
     ),
     Known(
         "Neutron answers 403 for the tags of an object that the caller may not see, which tells that it is there; "

@@ -27,7 +27,8 @@ class Client:
         }
         answer = self._http.post("/identity/v3/auth/tokens", json=body)
         _raise(answer)
-        self._http.headers["X-Auth-Token"] = answer.headers["x-subject-token"]
+        self.token: str = answer.headers["x-subject-token"]
+        self._http.headers["X-Auth-Token"] = self.token
 
     def __enter__(self) -> Self:
         return self

@@ -1,0 +1,206 @@
+"""The lab's part of `netloom bench`: from a request to packets that pass, on a lab of its own.
+
+A port is «plugged» as os-vif does it: a device on br-int that carries the port's id. Behind it is a namespace
+with a DHCP client, which is all that an instance needs to be for this.
+"""
+
+from __future__ import annotations
+
+import subprocess
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from netloom.cli.bench_api import Endpoint
+from netloom.lab import hosts, settings, wiring
+from netloom.lab.client import Client
+from netloom.lab.processes import Process
+from netloom.lab.state import Lab, LabState
+from netloom.model import names
+from netloom.model.errors import UserError
+
+HOST = "compute1"
+MANY = 50
+PATIENCE = 60.0
+"""Seconds until something that should happen counts as failed."""
+
+Say = Callable[[str], None]
+
+
+def endpoint(state: LabState, lab: Lab) -> Endpoint:
+    """Return the lab's Networking API, as its administrator."""
+    with Client(state.port, "admin", settings.passwords(lab)["admin"]) as client:
+        token = client.token
+    return Endpoint(f"http://127.0.0.1:{state.port}/networking", {"X-Auth-Token": token})
+
+
+def measure(lab: Lab, state: LabState, api: Endpoint, say: Say) -> dict[str, float]:
+    """Return each work's milliseconds (and MiB of memory)."""
+    found: dict[str, float] = {}
+
+    def note(name: str, value: float, unit: str = "ms") -> None:
+        found[name] = value
+        say(f"  {name}: {value:.0f} {unit}")
+
+    compute = hosts.find(state, HOST)
+    network = api.create("network")
+    subnet = api.create("subnet", network_id=network["id"], ip_version=4, cidr="10.77.0.0/24")
+
+    begun = time.perf_counter()
+    port = plug(api, compute, network)
+    _until(lambda: _status(api, port) == "ACTIVE", f"port {port['id']} is not ACTIVE")
+    note("port create → ACTIVE", _since(begun))
+    lease(compute, port)
+    note("port create → DHCP lease", _since(begun))
+
+    router = api.create("router")
+    api.ask("PUT", f"routers/{router['id']}/add_router_interface", {"subnet_id": subnet["id"]})
+    external = api.ask("GET", "networks?router:external=True&name=public")["networks"]
+    if not external:
+        raise UserError("the lab has no network `public` to take floating IPs from")
+    gateway = {"router": {"external_gateway_info": {"network_id": external[0]["id"]}}}
+    api.ask("PUT", f"routers/{router['id']}", gateway)
+    _let_ping_in(api, port)
+    begun = time.perf_counter()
+    floating = api.create("floatingip", floating_network_id=external[0]["id"], port_id=port["id"])
+    outside = hosts.find(state, "outside")
+    address = floating["floating_ip_address"]
+    _until(lambda: _ping(outside, address), f"{address} does not answer")
+    note("floating IP → ping", _since(begun))
+
+    begun = time.perf_counter()
+    ports = [plug(api, compute, network) for _ in range(MANY)]
+    wanted = {each["id"] for each in ports}
+    _until(lambda: not wanted - _active(api, network), f"{MANY} ports are not all ACTIVE")
+    note(f"{MANY} ports → all ACTIVE", _since(begun))
+
+    note(f"agent restart with {MANY} ports → reported", _restart_agent(lab, state, compute))
+    note("memory of the server", _memory(state.processes["server"].pid), "MiB")
+    note("memory of the agent", _agent_memory(compute), "MiB")
+    return found
+
+
+def plug(api: Endpoint, compute: Process, network: Any) -> Any:
+    """Create a port bound to the host and plug a device for it at once."""
+    port = api.create(
+        "port",
+        network_id=network["id"],
+        device_owner="compute:nova",
+        **{"binding:host_id": HOST},
+    )
+    device, inside = names.tap(port["id"]), _inside(port)
+    script = (
+        f"ip netns add {inside} && ip link add {device} type veth peer name eth0 netns {inside} && "
+        f"ip -n {inside} link set eth0 address {port['mac_address']} mtu 1450 up && "
+        # Userspace datapath: checksums must be whole on the wire (docs/rooms/dataplane.md).
+        f"ip netns exec {inside} ethtool -K eth0 tx off >/dev/null && ip link set {device} up && "
+        f"ovs-vsctl add-port br-int {device} -- set Interface {device} external_ids:iface-id={port['id']} "
+        f"external_ids:attached-mac={port['mac_address']}"
+    )
+    _in(compute, "sh", "-c", script)
+    return port
+
+
+def lease(compute: Process, port: Any) -> None:
+    """Get an address by DHCP and use it; UserError where none comes."""
+    hook = '[ "$1" = bound ] && ip address add $ip/$mask dev $interface && ip route add default via $router'
+    script = (
+        f"printf '#!/bin/sh\\n%s\\n' '{hook}' >/run/bench-udhcpc && chmod +x /run/bench-udhcpc && "
+        f"ip netns exec {_inside(port)} busybox udhcpc -i eth0 -q -n -f -T 1 -t 30 -s /run/bench-udhcpc"
+    )
+    _in(compute, "sh", "-c", script)
+
+
+def _in(compute: Process, *command: str) -> None:
+    done = subprocess.run(wiring.inside(compute, command), capture_output=True, text=True, check=False)
+    if done.returncode:
+        words = (done.stderr.strip() or done.stdout.strip() or f"exit status {done.returncode}").splitlines()
+        raise UserError(f"on {HOST}, {command[0]} failed: {words[-1]}")
+
+
+def _inside(port: Any) -> str:
+    return f"bench-{port['id'][:11]}"
+
+
+def _status(api: Endpoint, port: Any) -> str:
+    return api.ask("GET", f"ports/{port['id']}")["port"]["status"]
+
+
+def _active(api: Endpoint, network: Any) -> set[str]:
+    found = api.ask("GET", f"ports?network_id={network['id']}&status=ACTIVE&fields=id")["ports"]
+    return {each["id"] for each in found}
+
+
+def _let_ping_in(api: Endpoint, port: Any) -> None:
+    rule = {"security_group_id": port["security_groups"][0], "direction": "ingress", "protocol": "icmp"}
+    api.ask("POST", "security-group-rules", {"security_group_rule": rule})
+
+
+def _ping(outside: Process, address: str) -> bool:
+    command = wiring.inside(outside, ["ping", "-c1", "-W1", address])
+    return subprocess.run(command, capture_output=True, check=False).returncode == 0
+
+
+def _restart_agent(lab: Lab, state: LabState, compute: Process) -> float:
+    """Kill the agent; milliseconds until its successor has reported and lags behind nothing."""
+    from netloom.lab import status
+
+    old = _agent_pid(compute)
+    begun = time.perf_counter()
+    _in(compute, "kill", "-9", str(old))
+
+    def back() -> bool:
+        host = next(each for each in status.collect(lab)["hosts"] if each["host"] == HOST)
+        heard = host["heard_seconds_ago"]
+        since = time.perf_counter() - begun
+        return (
+            _running(compute) not in (0, old) and heard is not None and heard < since and not host["behind"]
+        )
+
+    _until(back, "the agent did not come back")
+    return _since(begun)
+
+
+def _agent_pid(compute: Process) -> int:
+    pid = _running(compute)
+    if not pid:
+        raise UserError(f"no agent runs on {HOST}")
+    return pid
+
+
+def _running(compute: Process) -> int:
+    """Return the agent's PID as the host sees it; 0 where there is none."""
+    command = wiring.inside(compute, ["pgrep", "-o", "-f", "netloom agent"])
+    words = subprocess.run(command, capture_output=True, text=True, check=False).stdout.split()
+    return int(words[0]) if words else 0
+
+
+def _agent_memory(compute: Process) -> float:
+    """Ask inside the host, where the agent's PID means something."""
+    command = wiring.inside(compute, ["cat", f"/proc/{_agent_pid(compute)}/smaps_rollup"])
+    return _pss(subprocess.run(command, capture_output=True, text=True, check=False).stdout)
+
+
+def _memory(pid: int) -> float:
+    """Return the proportional set size of a process in MiB."""
+    return _pss(Path(f"/proc/{pid}/smaps_rollup").read_text())
+
+
+def _pss(text: str) -> float:
+    for line in text.splitlines():
+        if line.startswith("Pss:"):
+            return int(line.split()[1]) / 1024
+    return 0.0
+
+
+def _until(test: Callable[[], bool], complaint: str) -> None:
+    deadline = time.monotonic() + PATIENCE
+    while not test():
+        if time.monotonic() > deadline:
+            raise UserError(f"{complaint} after {PATIENCE:.0f} s")
+        time.sleep(0.02)
+
+
+def _since(begun: float) -> float:
+    return (time.perf_counter() - begun) * 1000
