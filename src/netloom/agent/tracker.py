@@ -11,7 +11,7 @@ from __future__ import annotations
 import logging
 import time
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TypeVar
 
@@ -230,7 +230,7 @@ class Tracker:
         ours: list[Bridge | Interface] = []
         for item in wanted:
             if isinstance(item, Interface) and item.expected:
-                self._expect(item)
+                self._expect(item, bridges.ofports(self.database))
             else:
                 ours.append(item)
         if not ours:
@@ -244,9 +244,9 @@ class Tracker:
                 if isinstance(item, Bridge):
                     self.flows.setdefault(item.name, set())
 
-    def _expect(self, item: Interface) -> None:
+    def _expect(self, item: Interface, numbers: Mapping[str, int]) -> None:
         """Somebody else plugs it: it is there, or we wait for the database to say so."""
-        if item.name in bridges.ofports(self.database):
+        if item.name in numbers:
             self.trouble.pop(item.key, None)
         else:
             self.trouble[item.key] = Trouble("pending", f"device {item.name} is not plugged")
@@ -304,6 +304,11 @@ class Tracker:
 
     def _all_flows(self) -> None:
         numbers = self._numbers = bridges.ofports(self.database)
+        # Looked for once more, in the very numbers that the flows get: a device that was plugged meanwhile is
+        # no news any more when its news comes (`switch_moved`).
+        for item in self._state.each(Interface):
+            if item.expected:
+                self._expect(item, numbers)
 
         def resolve(kind: str, name: str) -> str | None:
             if kind == "port":
