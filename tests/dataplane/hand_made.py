@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import sys
-from pathlib import Path
 
-from netloom.agent.tracker import Tracker
-from netloom.dataplane.openflow import Switch
-from netloom.dataplane.ovsdb import Ovsdb
+from netloom.agent.loop import Agent
+from netloom.agent.settings import AgentSettings, Settings
+from netloom.model.hosts import HostFacts
 from netloom.model.hoststate import Bridge, Device, Flow, HostState, Interface, Namespace
 from netloom.model.openflow import Ct, Goto, Load, Match, Output, SetTunnel
 
@@ -63,9 +62,9 @@ def state(number: int, other: int) -> HostState:
 
 def main() -> None:
     number, other, *rest = (int(word) for word in sys.argv[1:])
-    tracker = Tracker(
-        Ovsdb("/run/openvswitch/db.sock", lambda: None), Switch(Path("/run/openvswitch")), userspace=True
-    )
+    settings = AgentSettings(host="a", server="unix:///none", secret_file="/none", state_dir="/run/state")
+    facts = HostFacts(host="a", capabilities={"datapath_type": "netdev"})
+    tracker = Agent(Settings(agent=settings), facts).tracker
     tracker.read()
     tracker.reconcile(HostState() if rest else state(number, other))
     for key, trouble in tracker.trouble.items():

@@ -27,7 +27,14 @@ esac
 """
 
 
-def settings(host: str, directory: Path, number: int, server: str = "unix:///nowhere", **more: str) -> Path:
+def settings(
+    host: str,
+    directory: Path,
+    number: int,
+    server: str = "unix:///nowhere",
+    physical: dict[str, str] | None = None,
+    **more: str,
+) -> Path:
     """Write an agent's settings file and return it."""
     directory.mkdir(parents=True, exist_ok=True)
     directory.chmod(0o711)
@@ -43,7 +50,8 @@ def settings(host: str, directory: Path, number: int, server: str = "unix:///now
         **more,
     }
     lines = [f"{key} = {value if value.startswith('[') else repr(value)}" for key, value in values.items()]
-    path.write_text("\n".join(["[agent]", *lines, ""]))
+    nics = [f"{name} = {nic!r}" for name, nic in (physical or {}).items()]
+    path.write_text("\n".join(["[agent]", *lines, "[physical_networks]", *nics, ""]))
     return path
 
 

@@ -36,6 +36,10 @@ ovs-vswitchd --pidfile=/run/openvswitch/ovs-vswitchd.pid --log-file=/run/openvsw
 CGROUP = "mount -t cgroup2 cgroup2 /sys/fs/cgroup 2>/dev/null || true"
 
 
+# The first process reaps what others leave behind, as an init does.
+INIT = "while :; do sleep 1000 & wait; done"
+
+
 class Host:
     """A namespace set; `run` runs a command in it."""
 
@@ -50,8 +54,9 @@ class Host:
                 "--fork",
                 "--kill-child",
                 "--mount-proc",
-                "sleep",
-                "inf",
+                "sh",
+                "-c",
+                INIT,
             ],
             stdin=subprocess.DEVNULL,
         )
@@ -59,7 +64,7 @@ class Host:
         self.pid = 0
         while not self.pid and time.monotonic() < deadline:
             children = Path(f"/proc/{self._init.pid}/task/{self._init.pid}/children").read_text().split()
-            if children and Path(f"/proc/{children[0]}/comm").read_text().strip() == "sleep":
+            if children and Path(f"/proc/{children[0]}/comm").read_text().strip() == "sh":
                 self.pid = int(children[0])
             else:
                 time.sleep(0.01)

@@ -230,6 +230,18 @@ class Agent:
             log.info("seq %d: %d changes in %.0f ms", self.view.seq, made, took)
         self._report()
 
+    def settle(self, seconds: float = 60.0) -> None:
+        """Bring the host to the view and wait for the workers: for one application without a server."""
+        deadline = time.monotonic() + seconds
+        self.once()
+        while self.tracker.busy and time.monotonic() < deadline:
+            try:
+                self.events.get(timeout=1.0)()
+            except queue.Empty:
+                continue
+            self.once()
+        self.tracker.workers.stop()
+
     def _complain(self, words: str) -> None:
         if words and words != self._complaint:
             log.error("%s", words)

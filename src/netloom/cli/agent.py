@@ -112,7 +112,7 @@ def _once(agent: Agent, path: Path, facts: HostFacts) -> int:
     except (OSError, msgspec.MsgspecError) as error:
         raise UserError(f"cannot read the view {path}: {error}") from error
     agent.take_view(msgspec.structs.replace(view, facts=facts))
-    agent.once()
+    agent.settle()
     for key, trouble in agent.tracker.trouble.items():
         print(f"{trouble.state}: {' '.join(key)}: {trouble.detail}")
     print(f"{agent.tracker.changes} changes")

@@ -157,10 +157,11 @@ def _operations(database: Ovsdb, item: Bridge | Interface, number: int) -> list[
     ]
 
 
-def _ensure_device(item: Interface, userspace: bool) -> None:
-    """Make our veth pair, or find the NIC, and bring it up."""
+def _ensure_device(item: Interface, userspace: bool) -> bool:
+    """Make our veth pair, or find the NIC, and bring it up; true where it was made now."""
     with open_netlink() as link:
-        if item.type == "veth" and not link.link_lookup(ifname=item.name):
+        made = item.type == "veth" and not link.link_lookup(ifname=item.name)
+        if made:
             peer = peer_name(item.name)
             link.link("add", ifname=item.name, kind="veth", peer={"ifname": peer})
             if userspace:
@@ -170,6 +171,7 @@ def _ensure_device(item: Interface, userspace: bool) -> None:
         if item.mtu:
             link.link("set", index=index, mtu=item.mtu)
         link.link("set", index=index, state="up")
+    return made
 
 
 def apply(database: Ovsdb, wanted: Sequence[Bridge | Interface], userspace: bool) -> dict[Key, str]:
@@ -178,8 +180,14 @@ def apply(database: Ovsdb, wanted: Sequence[Bridge | Interface], userspace: bool
     operations: dict[Key, list[dict[str, Any]]] = {}
     for number, item in enumerate(wanted):
         try:
-            if isinstance(item, Interface) and item.type in ("veth", "system"):
-                _ensure_device(item, userspace)
+            if (
+                isinstance(item, Interface)
+                and item.type in ("veth", "system")
+                and _ensure_device(item, userspace)
+                and item.name in _interfaces(database)
+            ):
+                # The switch holds on to the device of that name that is gone: it must let go first.
+                failed.update(remove(database, [item.key], keep_device=True))
             operations[item.key] = _operations(database, item, number)
         except ApplyError as error:
             failed[item.key] = str(error)
@@ -193,8 +201,11 @@ def apply(database: Ovsdb, wanted: Sequence[Bridge | Interface], userspace: bool
     return failed
 
 
-def remove(database: Ovsdb, keys: Iterable[Key]) -> dict[Key, str]:
-    """Remove bridges and ports that are ours; returns key → reason of those that failed."""
+def remove(database: Ovsdb, keys: Iterable[Key], *, keep_device: bool = False) -> dict[Key, str]:
+    """Remove bridges and ports that are ours; returns key → reason of those that failed.
+
+    An instance's veth pair goes too, unless `keep_device`.
+    """
     operations: dict[Key, list[dict[str, Any]]] = {}
     bridges = {row["name"]: uuid for uuid, row in database.rows("Bridge").items() if _marked(row)}
     ports = {row["name"]: uuid for uuid, row in database.rows("Port").items() if _marked(row)}
@@ -210,7 +221,7 @@ def remove(database: Ovsdb, keys: Iterable[Key]) -> dict[Key, str]:
             operations[key] = [{"op": "mutate", "table": "Bridge", "where": where, "mutations": [leave]}]
     failed = _commit(database, operations)
     for key in gone:
-        if key not in failed and key[0] == "interface" and key[2] in veths:
+        if key not in failed and key[0] == "interface" and key[2] in veths and not keep_device:
             _delete_link(key[2])
     return failed
 

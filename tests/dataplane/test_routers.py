@@ -1,0 +1,103 @@
+"""Routers with real packets: SNAT, floating IPs, and that what is taken away is gone at once."""
+
+from __future__ import annotations
+
+import subprocess
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from tests.support.agents import apply_view, lease, plug, settings
+from tests.support.host import Host
+from tests.worlds import World, open_group
+
+from netloom.model import Port
+
+pytestmark = pytest.mark.root
+
+OUTSIDE = "ip netns exec outside"
+
+
+@pytest.fixture
+def host() -> Iterator[Host]:
+    """A host whose eth1 leads to a namespace that plays the outside, 198.51.100.1."""
+    made = Host("a")
+    try:
+        made.sh(
+            "ip netns add outside; ip link add eth1 type veth peer name eth0 netns outside\n"
+            "ethtool -K eth1 tx off >/dev/null; ip netns exec outside ethtool -K eth0 tx off >/dev/null\n"
+            "ip -n outside addr add 198.51.100.1/24 dev eth0; ip -n outside link set eth0 up\n"
+            "ip -n outside link set lo up"
+        )
+        yield made
+    finally:
+        made.close()
+
+
+def world(floating: str | None) -> tuple[World, Port]:
+    """A private network behind a router of host a; the floating IP belongs to the instance, or to none."""
+    cloud = World()
+    cloud.host("a", mappings={"public": "br-public"}, network=True)
+    open_group(cloud)
+    cloud.network("private")
+    cloud.subnet("priv-sub", "private", "10.0.0.0/24")
+    cloud.network("public", "flat", physical_network="public", mtu=1500, external=True)
+    cloud.subnet("pub-sub", "public", "198.51.100.0/24", enable_dhcp=False)
+    cloud.router("router1", "a")
+    cloud.interface("router1", "private", "priv-sub", "10.0.0.1")
+    cloud.gateway("router1", "public", "pub-sub", "198.51.100.10")
+    port = cloud.port("my2", "private", [("priv-sub", "10.0.0.5")], "a", security_groups=("sg-all",))
+    more = {"port_id": port.id, "fixed_ip_address": "10.0.0.5", "router_id": "router1"} if floating else {}
+    cloud.floating("fip", "public", "pub-sub", "198.51.100.77", **more)
+    return cloud, port
+
+
+def test_floating_ips_and_snat(host: Host, tmp_path: Path) -> None:
+    config = settings("a", tmp_path / "a", 1, physical={"public": "eth1"})
+    cloud, port = world(None)
+    print(apply_view(host, config, cloud.view("a")))
+    vm = plug(host, port)
+    assert apply_view(host, config, cloud.view("a")).splitlines()[-1].endswith("changes")
+    assert lease(host, vm)["ip"] == "10.0.0.5"
+    inside = f"ip netns exec {vm}"
+    assert " 2 received" in host.sh(f"{inside} ping -c 2 -i 0.2 -W 2 10.0.0.1")
+    # Without a floating IP the instance goes out by the router's address, and nobody comes in.
+    host.start("sh", "-c", f"{OUTSIDE} busybox nc -ll -p 80 -e sh -c 'echo $NCAT_REMOTE_ADDR ok'")
+    capture = host.start("sh", "-c", f"{OUTSIDE} timeout 4 tcpdump -nli eth0 icmp > /run/seen 2>/dev/null")
+    time.sleep(1)
+    assert " 2 received" in host.sh(f"{inside} ping -c 2 -i 0.2 -W 2 198.51.100.1")
+    capture.wait()
+    assert "198.51.100.10 > 198.51.100.1" in host.sh("cat /run/seen")
+    assert " 0 received" in host.sh(f"{OUTSIDE} ping -c 1 -W 1 198.51.100.77", check=False)
+    # With one it answers under that address.
+    cloud, _ = world("yes")
+    print(apply_view(host, config, cloud.view("a")))
+    assert " 2 received" in host.sh(f"{OUTSIDE} ping -c 2 -i 0.2 -W 2 198.51.100.77")
+    assert apply_view(host, config, cloud.view("a")).splitlines()[-1] == "1 changes"  # the listener
+    # Taken away, an open session is cut at once.
+    running = subprocess.Popen(
+        host.command("sh", "-c", f"{OUTSIDE} ping -i 0.1 -w 4 198.51.100.77"),
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    time.sleep(1)
+    cloud, _ = world(None)
+    apply_view(host, config, cloud.view("a"))
+    cut = time.monotonic()
+    lines: list[tuple[float, str]] = []
+    assert running.stdout is not None
+    for line in running.stdout:
+        if "icmp_seq" in line and "bytes from" in line:
+            lines.append((time.monotonic(), line))
+    assert lines
+    assert max(at for at, _ in lines) < cut + 0.3
+    assert host.sh("ip netns exec qrouter-router1 conntrack -L 2>/dev/null | grep 198.51.100.77; true") == ""
+    # All of it goes.
+    empty = World()
+    empty.host("a")
+    plain = settings("a", tmp_path / "b", 1)
+    print(apply_view(host, plain, empty.view("a")))
+    assert "qrouter" not in host.run("ip", "netns")
+    assert host.run("ovs-vsctl", "list-br").split() == ["br-int"]
+    assert "eth1" in host.run("ip", "-o", "link")
