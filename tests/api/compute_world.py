@@ -68,6 +68,7 @@ class World:
 
 @contextlib.contextmanager
 def world(folder: Path, **sections: dict[str, Any]) -> Iterator[World]:
-    """Start one."""
+    """Start one. Its hosts report once: that must do for as long as a test may take on a busy machine."""
+    sections.setdefault("network", {"agent_down_seconds": 3600})
     with running(folder, **sections) as cloud:
         yield World(cloud)

@@ -253,6 +253,7 @@ def test_bad_bodies(demo: httpx.Client):
 def test_without_a_token(cloud: Cloud):
     assert cloud.http.get("/image/v2/images").status_code == 401
     assert cloud.http.get("/image").status_code == 300
+    assert cloud.http.get("/image/versions").status_code == 200
     assert cloud.http.get("/image/").json()["versions"][0]["status"] == "CURRENT"
 
 

@@ -298,6 +298,12 @@ async def _extensions(request: Request) -> Response:
     return respond(200, {"extensions": listed})
 
 
+async def _no_aggregates(request: Request) -> Response:
+    """Aggregates are not offered, which is what an empty list says to clients that ask on their way."""
+    must_be_admin(caller_of(request), "os_compute_api:os-aggregates:index")
+    return respond(200, {"aggregates": []})
+
+
 async def _no_server_groups(request: Request) -> Response:
     caller_of(request)
     return respond(200, {"server_groups": []})
@@ -322,6 +328,7 @@ TABLE: list[tuple[str, str, Handler]] = [
     ("PUT", "/os-quota-sets/{project_id}", _set_quota),
     ("DELETE", "/os-quota-sets/{project_id}", _delete_quota),
     ("GET", "/extensions", _extensions),
+    ("GET", "/os-aggregates", _no_aggregates),
     ("GET", "/os-server-groups", _no_server_groups),
     ("POST", "/os-server-groups", _refuse_server_group),
 ]

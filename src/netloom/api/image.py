@@ -44,7 +44,8 @@ async def _versions(request: Request) -> Response:
         {"id": f"v2.{minor}", "status": "CURRENT" if minor == 7 else "SUPPORTED", "links": link}
         for minor in (7, 5, 4, 3, 2, 1, 0)
     ]
-    return respond(300, {"versions": listed})
+    # Asked for by its own name it is an answer, anywhere else a choice to make.
+    return respond(200 if request.url.path.endswith("/versions") else 300, {"versions": listed})
 
 
 def _id(request: Request) -> str:
