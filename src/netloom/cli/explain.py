@@ -57,11 +57,19 @@ def text(answer: dict[str, Any]) -> str:
     lines = [f"{answer['source']} -> {answer['destination']}, {service}"]
     for title, hops in (("There", answer["there"]), ("Back", answer["back"])):
         if hops:
-            lines += ["", f"{title}:", *_hops(hops)]
+            lines += ["", f"{title}:", *_hops([h for h in hops if _tells(h) or h is hops[-1]])]
     lines += ["", f"{answer['verdict'].upper()}: {answer['sentence']}"]
     if answer["decided_by"]:
         lines.append(f"Decided by {answer['decided_by']}")
     return "\n".join(lines)
+
+
+PASSED = ("LOCAL: ", "OUTPUT: ", "EGRESS: ", "EGRESS_ACCEPT: ", "INGRESS: ", "INGRESS_ACCEPT: ")
+"""Stages that every packet passes without a decision; only --json shows them."""
+
+
+def _tells(hop: dict[str, Any]) -> bool:
+    return hop["kind"] != "flow" or not hop["text"].startswith(PASSED)
 
 
 def _hops(hops: list[dict[str, Any]]) -> list[str]:

@@ -53,6 +53,8 @@ def explain(
     """Explain one packet and its answer. Raises UserError for words that mean nothing."""
     number = protocol_number(protocol, port)
     start, target = ends(cloud, source, destination)
+    if start.address == SOMEWHERE:
+        start = replace(start, address=_neighbour(cloud, target) or SOMEWHERE)
     service = f"{protocol}/{port}" if port else protocol
     reason = unplaced(cloud, start) or unplaced(cloud, target) or no_floating_ip(cloud, start, target)
     walk: Walk | None = None
@@ -114,9 +116,8 @@ def _walk(cloud: Cloud, start: Spot, target: Spot, number: int, port: int) -> Wa
     if network is None or not network.physical_network:
         raise UserError(f"{target.word} is on no physical network, so nothing outside can send to it")
     vlan = (network.segmentation_id or 0) if network.network_type == "vlan" else 0
-    address = start.address if start.address != SOMEWHERE else _neighbour(cloud, target) or SOMEWHERE
     return walker.exchange(
-        Outside(network.physical_network, vlan, address), target.address, proto=number, port=port
+        Outside(network.physical_network, vlan, start.address), target.address, proto=number, port=port
     )
 
 
@@ -171,11 +172,14 @@ def _left_the_cloud(walk: Walk | None, target: Spot) -> Reason | None:
 def hop(cloud: Cloud, step: Step) -> Hop:
     """A step with the names of its objects."""
     shown = [origin for origin in step.origin if not origin.startswith("host/")]
+    text = step.text
+    for origin in shown:
+        text = text.replace(origin, cloud.name(origin))
     return Hop(
         host=step.host,
         kind=step.kind,
         place=step.place,
-        text=step.text,
+        text=text,
         because=[cloud.name(origin) for origin in shown],
         origin=list(step.origin),
         command=step.command,

@@ -16,6 +16,8 @@ from netloom.explain.switch import Switches
 from netloom.explain.trace import Outcome, Step, Steps
 from netloom.explain.world import Endpoint, Host, World
 from netloom.model.hoststate import Device
+from netloom.model.names import INTEGRATION_BRIDGE
+from netloom.plan.pipeline import Stage
 
 OUTSIDE_MAC = "02:00:00:00:00:01"
 LONGEST = 16
@@ -204,7 +206,7 @@ class Walker:
             host=host.name,
             place=device,
             text=f"nobody answers ARP for {target}",
-            command=f"arping -I {device} {target}",
+            command=_ask(host, device, target),
             origin=dropped[-1].origin if dropped else (),
             target=target,
         )
@@ -341,12 +343,21 @@ class Walker:
 
 
 def _resolved(host: Host, device: str, target: str, answer: str, origin: tuple[str, ...]) -> Step:
+    by_flow = f"ovs-ofctl dump-flows {INTEGRATION_BRIDGE} table={int(Stage.LOCAL)},arp,arp_tpa={target}"
     return Step(
         kind="arp",
         host=host.name,
         place=device,
         text=f"ARP: {target} is at {answer}",
-        command=f"arping -I {device} {target}",
+        command=by_flow if origin else _ask(host, device, target),
         origin=origin,
         target=target,
     )
+
+
+def _ask(host: Host, device: str, target: str) -> str:
+    """The command that asks for an address as a namespace's device, or looks on while an instance asks."""
+    inside = host.devices.get(device)
+    if inside is None:
+        return f"tcpdump -eni {device} arp"
+    return f"ip netns exec {inside.namespace} arping -c 1 -I {device} {target}"
