@@ -92,6 +92,8 @@ class Cloud:
             named = thing.floating_ip_address
         if isinstance(thing, Port) and not thing.name:
             named = ", ".join(fixed.ip_address for fixed in thing.fixed_ips) or ident
+            server = self.servers.get(thing.device_id)
+            named += f" of {server.name}" if server else ""
         return f"{kind.replace('_', ' ')} {named}"
 
 

@@ -47,7 +47,8 @@ def no_floating_ip(cloud: Cloud, start: Spot, target: Spot) -> Reason | None:
     if network.physical_network:
         return None
     named = cloud.name(f"port/{target.port.id}")
-    sentence = f"No floating IP leads to {named} ({target.address}), and its network is private"
+    where = "" if target.address in named else f" ({target.address})"
+    sentence = f"No floating IP leads to {named}{where}, and its network is private"
     others = [fip for _, fip in sorted(cloud.floatingips.items()) if _same_cloud(cloud, fip.port_id, target)]
     if others:
         wrong = others[0]
@@ -142,8 +143,10 @@ def _no_interface(cloud: Cloud, subnet: Subnet) -> Reason:
 
 def _silent(cloud: Cloud, port: Port, address: str) -> Reason:
     named, decider = capital(cloud.name(f"port/{port.id}")), f"port/{port.id}"
+    if address not in named:
+        named += f" ({address})"
     if not port.admin_state_up:
-        return Reason(f"{named} ({address}) is administratively down.", decider)
+        return Reason(f"{named} is administratively down.", decider)
     if port.device_owner in ROUTER_OWNERS:
         router = cloud.routers.get(port.device_id)
         if router is not None and not router.host:
@@ -151,7 +154,7 @@ def _silent(cloud: Cloud, port: Port, address: str) -> Reason:
                 f"{capital(cloud.name(f'router/{router.id}'))} is on no host.", f"router/{router.id}"
             )
     elif not port.host and port.device_owner != OWNER_DHCP:
-        return Reason(f"{named} ({address}) is bound to no host.", decider)
+        return Reason(f"{named} is bound to no host.", decider)
     return Reason(f"{named} does not answer for {address}.", decider)
 
 
