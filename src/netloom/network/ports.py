@@ -182,7 +182,7 @@ def update(w: Writer, ctx: Context, old: Port, attrs: dict[str, Any]) -> Port:
         w.set_api_status(Port, new.id, "DOWN")
     if new.host:
         dhcp.ensure_dhcp_port(w, ctx, network)
-    if new.fixed_ips != old.fixed_ips and old.device_owner == OWNER_ROUTER_GATEWAY:
+    if new.fixed_ips != old.fixed_ips:
         _tell_router(w, new)
     return new
 
@@ -223,10 +223,8 @@ def _changed_addresses(w: Writer, network: Network, old: Port, asked: Sequence[A
     gone = [fixed for fixed in old.fixed_ips if fixed not in kept]
     if not gone and not rest:
         return old.fixed_ips
-    if old.device_owner == OWNER_ROUTER_INTERFACE:
-        raise lib.BadRequest(resource="ports", msg=str(IPAddressChangeNotAllowed(port_id=old.id)))
-    if old.device_owner == OWNER_FLOATING_IP and w.get(FloatingIP, old.device_id) is not None:
-        # The address is the floating IP itself.
+    # A router's interface keeps its address; that of a floating IP's port is the floating IP itself.
+    if old.device_owner == OWNER_ROUTER_INTERFACE or w.count(FloatingIP, floating_port_id=old.id):
         raise lib.BadRequest(resource="ports", msg=str(IPAddressChangeNotAllowed(port_id=old.id)))
     lost = {fixed.ip_address for fixed in gone}
     if any(fip.fixed_ip_address in lost for fip in w.list(FloatingIP, port_id=old.id)):
@@ -261,11 +259,11 @@ def _rebound(
 
 
 def _tell_router(w: Writer, port: Port) -> None:
-    """Write a gateway port's new addresses into its router."""
-    router = w.get(Router, port.device_id)
-    if router is not None and router.gw_port_id == port.id and router.external_gateway_info is not None:
-        info = replace(router.external_gateway_info, external_fixed_ips=port.fixed_ips)
-        w.update(replace(router, external_gateway_info=info))
+    """Write a gateway port's new addresses into its router; by the router, for owners can be changed."""
+    for router in w.list(Router, gw_port_id=port.id):
+        if router.external_gateway_info is not None:
+            info = replace(router.external_gateway_info, external_fixed_ips=port.fixed_ips)
+            w.update(replace(router, external_gateway_info=info))
 
 
 def bind(w: Writer, ctx: Context, port: Port, host: str) -> Port:
