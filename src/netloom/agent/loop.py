@@ -23,6 +23,7 @@ from netloom.agent.settings import Settings
 from netloom.agent.tracker import Tracker
 from netloom.agent.workers import Workers
 from netloom.dataplane.instances import Instances
+from netloom.dataplane.netlink import greet
 from netloom.dataplane.openflow import Switch
 from netloom.dataplane.ovsdb import Ovsdb
 from netloom.dataplane.process import ApplyError
@@ -37,6 +38,9 @@ WATCH_SECONDS = 1.0
 """How often the loop looks whether what it started still lives."""
 AUDIT_SECONDS = 60.0
 """How often it reads everything again, in case somebody else changed something."""
+
+GREET_SECONDS = 240.0
+"""How often the ends of tunnels are greeted; the switch forgets a neighbour after 15 minutes."""
 
 Event = Callable[[], None]
 
@@ -78,6 +82,8 @@ class Agent:
         self._switch_identity: tuple[str, ...] = ()
         self._repeat: list[tuple[float, list[tuple[Device, list[str]]]]] = []
         self._complaint = ""
+        self._greeted: set[str] = set()
+        self._greeted_at = 0.0
 
     def post(self, event: Event) -> None:
         """Have the loop call `event`; from any thread."""
@@ -186,6 +192,7 @@ class Agent:
                 log.warning("Open vSwitch was started again: reading everything anew")
             self._switch_identity = identity
             self._stale = True
+            self._greeted = set()
         if self.tracker.watch():
             self._dirty = True
         self._consoles.follow(self._instances.consoles())
@@ -222,6 +229,7 @@ class Agent:
             self._replan = False
             return
         self._complain("")
+        self._greet(now)
         if announcements:
             self._repeat.append((time.monotonic() + 1.0, announcements))
         made = self.tracker.changes - before
@@ -229,6 +237,15 @@ class Agent:
             took = (time.monotonic() - now) * 1000
             log.info("seq %d: %d changes in %.0f ms", self.view.seq, made, took)
         self._report()
+
+    def _greet(self, now: float) -> None:
+        """Make the other hosts' MACs known to the switch before the first packet needs them."""
+        ends = {c.tunnel_ip for c in self.view.chassis.values() if c.tunnel_ip and c.host != self._facts.host}
+        if now >= self._greeted_at + GREET_SECONDS:
+            self._greeted = set()
+            self._greeted_at = now
+        greet(ends - self._greeted)
+        self._greeted = ends
 
     def settle(self, seconds: float = 60.0) -> None:
         """Bring the host to the view and wait for the workers: for one application without a server."""

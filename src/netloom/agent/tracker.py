@@ -109,9 +109,11 @@ class Tracker:
         if not self.database.connected:
             self.database.connect()
         self.allocator.load()
+        listening = {("metadata", network_id) for network_id in self.metadata.networks()}
+        listeners = {key: self.found.get(key, "") for key in listening}
         self.found = bridges.read(self.database) | namespaces.read() | dnsmasq.read(self.dhcp_directory)
         self.found |= self.instances.read()
-        self.found |= {("metadata", network_id): "" for network_id in self.metadata.networks()}
+        self.found |= listeners
         for key in [key for key in self.found if key[0] == "namespace" and key[1].startswith("qrouter-")]:
             mark = nat.read(key[1])
             if mark is not None:

@@ -10,8 +10,8 @@ import array
 import fcntl
 import socket
 import struct
-from collections.abc import Generator
-from contextlib import contextmanager
+from collections.abc import Generator, Iterable
+from contextlib import contextmanager, suppress
 from ipaddress import IPv4Interface
 from typing import Any
 
@@ -78,3 +78,15 @@ def gratuitous_arp(device: str, mac: str, address: str) -> None:
             raw.send(frame)
         except OSError as error:
             raise ApplyError(f"cannot announce {address} on {device}: {error.strerror}") from error
+
+
+def greet(addresses: Iterable[str]) -> None:
+    """Have the kernel ask for the MACs of other hosts (a datagram to the discard port makes it).
+
+    The userspace switch learns them from the answers; else it drops the first packet of each tunnel.
+    """
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as talk:
+        talk.setblocking(False)
+        for address in addresses:
+            with suppress(OSError):  # no route to it now: the tunnel has none either
+                talk.sendto(b"", (address, 9))
