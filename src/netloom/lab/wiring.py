@@ -24,7 +24,9 @@ def inside(process: Process, command: Sequence[str], *, network_only: bool = Fal
 
     `network_only` stays in the machine's own PID and mount namespaces, where other hosts' ids mean something.
     """
-    where = ["--net"] if network_only else ["--root", "--mount", "--uts", "--ipc", "--net", "--pid", "--cgroup"]
+    where = (
+        ["--net"] if network_only else ["--root", "--mount", "--uts", "--ipc", "--net", "--pid", "--cgroup"]
+    )
     return ["nsenter", "--target", str(process.pid), *where, "--", *command]
 
 
