@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 
 import pytest
@@ -13,26 +14,36 @@ from netloom.identity.tokens import Tokens
 from netloom.store import Store
 
 
-@pytest.fixture
-def make_cloud(tmp_path):
-    """Make clouds with settings of their own."""
+@contextlib.contextmanager
+def make_clouds(folder):
+    """Give out a function that makes clouds with settings of their own."""
     started = []
 
     def make(network=NETWORK, **server):
-        store = Store.open(f"sqlite:///{tmp_path}/{len(started)}.db")
+        store = Store.open(f"sqlite:///{folder}/{len(started)}.db")
         store.upgrade()
         settings = Settings(
-            server=ServerSettings(auth="trusted-headers", state_dir=os.fspath(tmp_path), readers=2, **server),
+            server=ServerSettings(auth="trusted-headers", state_dir=os.fspath(folder), readers=2, **server),
             network=network,
         )
-        services = Services.start(store, settings, Tokens.open(tmp_path, settings.identity.token_seconds))
+        tokens = Tokens.open(folder, settings.identity.token_seconds)
+        services = Services.start(store, settings, tokens)
         started.append(services)
         return Cloud(services)
 
-    yield make
-    for services in started:
-        services.stop()
-        services.store.close()
+    try:
+        yield make
+    finally:
+        for services in started:
+            services.stop()
+            services.store.close()
+
+
+@pytest.fixture
+def make_cloud(tmp_path):
+    """Make clouds with settings of their own."""
+    with make_clouds(tmp_path) as make:
+        yield make
 
 
 @pytest.fixture

@@ -15,6 +15,7 @@ from msgspec import Struct
 from neutron_lib import exceptions as lib
 
 from netloom.contract.attributes import MAPS
+from netloom.contract.decode import STRANGE, refused
 from netloom.contract.errors import HTTPBadRequest
 from netloom.model import Port, Resource
 
@@ -102,15 +103,23 @@ def _filters(collection: str, values: Mapping[str, list[str]]) -> dict[str, Any]
         facts = attributes.get(key)
         if facts is None or not facts.get("is_filter"):
             unknown.append(key)
-        elif "convert_list_to" in facts:
-            filters[key] = facts["convert_list_to"](given)
-        elif "convert_to" in facts:
-            filters[key] = [facts["convert_to"](value) for value in given]
         else:
-            filters[key] = given
+            try:
+                filters[key] = _converted(facts, given)
+            except STRANGE as error:
+                raise refused(key, error) from None
     if unknown:
         raise HTTPBadRequest(f"{unknown} is invalid attribute for filtering")
     return filters
+
+
+def _converted(facts: Mapping[str, Any], given: list[str]) -> Any:
+    """Return a filter's values as the attribute's are kept."""
+    if "convert_list_to" in facts:
+        return facts["convert_list_to"](given)
+    if "convert_to" in facts:
+        return [facts["convert_to"](value) for value in given]
+    return given
 
 
 def _sorts(collection: str, values: Mapping[str, list[str]]) -> tuple[Sort, ...]:

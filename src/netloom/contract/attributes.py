@@ -81,6 +81,14 @@ _PORT_TAGS: Attributes = _TAGS | {
         "is_filter": True,
     }
 }
+
+
+def _text(value: Any) -> str | None:
+    """Return a host's name as text: neutron-lib lets anything through here."""
+    return None if value is None else str(value)
+
+
+_HOST: Attributes = {"binding:host_id": {"convert_to": _text, "validate": {"type:string_or_none": 255}}}
 _STANDARD = (_REVISION, _TAGS, _TIMES, _DESCRIPTION)
 
 
@@ -119,6 +127,7 @@ MAPS: dict[str, Attributes] = {
         _of(allowedaddresspairs, "ports"),
         _of(extra_dhcp_opt, "ports"),
         _of(portbindings, "ports"),
+        _HOST,
         _of(port_security, "ports"),
         _REVISION,
         _PORT_TAGS,

@@ -27,6 +27,17 @@ Validator = Callable[[Any, Any], str | None]
 _MUTABLE = (list, dict)
 
 
+STRANGE = (TypeError, ValueError, AttributeError, LookupError, ArithmeticError, webob.exc.HTTPBadRequest)
+"""What the library's converters and validators throw at a value of the wrong JSON type, or too large."""
+
+
+def refused(name: str, error: Exception) -> HTTPBadRequest:
+    """Return the 400 for a value at which the library threw one of STRANGE."""
+    if isinstance(error, webob.exc.HTTPBadRequest):
+        return HTTPBadRequest(str(error.detail))
+    return HTTPBadRequest(f"Invalid input for {name}. Reason: {error}.")
+
+
 class _Attribute(Struct, frozen=True):
     """One attribute: who may send it when, and how its value is converted and validated."""
 
@@ -49,11 +60,8 @@ class _Attribute(Struct, frozen=True):
                 reason = validate(value, argument)
                 if reason:
                     raise HTTPBadRequest(f"Invalid input for {self.name}. Reason: {reason}.")
-        except webob.exc.HTTPBadRequest as error:
-            raise HTTPBadRequest(str(error.detail)) from None
-        except (TypeError, ValueError, AttributeError, KeyError) as error:
-            # Some of the library's validators expect at least the right JSON type.
-            raise HTTPBadRequest(f"Invalid input for {self.name}. Reason: {error}.") from None
+        except STRANGE as error:
+            raise refused(self.name, error) from None
         return value
 
 

@@ -48,8 +48,8 @@ def _protocol(value: Any) -> str | None:
         return None
     wrong = SecurityGroupRuleInvalidProtocol(protocol=value, values=PROTOCOLS)
     try:
-        number = int(value)
-    except (ValueError, TypeError):
+        number = -1 if isinstance(value, bool | float) else int(value)
+    except (ValueError, TypeError, OverflowError):
         if isinstance(value, str) and value.lower() in PROTOCOLS:
             return value.lower()
         raise wrong from None
@@ -72,7 +72,7 @@ def _port(value: Any) -> int | None:
         return None
     try:
         number = int(value)
-    except (ValueError, TypeError):
+    except (ValueError, TypeError, OverflowError):
         raise SecurityGroupInvalidPortValue(port=value) from None
     if not 0 <= number <= 65535:
         raise SecurityGroupInvalidPortValue(port=value)
@@ -87,6 +87,11 @@ def _prefix(value: Any) -> str | None:
         return str(netaddr.IPNetwork(value))
     except (ValueError, TypeError, netaddr.AddrFormatError):
         raise lib.InvalidCIDR(input=value) from None
+
+
+def _id(value: Any) -> str | None:
+    """Return an id as text; whether there is such an object is for the rules to say."""
+    return None if value is None else str(value)
 
 
 def _name_not_default(data: Any, max_len: int = 255) -> str | None:
@@ -129,7 +134,7 @@ SECURITY_GROUPS: dict[str, dict[str, Any]] = {
 SECURITY_GROUP_RULES: dict[str, dict[str, Any]] = {
     "id": _ID,
     "security_group_id": _fact(validate={"type:string": 36}, required_by_policy=True),
-    "remote_group_id": _fact(default=None),
+    "remote_group_id": _fact(default=None, convert_to=_id),
     "direction": _fact(validate={"type:values": ["ingress", "egress"]}),
     "protocol": _fact(default=None, convert_to=_protocol),
     "port_range_min": _fact(default=None, convert_to=_port),

@@ -1,0 +1,177 @@
+"""Whatever is sent, the server's answer is never its own failure: each attribute with each JSON type, strange paths and queries."""
+
+import json
+
+import pytest
+from tests.support.networking import NETWORK
+
+from netloom.contract.attributes import MAPS
+from netloom.model import NetworkSettings
+
+VALUES = [
+    None,
+    True,
+    0,
+    -1,
+    2**31,
+    2**63,
+    2**70,
+    1.5,
+    "",
+    "x",
+    "\u0000",
+    "ü" * 300,
+    "10.0.0.0/24",
+    "010.1.1.1",
+    "fd00::1",
+    "6f1b1c1e-0f0b-4d0e-9a3e-0d7c0a0c0d01",
+    [],
+    ["x"],
+    [None],
+    [5],
+    [[]],
+    [{}],
+    {},
+    {"a": 1},
+    [{"start": "10.0.0.2", "end": "fd00::2"}],
+    [{"ip_address": "10.0.0.300"}],
+    [{"subnet_id": 5}],
+    [{"destination": "10.0.0.1", "nexthop": "x"}],
+    {"network_id": 5},
+    {"network_id": "6f1b1c1e-0f0b-4d0e-9a3e-0d7c0a0c0d01", "external_fixed_ips": "x"},
+]
+
+
+@pytest.fixture(scope="module")
+def world(tmp_path_factory):
+    from tests.api.conftest import make_clouds
+
+    quotas = dict.fromkeys(
+        ("network", "subnet", "port", "router", "floatingip", "security_group", "security_group_rule"), -1
+    )
+    settings = NetworkSettings(
+        vni_ranges=((1, 100_000),),
+        vlan_ranges=NETWORK.vlan_ranges,
+        quotas=quotas,
+    )
+    with make_clouds(tmp_path_factory.mktemp("never")) as make:
+        cloud = make(settings)
+        admin = cloud.admin
+        network = admin.make("network")["id"]
+        subnet = admin.make("subnet", network_id=network, ip_version=4, cidr="10.0.0.0/16")["id"]
+        external = admin.make("network", **{"router:external": True})["id"]
+        admin.make("subnet", network_id=external, ip_version=4, cidr="203.0.112.0/20")
+        router = admin.make("router", external_gateway_info={"network_id": external})["id"]
+        group = admin.make("security_group", name="g")["id"]
+        rule = admin.make("security_group_rule", security_group_id=group, direction="ingress", protocol="tcp")
+        ids = {
+            "networks": network,
+            "subnets": subnet,
+            "ports": admin.make("port", network_id=network)["id"],
+            "routers": router,
+            "floatingips": admin.make("floatingip", floating_network_id=external)["id"],
+            "security_groups": group,
+            "security_group_rules": rule["id"],
+        }
+        bodies = {
+            "subnets": {"network_id": network, "ip_version": 4, "cidr": "10.9.0.0/24"},
+            "ports": {"network_id": network},
+            "floatingips": {"floating_network_id": external},
+            "security_group_rules": {"security_group_id": group, "direction": "egress", "protocol": "udp"},
+        }
+        yield cloud, ids, bodies
+
+
+COLLECTIONS = sorted(set(MAPS) - {"agents", "availability_zones"})
+
+
+def path_of(collection):
+    return "/" + collection.replace("_", "-")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("collection", COLLECTIONS)
+def test_bodies(world, collection):
+    cloud, ids, bodies = world
+    singular = collection[:-1]
+    for name in MAPS[collection]:
+        for value in VALUES:
+            body = {singular: bodies.get(collection, {}) | {name: value}}
+            made = cloud.admin("POST", path_of(collection), body)
+            assert made.status_code < 500 or made.status_code == 503, (body, made.text)
+            if made.status_code == 201:
+                cloud.admin("DELETE", f"{path_of(collection)}/{made.json()[singular]['id']}")
+            changed = cloud.admin(
+                "PUT", f"{path_of(collection)}/{ids[collection]}", {singular: {name: value}}
+            )
+            assert changed.status_code < 500, (name, value, changed.text)
+
+
+@pytest.mark.parametrize("collection", COLLECTIONS)
+def test_queries(world, collection):
+    cloud, _, _ = world
+    for name in (
+        *MAPS[collection],
+        "fields",
+        "limit",
+        "marker",
+        "sort_key",
+        "sort_dir",
+        "page_reverse",
+        "%00",
+    ):
+        for value in ("", "x", "5", "true", "null", "a=b", "ip_address=x", "%00", "%FF", "ü", "-1", "9" * 30):
+            answer = cloud.admin("GET", f"{path_of(collection)}?{name}={value}")
+            assert answer.status_code < 500, (name, value, answer.text)
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/routers/{routers}/" + action
+        for action in (
+            "add_router_interface",
+            "remove_router_interface",
+            "add_extraroutes",
+            "remove_extraroutes",
+        )
+    ],
+)
+def test_actions(world, path):
+    cloud, ids, _ = world
+    for value in VALUES:
+        for body in (
+            value,
+            {"subnet_id": value},
+            {"port_id": value},
+            {"router": value},
+            {"router": {"routes": value}},
+        ):
+            answer = cloud.admin("PUT", path.format(**ids), json.dumps(body).encode())
+            assert answer.status_code < 500, (body, answer.text)
+
+
+@pytest.mark.parametrize(
+    "path", ["/quotas/p", "/agents/x", "/networks/{networks}/tags", "/ports/{ports}/tags/x"]
+)
+@pytest.mark.parametrize("method", ["GET", "PUT", "POST", "DELETE", "PATCH", "OPTIONS"])
+def test_odd_ends(world, path, method):
+    cloud, ids, _ = world
+    for value in VALUES:
+        for body in (
+            value,
+            {"quota": value},
+            {"quota": {"network": value}},
+            {"agent": value},
+            {"tags": value},
+        ):
+            answer = cloud.admin(method, path.format(**ids), json.dumps(body).encode())
+            assert answer.status_code < 500, (body, answer.text)
+
+
+@pytest.mark.parametrize("id", ["%00", "%FF", "..", "x" * 5000, "ü", "%2F", "'", "<x>"])
+@pytest.mark.parametrize("collection", COLLECTIONS)
+def test_ids(world, collection, id):
+    cloud, _, _ = world
+    for method in ("GET", "DELETE"):
+        assert cloud.admin(method, f"{path_of(collection)}/{id}").status_code < 500
