@@ -63,7 +63,7 @@ def explain(
         reason = _reason(cloud, walk, service)
     verdict: Verdict = "reachable" if reason is None else "unreachable"
     sentence = reason.sentence if reason else f"{target.address} answers {service} from {start.address}."
-    doubt = _doubt(cloud, walk, start) or _left_the_cloud(walk, target)
+    doubt = _doubt(cloud, walk, start, target) or _left_the_cloud(walk, target)
     if doubt is not None:
         verdict = "unknown"
         planned = "it would arrive" if reason is None else "it would not arrive: " + sentence
@@ -145,16 +145,25 @@ def _steps(walk: Walk | None) -> list[Step]:
     return [step for arrival in arrivals for step in arrival.steps]
 
 
-def _doubt(cloud: Cloud, walk: Walk | None, start: Spot) -> Reason | None:
+def _doubt(cloud: Cloud, walk: Walk | None, start: Spot, target: Spot) -> Reason | None:
     """The first host on the way that is not known to be as planned."""
     hosts = [step.host for step in _steps(walk)]
-    if not hosts and start.port and start.port.host:
-        hosts = [start.port.host]
+    if not hosts:
+        hosts = [start.port.host] if start.port else _routers_hosts(cloud, target)
     for host in dict.fromkeys(hosts):
         health = cloud.health.get(host)
         if health is not None and health.doubt:
             return Reason(f"host {host} {health.doubt}.", f"host/{host}")
     return None
+
+
+def _routers_hosts(cloud: Cloud, target: Spot) -> list[str]:
+    """Hosts of the routers on a target's networks: what was taken away may still be in place there."""
+    networks = {target.port.network_id} if target.port else set[str]()
+    if target.floatingip:
+        networks.add(target.floatingip.floating_network_id)
+    routers = {p.device_id for p in cloud.ports.values() if p.network_id in networks}
+    return sorted({cloud.routers[ident].host for ident in routers if ident in cloud.routers})
 
 
 def _left_the_cloud(walk: Walk | None, target: Spot) -> Reason | None:

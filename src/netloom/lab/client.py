@@ -46,6 +46,10 @@ class Client:
         """POST a JSON body."""
         return self._json(self._http.post(path, json=body))
 
+    def put(self, path: str, body: dict[str, Any]) -> dict[str, Any]:
+        """PUT a JSON body."""
+        return self._json(self._http.put(path, json=body))
+
     def delete(self, path: str) -> None:
         """DELETE a path."""
         _raise(self._http.delete(path))

@@ -197,6 +197,8 @@ def nft_ruleset(floating: Iterable[FloatingNat], source: Iterable[SourceNat]) ->
     for nat in catch_all:
         comment = f' comment "{nat.origin[0]}"' if nat.origin else ""
         after.append(f'oifname "{nat.device}" snat to {nat.address}{comment}')
+        # A packet whose connection was just forgotten would go out untranslated.
+        forward.append(f'oifname "{nat.device}" ct state invalid drop')
         forward.append(f'iifname "{nat.device}" ct state established,related accept')
         forward.append(f'iifname "{nat.device}" ct status dnat accept')
         forward.append(f'iifname "{nat.device}" drop comment "from outside, to no floating IP"')
