@@ -82,11 +82,16 @@ class MetadataServer:
                 listener.close()
                 raise ApplyError(f"cannot listen on {METADATA_ADDRESS}: {error.strerror}") from error
             inode = (netns.DIRECTORY / item.namespace).stat().st_ino
-            with self._lock:
-                self._listeners[item.network_id] = (listener, inode)
-            self._selector.register(listener, selectors.EVENT_READ, item.network_id)
-            self._wake.send(b"x")
+            self.listen(item.network_id, listener, inode, item.askers)
         self._askers[item.network_id] = dict(item.askers)
+
+    def listen(self, network_id: str, listener: socket.socket, inode: int, askers: dict[str, str]) -> None:
+        """Serve an open listener; `inode` is that of its namespace."""
+        self._askers[network_id] = dict(askers)
+        with self._lock:
+            self._listeners[network_id] = (listener, inode)
+        self._selector.register(listener, selectors.EVENT_READ, network_id)
+        self._wake.send(b"x")
 
     def remove(self, network_id: str) -> None:
         """Close a listener, so that its namespace can go, and what is still connected through it."""

@@ -1,0 +1,38 @@
+from __future__ import annotations
+
+from netloom.agent.status import changes, collect
+from netloom.agent.tracker import Trouble
+from netloom.model.hoststate import Flow, HostState, Interface
+from netloom.model.openflow import Match
+
+TAP = Interface(bridge="br-int", name="tap1", type="veth", origin=("port/p1",))
+SHARED = Flow(
+    bridge="br-int", table=0, priority=1, match=Match(in_port="tap1"), origin=("port/p1", "network/n1")
+)
+
+
+def test_the_worst_of_an_object_s_parts_counts() -> None:
+    state = HostState.of([TAP, SHARED])
+    assert collect(state, {}) == {("port", "p1", "l2"): ("ok", ""), ("network", "n1", "l2"): ("ok", "")}
+    trouble = {TAP.key: Trouble("pending", "not plugged"), SHARED.key: Trouble("error", "refused")}
+    rows = collect(state, trouble)
+    assert rows["port", "p1", "l2"] == ("error", "refused")
+    assert rows["network", "n1", "l2"] == ("error", "refused")
+
+
+def test_blame_spares_the_others() -> None:
+    state = HostState.of([TAP, SHARED])
+    rows = collect(state, {SHARED.key: Trouble("pending", "not plugged", blame=("port/p1",))})
+    assert rows["port", "p1", "l2"] == ("pending", "not plugged")
+    assert rows["network", "n1", "l2"] == ("ok", "")
+
+
+def test_only_what_changed_is_sent() -> None:
+    before = {("port", "p1", "l2"): ("ok", ""), ("port", "p2", "l2"): ("ok", "")}
+    after = {
+        ("port", "p1", "l2"): ("ok", ""),
+        ("port", "p2", "l2"): ("error", "x"),
+        ("port", "p3", "l2"): ("ok", ""),
+    }
+    sent = changes(before, after, 8)
+    assert {(row.id, row.state, row.seq) for row in sent} == {("p2", "error", 8), ("p3", "ok", 8)}

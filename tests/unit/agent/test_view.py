@@ -1,0 +1,60 @@
+from __future__ import annotations
+
+import stat
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from netloom.agent import view
+from netloom.model import Chassis, HostFacts, HostView, Network, Port, ViewDelta
+
+FACTS = HostFacts(host="a")
+
+
+def doc(thing: msgspec.Struct) -> object:
+    return msgspec.json.decode(msgspec.json.encode(thing))
+
+
+def test_a_snapshot_replaces_all_and_deltas_change_rows() -> None:
+    start = HostView(seq=3, facts=FACTS, networks={"old": Network(id="old")})
+    snapshot = ViewDelta(
+        seq=7,
+        snapshot=True,
+        upsert={
+            "networks": [doc(Network(id="n1", key=5))],
+            "ports": [doc(Port(id="p1", network_id="n1", mac_address="fa:16:3e:00:00:01", host="a"))],
+            "chassis": [doc(Chassis(host="a", tunnel_ip="192.0.2.1"))],
+        },
+    )
+    now = view.apply_delta(start, snapshot)
+    assert (now.seq, list(now.networks), list(now.chassis)) == (7, ["n1"], ["a"])
+    assert now.ports["p1"].host == "a"
+    renamed = doc(Network(id="n1", key=5, name="blue"))
+    later = view.apply_delta(
+        now, ViewDelta(seq=9, upsert={"networks": [renamed]}, delete={"ports": ["p1", "never there"]})
+    )
+    assert later.networks["n1"].name == "blue"
+    assert later.ports == {}
+    assert later.chassis is now.chassis  # what did not change is not copied
+    assert now.ports  # the older view is as it was
+
+
+def test_a_malformed_row_is_an_error() -> None:
+    with pytest.raises(msgspec.ValidationError):
+        view.apply_delta(HostView(seq=0, facts=FACTS), ViewDelta(seq=1, upsert={"ports": [{"id": 5}]}))
+
+
+def test_the_copy_on_disk_is_for_root_alone_and_comes_back(tmp_path: Path) -> None:
+    path = tmp_path / "view.json"
+    held = HostView(seq=12, facts=FACTS, networks={"n1": Network(id="n1", key=5)})
+    view.save(path, "epoch-1", held)
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    today = HostFacts(host="a", tunnel_ip="192.0.2.9")
+    cached = view.load(path, today)
+    assert cached is not None
+    assert (cached.epoch, cached.view.seq, cached.view.facts) == ("epoch-1", 12, today)
+    assert view.load(path, HostFacts(host="b")) is None
+    path.write_text("{")
+    assert view.load(path, today) is None
+    assert view.load(tmp_path / "none", today) is None
