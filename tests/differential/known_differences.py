@@ -107,9 +107,30 @@ KNOWN: tuple[Known, ...] = (
         r"PUT security-group-rules/",
     ),
     Known(
-        "Neutron leaves tenant_id out of an interface's answer when it was added by port.",
+        "Neutron leaves tenant_id out of an interface's answer to some callers.",
         r"^tenant_id: absent \| ",
-        r"add_router_interface .*port_id",
+        r"(add|remove)_router_interface",
+    ),
+    Known(
+        "Quotas of what is not there yet.",
+        r"quota.*\.(rbac_policy|subnetpool|trunk|\w*group_policy): .* \| absent",
+    ),
+    Known(
+        "Neutron fills belongs_to_default_sg only where the rule itself is asked for, not inside its group.",
+        r"security_group_rules\[\]\.belongs_to_default_sg: None \| (True|False)",
+    ),
+    Known(
+        "Where several policy rules apply Neutron names their whole tree; Netloom names the one that refuses.",
+        r"message: '\(+rule:.* is disallowed by policy' \| 'rule:\w+ is disallowed by policy'",
+    ),
+    Known(
+        "A reader's new rule for a group that is not there: refused for the group, in Neutron for the role.",
+        r"status: 403 .*create_security_group_rule is disallowed.* \| 404 .*SecurityGroupNotFound",
+    ),
+    Known(
+        "A null MAC in an update is refused by its own name.",
+        r"message: .* \| 'Invalid input for mac_address",
+        r"PUT ports/",
     ),
     Known(
         "Subnet pools are not there yet.",
