@@ -48,7 +48,7 @@ def measure(lab: Lab, state: LabState, api: Endpoint, say: Say) -> dict[str, flo
     subnet = api.create("subnet", network_id=network["id"], ip_version=4, cidr="10.77.0.0/24")
 
     begun = time.perf_counter()
-    port = plug(api, compute, network)
+    (port,) = plug(api, compute, network)
     _until(lambda: _status(api, port) == "ACTIVE", f"port {port['id']} is not ACTIVE")
     note("port create → ACTIVE", _since(begun))
     lease(compute, port)
@@ -70,8 +70,7 @@ def measure(lab: Lab, state: LabState, api: Endpoint, say: Say) -> dict[str, flo
     note("floating IP → ping", _since(begun))
 
     begun = time.perf_counter()
-    ports = [plug(api, compute, network) for _ in range(MANY)]
-    wanted = {each["id"] for each in ports}
+    wanted = {each["id"] for each in plug(api, compute, network, MANY)}
     _until(lambda: not wanted - _active(api, network), f"{MANY} ports are not all ACTIVE")
     note(f"{MANY} ports → all ACTIVE", _since(begun))
 
@@ -81,25 +80,32 @@ def measure(lab: Lab, state: LabState, api: Endpoint, say: Say) -> dict[str, flo
     return found
 
 
-def plug(api: Endpoint, compute: Process, network: Any) -> Any:
-    """Create a port bound to the host and plug a device for it at once."""
-    port = api.create(
-        "port",
-        network_id=network["id"],
-        device_owner="compute:nova",
-        **{"binding:host_id": HOST},
-    )
-    device, inside = names.tap(port["id"]), _inside(port)
-    script = (
-        f"ip netns add {inside} && ip link add {device} type veth peer name eth0 netns {inside} && "
-        f"ip -n {inside} link set eth0 address {port['mac_address']} mtu 1450 up && "
-        # Userspace datapath: checksums must be whole on the wire (docs/rooms/dataplane.md).
-        f"ip netns exec {inside} ethtool -K eth0 tx off >/dev/null && ip link set {device} up && "
-        f"ovs-vsctl add-port br-int {device} -- set Interface {device} external_ids:iface-id={port['id']} "
-        f"external_ids:attached-mac={port['mac_address']}"
-    )
-    _in(compute, "sh", "-c", script)
-    return port
+def plug(api: Endpoint, compute: Process, network: Any, count: int = 1) -> list[Any]:
+    """Create ports bound to the host, in one request, and plug a device for each at once, in one transaction."""
+    body = {
+        "network_id": network["id"],
+        "name": api.prefix,
+        "device_owner": "compute:nova",
+        "binding:host_id": HOST,
+    }
+    ports = api.ask("POST", "ports", {"ports": [body] * count})["ports"]
+    script, switch = "set -e\n", "ovs-vsctl"
+    for port in ports:
+        device, inside = names.tap(port["id"]), _inside(port)
+        script += (
+            f"ip netns add {inside}\n"
+            f"ip link add {device} type veth peer name eth0 netns {inside}\n"
+            f"ip -n {inside} link set eth0 address {port['mac_address']} mtu 1450 up\n"
+            # Userspace datapath: checksums must be whole on the wire (docs/rooms/dataplane.md).
+            f"ip netns exec {inside} ethtool -K eth0 tx off >/dev/null\n"
+            f"ip link set {device} up\n"
+        )
+        switch += (
+            f" -- add-port br-int {device} -- set Interface {device} external_ids:iface-id={port['id']} "
+            f"external_ids:attached-mac={port['mac_address']}"
+        )
+    _in(compute, "sh", "-c", script + switch)
+    return ports
 
 
 def lease(compute: Process, port: Any) -> None:
