@@ -13,7 +13,6 @@ from tests.api.compute_world import World, world
 
 from netloom.api import compute, identity, image
 
-
 pytestmark = pytest.mark.slow
 
 

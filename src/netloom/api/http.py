@@ -37,6 +37,9 @@ T = TypeVar("T")
 
 log = logging.getLogger("netloom.api")
 
+WORKERS = 4
+"""Threads for slow work. A password check in each takes 64 MiB and tens of milliseconds."""
+
 request_id: contextvars.ContextVar[str] = contextvars.ContextVar("request_id", default="-")
 """The id of the request that is being served, also inside run_read and run_write: log lines carry it."""
 
@@ -52,10 +55,11 @@ class Services:
     feed: Feed
     writer: ThreadPoolExecutor
     readers: ThreadPoolExecutor
+    workers: ThreadPoolExecutor
 
     @classmethod
     def start(cls, store: Store, settings: Settings, tokens: Tokens) -> Services:
-        """Start the threads: one that writes, `[server] readers` that read."""
+        """Start the threads: one that writes, `[server] readers` that read, a few for slow work."""
         return cls(
             store=store,
             settings=settings,
@@ -64,12 +68,14 @@ class Services:
             feed=Feed(store),
             writer=ThreadPoolExecutor(1, thread_name_prefix="writer"),
             readers=ThreadPoolExecutor(settings.server.readers, thread_name_prefix="reader"),
+            workers=ThreadPoolExecutor(WORKERS, thread_name_prefix="worker"),
         )
 
     def stop(self) -> None:
         """Finish what was begun, then end the threads."""
         self.writer.shutdown(wait=True)
         self.readers.shutdown(wait=True)
+        self.workers.shutdown(wait=True)
 
     @property
     def state_dir(self) -> Path:
@@ -140,12 +146,15 @@ async def run_write(request: Request, fn: Callable[[Writer, Context], T]) -> T:
 
 
 async def run_in_thread(request: Request, fn: Callable[[], T]) -> T:
-    """Run slow work that needs no transaction (hashing a password, reading a file) in a reader's thread."""
-    return await _in(services_of(request).readers, fn)
+    """Run slow work that needs no transaction (hashing a password, writing a file) in a worker's thread.
+
+    Not in a reader's: a flood of wrong passwords must not keep everybody else waiting.
+    """
+    return await _in(services_of(request).workers, fn)
 
 
 async def in_reader_thread(services: Services, fn: Callable[[], T]) -> T:
-    """As run_in_thread, where there is no request at hand (a stream, a middleware)."""
+    """Run a read where there is no request at hand (a stream, a middleware)."""
     return await _in(services.readers, fn)
 
 
