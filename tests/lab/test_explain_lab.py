@@ -89,7 +89,7 @@ def test_explain_agrees_with_packets(lab: RunningLab) -> None:
     with lab.client() as client:
         cloud = Cloud(lab, client)
         server = cloud.boot()
-        client.put(f"{NETWORKING}/routers/{cloud.router}/add_router_interface", subnet_id=cloud.subnet)
+        client.put(f"{NETWORKING}/routers/{cloud.router}/add_router_interface", {"subnet_id": cloud.subnet})
         try:
             lab.until(lambda: cloud.status(server) == "ACTIVE", 60, "the instance does not start")
             cloud.says("unreachable", "leads to no port")
