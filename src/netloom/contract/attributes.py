@@ -10,6 +10,7 @@ from __future__ import annotations
 from typing import Any
 
 from neutron_lib import constants
+from neutron_lib.api import converters
 from neutron_lib.api.definitions import (
     agent,
     allowedaddresspairs,
@@ -89,6 +90,15 @@ def _text(value: Any) -> str | None:
 
 
 _HOST: Attributes = {"binding:host_id": {"convert_to": _text, "validate": {"type:string_or_none": 255}}}
+
+
+def _mac(value: Any) -> Any:
+    """Return a MAC address in its usual spelling; None stays and asks for a new one."""
+    return None if value is None else converters.convert_to_sanitized_mac_address(value)
+
+
+# The extension port-mac-address-regenerate; neutron-lib's own converter draws the address from Neutron's settings.
+_MAC: Attributes = {"mac_address": {"convert_to": _mac, "validate": {"type:mac_address_or_none": None}}}
 _STANDARD = (_REVISION, _TAGS, _TIMES, _DESCRIPTION)
 
 
@@ -128,6 +138,7 @@ MAPS: dict[str, Attributes] = {
         _of(extra_dhcp_opt, "ports"),
         _of(portbindings, "ports"),
         _HOST,
+        _MAC,
         _of(port_security, "ports"),
         _REVISION,
         _PORT_TAGS,

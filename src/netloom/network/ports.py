@@ -69,10 +69,8 @@ def create(w: Writer, ctx: Context, attrs: dict[str, Any]) -> Port:
     security_groups.check_together(lookup.security_groups(w, ctx, groups))
     quotas.check(w, ctx, project_id, Port.KIND)
     id = str(uuid4())
-    if given(attrs, "mac_address"):
-        mac = macs.claim(w, network.id, attrs["mac_address"], id)
-    else:
-        mac = macs.claim_any(w, ctx, network.id, id)
+    named = _get(attrs, "mac_address", None)
+    mac = macs.claim(w, network.id, named, id) if named else macs.claim_any(w, ctx, network.id, id)
     port = Port(
         id=id,
         project_id=project_id,
@@ -171,7 +169,7 @@ def update(w: Writer, ctx: Context, old: Port, attrs: dict[str, Any]) -> Port:
     new = replace(new, device_id=new.device_id or "", device_owner=new.device_owner or "")
     new = _secured(w, ctx, old, new, attrs)
     if given(attrs, "mac_address"):
-        new = _readdressed(w, old, new, attrs["mac_address"].lower())
+        new = _readdressed(w, ctx, old, new, attrs["mac_address"])
     if given(attrs, "fixed_ips"):
         new = replace(new, fixed_ips=_changed_addresses(w, network, old, attrs["fixed_ips"]))
     if given(attrs, "extra_dhcp_opts"):
@@ -194,8 +192,8 @@ def _secured(w: Writer, ctx: Context, old: Port, new: Port, attrs: Mapping[str, 
     groups = tuple(attrs["security_groups"] or ()) if groups_given else old.security_groups
     pairs = old.allowed_address_pairs
     if given(attrs, "allowed_address_pairs"):
-        mac = _get(attrs, "mac_address", old.mac_address).lower()
-        pairs = port_security.pairs(attrs["allowed_address_pairs"], mac)
+        mac = _get(attrs, "mac_address", None) or old.mac_address
+        pairs = port_security.pairs(attrs["allowed_address_pairs"], mac.lower())
     if groups_given:
         # A group that the port has may be of a project that the caller does not see.
         fresh = [id for id in groups if id not in old.security_groups]
@@ -207,13 +205,17 @@ def _secured(w: Writer, ctx: Context, old: Port, new: Port, attrs: Mapping[str, 
     return replace(new, port_security_enabled=enabled, security_groups=groups, allowed_address_pairs=pairs)
 
 
-def _readdressed(w: Writer, old: Port, new: Port, mac: str) -> Port:
-    """Return the port with another MAC address; raises PortBound where a host realises it."""
-    if mac == old.mac_address:
+def _readdressed(w: Writer, ctx: Context, old: Port, new: Port, named: str | None) -> Port:
+    """Return the port with another MAC address, a random one for None; raises PortBound for a bound port."""
+    if named and named.lower() == old.mac_address:
         return new
+    mac = (
+        macs.claim(w, old.network_id, named, old.id)
+        if named
+        else macs.claim_any(w, ctx, old.network_id, old.id)
+    )
     if binding.is_bound(old):
         raise lib.PortBound(port_id=old.id, vif_type=old.vif_type, old_mac=old.mac_address, new_mac=mac)
-    macs.claim(w, old.network_id, mac, old.id)
     w.release(macs.scope(old.network_id), old.mac_address)
     return replace(new, mac_address=mac)
 

@@ -75,6 +75,9 @@ def test_100_macs_are_unique_per_network(world: World) -> None:
         update(world, third, mac_address=port.mac_address)
     assert update(world, third, mac_address="fa:16:3e:00:00:01").mac_address == "fa:16:3e:00:00:01"
     world.port(network, mac_address=third.mac_address)
+    other_mac = update(world, port, mac_address=None).mac_address
+    assert other_mac.startswith("fa:16:3e:") and other_mac != port.mac_address
+    assert world.port(network, mac_address=None).mac_address != other_mac
 
 
 def test_fixed_ips_on_update_keep_what_fits(world: World) -> None:
