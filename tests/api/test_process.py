@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import socket
 import sqlite3
+import ssl
 import subprocess
 import sys
 import threading
@@ -127,3 +128,37 @@ def test_a_database_made_beforehand_is_used(tmp_path: Path) -> None:
         store = Store.open(f"sqlite:///{server.state}/netloom.db")
         assert store.epoch == epoch
         store.close()
+
+
+def test_tls_is_served_where_a_certificate_is_given(tmp_path: Path) -> None:
+    certificate, key = tmp_path / "cert.pem", tmp_path / "key.pem"
+    words = ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes"]
+    words += ["-keyout", str(key), "-out", str(certificate), "-subj", "/CN=localhost", "-days", "2"]
+    subprocess.run([*words, "-addext", "subjectAltName=IP:127.0.0.1"], check=True, capture_output=True)
+    port = free_port()
+    config = tmp_path / "s.toml"
+    config.write_text(
+        f'[server]\nlisten = "127.0.0.1:{port}"\nstate_dir = "{tmp_path}/state"\n'
+        f'tls_certificate = "{certificate}"\ntls_key = "{key}"\n'
+    )
+    command = [sys.executable, "-m", "netloom", "server", "--config", str(config)]
+    process = subprocess.Popen(command, stderr=subprocess.DEVNULL)
+    try:
+        context = ssl.create_default_context(cafile=str(certificate))
+        with httpx.Client(verify=context, trust_env=False) as client:
+            for _ in range(200):
+                try:
+                    answer = client.get(f"https://127.0.0.1:{port}/")
+                    break
+                except httpx.TransportError:
+                    assert process.poll() is None
+                    time.sleep(0.1)
+            else:
+                raise AssertionError("the server did not answer")
+        links = answer.json()["services"][0]["links"]
+        assert links[0]["href"].startswith(f"https://127.0.0.1:{port}/")
+        with pytest.raises(httpx.TransportError):
+            httpx.get(f"http://127.0.0.1:{port}/", trust_env=False)
+    finally:
+        process.terminate()
+        assert process.wait(20) == 0

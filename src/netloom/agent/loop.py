@@ -79,6 +79,7 @@ class Agent:
         self._dirty = True
         self._replan = True
         self._unsaved = False
+        self._requests: tuple[str, ...] = ()  # the API requests behind what is to be carried out
         self._switch_identity: tuple[str, ...] = ()
         self._repeat: list[tuple[float, list[tuple[Device, list[str]]]]] = []
         self._complaint = ""
@@ -113,6 +114,7 @@ class Agent:
                 log.error("seq %d is not understood: %s", step.seq, error)
                 return
             self._unsaved = True
+            self._requests += step.delta.request_ids
         self._epoch = step.epoch
 
     def _connected(self) -> None:
@@ -225,7 +227,7 @@ class Agent:
             return
         except Exception:
             # A mistake of ours must not end forwarding, nor the agent: the next change may go well.
-            log.exception("seq %d could not be carried out", self.view.seq)
+            log.exception("seq %d could not be carried out%s", self.view.seq, self._asked())
             self._replan = False
             return
         self._complain("")
@@ -233,9 +235,10 @@ class Agent:
         if announcements:
             self._repeat.append((time.monotonic() + 1.0, announcements))
         made = self.tracker.changes - before
-        if made:
+        asked = self._asked()
+        if made or asked:
             took = (time.monotonic() - now) * 1000
-            log.info("seq %d: %d changes in %.0f ms", self.view.seq, made, took)
+            log.info("seq %d: %d changes in %.0f ms%s", self.view.seq, made, took, asked)
         self._report()
 
     def _greet(self, now: float) -> None:
@@ -258,6 +261,11 @@ class Agent:
                 continue
             self.once()
         self.tracker.workers.stop()
+
+    def _asked(self) -> str:
+        """Name the requests that the server named, once: their ids find the log lines on both sides."""
+        requests, self._requests = dict.fromkeys(self._requests), ()
+        return f" for {', '.join(requests)}" if requests else ""
 
     def _complain(self, words: str) -> None:
         if words and words != self._complaint:
