@@ -13,6 +13,7 @@ from netloom.api import (
     compute_flavors,
     compute_hosts,
     compute_keypairs,
+    compute_metadata,
     compute_network,
     compute_servers,
 )
@@ -60,6 +61,7 @@ def routes() -> list[BaseRoute]:
             PREFIX + "/v2.1",
             [
                 *compute_servers.TABLE,
+                *compute_metadata.TABLE,
                 *compute_actions.TABLE,
                 *compute_flavors.TABLE,
                 *compute_keypairs.TABLE,

@@ -63,13 +63,12 @@ def _group_form(
 
 def _rule_form(rule: SecurityGroupRule, names: dict[str, SecurityGroup]) -> dict[str, Any]:
     remote = names.get(rule.remote_group_id or "")
-    protocol = rule.protocol.upper() if rule.protocol and rule.protocol.isdigit() else rule.protocol
-    anything = -1 if protocol == "icmp" else None
+    anything = -1 if rule.protocol == "icmp" else None
     prefix = rule.remote_ip_prefix or ("0.0.0.0/0" if rule.ethertype == "IPv4" else "::/0")
     return {
         "id": rule.id,
         "parent_group_id": rule.security_group_id,
-        "ip_protocol": protocol,
+        "ip_protocol": rule.protocol,
         "from_port": rule.port_range_min if rule.port_range_min is not None else anything,
         "to_port": rule.port_range_max if rule.port_range_max is not None else anything,
         "group": {"name": remote.name, "tenant_id": remote.project_id} if remote else {},

@@ -1,4 +1,4 @@
-"""Compute API: servers, their metadata and tags, their addresses and ports."""
+"""Compute API: servers, their addresses and ports."""
 
 from __future__ import annotations
 
@@ -242,105 +242,6 @@ async def _delete(request: Request) -> Response:
     return respond(204)
 
 
-# ---- metadata and tags
-
-
-async def _change(request: Request, change: Callable[[Server], dict[str, Any]]) -> Server:
-    must_be_member(caller_of(request), _POLICY + "update")
-    settings = services_of(request).settings.compute
-
-    def write(w: Writer, ctx: Context) -> Server:
-        server = server_of(w, ctx, request)
-        attrs = change(server)
-        servers.check_metadata(w, settings, server.project_id, attrs.get("metadata", {}))
-        return servers.update(w, server, attrs)
-
-    return await run_write(request, write)
-
-
-async def _metadata(request: Request) -> Response:
-    server = await run_read(request, lambda r, ctx: server_of(r, ctx, request))
-    return respond(200, {"metadata": server.metadata})
-
-
-async def _set_metadata(request: Request) -> Response:
-    """PUT replaces all of it, POST adds."""
-    sent = member(await body_of(request), "metadata", dict[str, str])
-    keep = request.method == "POST"
-    server = await _change(request, lambda old: {"metadata": old.metadata | sent if keep else sent})
-    return respond(200, {"metadata": server.metadata})
-
-
-async def _metadata_item(request: Request) -> Response:
-    server = await run_read(request, lambda r, ctx: server_of(r, ctx, request))
-    return respond(200, {"meta": {request.path_params["key"]: _item(server, request)}})
-
-
-def _item(server: Server, request: Request) -> str:
-    key = request.path_params["key"]
-    if key not in server.metadata:
-        raise NotFound("Metadata item was not found")
-    return server.metadata[key]
-
-
-async def _set_metadata_item(request: Request) -> Response:
-    sent, key = member(await body_of(request), "meta", dict[str, str]), request.path_params["key"]
-    if set(sent) != {key}:
-        raise BadRequest("Request body and URI mismatch")
-    await _change(request, lambda old: {"metadata": old.metadata | sent})
-    return respond(200, {"meta": sent})
-
-
-async def _delete_metadata_item(request: Request) -> Response:
-    def without(old: Server) -> dict[str, Any]:
-        _item(old, request)
-        return {"metadata": {k: v for k, v in old.metadata.items() if k != request.path_params["key"]}}
-
-    await _change(request, without)
-    return respond(204)
-
-
-def _since_26(request: Request) -> None:
-    if not at_least(request, 26):
-        raise NotFound("The resource could not be found.")
-
-
-async def _tags(request: Request) -> Response:
-    _since_26(request)
-    server = await run_read(request, lambda r, ctx: server_of(r, ctx, request))
-    return respond(200, {"tags": server.tags})
-
-
-async def _set_tags(request: Request) -> Response:
-    _since_26(request)
-    tags = tuple(dict.fromkeys(member(await body_of(request), "tags", tuple[str, ...])))
-    servers.check_tags(tags)
-    server = await _change(request, lambda _: {"tags": tags})
-    return respond(200, {"tags": server.tags})
-
-
-async def _put_tag(request: Request) -> Response:
-    _since_26(request)
-    tag = request.path_params["tag"]
-    servers.check_tags((tag,))
-    await _change(request, lambda old: {"tags": tuple(dict.fromkeys((*old.tags, tag)))})
-    return respond(201)
-
-
-async def _delete_tag(request: Request) -> Response:
-    """Remove one tag, or all where the path names none."""
-    _since_26(request)
-    tag = request.path_params.get("tag")
-
-    def without(old: Server) -> dict[str, Any]:
-        if tag is not None and tag not in old.tags:
-            raise NotFound(f"Server {old.id} has no tag '{tag}'")
-        return {"tags": tuple(t for t in old.tags if tag is not None and t != tag)}
-
-    await _change(request, without)
-    return respond(204)
-
-
 # ---- addresses and ports
 
 
@@ -368,14 +269,9 @@ def _interface(port: Port, states: dict[str, str], request: Request) -> dict[str
         "net_id": port.network_id,
         "mac_addr": port.mac_address,
         "port_state": states.get(port.id) or "DOWN",
-        "fixed_ips": structs_of(port),
+        "fixed_ips": [structs.asdict(fixed) for fixed in port.fixed_ips],
     }
     return shown | {"tag": None} if at_least(request, 70) else shown
-
-
-def structs_of(port: Port) -> list[dict[str, str]]:
-    """Return a port's addresses as plain values."""
-    return [structs.asdict(fixed) for fixed in port.fixed_ips]
 
 
 async def _interfaces(request: Request) -> Response:
@@ -409,16 +305,6 @@ TABLE: list[tuple[str, str, Handler]] = [
     ("GET", _SERVER, _show),
     ("PUT", _SERVER, _update),
     ("DELETE", _SERVER, _delete),
-    ("GET", _SERVER + "/metadata", _metadata),
-    ("PUT POST", _SERVER + "/metadata", _set_metadata),
-    ("GET", _SERVER + "/metadata/{key}", _metadata_item),
-    ("PUT", _SERVER + "/metadata/{key}", _set_metadata_item),
-    ("DELETE", _SERVER + "/metadata/{key}", _delete_metadata_item),
-    ("GET", _SERVER + "/tags", _tags),
-    ("PUT", _SERVER + "/tags", _set_tags),
-    ("DELETE", _SERVER + "/tags", _delete_tag),
-    ("PUT", _SERVER + "/tags/{tag}", _put_tag),
-    ("DELETE", _SERVER + "/tags/{tag}", _delete_tag),
     ("GET", _SERVER + "/ips", _addresses),
     ("GET", _SERVER + "/ips/{network}", _addresses),
     ("GET", _SERVER + "/os-interface", _interfaces),
