@@ -1,5 +1,7 @@
 """Paths, methods, documents, tags and extensions, against what Neutron 29 answered."""
 
+from urllib.parse import quote
+
 import pytest
 from tests.support.networking import error_of
 
@@ -150,6 +152,30 @@ def test_tags(cloud):
     assert [found(f"not-tags-any={tags}") for tags in ("a,zz", "zz")] == [0, 1]
     assert send("DELETE") == (204, None)
     assert send("GET") == (200, {"tags": []})
+
+
+@pytest.mark.parametrize("tag", ["a b", "ü", "%41", "a:b=c", "a?b"])
+def test_tags_of_any_letters(cloud, tag):
+    network = cloud.member.make("network")["id"]
+    path = f"/networks/{network}/tags/{quote(tag)}"
+    assert cloud.member("PUT", path).status_code == 201
+    assert cloud.member("GET", f"/networks/{network}/tags").json() == {"tags": [tag]}
+    assert cloud.member("DELETE", path).status_code == 204
+
+
+def test_a_tag_of_a_port_may_come_with_it(cloud):
+    network = cloud.member.make("network")["id"]
+    port = cloud.member.make("port", network_id=network, tags=["a", "b"])
+    assert port["tags"] == ["a", "b"]
+    assert [found["id"] for found in cloud.member.list("/ports?tags=a,b")] == [port["id"]]
+
+
+def test_a_bulk_request_over_quota_leaves_nothing(cloud):
+    network = cloud.member.make("network")["id"]
+    cloud.admin("PUT", f"/quotas/{'1' * 32}", {"quota": {"port": 1}})
+    answer = cloud.member("POST", "/ports", {"ports": [{"network_id": network}] * 2})
+    assert error_of(answer)[:2] == (409, "OverQuota")
+    assert cloud.member.list("/ports") == []
 
 
 def test_quotas(cloud):

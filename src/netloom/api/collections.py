@@ -104,7 +104,10 @@ async def list_(request: Request, noun: Noun) -> Response:
     docs = await run_read(request, work)
     answer: Doc = {noun.collection: query.pick(docs, asked.fields)}
     links = query.links(
-        f"{url(request)}{request.url.path.removeprefix(_PREFIX)}", params, asked, [doc["id"] for doc in docs]
+        f"{url(request)}{request.scope['path'].removeprefix(_PREFIX)}",
+        params,
+        asked,
+        [doc["id"] for doc in docs],
     )
     if links:
         answer[f"{noun.collection}_links"] = links

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Awaitable, Callable
-from urllib.parse import unquote
 
-from neutron_lib.exceptions import NeutronException
+from neutron_lib import exceptions as lib
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, Response
 from starlette.routing import BaseRoute, Mount
@@ -22,8 +22,11 @@ from netloom.contract.errors import (
     body_of,
     code_of,
 )
+from netloom.store import StoreError
 
 PREFIX = "/networking"
+
+log = logging.getLogger("netloom.api")
 
 Handler = Callable[[Request, Noun, str], Awaitable[Response]]
 
@@ -44,14 +47,13 @@ async def _answer(scope: Scope, receive: Receive, send: Send) -> None:
     request = Request(scope, receive)
     try:
         response = await _dispatch(request)
-    except NeutronException as error:
-        code = code_of(error)
-        if code >= 500 and code != 503:
-            raise
-        response = respond(code, body_of(error))
+    except StoreError as error:
+        # The rules check first: this is a check that they forgot, and the store's keys at work.
+        log.error("refused by the store alone: %s", error)
+        response = respond(409, body_of(lib.Conflict(), str(error)))
     except Exception as error:
         code = code_of(error)
-        if code >= 500:
+        if code == 500:
             raise
         response = respond(code, body_of(error))
     await response(scope, receive, send)
@@ -59,14 +61,14 @@ async def _answer(scope: Scope, receive: Receive, send: Send) -> None:
 
 async def _dispatch(request: Request) -> Response:
     """Find who answers a path."""
-    path = request.url.path.removeprefix(PREFIX)
+    path = request.scope["path"].removeprefix(PREFIX)
     method = request.method
     if not _accepts_json(request):
         raise HTTPNotAcceptable
     if method == "HEAD":
         return Response(status_code=405, media_type="application/json")
     policy_of(services_of(request).settings.server.policy_file).refresh()
-    parts = [unquote(part) for part in path.strip("/").split("/") if part]
+    parts = [part for part in path.strip("/").split("/") if part]
     if parts:
         parts[-1] = parts[-1].removesuffix(".json")
     if not parts or parts == ["v2.0"]:

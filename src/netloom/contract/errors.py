@@ -120,9 +120,9 @@ def code_of(exc: BaseException) -> int:
     return 500
 
 
-def body_of(exc: BaseException) -> dict[str, Any]:
-    """Return the response body of an error of the contract."""
-    return {"NeutronError": {"type": type(exc).__name__, "message": str(exc), "detail": ""}}
+def body_of(exc: BaseException, message: str = "") -> dict[str, Any]:
+    """Return the response body of an error of the contract, with another text where one is given."""
+    return {"NeutronError": {"type": type(exc).__name__, "message": message or str(exc), "detail": ""}}
 
 
 def invalid(message: str) -> lib.InvalidInput:
