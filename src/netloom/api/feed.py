@@ -104,8 +104,7 @@ class Feed:
         while not self.stopped:
             try:
                 for start in range(0, len(touched), BATCH):
-                    with self._store.writer() as writer:
-                        status.refresh(writer, touched[start : start + BATCH])
+                    self._refresh(touched[start : start + BATCH])
                 self._store.wait(seq, 1.0)
                 with self._store.reader() as reader:
                     changes = reader.changes(seq, BATCH)
@@ -115,3 +114,11 @@ class Feed:
                 # The thread must outlive what it did not expect: statuses would stand still otherwise.
                 log.exception("statuses could not follow the changes after %d", seq)
                 self._stopping.wait(1.0)
+
+    def _refresh(self, touched: list[tuple[str, str]]) -> None:
+        """Write what differs. Most changes alter no status: looking first spares the writer a durable commit."""
+        with self._store.reader() as reader:
+            found = status.differences(reader, touched)
+        if found:
+            with self._store.writer() as writer:
+                status.refresh(writer, touched)

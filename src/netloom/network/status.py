@@ -1,25 +1,29 @@
 """The API's status of an object, from what hosts report: the one place where it is decided.
 
-`port_status`, `floatingip_status`, `router_status` and `server_status` are pure. `refresh` reads what they
-need for the objects that may have changed and writes the statuses that did; the API calls it when a host
-reports and when the change feed shows that an object changed.
+`port_status`, `floatingip_status`, `router_status` and `server_status` are pure. `differences`
+reads what they need for the objects that may have changed, `refresh` writes what differs; the API calls it when a
+host reports and when the change feed shows that an object changed.
 """
 
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import msgspec
+from msgspec import Struct
 
 from netloom.model import FloatingIP, Port, Router, Server
-from netloom.store import StatusRow, Writer
+from netloom.store import Reader, StatusRow, Writer
 
 ACTIVE, DOWN, ERROR, BUILD, SHUTOFF = "ACTIVE", "DOWN", "ERROR", "BUILD", "SHUTOFF"
 
 NOT_APPLICABLE = "N/A"
 """Neutron's status of the ports that hold floating addresses."""
+
+UNWRITTEN = {Port.KIND: DOWN, FloatingIP.KIND: DOWN, Router.KIND: ACTIVE}
+"""What the API shows where no status is written down: most objects begin so, and need no second write."""
 
 KINDS = frozenset({Port.KIND, FloatingIP.KIND, Router.KIND, Server.KIND})
 """The kinds whose status depends on hosts."""
@@ -79,80 +83,94 @@ def server_status(
     return (ERROR if server.fault else BUILD), ""
 
 
-def refresh(writer: Writer, touched: Iterable[tuple[str, str]]) -> int:
-    """Bring the status of these (kind, id) and of what depends on them up to date; return how many changed.
+class Differences(Struct, frozen=True):
+    """What is written down otherwise than it should be.
 
-    A port's server, a router's ports and floating IPs depend on it. Objects that are gone are skipped.
+    `statuses`: (kind, id) → status; `servers`: documents with the fault that they should have; `stale`:
+    (host, id) of reports on ports that are bound elsewhere by now.
+    """
+
+    statuses: dict[tuple[str, str], str]
+    servers: list[Server]
+    stale: list[tuple[str, str]]
+
+    def __bool__(self) -> bool:
+        return bool(self.statuses or self.servers or self.stale)
+
+
+def refresh(writer: Writer, touched: Iterable[tuple[str, str]]) -> int:
+    """Bring the status of these (kind, id) and of what depends on them up to date; return how many changed."""
+    found = differences(writer, touched)
+    for host, ident in found.stale:
+        writer.drop_status(host, ident)
+    for (kind, ident), status in found.statuses.items():
+        writer.set_api_status(kind, ident, status)
+    for server in found.servers:
+        writer.update(server)
+    return len(found.statuses)
+
+
+def differences(reader: Reader, touched: Iterable[tuple[str, str]]) -> Differences:
+    """Return what `refresh` would write. Objects that are gone are skipped.
+
+    A port's server, a router's ports and floating IPs depend on it.
     """
     ids: dict[str, set[str]] = defaultdict(set)
     for kind, ident in touched:
         ids[kind].add(ident)
-    routers = writer.get_many(Router, ids[Router.KIND])
+    routers = reader.get_many(Router, ids[Router.KIND])
     if routers:
-        ids[Port.KIND].update(port.id for port in writer.list(Port, device_id=list(routers)))
-        ids[FloatingIP.KIND].update(fip.id for fip in writer.list(FloatingIP, router_id=list(routers)))
-    ports = writer.get_many(Port, ids[Port.KIND])
-    servers = writer.get_many(
+        ids[Port.KIND].update(port.id for port in reader.list(Port, device_id=list(routers)))
+        ids[FloatingIP.KIND].update(fip.id for fip in reader.list(FloatingIP, router_id=list(routers)))
+    ports = reader.get_many(Port, ids[Port.KIND])
+    servers = reader.get_many(
         Server,
         ids[Server.KIND] | {p.device_id for p in ports.values() if p.device_owner.startswith("compute:")},
     )
     if servers:
-        ports |= {port.id: port for port in writer.list(Port, device_id=list(servers))}
-    floatingips = writer.get_many(FloatingIP, ids[FloatingIP.KIND])
+        ports |= {port.id: port for port in reader.list(Port, device_id=list(servers))}
+    floatingips = reader.get_many(FloatingIP, ids[FloatingIP.KIND])
     needed = {p.device_id for p in ports.values() if p.device_owner.startswith("network:router_")}
     needed |= {fip.router_id for fip in floatingips.values() if fip.router_id}
-    hosts = {ident: r.host for ident, r in (routers | writer.get_many(Router, needed - set(routers))).items()}
+    hosts = {ident: r.host for ident, r in (routers | reader.get_many(Router, needed - set(routers))).items()}
 
     rows: dict[str, list[StatusRow]] = defaultdict(list)
-    for row in writer.status_rows({*ports, *floatingips, *routers, *servers}):
+    for row in reader.status_rows({*ports, *floatingips, *routers, *servers}):
         rows[row.id].append(row)
 
-    for port in ports.values():
-        if not port.device_owner.startswith("network:"):
-            # A host that it left has nothing to say of it any more, should it ever come back there.
-            for row in rows[port.id]:
-                if row.host != port.host:
-                    writer.drop_status(row.host, port.id)
-
+    # A host that a port left has nothing to say of it any more, should it ever come back there.
+    stale = [
+        (row.host, port.id)
+        for port in ports.values()
+        if not port.device_owner.startswith("network:")
+        for row in rows[port.id]
+        if row.host != port.host
+    ]
     wanted: dict[str, dict[str, str]] = {
         Port.KIND: {i: port_status(p, hosts.get(p.device_id, ""), rows[i]) for i, p in ports.items()},
         FloatingIP.KIND: {
             i: floatingip_status(f, hosts.get(f.router_id or "", ""), rows[i]) for i, f in floatingips.items()
         },
         Router.KIND: {i: router_status(r, rows[i]) for i, r in routers.items()},
+        Server.KIND: {},
     }
-    changed = sum(_write(writer, kind, statuses) for kind, statuses in wanted.items())
-    return changed + _servers(writer, servers, ports, wanted[Port.KIND], rows)
-
-
-def _write(writer: Writer, kind: str, wanted: Mapping[str, str]) -> int:
-    present = writer.api_status(kind, list(wanted)) if wanted else {}
-    changed = {ident: status for ident, status in wanted.items() if present.get(ident) != status}
-    for ident, status in changed.items():
-        writer.set_api_status(kind, ident, status)
-    return len(changed)
-
-
-def _servers(
-    writer: Writer,
-    servers: Mapping[str, Server],
-    ports: Mapping[str, Port],
-    port_statuses: Mapping[str, str],
-    rows: Mapping[str, Sequence[StatusRow]],
-) -> int:
-    """Write the servers' statuses, and into their documents why an instance failed, or that it runs again."""
-    present = writer.api_status(Server.KIND, list(servers)) if servers else {}
-    changed = 0
+    changed_servers: list[Server] = []
+    before = reader.api_status(Server.KIND, list(servers)) if servers else {}
     for ident, server in servers.items():
-        own = [port_statuses[port.id] for port in ports.values() if port.device_id == ident]
-        status, reason = server_status(server, own, rows.get(ident, ()), present.get(ident, ""))
-        if present.get(ident) != status:
-            writer.set_api_status(Server.KIND, ident, status)
-            changed += 1
+        own = [wanted[Port.KIND][port.id] for port in ports.values() if port.device_id == ident]
+        status, reason = server_status(server, own, rows[ident], before.get(ident, ""))
+        wanted[Server.KIND][ident] = status
         fault = _fault(server, status, reason)
         if fault != server.fault:
-            writer.update(msgspec.structs.replace(server, fault=fault))
-    return changed
+            changed_servers.append(msgspec.structs.replace(server, fault=fault))
+
+    statuses: dict[tuple[str, str], str] = {}
+    for kind, each in wanted.items():
+        present = reader.api_status(kind, list(each)) if each else {}
+        for ident, status in each.items():
+            if status != NOT_APPLICABLE and present.get(ident, UNWRITTEN.get(kind)) != status:
+                statuses[kind, ident] = status
+    return Differences(statuses, changed_servers, stale)
 
 
 def _fault(server: Server, status: str, reason: str) -> dict[str, Any] | None:
