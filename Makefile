@@ -22,7 +22,7 @@ demo: install
 
 # Must work without a single package installed by us: nothing to remove then.
 down:
-	@if [ -x $(BIN)/netloom ]; then $(BIN)/netloom lab down; else echo "No lab: .venv is not there."; fi
+	@if [ -x $(BIN)/netloom ]; then $(BIN)/netloom lab down --all; else echo "No lab: .venv is not there."; fi
 
 bench: install
 	@$(BIN)/netloom bench

@@ -21,7 +21,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     start.add_argument("--hosts", type=int, default=2, metavar="N", help="compute hosts (default 2)")
     start.add_argument("--bare", action="store_true", help="without the external network public")
     start.add_argument("--port", type=int, metavar="PORT", help="port of the API on 127.0.0.1")
-    verbs.add_parser("down", help="remove it, whatever state it is in")
+    end = verbs.add_parser("down", help="remove it, whatever state it is in")
+    end.add_argument("--all", action="store_true", help="remove every lab of the state folder")
     run_in = verbs.add_parser("exec", help="run a command in a host: lab exec HOST -- CMD")
     run_in.add_argument(
         "host", metavar="HOST", help="network1, compute1, … or outside, which plays the internet"
@@ -31,7 +32,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     show.add_argument("--json", action="store_true", help="the same for programs")
     environment = verbs.add_parser("env", help='OS_* exports for any client: eval "$(netloom lab env)"')
     environment.add_argument("--user", choices=("admin", "demo"), default="admin")
-    for verb in (start, verbs.choices["down"], run_in, show, environment):
+    for verb in (start, end, run_in, show, environment):
         verb.add_argument("--name", metavar="X", help="of the lab, where there are several")
 
 
@@ -46,7 +47,8 @@ def run(args: argparse.Namespace) -> int:
         up(lab, args.hosts, bare=args.bare, port=args.port)
         print(f'use it with: eval "$({state.command("env", lab.name)})"')
     elif args.verb == "down":
-        print(f"lab {lab.name!r} is gone" if down(lab) else f"there is no lab {lab.name!r}")
+        for each in [lab, *(other for other in state.all_labs() if args.all and other != lab)]:
+            print(f"lab {each.name!r} is gone" if down(each) else f"there is no lab {each.name!r}")
     elif args.verb == "exec":
         execute(lab, args.host, args.argv)
     elif args.verb == "status":

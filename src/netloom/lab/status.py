@@ -75,6 +75,8 @@ def text(found: dict[str, Any]) -> str:
             "never heard of" if heard is None else f"heard {heard:.0f} s ago",
             "up to date" if not host["behind"] else f"{host['behind']} changes behind",
         ]
+        if not host["running"]:
+            words = ["NOT running"]
         lines.append(f"  {host['host']:<12} {'+'.join(host['roles']):<8} {', '.join(words)}")
     for error in found["errors"]:
         lines.append(f"  error: {error['object']} on {error['host']} ({error['aspect']}): {error['detail']}")
