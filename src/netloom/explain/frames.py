@@ -15,7 +15,10 @@ TCP, UDP, ICMP = 6, 17, 1
 
 @dataclass(frozen=True, kw_only=True)
 class Frame:
-    """One Ethernet frame, as far as flows can look at it. `vlan` 0 is untagged."""
+    """One Ethernet frame, as far as flows can look at it. `vlan` 0 is untagged.
+
+    `about`: of an ICMP error, the connection of the packet that it quotes, in that packet's direction.
+    """
 
     eth_src: str
     eth_dst: str
@@ -33,6 +36,7 @@ class Frame:
     arp_spa: str | None = None
     arp_tpa: str | None = None
     arp_sha: str | None = None
+    about: Connection | None = None
 
     @property
     def connection(self) -> Connection:
@@ -69,7 +73,6 @@ class Passing:
     tun_dst: str | None = None
     registers: dict[str, int | str] = field(default_factory=dict)
     ct: frozenset[str] = frozenset()
-    related: bool = False
 
     def copy(self) -> Passing:
         """One that goes its own way from here."""

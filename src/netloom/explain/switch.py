@@ -117,7 +117,9 @@ class Switches:
         if action.table is None:
             return []
         recirculated = passing.copy()
-        if connection.back in known:
+        if passing.frame.about is not None:
+            recirculated.ct = _error_state(passing.frame.about, known)
+        elif connection.back in known:
             recirculated.ct = frozenset({"trk", "est", "rpl"})
         elif connection in known:
             recirculated.ct = frozenset({"trk", "est"})
@@ -257,3 +259,12 @@ def _flow_step(
         command=f"ovs-ofctl dump-flows {INTEGRATION_BRIDGE} table={number}",
         origin=origin,
     )
+
+
+def _error_state(about: Connection, known: set[Connection]) -> frozenset[str]:
+    """What connection tracking says of an ICMP error: it travels against the packet that it quotes."""
+    if about in known:
+        return frozenset({"trk", "rel", "rpl"})
+    if about.back in known:
+        return frozenset({"trk", "rel"})
+    return frozenset({"trk", "inv"})

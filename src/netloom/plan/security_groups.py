@@ -1,7 +1,7 @@
 """Security groups: four stages of flows around connection tracking, in one zone for each port.
 
-Established state admits only replies. A packet in the original direction is checked against the rules
-each time, so removing a rule cuts what it had let in. Rules and members of remote groups meet in
+Established state admits only replies, and ICMP errors about the connection to both its ends. A packet in the
+original direction is checked against the rules each time, so removing a rule cuts what it had let in. Rules and members of remote groups meet in
 conjunctions (ovs-fields(7)): their flows add up, they never multiply.
 """
 
@@ -34,7 +34,10 @@ WITH_PORTS = frozenset({6, 17, 132})
 """Protocols whose ports Open vSwitch can match."""
 
 ETHERTYPES = {"IPv4": "ip", "IPv6": "ipv6"}
-INVALID, ANSWER, RELATED, NEW = "+trk+inv", "+trk+est+rpl", "+trk+rel+rpl", "+trk+new"
+INVALID, ANSWER, NEW = "+trk+inv", "+trk+est+rpl", "+trk+new"
+RELATED = "+trk+rel"
+"""ICMP errors about a connection that is known, towards either of its ends: without them a server that only
+TCP reaches would never hear that its packets are too big for the way."""
 
 NEIGHBOUR_DISCOVERY = (135, 136)
 Field = Literal["src_port", "dst_port"]

@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 import worlds
-from netloom.explain.frames import TCP, UDP, Frame, arp_request
+from netloom.explain.frames import ICMP, TCP, UDP, Frame, arp_request
 from netloom.explain.walk import Outside, Walker
 from netloom.explain.world import World
 from netloom.model.hoststate import Device
@@ -83,6 +83,31 @@ def test_a_removed_rule_cuts_what_it_let_in():
     after = walker(world)
     after.switches.tracked = w.switches.tracked  # the connection is known to every zone
     assert not after.exchange(after.world.endpoints["port1"], "10.0.0.12", proto=TCP, port=22).reachable
+
+
+def test_errors_about_a_connection_reach_both_its_ends():
+    w = walker(worlds.remote_group())
+    web, db = w.world.endpoints["port1"], w.world.endpoints["port2"]
+    walk = w.exchange(web, "10.0.0.12", proto=TCP, port=22)
+    asked, answered = walk.there.frame.connection, walk.back.frame.connection
+
+    def error(source, target, about):
+        return Frame(
+            eth_src=source.mac,
+            eth_dst=target.mac,
+            ip_src=source.addresses[0],
+            ip_dst=target.addresses[0],
+            ip_proto=ICMP,
+            icmp_type=3,
+            icmp_code=4,
+            about=about,
+        )
+
+    # No rule lets ICMP in to the database; still it must learn that its answer was too big for the way.
+    assert delivered_to(enter(w, "port1", error(web, db, answered))) == {db.device}
+    assert delivered_to(enter(w, "port2", error(db, web, asked))) == {web.device}
+    stranger = replace(answered, source_port=23)
+    assert delivered_to(enter(w, "port1", error(web, db, stranger))) == set()
 
 
 def test_two_tenants_with_the_same_addresses_never_meet():
