@@ -142,6 +142,10 @@ KNOWN: tuple[Known, ...] = (
         r"message: .*rule:(add|remove)_router_interface and .* \| ",
     ),
     Known(
+        "Neutron takes tags of a new port and, as the oracle is set up, drops them; Netloom keeps them.",
+        r"ports?(\[\])?\.tags: 0 elements \[\] \| ",
+    ),
+    Known(
         "Neutron makes the port of a floating IP in two steps and counts both.",
         r"ports\[\]\.revision_number: 2 \| 1",
     ),

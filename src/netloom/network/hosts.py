@@ -67,8 +67,10 @@ def place(w: Writer, ctx: Context, router: Router) -> Router:
     networks = networks_of(w, router)
     if not networks:
         return w.update(replace(router, host=""))
-    fit = candidates(w, ctx, networks, router.availability_zone_hints)
-    if router.host not in fit and fit:
+    facts = usable(w, ctx, router.host)
+    # A host that is switched off keeps what it carries: only new routers go elsewhere.
+    stays = facts is not None and all(carries(facts, network) for network in networks)
+    if not stays and (fit := candidates(w, ctx, networks, router.availability_zone_hints)):
         router = w.update(replace(router, host=fit[0]))
     if router.host:
         for network in networks:

@@ -372,6 +372,19 @@ def test_routers_are_spread_over_hosts(world: World) -> None:
     assert world.router(external_gateway_info={"network_id": external.id}).host == "n2"
 
 
+def test_a_router_moves_from_a_dead_host_but_not_from_one_that_is_switched_off(world: World) -> None:
+    external, _ = world.external()
+    world.host("n1", "network")
+    router = world.router(external_gateway_info={"network_id": external.id})
+    world.host("n2", "network")
+    world.w.put_host("n1", admin_state_up=False)
+    add(world, router, subnet_id=world.private()[1].id)
+    assert world.again(router).host == "n1"
+    world.host("n1", "network", alive=False)
+    add(world, router, subnet_id=world.private("10.1.0.0/24")[1].id)
+    assert world.again(router).host == "n2"
+
+
 def test_availability_zones(world: World) -> None:
     external, _ = world.external()
     gateway = {"external_gateway_info": {"network_id": external.id}}
