@@ -39,6 +39,8 @@ WATCH_SECONDS = 1.0
 AUDIT_SECONDS = 60.0
 """How often it reads everything again, in case somebody else changed something."""
 
+AGAIN_SECONDS = 5.0
+"""When it tries again after a mistake of its own."""
 GREET_SECONDS = 240.0
 """How often the ends of tunnels are greeted; the switch forgets a neighbour after 15 minutes."""
 
@@ -85,6 +87,7 @@ class Agent:
         self._complaint = ""
         self._greeted: set[str] = set()
         self._greeted_at = 0.0
+        self._audit_at = time.monotonic() + AUDIT_SECONDS
 
     def post(self, event: Event) -> None:
         """Have the loop call `event`; from any thread."""
@@ -157,7 +160,6 @@ class Agent:
             )
         self._consoles.start()
         watched = 0.0
-        audited = time.monotonic()
         while True:
             self._wait(watched + WATCH_SECONDS)
             if self._stopping:
@@ -166,9 +168,9 @@ class Agent:
             if now >= watched + WATCH_SECONDS:
                 self._watch()
                 watched = now
-            if now >= audited + AUDIT_SECONDS:
+            if now >= self._audit_at:
                 self._stale = True
-                audited = now
+                self._audit_at = now + AUDIT_SECONDS
             self.once()
             self._save()
         self._save()
@@ -228,7 +230,7 @@ class Agent:
         except Exception:
             # A mistake of ours must not end forwarding, nor the agent: the next change may go well.
             log.exception("seq %d could not be carried out%s", self.view.seq, self._asked())
-            self._replan = False
+            self._audit_at = now + AGAIN_SECONDS
             return
         self._complain("")
         self._greet(now)

@@ -265,6 +265,8 @@ class Tracker:
             self._try(item, ensure)
             touched.add(item.namespace)
         for name in touched:
+            # A DHCP server may hold on to a device that is gone: it is looked at, and restarted if so.
+            self.found.pop(("dnsmasq", name.removeprefix("qdhcp-")), None)
             # The kernel drops routes when addresses go or a device is put down.
             fresh = namespaces.read_namespace(name) if ("namespace", name) in self.found else {}
             self.found = {

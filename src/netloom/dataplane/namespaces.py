@@ -21,6 +21,9 @@ from netloom.model.hoststate import Device, Key, Namespace, NsRoute
 _MARK = "netloom "
 _STATIC = 4
 """rtnetlink's «protocol static»: routes that an administrator, here we, put in."""
+_LOWER_UP = 0x10000
+_ALIVE = 1 | _LOWER_UP
+"""IFF_UP and IFF_LOWER_UP: a device that the switch no longer serves has no carrier."""
 _PREFIXES = ("qrouter-", "qdhcp-", "snat-")
 
 
@@ -72,7 +75,7 @@ def read_namespace(name: str) -> dict[Key, str]:
                 mtu=item.get("mtu"),
                 addresses=tuple(addresses.get(index, ())),
             )
-            found[seen.key] = device_mark(seen) if item["flags"] & 1 else ""
+            found[seen.key] = device_mark(seen) if item["flags"] & _ALIVE == _ALIVE else ""
         for item in link.get_routes(family=socket.AF_INET, table=254):
             if item["proto"] == _STATIC:
                 index = item.get("oif")
@@ -111,8 +114,14 @@ def ensure_device(item: Device) -> list[str]:
     """Move the device in if it is still outside, then make it as wanted; returns the addresses added."""
     with _namespace_file(item.namespace) as target:
         with netns.inside(item.namespace), open_netlink() as link:
-            there = bool(link.link_lookup(ifname=item.name))
-        if not there:
+            inside = link.link_lookup(ifname=item.name)
+        with open_netlink() as link:
+            outside = link.link_lookup(ifname=item.name)
+        if inside and outside:
+            # The switch was started again and has made the device anew; the old one is dead.
+            with netns.inside(item.namespace), open_netlink() as link:
+                link.link("del", index=inside[0])
+        if outside or not inside:
             with open_netlink() as link:
                 link.link("set", index=index_of(link, item.name), net_ns_fd=target)
     with netns.inside(item.namespace), open_netlink() as link:
@@ -124,7 +133,10 @@ def ensure_device(item: Device) -> list[str]:
             link.link("set", index=index, mtu=item.mtu)
         if not now["flags"] & 1:
             link.link("set", index=index, state="up")
-        return _set_addresses(link, index, item.addresses)
+        added = _set_addresses(link, index, item.addresses)
+        if not link.get_links(index)[0]["flags"] & _LOWER_UP:
+            raise ApplyError(f"device {item.name} has no carrier: ovs-vswitchd does not serve it (yet)")
+        return added
 
 
 def _set_addresses(link: Any, index: int, wanted: tuple[str, ...]) -> list[str]:
