@@ -88,7 +88,13 @@ class Feed:
         seq, loop = self.seq, self._loop
         assert loop is not None
         while not self.stopped:
-            newest = self._store.wait(seq, 1.0)
+            try:
+                newest = self._store.wait(seq, 1.0)
+            except Exception:
+                # Without this thread no host would hear of anything any more.
+                log.exception("waiting for changes after %d failed", seq)
+                self._stopping.wait(1.0)
+                continue
             if newest > seq:
                 seq = newest
                 loop.call_soon_threadsafe(self._wake, newest)
