@@ -1,0 +1,81 @@
+"""The switch's database and flows: numbers that outlive a restart, and one bad flow among good ones."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+from tests.support.host import Host
+
+pytestmark = pytest.mark.root
+
+OPEN = """
+from pathlib import Path
+from netloom.dataplane import bridges
+from netloom.dataplane.allocator import Allocator
+from netloom.dataplane.openflow import Switch, cookie
+from netloom.dataplane.ovsdb import Ovsdb
+from netloom.model.hoststate import Bridge, Interface
+database = Ovsdb("/run/openvswitch/db.sock", lambda: None)
+database.connect()
+"""
+
+
+@pytest.fixture
+def host() -> Iterator[Host]:
+    made = Host("a")
+    try:
+        yield made
+    finally:
+        made.close()
+
+
+def test_numbers_outlive_a_restart_and_are_used_again(host: Host) -> None:
+    first = """
+numbers = Allocator(database)
+numbers.load()
+print([numbers.number("zone", name) for name in ("a", "b", "c", "a")], numbers.number("conj", "a"))
+numbers.save()
+"""
+    assert host.python(OPEN + first) == "[1, 2, 3, 1] 1\n"
+    second = """
+numbers = Allocator(database)
+numbers.load()
+print(numbers.number("zone", "c"), numbers.keep("zone", {"a", "c"}), numbers.number("zone", "d"))
+print(numbers.number("zone", "e"))
+numbers.save()
+numbers.load()
+print(sorted(numbers.names("zone")))
+"""
+    assert host.python(OPEN + second) == "3 [2] 2\n4\n['a', 'c', 'd', 'e']\n"
+
+
+def test_one_bad_flow_stops_no_other_and_foreign_flows_stay(host: Host) -> None:
+    script = """
+print(bridges.apply(database, [Bridge(name="br-int")], True))
+switch = Switch(Path("/run/openvswitch"))
+flows = [f"table=1,priority={n} actions=drop" for n in range(1, 50)]
+flows += ["table=2 actions=ct(commit,zone=1)", "table=3 actions=nonsense"]
+wanted = {cookie(text): text for text in flows}
+failed = switch.apply("br-int", wanted, [])
+print(len(failed), len(switch.read("br-int")), sorted(text[:7] for n, text in wanted.items() if n in failed))
+print(switch.apply("br-int", {}, [n for n in wanted if n not in failed]), len(switch.read("br-int")))
+"""
+    host.sh("true")
+    said = host.python(OPEN + script).splitlines()
+    assert said[0] == "{}"
+    assert said[1] == "2 49 ['table=2', 'table=3']"
+    assert said[2] == "{} 0"
+
+
+def test_what_is_not_ours_is_refused_and_left(host: Host) -> None:
+    host.sh("ovs-vsctl add-br br-int -- set bridge br-int datapath_type=netdev")
+    script = """
+print(bridges.apply(database, [Bridge(name="br-int")], True))
+print(bridges.apply(database, [Bridge(name="br-x"), Interface(bridge="br-x", name="nic0", type="system")], True))
+print(bridges.read(database).keys(), bridges.remove(database, [("bridge", "br-int"), ("bridge", "br-x")]))
+"""
+    said = host.python(OPEN + script)
+    assert "is not Netloom's" in said
+    assert "device nic0 is not there" in said
+    assert host.run("ovs-vsctl", "list-br").split() == ["br-int"]
