@@ -17,7 +17,7 @@ TOOLS = {
     "dnsmasq": "dnsmasq-base",
 }
 """Tool → the Debian package that brings it."""
-CONTAINER_TOOLS = {"crun": "crun", "qemu-img": "qemu-utils", "debugfs": "e2fsprogs"}
+CONTAINER_TOOLS = {"crun": "crun"}
 
 
 def check_root() -> None:
