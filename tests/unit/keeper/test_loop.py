@@ -11,11 +11,17 @@ from netloom.model.settings import ComputeSettings
 from netloom.network import binding
 from netloom.store import Store
 
-NOW = time.time()
+NOW = 0.0
+"""When the test began: the store stamps what it makes with the real clock."""
 NETWORK = NetworkSettings()
 COMPUTE = ComputeSettings(build_seconds=60)
 CTX = Context(caller=Caller(roles=frozenset({"admin"})), settings=NETWORK)
 MAC = "fa:16:3e:00:00:01"
+
+
+@pytest.fixture(autouse=True)
+def now(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setitem(globals(), "NOW", time.time())
 
 
 @pytest.fixture
@@ -26,7 +32,7 @@ def store(tmp_path: Path):
     store.close()
 
 
-def host(store: Store, name: str, at: float = NOW, roles: tuple[str, ...] = ("compute",)) -> None:
+def host(store: Store, name: str, at: float, roles: tuple[str, ...] = ("compute",)) -> None:
     with store.writer() as w:
         mappings = {"public": "br-public"}
         facts = HostFacts(host=name, tunnel_ip="192.0.2.1", bridge_mappings=mappings, roles=roles)
