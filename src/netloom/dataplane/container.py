@@ -60,7 +60,11 @@ _HIDDEN = (
     *("/proc/acpi", "/proc/asound", "/proc/kcore", "/proc/keys", "/proc/latency_stats", "/proc/sched_debug"),
     *("/proc/scsi", "/proc/timer_list", "/proc/timer_stats", "/sys/firmware", "/sys/fs/selinux"),
 )
-_READ_ONLY = ("/proc/bus", "/proc/fs", "/proc/irq", "/proc/sysrq-trigger")
+_READ_ONLY = (
+    *("/proc/bus", "/proc/fs", "/proc/irq", "/proc/sysrq-trigger", "/proc/sys/abi", "/proc/sys/debug"),
+    *("/proc/sys/dev", "/proc/sys/fs", "/proc/sys/kernel", "/proc/sys/user", "/proc/sys/vm"),
+)
+"""Of /proc/sys only `net` stays open: it is the instance's own namespace, and one that routes must set it."""
 MOST_PROCESSES = 512
 MOST_OPEN_FILES = 4096
 _STARTERS = ("init", "sbin/init", "bin/init")

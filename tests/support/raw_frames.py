@@ -1,0 +1,81 @@
+"""Ethernet frames by hand: builders, and a program that sends or prints them (`send`, `listen DEVICE`).
+
+Run as a program of its own in an instance's network namespace; standard library only.
+"""
+
+from __future__ import annotations
+
+import socket
+import struct
+import sys
+from ipaddress import IPv4Address, IPv6Address
+
+BROADCAST = "ff:ff:ff:ff:ff:ff"
+_EVERY_FRAME = 0x0003
+
+
+def _mac(text: str) -> bytes:
+    return bytes.fromhex(text.replace(":", ""))
+
+
+def _checksum(data: bytes) -> int:
+    words = struct.unpack(f"!{(len(data) + 1) // 2}H", data + b"\0" * (len(data) % 2))
+    total = sum(words)
+    while total >> 16:
+        total = (total & 0xFFFF) + (total >> 16)
+    return ~total & 0xFFFF
+
+
+def ethernet(source: str, target: str, kind: int, payload: bytes) -> bytes:
+    """A frame."""
+    return _mac(target) + _mac(source) + struct.pack("!H", kind) + payload
+
+
+def vlan(tag: int, frame: bytes) -> bytes:
+    """The frame with an 802.1Q tag."""
+    return frame[:12] + struct.pack("!HH", 0x8100, tag) + frame[12:]
+
+
+def arp(source: str, target: str, operation: int, sha: str, spa: str, tpa: str, padding: bytes) -> bytes:
+    """An ARP message; the padding up to Ethernet's least length can carry a mark."""
+    body = struct.pack("!HHBBH", 1, 0x0800, 6, 4, operation)
+    body += _mac(sha) + IPv4Address(spa).packed + b"\0" * 6 + IPv4Address(tpa).packed
+    return ethernet(source, target, 0x0806, body + padding.ljust(18, b"\0"))
+
+
+def udp(macs: tuple[str, str], addresses: tuple[str, str], ports: tuple[int, int], payload: bytes) -> bytes:
+    """UDP over IPv4; pairs are (source, target)."""
+    datagram = struct.pack("!HHHH", *ports, 8 + len(payload), 0) + payload
+    ends = IPv4Address(addresses[0]).packed + IPv4Address(addresses[1]).packed
+    head = struct.pack("!BBHHHBBH", 0x45, 0, 20 + len(datagram), 1, 0, 64, 17, 0) + ends
+    head = head[:10] + struct.pack("!H", _checksum(head)) + head[12:]
+    return ethernet(*macs, 0x0800, head + datagram)
+
+
+def icmpv6(macs: tuple[str, str], addresses: tuple[str, str], kind: int, payload: bytes) -> bytes:
+    """ICMPv6; pairs are (source, target)."""
+    ends = IPv6Address(addresses[0]).packed + IPv6Address(addresses[1]).packed
+    message = struct.pack("!BBH", kind, 0, 0) + payload
+    total = _checksum(ends + struct.pack("!IHBB", len(message), 0, 0, 58) + message)
+    message = message[:2] + struct.pack("!H", total) + message[4:]
+    head = struct.pack("!IHBB", 6 << 28, len(message), 58, 255) + ends
+    return ethernet(*macs, 0x86DD, head + message)
+
+
+def main(verb: str, device: str, *frames: str) -> None:
+    """Send frames (hexadecimal), or print each that comes."""
+    with socket.socket(socket.AF_PACKET, socket.SOCK_RAW, socket.htons(_EVERY_FRAME)) as wire:
+        wire.bind((device, 0))
+        if verb == "send":
+            for frame in frames:
+                wire.send(bytes.fromhex(frame))
+            return
+        print("listening", flush=True)
+        while True:
+            frame, where = wire.recvfrom(65536)
+            if where[2] != 4:  # PACKET_OUTGOING: what this end sent itself
+                print(frame.hex(), flush=True)
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])
