@@ -27,14 +27,14 @@ down:
 bench: install
 	@$(BIN)/netloom bench
 
-# Tests that need root share Open vSwitch and the machine: they run one after another on one worker
-# (tests/conftest.py), the others beside them.
+# Tests that need root share Open vSwitch and the machine: they run after the others, one by one.
 test: install
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/lint-imports
 	$(BIN)/pyright --pythonpath $(BIN)/python
-	$(BIN)/pytest -n 2 --dist loadgroup
+	$(BIN)/pytest -n 2 -m "not root"
+	$(BIN)/pytest -m root
 
 check: install
 	$(BIN)/ruff check .

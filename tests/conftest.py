@@ -1,4 +1,4 @@
-"""What all tests share: where tests that need root run, and when they are skipped."""
+"""What all tests share: golden files, and the skipping of tests that need root."""
 
 from __future__ import annotations
 
@@ -14,14 +14,10 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--update-golden", action="store_true", help="write golden files instead of comparing")
 
 
-@pytest.hookimpl(tryfirst=True)  # xdist reads the groups in a hook of the same name
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Put every test that needs root into one xdist group (one worker, one after another)."""
+    """Tests that need root are skipped without it."""
     for item in items:
-        if item.get_closest_marker("root") is None:
-            continue
-        item.add_marker(pytest.mark.xdist_group("root"))
-        if os.geteuid() != 0:
+        if item.get_closest_marker("root") and os.geteuid() != 0:
             item.add_marker(pytest.mark.skip(reason="needs root"))
 
 
