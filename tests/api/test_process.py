@@ -89,6 +89,7 @@ def test_an_old_database_is_not_upgraded_silently(tmp_path: Path) -> None:
     [
         ('listen = "0.0.0.0:{port}"', "tls_certificate"),
         ('listen = "192.0.2.1:{port}"\nplain_http_anywhere = true', "no such address"),
+        ('listen = "0.0.0.0:{port}"\nplain_http_anywhere = true\nauth = "trusted-headers"', "anybody"),
         ('listen = "127.0.0.1:{port}"\nagent_sockets = {{ c1 = "/' + "x" * 120 + '" }}', "too long a path"),
         ('listen = "127.0.0.1:{port}"\ndatabase = "mysql://x/y"', "only sqlite"),
         ('listen = "127.0.0.1:{port}"\ntls_certificate = "a"\ntls_key = "b"', "cannot read"),

@@ -122,6 +122,11 @@ def first_passwords(path: Path) -> tuple[str, str]:
 def listen(settings: ServerSettings) -> list[socket.socket]:
     """Bind the API's port and one unix socket a host, before anything else is touched."""
     host, port = settings.address
+    if not _is_loopback(host) and settings.auth == "trusted-headers":
+        raise UserError(
+            f"{settings.listen} can be reached from other machines, and with trusted headers anybody there would "
+            'be an administrator: set [server] auth = "token"'
+        )
     if not _is_loopback(host) and not settings.tls_certificate and not settings.plain_http_anywhere:
         raise UserError(
             f"{settings.listen} can be reached from other machines, and tokens would travel in the clear: "
