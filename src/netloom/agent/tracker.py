@@ -258,7 +258,11 @@ class Tracker:
         for item in self._differing(Device):
 
             def ensure(device: Device) -> None:
-                added = namespaces.ensure_device(device)
+                try:
+                    added = namespaces.ensure_device(device)
+                except namespaces.DeviceGone:
+                    self._let_go(device)
+                    raise
                 if device.announce and added:
                     self._announcements.append((device, added))
 
@@ -273,6 +277,18 @@ class Tracker:
                 key: mark for key, mark in self.found.items() if key[0] != "route" or key[1] != name
             }
             self.found |= {key: mark for key, mark in fresh.items() if key[0] == "route"}
+
+    def _let_go(self, device: Device) -> None:
+        """Have the switch forget a device that somebody deleted, so that the retry makes it anew.
+
+        Only the second time that it is missing: a switch that has just been started may be about to make it.
+        """
+        if device.key not in self.trouble:
+            return
+        lost = [item.key for item in self._state.each(Interface) if item.name == device.name]
+        for key in lost:
+            if key not in bridges.remove(self.database, [key], keep_device=True):
+                self.found.pop(key, None)
 
     def _nat(self) -> None:
         """One table a namespace: its objects succeed or fail together."""

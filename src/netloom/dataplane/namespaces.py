@@ -27,6 +27,10 @@ _ALIVE = 1 | _LOWER_UP
 _PREFIXES = ("qrouter-", "qdhcp-", "snat-")
 
 
+class DeviceGone(ApplyError):
+    """The switch's device is neither in its namespace nor in the host's own."""
+
+
 def _known(item: Device) -> Device:
     """The part of a device that can be read back, in one order."""
     return Device(
@@ -111,7 +115,10 @@ def remove_namespace(name: str) -> None:
 
 
 def ensure_device(item: Device) -> list[str]:
-    """Move the device in if it is still outside, then make it as wanted; returns the addresses added."""
+    """Move the device in if it is still outside, then make it as wanted; returns the addresses added.
+
+    Raises DeviceGone where the switch has not made it yet, or somebody has deleted it.
+    """
     with _namespace_file(item.namespace) as target:
         with netns.inside(item.namespace), open_netlink() as link:
             inside = link.link_lookup(ifname=item.name)
@@ -121,7 +128,9 @@ def ensure_device(item: Device) -> list[str]:
             # The switch was started again and has made the device anew; the old one is dead.
             with netns.inside(item.namespace), open_netlink() as link:
                 link.link("del", index=inside[0])
-        if outside or not inside:
+        if not inside and not outside:
+            raise DeviceGone(f"device {item.name} is not there")
+        if outside:
             with open_netlink() as link:
                 link.link("set", index=index_of(link, item.name), net_ns_fd=target)
     with netns.inside(item.namespace), open_netlink() as link:
