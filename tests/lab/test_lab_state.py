@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 import tempfile
+import time
 import tomllib
 from collections.abc import Iterator
 from pathlib import Path
@@ -92,6 +93,10 @@ def test_down_finds_a_process_that_was_never_written_down() -> None:
     with subprocess.Popen(
         ["sleep", "60"], env={**os.environ, processes.TAG: str(lab.directory)}, start_new_session=True
     ) as child:
+        # What /proc shows of it is set up a moment after Popen knows that the program runs.
+        environ = Path(f"/proc/{child.pid}/environ")
+        while processes.TAG.encode() not in environ.read_bytes():
+            time.sleep(0.01)
         assert down.down(lab)
         assert processes.describe(child.pid) is None
 
