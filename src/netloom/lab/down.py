@@ -35,7 +35,10 @@ def end(lab: Lab) -> list[Process]:
     ended: list[Process] = []
     # A second look finds what a process started between the first look and its end.
     while running := [each for each in {*known, *processes.tagged(lab.directory)} if each.alive]:
-        left = processes.kill(running)
+        left = processes.kill(running, timeout=3.0)
+        if left:
+            cgroups.thaw(lab.group)
+            left = processes.kill(left)
         if left:
             raise UserError(f"process {left[0].pid} of lab {lab.name!r} does not end")
         ended += running
