@@ -53,14 +53,18 @@ class Endpoint:
 def measure(endpoint: Endpoint, samples: int, say: Callable[[str], None]) -> dict[str, float]:
     """Return each work's median in milliseconds; what was made is removed again."""
     quota = dict.fromkeys(("network", "subnet", "port", "router", "floatingip"), -1)
-    network = endpoint.create("network")
-    endpoint.ask("PUT", f"quotas/{network['project_id']}", {"quota": quota})
     with _cleared(endpoint):
+        network = endpoint.create("network")
+        endpoint.ask("PUT", f"quotas/{network['project_id']}", {"quota": quota})
         return _measured(endpoint, network, samples, say)
 
 
 def _measured(endpoint: Endpoint, network: Any, samples: int, say: Callable[[str], None]) -> dict[str, float]:
     found: dict[str, float] = {}
+
+    def note(name: str, seconds: list[float]) -> None:
+        found[name] = statistics.median(seconds) * 1000
+        say(f"  {name}: {found[name]:.1f} ms")
 
     def timed(name: str, work: Callable[[int], Any], count: int) -> list[Any]:
         seconds: list[float] = []
@@ -69,8 +73,7 @@ def _measured(endpoint: Endpoint, network: Any, samples: int, say: Callable[[str
             begun = time.perf_counter()
             made.append(work(number))
             seconds.append(time.perf_counter() - begun)
-        found[name] = statistics.median(seconds) * 1000
-        say(f"  {name}: {found[name]:.1f} ms")
+        note(name, seconds)
         return made
 
     endpoint.create("subnet", network_id=network["id"], ip_version=4, cidr="10.64.0.0/16")
@@ -84,12 +87,14 @@ def _measured(endpoint: Endpoint, network: Any, samples: int, say: Callable[[str
     )
 
     few = max(5, samples // 5)
-    networks = [endpoint.create("network") for _ in range(few)]
-    subnets = [
-        endpoint.create("subnet", network_id=each["id"], ip_version=4, cidr=f"10.{n}.0.0/24")
-        for n, each in enumerate(networks)
-    ]
-    routers = [endpoint.create("router") for _ in range(few)]
+    networks = timed("network create", lambda _: endpoint.create("network"), few)
+
+    def address(number: int) -> Any:
+        attributes = {"network_id": networks[number]["id"], "ip_version": 4, "cidr": f"10.{number}.0.0/24"}
+        return endpoint.create("subnet", **attributes)
+
+    subnets = timed("subnet create", address, few)
+    routers = timed("router create", lambda _: endpoint.create("router"), few)
 
     def plug(number: int) -> Any:
         path = f"routers/{routers[number]['id']}/add_router_interface"
@@ -99,9 +104,8 @@ def _measured(endpoint: Endpoint, network: Any, samples: int, say: Callable[[str
     # Its own segment, so that it is in no other network's way.
     outside = endpoint.create("network", **{"router:external": True, "provider:network_type": "vxlan"})
     endpoint.create("subnet", network_id=outside["id"], ip_version=4, cidr="172.30.0.0/20", enable_dhcp=False)
-    for router in routers:
-        gateway = {"external_gateway_info": {"network_id": outside["id"]}}
-        endpoint.ask("PUT", f"routers/{router['id']}", {"router": gateway})
+    gateway = {"router": {"external_gateway_info": {"network_id": outside["id"]}}}
+    timed("router set gateway", lambda n: endpoint.ask("PUT", f"routers/{routers[n]['id']}", gateway), few)
     behind = [endpoint.create("port", network_id=each["id"]) for each in networks]
     floating = timed(
         "floating IP create", lambda _: endpoint.create("floatingip", floating_network_id=outside["id"]), few
@@ -114,15 +118,19 @@ def _measured(endpoint: Endpoint, network: Any, samples: int, say: Callable[[str
     timed("floating IP associate", associate, few)
 
     have = len(endpoint.ask("GET", "ports?fields=id")["ports"])
+    bulk: list[float] = []
     while have < LISTED:
         count = min(BULK, LISTED - have)
         body = {"ports": [{"network_id": network["id"], "name": endpoint.prefix} for _ in range(count)]}
         begun = time.perf_counter()
         endpoint.ask("POST", "ports", body)
         if count == BULK:
-            found["100 ports in one POST"] = (time.perf_counter() - begun) * 1000
+            bulk.append(time.perf_counter() - begun)
         have += count
+    if bulk:
+        note(f"{BULK} ports in one POST", bulk)
     timed(f"list {LISTED} ports", lambda _: endpoint.ask("GET", "ports"), 10)
+    timed("port delete", lambda n: endpoint.ask("DELETE", f"ports/{ports[n]['id']}"), samples)
     return found
 
 
