@@ -12,6 +12,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from netloom.api.settings import load
 from netloom.cli.bench_api import Endpoint
 from netloom.lab import hosts, settings, wiring
 from netloom.lab.client import Client
@@ -19,6 +20,7 @@ from netloom.lab.processes import Process
 from netloom.lab.state import Lab, LabState
 from netloom.model import names
 from netloom.model.errors import UserError
+from netloom.store import Store
 
 HOST = "compute1"
 MANY = 50
@@ -74,7 +76,7 @@ def measure(lab: Lab, state: LabState, api: Endpoint, say: Say) -> dict[str, flo
     _until(lambda: not wanted - _active(api, network), f"{MANY} ports are not all ACTIVE")
     note(f"{MANY} ports → all ACTIVE", _since(begun))
 
-    note(f"agent restart with {MANY} ports → reported", _restart_agent(lab, state, compute))
+    note(f"agent restart with {MANY} ports → reported", _restart_agent(lab, compute, wanted))
     note("memory of the server", _memory(state.processes["server"].pid), "MiB")
     note("memory of the agent", _agent_memory(compute), "MiB")
     return found
@@ -148,24 +150,30 @@ def _ping(outside: Process, address: str) -> bool:
     return subprocess.run(command, capture_output=True, check=False).returncode == 0
 
 
-def _restart_agent(lab: Lab, state: LabState, compute: Process) -> float:
-    """Kill the agent; milliseconds until its successor has reported and lags behind nothing."""
-    from netloom.lab import status
+def _restart_agent(lab: Lab, compute: Process, ports: set[str]) -> float:
+    """Kill the agent; milliseconds until its successor has carried out the view and told of every port.
 
-    old = _agent_pid(compute)
-    begun = time.perf_counter()
-    _in(compute, "kill", "-9", str(old))
+    The host's heartbeat and the change it is at would not do: a new agent sends a first heartbeat, and its facts,
+    before it has looked at the switch at all.
+    """
+    store = Store.open(load(settings.server_file(lab)).server.database_url)
+    try:
+        # Rows are dated in whole seconds: the successor's are to have another date than the killed agent's.
+        time.sleep(1.1)
+        second = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
+        begun = time.perf_counter()
+        _in(compute, "kill", "-9", str(_agent_pid(compute)))
 
-    def back() -> bool:
-        host = next(each for each in status.collect(lab)["hosts"] if each["host"] == HOST)
-        heard = host["heard_seconds_ago"]
-        since = time.perf_counter() - begun
-        return (
-            _running(compute) not in (0, old) and heard is not None and heard < since and not host["behind"]
-        )
+        def told() -> bool:
+            with store.reader() as reader:
+                rows = reader.status_rows(ports)
+            wired = (row for row in rows if row.host == HOST and row.aspect == "l2" and row.state == "ok")
+            return ports <= {row.id for row in wired if row.at >= second}
 
-    _until(back, "the agent did not come back")
-    return _since(begun)
+        _until(told, "the agent did not come back")
+        return _since(begun)
+    finally:
+        store.close()
 
 
 def _agent_pid(compute: Process) -> int:
