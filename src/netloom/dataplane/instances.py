@@ -12,8 +12,8 @@ import hashlib
 import os
 import shutil
 import threading
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Generator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO
 
@@ -160,10 +160,10 @@ class Instances:
         home.mkdir(parents=True, exist_ok=True, mode=0o711)
         root = home / "rootfs"
         if not root.is_dir():
-            unpacked = self._image(item)
             partial = home / "rootfs.new"
             shutil.rmtree(partial, ignore_errors=True)
-            copy_shifted(unpacked, partial, base)
+            with self.image(item) as unpacked:
+                copy_shifted(unpacked, partial, base)
             partial.rename(root)
         # The way to the state folder may be closed to others than root: the instance's root file system is
         # mounted where the way is open.
@@ -173,30 +173,34 @@ class Instances:
             netns.bind(root, place)
         return place
 
-    def _image(self, item: Instance) -> Path:
-        """The image unpacked, from an earlier time or now."""
+    @contextmanager
+    def image(self, item: Instance) -> Generator[Path]:
+        """The image unpacked, from an earlier time or now; it is kept as long as the caller works with it."""
         with self._lock:
             lock = self._image_locks.setdefault(item.image_id, threading.Lock())
         with lock:
             home = self._images / item.image_id
-            if (home / "rootfs").is_dir():
-                return home / "rootfs"
+            if not (home / "rootfs").is_dir():
+                self._unpack(item, home)
+            yield home / "rootfs"
+
+    def _unpack(self, item: Instance, home: Path) -> None:
+        """Fetch an image and unpack it into `home`: whole, or not at all."""
+        shutil.rmtree(home, ignore_errors=True)
+        home.mkdir(parents=True, mode=0o700)
+        try:
+            with (home / "image").open("w+b") as file:
+                expected = self._fetch(item.image_id, file, self._most)
+                file.flush()
+                if expected and _sha512(file) != expected:
+                    raise ApplyError(f"image {item.image_id} arrived damaged")
+            (home / "new").mkdir()
+            unpack(home / "image", item.disk_format, item.container_format, home / "new", self._most)
+            (home / "image").unlink()
+            (home / "new").rename(home / "rootfs")
+        except BaseException:
             shutil.rmtree(home, ignore_errors=True)
-            home.mkdir(parents=True, mode=0o700)
-            try:
-                with (home / "image").open("w+b") as file:
-                    expected = self._fetch(item.image_id, file, self._most)
-                    file.flush()
-                    if expected and _sha512(file) != expected:
-                        raise ApplyError(f"image {item.image_id} arrived damaged")
-                (home / "new").mkdir()
-                unpack(home / "image", item.disk_format, item.container_format, home / "new", self._most)
-                (home / "image").unlink()
-                (home / "new").rename(home / "rootfs")
-            except BaseException:
-                shutil.rmtree(home, ignore_errors=True)
-                raise
-            return home / "rootfs"
+            raise
 
     def remove(self, server_id: str) -> None:
         """End the instance and remove all of it."""
@@ -217,7 +221,8 @@ class Instances:
         """Remove unpacked images that no instance here uses."""
         if self._images.is_dir():
             for home in self._images.iterdir():
-                lock = self._image_locks.setdefault(home.name, threading.Lock())
+                with self._lock:
+                    lock = self._image_locks.setdefault(home.name, threading.Lock())
                 if home.name not in wanted and lock.acquire(blocking=False):
                     try:
                         shutil.rmtree(home, ignore_errors=True)
