@@ -123,29 +123,6 @@ def test_a_killed_dnsmasq_comes_back(lab: RunningLab, cloud: SimpleNamespace) ->
     assert lab.exec("compute1", "cat", pid_file) != before
 
 
-def test_broken_things_are_mended_and_stop_nothing_else(lab: RunningLab, cloud: SimpleNamespace) -> None:
-    tenant = cloud.tenant
-    dhcp = next(
-        port
-        for port in tenant.get(f"{NETWORKING}/ports", network_id=cloud.one["id"])["ports"]
-        if port["device_owner"] == "network:dhcp"
-    )
-    where = ("ip", "netns", "exec", f"qdhcp-{cloud.one['id']}")
-    lab.exec("compute1", *where, "ip", "link", "del", f"tap{dhcp['id'][:11]}")
-    router = ("ip", "netns", "exec", f"qrouter-{cloud.router['id']}")
-    lab.exec("network1", *router, "nft", "flush", "ruleset")
-    lab.exec("network1", *router, "ip", "route", "del", "default")
-    lab.exec("compute1", "ovs-ofctl", "del-flows", "br-int", "table=40")
-    # Meanwhile other things are made, on the same hosts.
-    network = tenant.network("meanwhile", "10.53.0.0/24")
-    tenant.attach(cloud.router, network)
-    other = tenant.instance(tenant.boot("other", "compute1", network, cloud.group))
-    other.reaches("10.53.0.1")
-    RunningLab.until(lambda: has_lease(cloud.here), 75, "the DHCP device was not mended")
-    well(cloud, 75)
-    assert has_metadata(cloud.here)
-
-
 def test_without_the_server_hosts_go_on(lab: RunningLab, cloud: SimpleNamespace) -> None:
     server = lab.process("server")
     os.kill(server.pid, signal.SIGKILL)
@@ -171,3 +148,26 @@ def test_without_the_server_hosts_go_on(lab: RunningLab, cloud: SimpleNamespace)
         late.reaches(cloud.here.address)
         late.reaches(cloud.beyond.address)
     well(cloud)
+
+
+def test_broken_things_are_mended_and_stop_nothing_else(lab: RunningLab, cloud: SimpleNamespace) -> None:
+    tenant = cloud.tenant
+    dhcp = next(
+        port
+        for port in tenant.get(f"{NETWORKING}/ports", network_id=cloud.one["id"])["ports"]
+        if port["device_owner"] == "network:dhcp"
+    )
+    where = ("ip", "netns", "exec", f"qdhcp-{cloud.one['id']}")
+    lab.exec("compute1", *where, "ip", "link", "del", f"tap{dhcp['id'][:11]}")
+    router = ("ip", "netns", "exec", f"qrouter-{cloud.router['id']}")
+    lab.exec("network1", *router, "nft", "flush", "ruleset")
+    lab.exec("network1", *router, "ip", "route", "del", "default")
+    lab.exec("compute1", "ovs-ofctl", "del-flows", "br-int", "table=40")
+    # Meanwhile other things are made, on the same hosts.
+    network = tenant.network("meanwhile", "10.53.0.0/24")
+    tenant.attach(cloud.router, network)
+    other = tenant.instance(tenant.boot("other", "compute1", network, cloud.group))
+    other.reaches("10.53.0.1")
+    RunningLab.until(lambda: has_lease(cloud.here), 75, "the DHCP device was not mended")
+    well(cloud, 75)
+    assert has_metadata(cloud.here)
