@@ -11,6 +11,7 @@ from tests.support.networking import NETWORK, Cloud
 from netloom.api.http import Services
 from netloom.api.settings import ServerSettings, Settings
 from netloom.identity.tokens import Tokens
+from netloom.model import Away
 from netloom.store import Store
 
 
@@ -27,7 +28,7 @@ def make_clouds(folder):
             network=network,
         )
         tokens = Tokens.open(folder, settings.identity.token_seconds)
-        services = Services.start(store, settings, tokens)
+        services = Services.start(store, settings, tokens, Away())
         started.append(services)
         return Cloud(services)
 

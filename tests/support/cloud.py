@@ -24,6 +24,7 @@ from netloom.api.process import all_routes
 from netloom.api.settings import Settings
 from netloom.identity.bootstrap import bootstrap, first_users
 from netloom.identity.tokens import Tokens
+from netloom.model import Away
 from netloom.store import Store
 
 ADMIN, DEMO = "admin-password", "demo-password"
@@ -112,7 +113,7 @@ def running(folder: Path, **sections: dict[str, Any]) -> Iterator[Cloud]:
         store.upgrade()
         bootstrap(store, first_users(ADMIN, DEMO))
         tokens = Tokens.open(folder / "state", settings.identity.token_seconds)
-        services = Services.start(store, settings, tokens)
+        services = Services.start(store, settings, tokens, Away())
         app = compose(services, all_routes())
         listener.listen(64)
         process = uvicorn.Server(uvicorn.Config(app, log_config=None, lifespan="off", access_log=False))

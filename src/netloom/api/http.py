@@ -28,7 +28,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from netloom.api.feed import Feed
 from netloom.api.settings import Settings
 from netloom.identity.tokens import Tokens
-from netloom.model import Caller, Context
+from netloom.model import Away, Caller, Context
 from netloom.model.errors import ServiceError, TooLarge, Unauthorized
 from netloom.scope import Scope as HostScope
 from netloom.store import Reader, Store, Writer
@@ -56,9 +56,10 @@ class Services:
     writer: ThreadPoolExecutor
     readers: ThreadPoolExecutor
     workers: ThreadPoolExecutor
+    away: Away
 
     @classmethod
-    def start(cls, store: Store, settings: Settings, tokens: Tokens) -> Services:
+    def start(cls, store: Store, settings: Settings, tokens: Tokens, away: Away) -> Services:
         """Start the threads: one that writes, `[server] readers` that read, a few for slow work."""
         return cls(
             store=store,
@@ -69,6 +70,7 @@ class Services:
             writer=ThreadPoolExecutor(1, thread_name_prefix="writer"),
             readers=ThreadPoolExecutor(settings.server.readers, thread_name_prefix="reader"),
             workers=ThreadPoolExecutor(WORKERS, thread_name_prefix="worker"),
+            away=away,
         )
 
     def stop(self) -> None:
@@ -117,7 +119,8 @@ def request_id_of(request: Request) -> str:
 def context_of(request: Request) -> Context:
     """Return the rules' context; an anonymous caller has no roles."""
     caller = caller_or_none(request) or Caller(request_id=request_id_of(request))
-    return Context(caller=caller, settings=services_of(request).settings.network)
+    services = services_of(request)
+    return Context(caller=caller, settings=services.settings.network, away=services.away)
 
 
 async def run_read(request: Request, fn: Callable[[Reader, Context], T]) -> T:

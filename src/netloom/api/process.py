@@ -34,6 +34,7 @@ from netloom.image import files
 from netloom.keeper.loop import Memory, tick
 from netloom.model.cloud import Image
 from netloom.model.errors import UserError
+from netloom.network.hosts import not_heard
 from netloom.store import Store, migrate
 
 log = logging.getLogger("netloom.server")
@@ -54,7 +55,9 @@ def run(settings: Settings) -> None:
     sockets = listen(settings.server)
     store = open_database(settings.server)
     tokens = Tokens.open(Path(settings.server.state_dir), settings.identity.token_seconds)
-    services = Services.start(store, settings, tokens)
+    with store.reader() as reader:
+        away = not_heard(reader, time.time())
+    services = Services.start(store, settings, tokens, away)
     try:
         bootstrap(store, first_users(*first_passwords(services.state_dir / PASSWORDS)))
         with store.reader() as reader:
@@ -243,6 +246,7 @@ class _Process(uvicorn.Server):
                     services.settings.compute,
                     memory,
                     time.time(),
+                    services.away,
                 )
                 work.result()
             except Exception:

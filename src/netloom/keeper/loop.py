@@ -14,7 +14,7 @@ from msgspec import Struct, field
 
 from netloom.compute import servers
 from netloom.identity import tokens
-from netloom.model import Caller, Context, NetworkSettings, Port, Router
+from netloom.model import Away, Caller, Context, NetworkSettings, Port, Router
 from netloom.model.cloud import Server
 from netloom.model.settings import ComputeSettings
 from netloom.network import binding, hosts
@@ -44,13 +44,19 @@ class Memory(Struct, kw_only=True):
 
 
 def tick(
-    store: Store, network: NetworkSettings, compute: ComputeSettings, memory: Memory, now: float
+    store: Store,
+    network: NetworkSettings,
+    compute: ComputeSettings,
+    memory: Memory,
+    now: float,
+    away: Away,
 ) -> None:
-    """Do what is due at `now` (seconds since 1970)."""
+    """Do what is due at `now` (seconds since 1970). `away`: when the server could hear no host."""
     if now - memory.looked >= LOOK_SECONDS:
         memory.looked = now
         # The keeper acts for the operator.
-        ctx = Context(caller=Caller(user_name="keeper", roles=frozenset({"admin"})), settings=network)
+        keeper = Caller(user_name="keeper", roles=frozenset({"admin"}))
+        ctx = Context(caller=keeper, settings=network, away=away)
         notice_hosts(store, ctx, memory, now)
         place_routers(store, ctx)
         fail_late_builds(store, ctx, compute, memory, now)

@@ -14,7 +14,7 @@ from netloom.model.cloud import (
     Server,
     User,
 )
-from netloom.model.context import Caller, Context, NetworkSettings
+from netloom.model.context import Away, Caller, Context, NetworkSettings
 from netloom.model.hosts import TABLES, Chassis, HostFacts, HostView, Status, ViewDelta
 from netloom.model.networking import (
     AddressPair,
@@ -63,6 +63,7 @@ __all__ = [
     "TABLES",
     "AddressPair",
     "AllocationPool",
+    "Away",
     "Caller",
     "Chassis",
     "ComputeQuota",

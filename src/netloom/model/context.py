@@ -45,8 +45,19 @@ class NetworkSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     agent_down_seconds: float = 75.0
 
 
+class Away(Struct, frozen=True):
+    """When the server was not there to hear any host, in seconds since 1970.
+
+    `since`: the last that it heard of one before it was started; `back`: when it was started.
+    """
+
+    since: float = 0.0
+    back: float = 0.0
+
+
 class Context(Struct, frozen=True, kw_only=True):
-    """What every rule gets beside the store: who asks, and the settings."""
+    """What every rule gets beside the store: who asks, the settings, and when the server was not there."""
 
     caller: Caller
     settings: NetworkSettings
+    away: Away = Away()

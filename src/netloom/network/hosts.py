@@ -7,7 +7,7 @@ from collections.abc import Iterable
 
 from msgspec.structs import replace
 
-from netloom.model import Context, HostFacts, Network, Port, Router
+from netloom.model import Away, Context, HostFacts, Network, Port, Router
 from netloom.network import dhcp
 from netloom.store import HostRow, Reader, Writer
 
@@ -15,10 +15,21 @@ NETWORK_ROLE = "network"
 
 
 def alive(row: HostRow, ctx: Context, now: float | None = None) -> bool:
-    """True for a host that reported within `agent_down_seconds`. `now`: seconds since 1970."""
+    """True for a host that reported within `agent_down_seconds`. `now`: seconds since 1970.
+
+    Time in which the server was not there to hear it does not count: after a restart no host is dead for that.
+    """
     if row.heartbeat_at is None or row.facts is None:
         return False
-    return (time.time() if now is None else now) - row.heartbeat_at <= ctx.settings.agent_down_seconds
+    silent = (time.time() if now is None else now) - row.heartbeat_at
+    if row.heartbeat_at <= ctx.away.since:
+        silent -= ctx.away.back - ctx.away.since
+    return silent <= ctx.settings.agent_down_seconds
+
+
+def not_heard(r: Reader, now: float) -> Away:
+    """Return how long a server that starts `now` was away: since it last heard of any host."""
+    return Away(max((row.heartbeat_at or 0.0 for row in r.hosts().values()), default=now), now)
 
 
 def carries(facts: HostFacts, network: Network) -> bool:

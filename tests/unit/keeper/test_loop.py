@@ -5,7 +5,18 @@ import pytest
 
 from netloom.identity import bootstrap, tokens
 from netloom.keeper.loop import Memory, tick
-from netloom.model import Caller, Context, Flavor, HostFacts, NetworkSettings, Port, Router, Server, Status
+from netloom.model import (
+    Away,
+    Caller,
+    Context,
+    Flavor,
+    HostFacts,
+    NetworkSettings,
+    Port,
+    Router,
+    Server,
+    Status,
+)
 from netloom.model.networking import Gateway, Network
 from netloom.model.settings import ComputeSettings
 from netloom.network import binding
@@ -51,7 +62,7 @@ def building(store: Store) -> None:
 
 
 def run(store: Store, memory: Memory, now: float) -> None:
-    tick(store, NETWORK, COMPUTE, memory, now)
+    tick(store, NETWORK, COMPUTE, memory, now, Away())
 
 
 def state(store: Store) -> tuple[str, str]:
