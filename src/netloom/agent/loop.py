@@ -27,6 +27,7 @@ from netloom.dataplane.netlink import greet
 from netloom.dataplane.openflow import Switch
 from netloom.dataplane.ovsdb import Ovsdb
 from netloom.dataplane.process import ApplyError
+from netloom.dataplane.watch import Watch
 from netloom.model.hosts import HostFacts, HostView
 from netloom.model.hoststate import Device, HostState
 from netloom.plan import plan
@@ -130,6 +131,13 @@ class Agent:
         elif self.tracker.switch_moved():
             self._dirty = True
 
+    def _taken_away(self, ids: frozenset[int]) -> None:
+        try:
+            if not self._stale and self.tracker.taken_away(ids):
+                self._dirty = True
+        except ApplyError:
+            self._stale = True  # it changes while it is looked at: everything is read anew
+
     def _metadata(self, port_id: str, path: str) -> tuple[str, bytes] | None:
         return answer(self.view, port_id, path)
 
@@ -159,6 +167,7 @@ class Agent:
                 lambda: self.post(self._connected),
             )
         self._consoles.start()
+        Watch(lambda ids: self.post(lambda: self._taken_away(ids)))
         watched = 0.0
         while True:
             self._wait(watched + WATCH_SECONDS)

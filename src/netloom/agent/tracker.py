@@ -19,7 +19,7 @@ from msgspec import Struct
 
 from netloom.agent.metadata import MetadataServer
 from netloom.agent.workers import Workers
-from netloom.dataplane import bridges, dnsmasq, namespaces, nat
+from netloom.dataplane import bridges, dnsmasq, namespaces, nat, netns, watch
 from netloom.dataplane.allocator import Allocator
 from netloom.dataplane.instances import Instances, instance_mark
 from netloom.dataplane.mark import fingerprint
@@ -48,6 +48,8 @@ from netloom.model.render import Unresolved, flow_text
 T = TypeVar("T", bound=HostObject)
 log = logging.getLogger(__name__)
 
+_INSIDE = ("namespace", "device", "route")
+"""Kinds that `namespaces.read_namespace` finds."""
 FIRST_PAUSE = 0.5
 LONGEST_PAUSE = 30.0
 """Seconds until a failed object is tried again: doubled from the first to the longest."""
@@ -128,6 +130,22 @@ class Tracker:
             return False
         self._replace(("bridge", "interface"), fresh)
         return True
+
+    def taken_away(self, ids: frozenset[int]) -> bool:
+        """Look again at namespaces that something is gone from; true where they are not as we left them."""
+        if watch.HERE in ids and self.switch_moved():
+            return True
+        known = watch.names()
+        ours = {key[1] for key in self.found if key[0] == "namespace"}
+        gone = {name for name in ours if not netns.exists(name)}
+        moved = False
+        for name in gone | ours & {known[number] for number in ids if number in known}:
+            fresh = {} if name in gone else namespaces.read_namespace(name)
+            before = {key: mark for key, mark in self.found.items() if key[1] == name and key[0] in _INSIDE}
+            if fresh != before:
+                self.found = {key: mark for key, mark in self.found.items() if key not in before} | fresh
+                moved = True
+        return moved
 
     def watch(self) -> bool:
         """Look whether what may end by itself still lives; true where it does not."""

@@ -1,0 +1,53 @@
+"""What is taken away from a namespace is told at once, with the namespace's name."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+from tests.support.host import Host
+
+pytestmark = pytest.mark.root
+
+SCRIPT = """
+import queue, subprocess
+from netloom.dataplane import watch
+
+def sh(words):
+    subprocess.run(words, shell=True, check=True)
+
+sh("ip netns add one; ip netns add two; ip netns add empty")
+for name in ("one", "two"):
+    sh(f"ip link add {name} type veth peer name peer-{name}; ip link set {name} netns {name}")
+    sh(f"ip -n {name} addr add 10.0.0.1/24 dev {name}; ip -n {name} link set {name} up; ip link set peer-{name} up")
+    sh(f"ip -n {name} route add default via 10.0.0.2")
+names = watch.names()
+print(sorted(names.values()))
+told = queue.SimpleQueue()
+watch.Watch(told.put)
+
+def after(words):
+    sh(words)
+    print([names.get(number, "here") for number in sorted(told.get(timeout=5))])
+
+after("ip -n one route del default")
+after("ip -n two addr del 10.0.0.1/24 dev two")
+after("ip link add gone type veth peer name peer-gone; ip link del gone")
+sh("ip -n one addr add 10.0.0.7/24 dev one")
+after("ip -n two link del two")
+"""
+
+
+@pytest.fixture
+def host() -> Iterator[Host]:
+    made = Host("a")
+    yield made
+    made.close()
+
+
+def test_removals_are_told_by_namespace(host: Host) -> None:
+    said = host.python(SCRIPT).splitlines()
+    assert said[0] == "['one', 'two']"  # one that never had a device has no id
+    assert said[1:4] == ["['one']", "['two']", "['here']"]
+    # The other end of the pair was here.
+    assert said[4] == "['here', 'two']"
