@@ -38,6 +38,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Carry out the verb."""
+    if args.verb == "exec":
+        args.name, args.argv = name_after_host(args.name, args.argv)
     lab = state.find(args.name)
     checks.root()
     # `up` and `status` load the server's rooms: not before they are needed, so that `exec` starts at once.
@@ -60,6 +62,15 @@ def run(args: argparse.Namespace) -> int:
     else:
         print(settings.exports(lab, lab.running().port, args.user), end="")
     return 0
+
+
+def name_after_host(name: str | None, argv: list[str]) -> tuple[str | None, list[str]]:
+    """Take `--name X` out of what follows HOST, as far as the command has not begun."""
+    if argv[:1] == ["--name"] and len(argv) > 1:
+        return argv[1], argv[2:]
+    if argv and argv[0].startswith("--name="):
+        return argv[0].removeprefix("--name="), argv[1:]
+    return name, argv
 
 
 def execute(lab: state.Lab, host: str, argv: list[str]) -> None:
