@@ -33,6 +33,12 @@ def granted_networks(r: Reader, ctx: Context) -> set[str]:
     return r.accessible(project, SHARED) | r.accessible(project, EXTERNAL)
 
 
+def is_granted(r: Reader, ctx: Context, id: str, *actions: str) -> bool:
+    """Tell whether an object is granted to the caller's project, or to everyone, for one of the actions."""
+    targets = (EVERYONE, ctx.caller.project_id)
+    return any(grant.target in targets and grant.action in actions for grant in r.access(id))
+
+
 def own_ids(r: Reader, ctx: Context, kind: type[Resource]) -> set[str]:
     """Return ids of the objects that the caller's project owns."""
     return {obj.id for obj in r.list(kind, project_id=ctx.caller.project_id)}
@@ -82,7 +88,7 @@ def _granted(r: Reader, ctx: Context, obj: Resource) -> bool:
     """Tell whether the caller sees an object that is not its own."""
     mine = ctx.caller.project_id
     if isinstance(obj, Network):
-        return any(access.target in (mine, EVERYONE) for access in r.access(obj.id))
+        return is_granted(r, ctx, obj.id, SHARED, EXTERNAL)
     if isinstance(obj, Subnet):
         network = r.get(Network, obj.network_id)
         return network is not None and (network.project_id == mine or _granted(r, ctx, network))

@@ -53,5 +53,4 @@ def may_attach(r: Reader, ctx: Context, net: Network) -> bool:
     """True where the caller may connect its own router to the network: its own, or shared with it."""
     if access.sees_everything(ctx) or net.project_id == ctx.caller.project_id:
         return True
-    targets = (access.EVERYONE, ctx.caller.project_id)
-    return any(a.target in targets and a.action == access.SHARED for a in r.access(net.id))
+    return access.is_granted(r, ctx, net.id, access.SHARED)

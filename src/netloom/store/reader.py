@@ -125,11 +125,6 @@ _ACCESS = (
     .where(_access.c.object_id == bindparam("object_id"))
     .order_by(_access.c.target, _access.c.action)
 )
-_ACCESS_MANY = (
-    select(_access.c.object_id, _access.c.target, _access.c.action)
-    .where(_access.c.object_id.in_(among("object_ids")))
-    .order_by(_access.c.object_id, _access.c.target, _access.c.action)
-)
 _ACCESSIBLE = select(_access.c.object_id).where(
     or_(_access.c.target == bindparam("project_id"), _access.c.target == "*"),
     _access.c.action == bindparam("action"),
@@ -226,13 +221,6 @@ class Reader:
     def access(self, object_id: str) -> list[Access]:
         """Who else may see or use the object."""
         return [Access(*row) for row in self._connection.execute(_ACCESS, {"object_id": object_id})]
-
-    def access_many(self, object_ids: Iterable[str]) -> dict[str, list[Access]]:
-        """`access` of many objects in one statement; each of them is in the answer."""
-        found: dict[str, list[Access]] = {id: [] for id in object_ids}
-        for row in self._connection.execute(_ACCESS_MANY, {"object_ids": json.dumps(list(found))}):
-            found[row.object_id].append(Access(*row))
-        return found
 
     def accessible(self, project_id: str, action: str) -> set[str]:
         """Ids of the objects that the project may `action`, by name or as one of all."""
