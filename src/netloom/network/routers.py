@@ -223,7 +223,6 @@ def _answer(router: Router, port: Port, subnet_id: str) -> dict[str, Any]:
     return {
         "id": router.id,
         "project_id": port.project_id,
-        "tenant_id": port.project_id,
         "port_id": port.id,
         "network_id": port.network_id,
         "subnet_id": subnet_id,

@@ -43,7 +43,6 @@ def test_137_an_interface_takes_the_gateway_address(world: World) -> None:
     assert answer == {
         "id": router.id,
         "project_id": ALICE,
-        "tenant_id": ALICE,
         "port_id": port.id,
         "network_id": network.id,
         "subnet_id": subnet.id,
