@@ -11,9 +11,10 @@ from ipaddress import ip_network
 from typing import Any
 from uuid import uuid4
 
+from msgspec.structs import replace
 from neutron_lib import constants
 
-from netloom.contract.errors import HTTPBadRequest
+from netloom.contract.errors import HTTPBadRequest, invalid
 from netloom.contract.security_group_errors import (
     DuplicateSecurityGroupRuleInPost,
     SecurityGroupEthertypeConflictWithProtocol,
@@ -36,6 +37,7 @@ NUMBERS: dict[str, int] = dict(constants.IP_PROTOCOL_MAP)
 """Protocol name → number."""
 
 WITH_PORTS = {NUMBERS[name]: name.upper() for name in ("dccp", "sctp", "tcp", "udp", "udplite")}
+_UNMATCHED = frozenset({NUMBERS["dccp"], NUMBERS["udplite"]})
 ICMP, ICMPV6 = NUMBERS["icmp"], NUMBERS["ipv6-icmp"]
 IPV6_ONLY = frozenset(
     {"ipv6-encap", "ipv6-frag", "ipv6-icmp", "icmpv6", "ipv6-nonxt", "ipv6-opts", "ipv6-route"}
@@ -94,6 +96,9 @@ def _validate_ports(protocol: str | None, low: int | None, high: int | None) -> 
             raise SecurityGroupInvalidPortValue(port=value)
     if low is None or high is None or low > high:
         raise SecurityGroupInvalidPortRange()
+    if number in _UNMATCHED:
+        # Neutron takes such a rule, which then lets nothing in.
+        raise invalid(f"ports of {WITH_PORTS[number]} cannot be matched by Open vSwitch")
 
 
 def meaning(rule: SecurityGroupRule) -> Meaning:
@@ -119,22 +124,7 @@ def create(w: Writer, ctx: Context, attrs: dict[str, Any]) -> SecurityGroupRule:
     if remote is not None:
         lookup.security_group(w, ctx, remote)
     quotas.check(w, ctx, attrs["project_id"], SecurityGroupRule.KIND)
-    prefix = attrs["remote_ip_prefix"] or None
-    rule = SecurityGroupRule(
-        id=str(uuid4()),
-        project_id=attrs["project_id"],
-        description=attrs["description"],
-        security_group_id=group.id,
-        direction=attrs["direction"],
-        ethertype=attrs["ethertype"],
-        protocol=normal_protocol(attrs["protocol"], attrs["ethertype"]),
-        port_range_min=attrs["port_range_min"],
-        port_range_max=attrs["port_range_max"],
-        remote_ip_prefix=prefix,
-        normalized_cidr=None if prefix is None else str(ip_network(prefix, strict=False)),
-        remote_group_id=remote,
-        belongs_to_default_sg=group.is_default,
-    )
+    rule = replace(_asked(attrs), belongs_to_default_sg=group.is_default)
     says = meaning(rule)
     for other in w.list(SecurityGroupRule, security_group_id=group.id):
         if meaning(other) == says:
@@ -144,18 +134,36 @@ def create(w: Writer, ctx: Context, attrs: dict[str, Any]) -> SecurityGroupRule:
     return rule
 
 
+def _asked(attrs: dict[str, Any]) -> SecurityGroupRule:
+    """Return the rule that valid attributes ask for."""
+    prefix = attrs["remote_ip_prefix"] or None
+    return SecurityGroupRule(
+        id=str(uuid4()),
+        project_id=attrs["project_id"],
+        description=attrs["description"],
+        security_group_id=attrs["security_group_id"],
+        direction=attrs["direction"],
+        ethertype=attrs["ethertype"],
+        protocol=normal_protocol(attrs["protocol"], attrs["ethertype"]),
+        port_range_min=attrs["port_range_min"],
+        port_range_max=attrs["port_range_max"],
+        remote_ip_prefix=prefix,
+        normalized_cidr=None if prefix is None else str(ip_network(prefix, strict=False)),
+        remote_group_id=attrs.get("remote_group_id") or None,
+    )
+
+
 def check_bulk(entries: Sequence[dict[str, Any]]) -> None:
     """Raise for a bulk request whose rules are of several groups, or hold the same rule twice."""
     if len({attrs["security_group_id"] for attrs in entries}) > 1:
         raise SecurityGroupNotSingleGroupRules()
-    seen: list[dict[str, Any]] = []
+    seen: set[Meaning] = set()
     for attrs in entries:
         validate(attrs)
-        # The description is no part of what a rule says.
-        says = {name: value for name, value in attrs.items() if name != "description"}
+        says = meaning(_asked(attrs))
         if says in seen:
             raise DuplicateSecurityGroupRuleInPost()
-        seen.append(says)
+        seen.add(says)
 
 
 def update(w: Writer, ctx: Context, old: SecurityGroupRule, attrs: dict[str, Any]) -> SecurityGroupRule:
