@@ -12,9 +12,9 @@ from neutron_lib.exceptions.availability_zone import AvailabilityZoneNotFound
 from neutron_lib.exceptions.external_net import ExternalNetworkInUse
 
 from netloom.contract.errors import DefaultExternalNetworkExists, invalid
-from netloom.model import Context, Network, Port, Subnet, to_doc
+from netloom.model import Context, FloatingIP, Network, Port, Subnet, to_doc
 from netloom.model.names import OWNER_DHCP, OWNER_FLOATING_IP, OWNER_ROUTER_GATEWAY
-from netloom.network import quotas, security_groups, segments
+from netloom.network import floatingips, quotas, security_groups, segments
 from netloom.network.access import EVERYONE, EXTERNAL, SHARED
 from netloom.store import Reader, Writer
 
@@ -99,11 +99,18 @@ def update(w: Writer, ctx: Context, old: Network, attrs: dict[str, Any]) -> Netw
 
 
 def delete(w: Writer, ctx: Context, old: Network) -> None:
-    """Delete a network with its subnets and DHCP ports; raises NetworkInUse where anything else is on it."""
-    ports = w.list(Port, network_id=old.id)
+    """Delete a network with its subnets, its DHCP ports and the floating IPs of it that stand for nothing.
+
+    Raises NetworkInUse where anything else is on it.
+    """
+    free = [fip for fip in w.list(FloatingIP, floating_network_id=old.id) if fip.port_id is None]
+    theirs = {fip.floating_port_id for fip in free}
+    ports = [port for port in w.list(Port, network_id=old.id) if port.id not in theirs]
     others = [port.id for port in ports if port.device_owner not in AUTO_DELETED_OWNERS]
     if others:
         raise _in_use(old.id, others)
+    for fip in free:
+        floatingips.delete(w, ctx, fip)
     for port in ports:
         w.delete(Port, port.id)
     for subnet in w.list(Subnet, network_id=old.id):
