@@ -69,7 +69,7 @@ async def create(request: Request, noun: Noun) -> Response:
 async def show(request: Request, noun: Noun, id: str) -> Response:
     """GET of one object."""
     policy = policy_for(request)
-    fields = query.fields_of(request.query_params.multi_items())
+    fields = query.fields_of(noun.collection, request.query_params.multi_items())
 
     def work(r: Reader, ctx: Context) -> Doc:
         obj = found(r, ctx, noun, id)
@@ -99,19 +99,33 @@ async def list_(request: Request, noun: Noun) -> Response:
             return query.page(noun.kind, shown, asked, at)
         return present(policy, r, ctx, noun, query.page(noun.kind, objs, asked, marker), only_allowed=True)
 
-    if noun.lacks and noun.prepare and await run_read(request, noun.lacks):
-        await run_write(request, noun.prepare)
-    docs = await run_read(request, work)
-    answer: Doc = {noun.collection: query.pick(docs, asked.fields)}
+    await _prepare(request, noun, asked)
+    return paged(request, noun.collection, await run_read(request, work), asked)
+
+
+def paged(request: Request, collection: str, docs: list[Doc], asked: query.Query) -> Response:
+    """Return a page of a list, with its links to others where pages were asked for."""
+    answer: Doc = {collection: query.pick(docs, asked.fields)}
     links = query.links(
         f"{url(request)}{request.scope['path'].removeprefix(_PREFIX)}",
-        params,
+        request.query_params.multi_items(),
         asked,
         [doc["id"] for doc in docs],
     )
     if links:
-        answer[f"{noun.collection}_links"] = links
+        answer[f"{collection}_links"] = links
     return respond(200, answer)
+
+
+async def _prepare(request: Request, noun: Noun, asked: query.Query) -> None:
+    """Make what a project should find in a list: the caller's own, or the one that an administrator names."""
+    lacks, prepare, caller = noun.lacks, noun.prepare, caller_of(request)
+    if lacks is None or prepare is None:
+        return
+    named = asked.filters.get("project_id") or asked.filters.get("tenant_id")
+    project_id: str = named[0] if named and caller.is_admin else caller.project_id
+    if project_id and await run_read(request, lambda r, ctx: lacks(r, project_id)):
+        await run_write(request, lambda w, ctx: prepare(w, ctx, project_id))
 
 
 async def update(request: Request, noun: Noun, id: str) -> Response:
@@ -120,7 +134,7 @@ async def update(request: Request, noun: Noun, id: str) -> Response:
     body = await body_of(request)
     named = decode.names_object(noun.collection, body)
     attrs = decode.decode_update(noun.collection, body, caller) if named else {}
-    revision = _constraint(request)
+    revision = constraint(request)
 
     def work(w: Writer, ctx: Context) -> Doc:
         old = found(w, ctx, noun, id)
@@ -129,7 +143,7 @@ async def update(request: Request, noun: Noun, id: str) -> Response:
         _require(policy, ctx, noun, f"update_{noun.singular}", target, attrs)
         if not named:
             raise decode.missing(noun.collection)
-        _check_revision(old, revision)
+        check_revision(old, revision)
         new = noun.update(w, ctx, old, attrs)
         return present(policy, w, ctx, noun, [new])[0]
 
@@ -140,7 +154,7 @@ async def delete(request: Request, noun: Noun, id: str) -> Response:
     """DELETE of one object."""
     policy = policy_for(request)
     body = await body_of(request)
-    revision = _constraint(request)
+    revision = constraint(request)
 
     def work(w: Writer, ctx: Context) -> None:
         old = found(w, ctx, noun, id)
@@ -148,7 +162,7 @@ async def delete(request: Request, noun: Noun, id: str) -> Response:
         _require(policy, ctx, noun, f"delete_{noun.singular}", target)
         if body:
             raise HTTPBadRequest("Request body is not supported in DELETE.")
-        _check_revision(old, revision)
+        check_revision(old, revision)
         noun.delete(w, ctx, old)
 
     await run_write(request, work)
@@ -160,10 +174,12 @@ async def act(request: Request, noun: Noun, id: str, action: str) -> Response:
     policy = policy_for(request)
     body = await body_of(request)
     document = decode.parse(body, noun.singular) if body else {}
+    revision = constraint(request)
 
     def work(w: Writer, ctx: Context) -> Doc:
         obj = found(w, ctx, noun, id)
         _require(policy, ctx, noun, action, noun.show(w, ctx, [obj])[0])
+        check_revision(obj, revision)
         answer = noun.actions[action](w, ctx, obj, document)
         if isinstance(answer, Resource):
             return {noun.singular: present(policy, w, ctx, noun, [answer])[0]}
@@ -265,7 +281,7 @@ def _require(
         raise
 
 
-def _constraint(request: Request) -> int | None:
+def constraint(request: Request) -> int | None:
     """Return the revision that If-Match asks for; anything else in the header is ignored."""
     tags = [tag.strip().strip('"') for tag in request.headers.get("if-match", "").split(",")]
     wanted = [tag.partition("=")[2] for tag in tags if tag.startswith("revision_number=")]
@@ -280,6 +296,7 @@ def _constraint(request: Request) -> int | None:
         ) from None
 
 
-def _check_revision(obj: Resource, wanted: int | None) -> None:
+def check_revision(obj: Resource, wanted: int | None) -> None:
+    """Raise RevisionNumberConstraintFailed where `If-Match` wants another revision than the object has."""
     if wanted is not None and obj.revision_number != wanted:
         raise RevisionNumberConstraintFailed(wanted, obj.revision_number)

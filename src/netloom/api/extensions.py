@@ -6,9 +6,12 @@ from html import escape
 from typing import Any
 
 from neutron_lib.api.definitions import (
+    aap_reject_multicast,
     agent,
+    agent_sort_key,
     allowedaddresspairs,
     availability_zone,
+    availability_zone_filter,
     empty_string_filtering,
     external_net,
     extra_dhcp_opt,
@@ -19,6 +22,7 @@ from neutron_lib.api.definitions import (
     ip_substring_port_filtering,
     l3,
     l3_ext_gw_mode,
+    l3_port_ip_change_not_allowed,
     network_availability_zone,
     network_mtu,
     network_mtu_writable,
@@ -52,10 +56,13 @@ def _defined(definition: Any) -> Extension:
     return _described(definition.ALIAS, definition.NAME, definition.DESCRIPTION, definition.UPDATED_TIMESTAMP)
 
 
-_DEFINED = (
+DEFINED = (
+    aap_reject_multicast,
     agent,
+    agent_sort_key,
     allowedaddresspairs,
     availability_zone,
+    availability_zone_filter,
     empty_string_filtering,
     external_net,
     extra_dhcp_opt,
@@ -66,6 +73,7 @@ _DEFINED = (
     ip_substring_port_filtering,
     l3,
     l3_ext_gw_mode,
+    l3_port_ip_change_not_allowed,
     network_availability_zone,
     network_mtu,
     network_mtu_writable,
@@ -130,7 +138,7 @@ _OWN = (
 # Core resources are extensions of their own name in some clients' eyes, but Neutron does not list them.
 _ALL: dict[str, Extension] = {
     extension["alias"]: extension
-    for extension in sorted((*map(_defined, _DEFINED), *_OWN), key=lambda extension: extension["alias"])
+    for extension in sorted((*map(_defined, DEFINED), *_OWN), key=lambda extension: extension["alias"])
 }
 
 

@@ -58,8 +58,8 @@ class Noun(Struct, frozen=True, kw_only=True):
     hides_parent: bool = False
     check_bulk: Callable[[Sequence[dict[str, Any]]], None] | None = None
     actions: dict[str, Action] = {}
-    lacks: Callable[[Reader, Context], bool] | None = None
-    prepare: Callable[[Writer, Context], object] | None = None
+    lacks: Callable[[Reader, str], bool] | None = None
+    prepare: Callable[[Writer, Context, str], object] | None = None
 
     def create(self, w: Writer, ctx: Context, attrs: dict[str, Any]) -> Any:
         """Make one object."""
@@ -87,9 +87,8 @@ def _routes_of(change: Action) -> Action:
     return act
 
 
-def _lacks_default_group(r: Reader, ctx: Context) -> bool:
-    project_id = ctx.caller.project_id
-    return bool(project_id) and security_groups.default_of(r, project_id) is None
+def _lacks_default_group(r: Reader, project_id: str) -> bool:
+    return security_groups.default_of(r, project_id) is None
 
 
 NOUNS: dict[str, Noun] = {
@@ -148,7 +147,7 @@ NOUNS: dict[str, Noun] = {
             rules=security_groups,
             not_found=lambda id: SecurityGroupNotFound(id=id),
             lacks=_lacks_default_group,
-            prepare=lambda w, ctx: security_groups.ensure_default(w, ctx, ctx.caller.project_id),
+            prepare=security_groups.ensure_default,
         ),
         Noun(
             collection="security_group_rules",

@@ -10,7 +10,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from netloom.api import collections, query
-from netloom.api.http import body_of, caller_of, respond, run_read, run_write
+from netloom.api.http import body_of, caller_of, respond, run_read, run_write, services_of
 from netloom.contract import decode
 from netloom.contract.attributes import MAPS
 from netloom.contract.errors import HTTPBadRequest, HTTPMethodNotAllowed, HTTPNotFound
@@ -29,14 +29,14 @@ async def agents_answer(request: Request, rest: list[str]) -> Response:
             raise lib.BadRequest(resource="agents", msg="Agent creation using API is not supported.")
         if method != "GET":
             raise HTTPMethodNotAllowed
-        return await _list(
-            request, "agents", "get_agent", lambda r, ctx: agents.show(r, ctx, agents.list_all(r, ctx))
-        )
+        return await _agents(request)
     if len(rest) > 1:
         raise HTTPNotFound
     id = rest[0]
     if method == "GET":
-        return respond(200, {"agent": await run_read(request, lambda r, ctx: _agent(request, r, ctx, id))})
+        fields = query.fields_of("agents", request.query_params.multi_items())
+        doc = await run_read(request, lambda r, ctx: _agent(request, r, ctx, id))
+        return respond(200, {"agent": query.pick([doc], fields)[0]})
     if method == "PUT":
         body = await body_of(request)
         attrs = decode.decode_update("agents", body, caller_of(request))
@@ -64,7 +64,12 @@ async def zones_answer(request: Request, rest: list[str]) -> Response:
         raise HTTPNotFound
     if request.method != "GET":
         raise HTTPMethodNotAllowed
-    return await _list(request, "availability_zones", "get_availability_zone", agents.availability_zones)
+    asked = query.parse("availability_zones", request.query_params.multi_items())
+    docs = await _listed(
+        request, "availability_zones", "get_availability_zone", agents.availability_zones, asked
+    )
+    # Zones have no id that could mark a page: as in Neutron they always come whole.
+    return respond(200, {"availability_zones": query.pick(docs, asked.fields)})
 
 
 async def quotas_answer(request: Request, rest: list[str]) -> Response:
@@ -103,21 +108,34 @@ ANSWERS: dict[str, Callable[[Request, list[str]], Awaitable[Response]]] = {
 """First part of a path → who answers it."""
 
 
-async def _list(
-    request: Request, collection: str, rule: str, show: Callable[[Reader, Context], list[Doc]]
-) -> Response:
-    """List what is computed rather than stored, in the same query language."""
-    params = request.query_params.multi_items()
-    asked = query.parse(collection, params)
-    docs: list[Doc] = []
-    if collections.policy_for(request).allows(caller_of(request), rule, {}):
-        visible = MAPS[collection]
-        shown = [
-            {name: value for name, value in doc.items() if name in visible}
-            for doc in await run_read(request, show)
-        ]
-        docs = query.keep_documents(shown, asked)
-    return respond(200, {collection: query.pick(docs, asked.fields)})
+async def _agents(request: Request) -> Response:
+    """List agents, with sorting and pages."""
+    max_limit = services_of(request).settings.network.pagination_max_limit
+    asked = query.parse("agents", request.query_params.multi_items(), max_limit)
+    marker = asked.marker
+    before = await run_read(request, lambda r, ctx: _agent(request, r, ctx, marker)) if marker else None
+    docs = await _listed(
+        request, "agents", "get_agent", lambda r, ctx: agents.show(r, ctx, agents.list_all(r, ctx)), asked
+    )
+    return collections.paged(request, "agents", query.page(None, docs, asked, before), asked)
+
+
+async def _listed(
+    request: Request,
+    collection: str,
+    rule: str,
+    show: Callable[[Reader, Context], list[Doc]],
+    asked: query.Query,
+) -> list[Doc]:
+    """Return what is computed rather than stored and meets all filters; nothing where policy forbids it."""
+    if not collections.policy_for(request).allows(caller_of(request), rule, {}):
+        return []
+    visible = MAPS[collection]
+    shown = [
+        {name: value for name, value in doc.items() if name in visible}
+        for doc in await run_read(request, show)
+    ]
+    return query.keep_documents(shown, asked)
 
 
 def _agent(request: Request, r: Reader, ctx: Context, id: str, rule: str = "get_agent") -> Doc:

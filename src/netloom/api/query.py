@@ -64,9 +64,7 @@ class Query(Struct, frozen=True):
 
 def parse(collection: str, params: Sequence[tuple[str, str]], max_limit: int = 0) -> Query:
     """Read a query; raises HTTPBadRequest, BadRequest or InvalidInput as Neutron does."""
-    values: dict[str, list[str]] = {}
-    for key, value in params:
-        values.setdefault(key, []).append(value)
+    values = _values(params)
     filters = _filters(collection, values)
     sorts = _sorts(collection, values)
     limit = _limit(values, max_limit)
@@ -80,10 +78,21 @@ def parse(collection: str, params: Sequence[tuple[str, str]], max_limit: int = 0
     )
 
 
-def fields_of(params: Sequence[tuple[str, str]]) -> frozenset[str] | None:
-    """Return the fields that a show asks for; None for all."""
-    fields = [value for key, value in params if key == "fields"]
-    return frozenset(fields) if fields else None
+def _values(params: Sequence[tuple[str, str]]) -> dict[str, list[str]]:
+    values: dict[str, list[str]] = {}
+    for key, value in params:
+        values.setdefault(key, []).append(value)
+    return values
+
+
+def fields_of(collection: str, params: Sequence[tuple[str, str]]) -> frozenset[str] | None:
+    """Return the fields that a show asks for; None for all.
+
+    Filters mean nothing here, but one that no list would take is refused as there.
+    """
+    values = _values(params)
+    _filters(collection, values)
+    return frozenset(values["fields"]) if "fields" in values else None
 
 
 def pick(docs: Iterable[Doc], fields: frozenset[str] | None) -> list[Doc]:
@@ -241,8 +250,8 @@ def _fixed_ips_match(port: Port, wanted: Any) -> bool:
     ) or not (addresses or subnets or parts)
 
 
-def page(kind: type[Resource], items: list[Any], query: Query, marker: Any) -> list[Any]:
-    """Sort objects or documents and return the page that was asked for.
+def page(kind: type[Resource] | None, items: list[Any], query: Query, marker: Any) -> list[Any]:
+    """Sort objects (of `kind`) or documents and return the page that was asked for.
 
     `marker`: the object or document after which (or, reversed, before which) the page lies; it need
     not be among the items.
@@ -261,9 +270,9 @@ def page(kind: type[Resource], items: list[Any], query: Query, marker: Any) -> l
     return items[: query.limit]
 
 
-def _reader(kind: type[Resource]) -> Any:
+def _reader(kind: type[Resource] | None) -> Any:
     """Return the function that reads an attribute of a struct or of a document."""
-    stored = stored_fields(kind)
+    stored = stored_fields(kind) if kind else {}
 
     def value(item: Any, key: str) -> Any:
         return item[key] if isinstance(item, dict) else getattr(item, stored[key])

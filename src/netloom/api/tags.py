@@ -80,11 +80,13 @@ async def _read(request: Request, noun: Noun, id: str) -> list[str]:
 async def _change(request: Request, noun: Noun, id: str, verb: str, change: Change) -> None:
     """Replace an object's tags by what `change` makes of them."""
     policy, caller = collections.policy_for(request), caller_of(request)
+    revision = collections.constraint(request)
 
     def work(w: Writer, ctx: Context) -> None:
         obj = collections.found(w, ctx, noun, id)
         target = collections.targets(w, ctx, noun, noun.show(w, ctx, [obj]))[0]
         policy.require(caller, f"{verb}_{noun.singular}:tags", noun.collection, target, ())
+        collections.check_revision(obj, revision)
         tags = change(obj.tags)
         if len(tags) > MAX_TAGS:
             raise lib.BadRequest(

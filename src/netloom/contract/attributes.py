@@ -13,6 +13,7 @@ from neutron_lib import constants
 from neutron_lib.api import converters
 from neutron_lib.api.definitions import (
     agent,
+    agent_sort_key,
     allowedaddresspairs,
     auto_allocated_topology,
     availability_zone,
@@ -97,6 +98,9 @@ def _mac(value: Any) -> Any:
     return None if value is None else converters.convert_to_sanitized_mac_address(value)
 
 
+# neutron-lib leaves this filter as the text that it comes as, which no agent's state is.
+_ALIVE: Attributes = {"alive": {"convert_to": converters.convert_to_boolean}}
+
 # The extension port-mac-address-regenerate; neutron-lib's own converter draws the address from Neutron's settings.
 _MAC: Attributes = {"mac_address": {"convert_to": _mac, "validate": {"type:mac_address_or_none": None}}}
 _STANDARD = (_REVISION, _TAGS, _TIMES, _DESCRIPTION)
@@ -160,7 +164,9 @@ MAPS: dict[str, Attributes] = {
     "floatingips": _merge(_of(l3, "floatingips"), _of(fip_port_details, "floatingips"), *_STANDARD),
     "security_groups": _merge(*_STANDARD, SECURITY_GROUPS),
     "security_group_rules": _merge(_REVISION, _TIMES, _DESCRIPTION, SECURITY_GROUP_RULES),
-    "agents": _merge(_of(agent, "agents"), _of(availability_zone, "agents")),
+    "agents": _merge(
+        _of(agent, "agents"), _of(agent_sort_key, "agents"), _of(availability_zone, "agents"), _ALIVE
+    ),
     "availability_zones": _of(availability_zone, "availability_zones"),
 }
 """Collection → attribute → its facts."""

@@ -148,7 +148,9 @@ def decode_update(collection: str, body: bytes, caller: Caller) -> dict[str, Any
     _refuse_unknown(resource, sent)
     for attribute in resource.attributes:
         if attribute.name in sent and not attribute.allow_put:
-            raise HTTPBadRequest(f"Cannot update read-only attribute {attribute.name}")
+            # Neutron's attribute maps know the owner by its older name only.
+            name = "tenant_id" if attribute.name == "project_id" else attribute.name
+            raise HTTPBadRequest(f"Cannot update read-only attribute {name}")
     return _converted(resource, sent)
 
 

@@ -129,9 +129,6 @@ def availability_zones(r: Reader, ctx: Context) -> list[dict[str, Any]]:
             "name": name,
             "resource": resource,
             "state": "available" if up else "unavailable",
-            # Neutron shows both names here and fills neither.
-            "tenant_id": None,
-            "project_id": None,
         }
         for (name, resource), up in sorted(states.items())
     ]
