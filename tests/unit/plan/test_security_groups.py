@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 import worlds
 from netloom.model import SecurityGroupRule
 from netloom.model.hoststate import Flow
+from netloom.model.openflow import Ct
 from netloom.plan import plan
 from netloom.plan.pipeline import Stage
 from netloom.plan.security_groups import port_masks, protocol_number, service_of
@@ -100,3 +101,22 @@ def test_macs_of_address_pairs_in_any_spelling():
     world.change("ports", "port1", allowed_address_pairs=(worlds.pair("10.0.0.50", "00-00-5E-00-01-0A"),))
     macs = {f.match.eth_src for f in plan(world.view("compute1")).each(Flow)}
     assert "00:00:5e:00:01:0a" in macs
+
+
+def test_ports_of_stateless_groups_are_not_tracked():
+    def tracking(world: worlds.World) -> set[str | None]:
+        flows = list(plan(world.view("compute1")).each(Flow))
+        return {
+            f.match.src_port or f.match.dst_port
+            for f in flows
+            if any(isinstance(action, Ct) for action in f.actions)
+        }
+
+    world = worlds.two_hosts()
+    assert "tapport1" in tracking(world)
+    world.change("security_groups", "sg-default", stateful=False)
+    assert "tapport1" not in tracking(world)
+    # One stateful group is enough to track a port.
+    world.group("other")
+    world.change("ports", "port1", security_groups=("other", "sg-default"))
+    assert "tapport1" in tracking(world)
