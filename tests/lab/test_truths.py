@@ -236,6 +236,33 @@ def test_a_removed_rule_cuts_an_open_session(cloud: SimpleNamespace) -> None:
         cloud.red1.reaches(cloud.red2.address)
 
 
+def test_134_the_members_of_a_remote_group_are_followed(cloud: SimpleNamespace) -> None:
+    """Who joins the group is let in at once; who leaves it loses the session that is open."""
+    tenant = cloud.tenant
+    members = tenant.group()
+    rule = {
+        "protocol": "tcp",
+        "port_range_min": 7004,
+        "port_range_max": 7004,
+        "remote_group_id": members["id"],
+    }
+    group = tenant.group(rule)
+    port, asker = (f"{NETWORKING}/ports/{instance.port['id']}" for instance in (cloud.red2, cloud.red1))
+    tenant.put(port, {"port": {"security_groups": [group["id"]]}})
+    try:
+        RunningLab.until(lambda: not cloud.red1.pings(cloud.red2.address), 10, "no ICMP rule, still pings")
+        tenant.put(asker, {"port": {"security_groups": [cloud.open["id"], members["id"]]}})
+        with Session(cloud.red2, cloud.red1.line(), cloud.red2.address, 7004) as session:
+            assert not session.is_cut()
+            tenant.put(asker, {"port": {"security_groups": [cloud.open["id"]]}})
+            time.sleep(1.0)
+            assert session.is_cut(), "an open session outlived its membership"
+    finally:
+        tenant.put(port, {"port": {"security_groups": [cloud.open["id"]]}})
+        tenant.put(asker, {"port": {"security_groups": [cloud.open["id"]]}})
+        cloud.red1.reaches(cloud.red2.address)
+
+
 def test_errors_about_a_connection_pass_in_both_directions(cloud: SimpleNamespace) -> None:
     """A server behind a tcp rule learns that its packets are too big; a client, that a port is closed."""
     tenant = cloud.tenant

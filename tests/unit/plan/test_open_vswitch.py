@@ -105,3 +105,26 @@ def test_what_a_port_may_send(host):
     asks = f"arp,{own},{broadcast},arp_op=1,arp_spa=10.0.0.11,arp_sha={ports['port1'].mac_address}"
     assert switch.trace("tapport1", f"{asks},arp_tpa=10.0.0.77") == {"vxlan0"}
     assert switch.trace("tapport1", f"{asks},arp_tpa=10.0.0.12") == set()  # answered here, by IN_PORT
+
+
+def test_114_what_no_rule_and_no_address_pair_lets_a_port_say(host):
+    """A DHCP server's answers and router advertisements, whatever its groups let out."""
+    world = worlds.two_hosts()
+    world.change("ports", "port1", allowed_address_pairs=(worlds.pair("fe80::/10", ""),))
+    world.rule("out6", "sg-default", "egress", ethertype="IPv6")
+    switch = Switch(host, world, "compute1")
+    ports = world.tables["ports"]
+    own = f"dl_src={ports['port1'].mac_address}"
+    two, everybody = f"dl_dst={ports['port2'].mac_address}", "dl_dst=33:33:00:00:00:01"
+
+    def says(packet: str) -> bool:
+        return "vxlan0" in switch.trace("tapport1", packet, "trk,new")
+
+    answer = f"udp,{own},{two},nw_src=10.0.0.11,nw_dst=10.0.0.12,udp_dst=68"
+    assert says(f"{answer},udp_src=1067")
+    assert not says(f"{answer},udp_src=67")
+    speaks = f"icmp6,{own},{everybody},ipv6_dst=ff02::1"
+    assert says(f"{speaks},ipv6_src=fe80::1,icmpv6_type=128")
+    assert not says(f"{speaks},ipv6_src=fe80::1,icmpv6_type=134")
+    # Of addresses that it does not have it says nothing in IPv6 either.
+    assert not says(f"{speaks},ipv6_src=fd00::1,icmpv6_type=128")
