@@ -17,6 +17,7 @@ BAD = (400, "HTTPBadRequest")
 HIDDEN = (404, "HTTPNotFound", "The resource could not be found.")
 FORBIDDEN = (403, "PolicyNotAuthorized")
 LONG = "x" * 256
+TOO_LONG = f"'{LONG}' exceeds maximum length of 255."
 OTHERS_PROJECT = "Specifying 'project_id' other than the authenticated project in request is not allowed for the current user."
 
 
@@ -101,11 +102,37 @@ BODIES = [
             "5",
             "/networks",
             {name: LONG},
-            (*BAD, f"Invalid input for {name}. Reason: '{LONG}' exceeds maximum length of 255."),
+            (*BAD, f"Invalid input for {name}. Reason: {TOO_LONG}"),
         )
         for name in ("name", "description")
     ),
     *(put("5", path, {"name": LONG}, BAD) for path in TAGGED),
+    # Of several faults Neutron says that of the attribute which comes first in its map.
+    post(
+        "5",
+        "/security-group-rules",
+        {"security_group_id": "{group}", "direction": "ingress", "protocol": "nope", "description": LONG},
+        (400, "SecurityGroupRuleInvalidProtocol"),
+    ),
+    post(
+        "5",
+        "/security-group-rules",
+        {
+            "security_group_id": "{group}",
+            "direction": "ingress",
+            "protocol": "icmpv6",
+            "remote_ip_prefix": "::/0",
+            "remote_group_id": "{group}",
+        },
+        (400, "SecurityGroupRuleParameterConflict"),
+    ),
+    post(
+        "5",
+        "/security-groups",
+        {"name": LONG, "description": 5},
+        (*BAD, f"Invalid input for name. Reason: {TOO_LONG}"),
+    ),
+    post("5", "/routers", {"distributed": "x", "availability_zone_hints": "x"}, BAD, "admin"),
     post("6", "/networks", {"admin_state_up": "maybe"}, (400, "InvalidInput")),
     Case("6", "member", "GET", "/ports?admin_state_up=maybe", None, (400, "InvalidInput")),
     post("7", "/networks", {"project_id": TWO}, (*BAD, OTHERS_PROJECT)),

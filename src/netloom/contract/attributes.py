@@ -38,7 +38,12 @@ from neutron_lib.api.definitions import (
     subnet_external_network,
 )
 
-from netloom.contract.security_groups import PORT_SECURITY_GROUPS, SECURITY_GROUP_RULES, SECURITY_GROUPS
+from netloom.contract.security_groups import (
+    PORT_SECURITY_GROUPS,
+    SECURITY_GROUP_RULES,
+    SECURITY_GROUPS,
+    STATEFUL,
+)
 
 UNSET: Any = constants.ATTR_NOT_SPECIFIED
 """Default of an attribute that the rules decide when the client does not."""
@@ -107,7 +112,10 @@ _STANDARD = (_REVISION, _TAGS, _TIMES, _DESCRIPTION)
 
 
 def _merge(*maps: Attributes) -> Attributes:
-    """Return one map; a later map changes single facts of an attribute, as extensions do in Neutron."""
+    """Return one map; a later map changes single facts of an attribute, as extensions do in Neutron.
+
+    The order is Neutron's: it decides which fault is said of a body that has several.
+    """
     merged: Attributes = {}
     for attributes in maps:
         for name, facts in attributes.items():
@@ -156,14 +164,14 @@ MAPS: dict[str, Attributes] = {
         # `ha` and `distributed` are known so that a client may say "false", as `router-create --ha False`
         # does; the rules refuse "true".
         _of(l3_ext_ha_mode, "routers"),
-        _of(dvr, "routers"),
         _of(router_availability_zone, "routers"),
+        _of(dvr, "routers"),
         _of(extraroute, "routers"),
         *_STANDARD,
     ),
     "floatingips": _merge(_of(l3, "floatingips"), _of(fip_port_details, "floatingips"), *_STANDARD),
-    "security_groups": _merge(*_STANDARD, SECURITY_GROUPS),
-    "security_group_rules": _merge(_REVISION, _TIMES, _DESCRIPTION, SECURITY_GROUP_RULES),
+    "security_groups": _merge(SECURITY_GROUPS, *_STANDARD, STATEFUL),
+    "security_group_rules": _merge(SECURITY_GROUP_RULES, _REVISION, _TIMES, _DESCRIPTION),
     "agents": _merge(
         _of(agent, "agents"), _of(agent_sort_key, "agents"), _of(availability_zone, "agents"), _ALIVE
     ),

@@ -128,6 +128,9 @@ SECURITY_GROUPS: dict[str, dict[str, Any]] = {
     "name": _fact(put=True, default="", validate={"type:netloom_name_not_default": 255}),
     "tenant_id": _OWNER,
     "security_group_rules": {"allow_post": False, "allow_put": False, "is_visible": True},
+}
+
+STATEFUL: dict[str, dict[str, Any]] = {
     "stateful": _fact(put=True, default=True, is_sort_key=False, convert_to=converters.convert_to_boolean),
 }
 

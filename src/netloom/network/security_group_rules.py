@@ -62,16 +62,16 @@ def normal_protocol(protocol: str | None, ethertype: str) -> str | None:
 
 
 def validate(attrs: dict[str, Any]) -> None:
-    """Raise the API's error for a rule that makes no sense by itself; needs no store."""
+    """Raise the API's error for a rule that makes no sense by itself; needs no store. The order is Neutron's."""
     ethertype, protocol = attrs["ethertype"], attrs["protocol"]
-    if attrs.get("remote_ip_prefix") and attrs.get("remote_group_id"):
-        raise SecurityGroupMultipleRemoteEntites()
-    if protocol in IPV6_ONLY and ethertype == "IPv4":
-        raise SecurityGroupEthertypeConflictWithProtocol(ethertype=ethertype, protocol=protocol)
     _validate_ports(protocol, attrs["port_range_min"], attrs["port_range_max"])
     prefix = attrs["remote_ip_prefix"]
     if prefix and ip_network(prefix, strict=False).version != int(ethertype[-1]):
         raise SecurityGroupRuleParameterConflict(ethertype=ethertype, cidr=prefix)
+    if protocol in IPV6_ONLY and ethertype == "IPv4":
+        raise SecurityGroupEthertypeConflictWithProtocol(ethertype=ethertype, protocol=protocol)
+    if prefix and attrs.get("remote_group_id"):
+        raise SecurityGroupMultipleRemoteEntites()
 
 
 def _validate_ports(protocol: str | None, low: int | None, high: int | None) -> None:
