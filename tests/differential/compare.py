@@ -13,6 +13,7 @@ MAC = re.compile(r"(?:[0-9a-f]{2}:){5}[0-9a-f]{2}")
 IPV4 = re.compile(r"\d{1,3}\.\d{1,3}\.\d{1,3}\.\d{1,3}(?![\d/.])")
 ROOT = re.compile(r"http://127\.0\.0\.1:\d+/(networking/)?")
 SET = re.compile(r"\{('[^{}:]*')\}")
+NAMES = re.compile(r"(^Unrecognized attribute\(s\) )'([^']*)'")
 TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ")
 
 DRAWN = {"provider:segmentation_id"}
@@ -92,7 +93,12 @@ def _same_text(theirs: str, ours: str, pairs: Pairs) -> bool:
 
 def _neutral(text: str) -> str:
     """Take out where the side lives, and the order of Python's sets, which differs from run to run."""
-    return SET.sub(lambda found: "{" + ", ".join(sorted(found[1].split(", "))) + "}", ROOT.sub("/", text))
+    text = SET.sub(lambda found: "{" + _sorted(found[1]) + "}", ROOT.sub("/", text))
+    return NAMES.sub(lambda found: f"{found[1]}'{_sorted(found[2])}'", text)
+
+
+def _sorted(words: str) -> str:
+    return ", ".join(sorted(words.split(", ")))
 
 
 def _belong(theirs: str, ours: str, drawn: re.Pattern[str], pairs: Pairs) -> bool:
