@@ -90,6 +90,21 @@ BODIES = [
         "3", "member", "POST", "/networks", {"network": []}, (*BAD, "Object 'network' contains invalid data")
     ),
     Case("3", "member", "POST", "/networks", {"networks": []}, (*BAD, "Resources required")),
+    *(
+        Case("3", "member", "POST", "/networks", {"networks": bulk}, (*BAD, "Body contains invalid data"))
+        for bulk in (5, True, 1.5, [5], [None], [{}, False])
+    ),
+    *(
+        Case(
+            "3",
+            "member",
+            "POST",
+            "/networks",
+            {"networks": bulk},
+            (*BAD, "Object 'network' contains invalid data"),
+        )
+        for bulk in ("abc", {"a": 1}, ["x"], [[]])
+    ),
     put("4", SUBNET, {"cidr": "10.0.0.0/24"}, (*BAD, "Cannot update read-only attribute cidr")),
     put("4", PORT, {"network_id": "{net}"}, (*BAD, "Cannot update read-only attribute network_id")),
     *(

@@ -97,9 +97,15 @@ KNOWN: tuple[Known, ...] = (
         r"status: 403 .*_\w+:tags is disallowed.* \| 404",
     ),
     Known(
-        "A security group rule that is not there, and no body: Neutron asks for the body first.",
-        r"status: 400 .*Resource body required.* \| 404 .*SecurityGroupRuleNotFound",
-        r"PUT security-group-rules/",
+        "No body: what are extensions in Neutron has words of its own for it, and is asked for it before it is found.",
+        r"message: 'Resource body required' \| \"Unable to find '"
+        r"|status: 400 .*(Resource body required|Bad body request).* \| 404 .*NotFound",
+        r"(POST|PUT) (routers|floatingips|security-groups|security-group-rules)\S* (None|b''|\{\})",
+    ),
+    Known(
+        "A rule that makes no sense, for a group that is not there: an administrator is told of the rule in Neutron.",
+        r"status: 400 .*SecurityGroup.* \| 404 .*SecurityGroupNotFound",
+        r"admin: POST security-group-rules",
     ),
     Known(
         "Quotas of what is not there yet.",
@@ -115,8 +121,9 @@ KNOWN: tuple[Known, ...] = (
         r"policy' \| '\(rule:\1_router and rule:\1_router:external_gateway_info\) is disallowed by policy'",
     ),
     Known(
-        "A reader's new rule for a group that is not there: refused for the group, in Neutron for the role.",
-        r"status: 403 .*create_security_group_rule is disallowed.* \| 404 .*SecurityGroupNotFound",
+        "A reader's new rule or subnet below what is not there: refused for that, in Neutron for the role.",
+        r"status: 403 .*create_(security_group_rule|subnet) is disallowed.* \| 404 .*(SecurityGroup|Network)NotFound",
+        r"reader: POST",
     ),
     Known(
         "Neutron asks the policy of each of a router's attributes before an action on it and names them all in its "

@@ -25,6 +25,7 @@ cfg.CONF.register_opt(cfg.IntOpt("max_allowed_address_pair", default=10))
 
 Validator = Callable[[Any, Any], str | None]
 _MUTABLE = (list, dict)
+_SCALARS = (int, float, type(None))
 
 
 STRANGE = (TypeError, ValueError, AttributeError, LookupError, ArithmeticError, webob.exc.HTTPBadRequest)
@@ -134,6 +135,8 @@ def decode_create(collection: str, body: bytes, caller: Caller, bulk: bool = Tru
     entries = document[collection]
     if not entries:
         raise HTTPBadRequest("Resources required")
+    if isinstance(entries, _SCALARS):
+        raise HTTPBadRequest("Body contains invalid data")
     return Decoded([_created(resource, _entry(resource, entry), caller) for entry in entries], bulk=True)
 
 
@@ -197,6 +200,8 @@ def _object(resource: _Resource, document: dict[str, Any]) -> dict[str, Any]:
 
 def _entry(resource: _Resource, entry: Any) -> dict[str, Any]:
     """Return one object of a bulk body, with or without its own wrapper."""
+    if isinstance(entry, _SCALARS):
+        raise HTTPBadRequest("Body contains invalid data")
     if isinstance(entry, dict) and resource.singular in entry:
         return _object(resource, entry)
     return _object(resource, {resource.singular: entry})
