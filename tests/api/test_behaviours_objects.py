@@ -355,3 +355,17 @@ def test_172_agents_are_filtered_sorted_and_paged(cloud):
     one = first["agents"][0]["id"]
     assert cloud.admin("GET", f"/agents/{one}?fields=host").json() == {"agent": {"host": "a"}}
     assert error_of(cloud.admin("GET", f"/agents/{one}?foo=1"))[:2] == (400, "HTTPBadRequest")
+
+
+def test_availability_zones_are_filtered(cloud):
+    host(cloud, "a", "network")
+    host(cloud, "b", "compute")
+
+    def zones(query):
+        found = cloud.member.list(f"/availability_zones?{query}")
+        return sorted((zone["name"], zone["resource"]) for zone in found)
+
+    assert zones("name=nova&resource=router") == [("nova", "router")]
+    assert zones("state=available") == [("nova", "network"), ("nova", "router")]
+    assert zones("state=unavailable") == zones("name=east") == []
+    assert error_of(cloud.member("GET", "/availability_zones?foo=1"))[:2] == (400, "HTTPBadRequest")
