@@ -103,6 +103,32 @@ KNOWN: tuple[Known, ...] = (
         r"(POST|PUT) (routers|floatingips|security-groups|security-group-rules)\S* (None|b''|\{\})",
     ),
     Known(
+        "JSON that is no object, the same.",
+        r"(message: 'Resource body required'|message: \"?'?Bad body request: Invalid format.*|type: 'BadRequest') \| "
+        r"'(Body contains invalid data|HTTPBadRequest)'",
+        r"(POST|PUT) (routers|floatingips|security-groups|security-group-rules)\S* b'",
+    ),
+    Known(
+        "An update without an object, by who may not: Neutron names the rules of what the object has as well.",
+        r"message: '\(rule:(\w+) and rule:\1:.* is disallowed by policy' \| 'rule:\1 is disallowed by policy'",
+        r"PUT \S+ (None|b''|b'\{\}'|\{\})",
+    ),
+    Known(
+        "Neutron shows everybody everything of a router in this answer, what is internal included.",
+        r"router\.(enable_\w+|gw_port_id|ha|ha_vr_id|distributed): .* \| absent",
+        r"PUT routers/\S+/(add|remove)_extraroutes",
+    ),
+    Known(
+        "Several groups in an update of one: Neutron reads them before it refuses them.",
+        r"message: '(Resources required|Body contains invalid data)' \| 'Bulk operation not supported'",
+        r"PUT security-group(-rule)?s/.*security_group(_rule)?s\W+:",
+    ),
+    Known(
+        "The reference has hosts in the zone nova, Netloom as it is started here has none.",
+        r"status: 201 .* \| 404 .*AvailabilityZone nova could not be found",
+        r"POST (networks|routers) .*'availability_zone_hints': \['nova'\]",
+    ),
+    Known(
         "A rule that makes no sense, for a group that is not there: an administrator is told of the rule in Neutron.",
         r"status: 400 .*SecurityGroup.* \| 404 .*SecurityGroupNotFound",
         r"admin: POST security-group-rules",
