@@ -60,7 +60,13 @@ def text(answer: dict[str, Any]) -> str:
             lines += ["", f"{title}:", *_hops([h for h in hops if _tells(h) or h is hops[-1]])]
     lines += ["", f"{answer['verdict'].upper()}: {answer['sentence']}"]
     if answer["decided_by"]:
-        lines.append(f"Decided by {answer['decided_by']}")
+        _, _, ident = answer["decided_by"].partition("/")
+        named = answer["decided_by_name"]
+        lines.append(
+            f"Decided by {named}" if named.endswith(f" {ident}") else f"Decided by {named} ({ident})"
+        )
+    if answer["fix"]:
+        lines.append(f"What to do: {answer['fix']}")
     return "\n".join(lines)
 
 

@@ -8,6 +8,7 @@ from typing import Any
 
 from netloom.model.cloud import Server
 from netloom.model.hosts import HostView
+from netloom.model.names import OWNER_DHCP
 from netloom.model.networking import (
     FloatingIP,
     Network,
@@ -92,8 +93,11 @@ class Cloud:
             named = thing.floating_ip_address
         if isinstance(thing, Port) and not thing.name:
             named = ", ".join(fixed.ip_address for fixed in thing.fixed_ips) or ident
-            server = self.servers.get(thing.device_id)
-            named += f" of {server.name}" if server else ""
+            owner = self.servers.get(thing.device_id) or self.routers.get(thing.device_id)
+            if owner is not None:
+                named += f" of {owner.KIND} {owner.name or owner.id}"
+            elif thing.device_owner == OWNER_DHCP:
+                named += f" of DHCP on {self.name(f'{Network.KIND}/{thing.network_id}')}"
         return f"{kind.replace('_', ' ')} {named}"
 
 

@@ -48,8 +48,6 @@ class Switches:
             command=f"tcpdump -eni {host.facts.physical_interfaces[bridge]}",
             origin=(f"host/{host.name}",),
         )
-        if host.name in self.world.dead:
-            return [_dead(host, frame, (*steps, step))]
         return self._table(host, Passing(frame, integration_patch(bridge)), 0, (*steps, step))
 
     def _table(self, host: Host, passing: Passing, number: int, steps: Steps) -> list[Outcome]:
@@ -161,8 +159,8 @@ class Switches:
             origin=(f"host/{far.name}",) if far else (),
         )
         steps = (*steps, step)
-        if far is None or far.name in self.world.dead:
-            return [_dead(far or host, passing.frame, steps)]
+        if far is None:
+            return [Outcome(end="dropped", host=host.name, place=device, frame=passing.frame, steps=steps)]
         arrived = Passing(passing.frame, device, tun_id=passing.tun_id)
         return self._table(far, arrived, 0, steps)
 
@@ -188,18 +186,6 @@ class Switches:
             if other is not host:
                 outcomes += self._from_wire(other, network, passing.frame, steps)
         return outcomes
-
-
-def _dead(host: Host, frame: Frame, steps: Steps) -> Outcome:
-    step = Step(
-        kind="device",
-        host=host.name,
-        place=host.name,
-        text=f"host {host.name} does not answer",
-        command=f"openstack network agent list --host {host.name}",
-        origin=(f"host/{host.name}",),
-    )
-    return Outcome(end="dropped", host=host.name, place=host.name, frame=frame, steps=(*steps, step))
 
 
 def _watch(host: Host, device: str) -> str:
