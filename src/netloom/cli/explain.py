@@ -23,7 +23,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("source", help="instance, port (name or id), address, or «outside»")
     parser.add_argument("destination", help="the same")
     parser.add_argument("--protocol", default="icmp", help="icmp (default), tcp, udp, another name or number")
-    parser.add_argument("--port", type=int, help="destination port, for tcp and udp")
+    parser.add_argument("--port", help="destination port, for tcp and udp")
     parser.add_argument("--json", action="store_true", help="the whole answer as JSON")
 
 
@@ -31,7 +31,7 @@ def run(args: argparse.Namespace) -> int:
     """Ask the server and show its answer."""
     query = {"source": args.source, "destination": args.destination, "protocol": args.protocol}
     if args.port is not None:
-        query["port"] = str(args.port)
+        query["port"] = args.port
     answer = ask(open_session(), query)
     if args.json:
         print(msgspec.json.format(msgspec.json.encode(answer), indent=2).decode())

@@ -11,13 +11,13 @@ from msgspec import Struct
 from netloom.explain import beyond
 from netloom.explain.cloud import Cloud
 from netloom.explain.fixes import look_at_host
-from netloom.explain.reasons import Reason, no_floating_ip, of_drop, of_status, unplaced
+from netloom.explain.reasons import Reason, no_floating_ip, of_drop, of_ends, of_status, unplaced
 from netloom.explain.resolve import SOMEWHERE, Spot, ends, network_of
 from netloom.explain.trace import Step
 from netloom.explain.walk import Arrival, Outside, Walk, Walker, vlan_text
 from netloom.explain.world import World
 from netloom.model.errors import UserError
-from netloom.plan.security_groups import PROTOCOLS
+from netloom.plan.security_groups import PROTOCOLS, WITH_PORTS
 
 Verdict = Literal["reachable", "unreachable", "unknown"]
 EXIT_STATUS: dict[str, int] = {"reachable": 0, "unreachable": 1, "unknown": 2}
@@ -62,7 +62,7 @@ def explain(
     if start.address == SOMEWHERE:
         start = replace(start, address=_neighbour(cloud, target) or SOMEWHERE)
     service = f"{protocol}/{port}" if port else protocol
-    reason = unplaced(cloud, start) or unplaced(cloud, target)
+    reason = unplaced(cloud, start) or unplaced(cloud, target) or of_ends(cloud, start, target)
     network = network_of(cloud, target)
     if reason is None and not (network and beyond.entered(cloud, network)):
         reason = no_floating_ip(cloud, start, target)
@@ -136,6 +136,8 @@ def protocol_number(protocol: str, port: int | None) -> int:
         number = int(protocol)
     if number in (6, 17) and port is None:
         raise UserError(f"{protocol} needs a port: add --port")
+    if port is not None and number not in WITH_PORTS:
+        raise UserError(f"{protocol} has no ports: leave --port out")
     if port is not None and not 0 < port < 65536:
         raise UserError(f"{port} is no port: 1 to 65535")
     return number

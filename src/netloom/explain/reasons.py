@@ -343,16 +343,30 @@ def of_status(cloud: Cloud, steps: list[Step]) -> Reason | None:
         port = cloud.ports.get(port_id)
         if port is not None and port.device_id in cloud.servers:
             on_way.add((port.host, f"server/{port.device_id}"))
+    return _not_well(cloud, on_way)
+
+
+def of_ends(cloud: Cloud, *spots: Spot) -> Reason | None:
+    """A port at an end that its host has not brought up, which comes before all that its rules would say."""
+    ports = [spot.port for spot in spots if spot.port is not None and spot.port.admin_state_up]
+    return _not_well(cloud, {(port.host, f"port/{port.id}") for port in ports})
+
+
+def _not_well(cloud: Cloud, on_way: set[tuple[str, str]]) -> Reason | None:
+    """The first of these objects that its host reports as not ready or failed."""
     for row in cloud.statuses:
-        if row.state != "ok" and (row.host, f"{row.kind}/{row.id}") in on_way:
-            named = capital(cloud.name(f"{row.kind}/{row.id}"))
-            state = "is not ready" if row.state == "pending" else "has failed"
-            detail = f": {row.detail}" if row.detail else ""
-            return Reason(
-                f"{named} {state} on {row.host} ({row.aspect}){detail}.",
-                f"{row.kind}/{row.id}",
-                f"{fixes.look_at_host(row.host)}; the agent's log on {row.host} has {row.id}",
+        if row.state == "ok" or (row.host, f"{row.kind}/{row.id}") not in on_way:
+            continue
+        named = capital(cloud.name(f"{row.kind}/{row.id}"))
+        state = "is not ready" if row.state == "pending" else "has failed"
+        detail = f": {row.detail}" if row.detail else ""
+        if "not plugged" in row.detail:
+            fix = (
+                f"plug the instance in on {row.host}: a device on br-int with external_ids:iface-id={row.id}"
             )
+        else:
+            fix = f"{fixes.look_at_host(row.host)}; the agent's log on {row.host} names {row.id}"
+        return Reason(f"{named} {state} on {row.host} ({row.aspect}){detail}.", f"{row.kind}/{row.id}", fix)
     return None
 
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from netloom.explain.cloud import Cloud
 from netloom.model.errors import UserError
 from netloom.model.names import METADATA_ADDRESS, OWNER_DHCP, OWNER_FLOATING_IP, OWNER_ROUTER_GATEWAY
-from netloom.model.networking import FloatingIP, Network, Port, Subnet
+from netloom.model.networking import FloatingIP, Network, Port, Router, SecurityGroup, Subnet
 from netloom.plan.index import ROUTER_OWNERS
 
 OUTSIDE = "outside"
@@ -86,7 +86,7 @@ def _named(cloud: Cloud, word: str) -> list[Spot]:
             ids = ", ".join(port.id for port in ports)
             raise UserError(f"several ports are called {word}: say which by id ({ids})")
     if not ports:
-        raise UserError(f"there is no instance, port or address {word}")
+        raise UserError(f"there is no instance, port or address {word}{_other(cloud, word)}")
     spots = [
         Spot(word, fixed.ip_address, port)
         for port in ports
@@ -96,6 +96,15 @@ def _named(cloud: Cloud, word: str) -> list[Spot]:
     if not spots:
         raise UserError(f"{word} has no IPv4 address")
     return spots
+
+
+def _other(cloud: Cloud, word: str) -> str:
+    """What else a word names."""
+    for kind in (Network.KIND, Subnet.KIND, Router.KIND, SecurityGroup.KIND):
+        for thing in cloud.objects.get(kind, {}).values():
+            if word in (thing.id, thing.name) and word:
+                return f": it is a {kind.replace('_', ' ')}; name an instance, a port or an address"
+    return ""
 
 
 def network_of(cloud: Cloud, spot: Spot) -> Network | None:
@@ -117,6 +126,12 @@ def ends(cloud: Cloud, source: str, destination: str) -> tuple[Spot, Spot]:
     if starts[0].outside:
         if targets[0].outside:
             raise UserError(_both_outside(cloud, starts[0], targets[0]))
+        subnet = subnet_around(cloud, starts[0].address) if source != OUTSIDE else None
+        if subnet is not None:
+            named = cloud.name(f"subnet/{subnet.id}")
+            raise UserError(
+                f"nobody has the address {source} of {named}; for a machine outside, say {OUTSIDE}"
+            )
         return starts[0], _from_outside(cloud, targets)
     joined = _joined(cloud)
     ranked = sorted(

@@ -8,6 +8,7 @@ import worlds
 from netloom.explain.explain import Explanation, explain
 from netloom.model import Route
 from netloom.model.errors import UserError
+from netloom.store import StatusRow
 from support.explained import cloud
 
 
@@ -188,11 +189,28 @@ def test_a_binding_that_failed():
         ("vm1", "224.0.0.1", "no address of one machine"),
         ("outside", "10.0.0.77", "nobody has the address 10.0.0.77 of subnet sub-a"),
         ("outside", "8.8.8.8", "both outside"),
+        ("10.0.0.77", "vm1", "nobody has the address 10.0.0.77 of subnet sub-a; for a machine outside"),
+        ("net-a", "vm1", "it is a network; name an instance"),
     ],
 )
 def test_words_that_mean_no_packet(source, destination, words):
     with pytest.raises(UserError, match=words):
         ask(worlds.two_hosts(), source, destination)
+
+
+def test_a_port_that_is_not_plugged_comes_before_its_rules():
+    row = StatusRow("port", "port2", "compute2", "l2", 1, "pending", "device tapport2 is not plugged", "now")
+    world = worlds.two_hosts()
+    world.change("ports", "port2", security_groups=())
+    answer = explain(cloud(world, [row]), "vm1", "vm2")
+    assert answer.decided_by == "port/port2"
+    assert "device tapport2 is not plugged" in answer.sentence
+    assert "external_ids:iface-id=port2" in answer.fix
+
+
+def test_a_protocol_without_ports_takes_none():
+    with pytest.raises(UserError, match="icmp has no ports"):
+        ask(worlds.two_hosts(), "vm1", "vm2", "icmp", 22)
 
 
 def test_every_reason_says_what_to_do():
