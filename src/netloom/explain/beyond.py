@@ -17,6 +17,7 @@ from netloom.explain.world import Beyond, Endpoint, World
 from netloom.model.names import OWNER_ROUTER_GATEWAY
 from netloom.model.networking import Network, Router, Subnet
 from netloom.plan.index import ROUTER_OWNERS, device_of
+from netloom.plan.pipeline import Stage
 
 
 def ranges(cloud: Cloud) -> tuple[Beyond, ...]:
@@ -69,6 +70,15 @@ def astray(cloud: Cloud, walk: Walk, start: Spot, target: Spot) -> Reason | None
     return _answer(cloud, walk.back, start, target)
 
 
+def dropped_elsewhere(cloud: Cloud, arrival: Arrival, target: Spot) -> Reason | None:
+    """A packet that the rules of another port refused, which has the address of the one that was meant."""
+    step = arrival.steps[-1] if arrival.steps else None
+    if step is None or target.port is None or not step.place.endswith(f" {int(Stage.INGRESS_RULES)}"):
+        return None
+    got = _first_port(step.origin)
+    return _same_address(cloud, got, target) if got in cloud.ports and got != target.port.id else None
+
+
 def _first_port(origins: tuple[str, ...]) -> str:
     return next((o.partition("/")[2] for o in origins if o.startswith("port/")), "")
 
@@ -78,7 +88,7 @@ def _same_address(cloud: Cloud, got: str, target: Spot) -> Reason:
     there = cloud.name(f"network/{wrong.network_id}")
     elsewhere = cloud.name(f"network/{meant.network_id}") if meant else ""
     return Reason(
-        f"The packet arrives at {cloud.name(f'port/{got}')} on {there}, which has the same address "
+        f"The packet goes to {cloud.name(f'port/{got}')} on {there}, which has the same address "
         f"{target.address} as {target.word} on {elsewhere}.",
         f"port/{got}",
         "openstack port show " + got,

@@ -86,7 +86,10 @@ class Cloud:
         """An origin (`kind/id`) as a person calls it: kind and name, or id where it has none."""
         kind, _, ident = origin.partition("/")
         if kind == SecurityGroupRule.KIND and ident in self.objects.get(kind, {}):
-            return f"rule {rule_text(self.objects[kind][ident])}"
+            rule: SecurityGroupRule = self.objects[kind][ident]
+            remote = rule.remote_group_id
+            group = self.name(f"{SecurityGroup.KIND}/{remote}") if remote else ""
+            return f"rule {rule_text(rule, group)}"
         thing = self.objects.get(kind, {}).get(ident)
         named = getattr(thing, "name", "") or ident
         if isinstance(thing, FloatingIP):
@@ -101,13 +104,13 @@ class Cloud:
         return f"{kind.replace('_', ' ')} {named}"
 
 
-def rule_text(rule: SecurityGroupRule) -> str:
-    """A rule in a few words: `ingress tcp 22 from 10.0.0.0/8`."""
+def rule_text(rule: SecurityGroupRule, group: str = "") -> str:
+    """A rule in a few words: `ingress tcp 22 from 10.0.0.0/8`. `group`: its remote group's name."""
     parts = [rule.direction, rule.protocol or "any protocol"]
     if rule.port_range_min is not None:
         low, high = rule.port_range_min, rule.port_range_max
         parts.append(str(low) if high in (None, low) else f"{low}-{high}")
-    remote = rule.remote_ip_prefix or (f"group {rule.remote_group_id}" if rule.remote_group_id else "")
+    remote = rule.remote_ip_prefix or group
     if remote:
         parts += ["from" if rule.direction == "ingress" else "to", remote]
     return " ".join(parts)

@@ -185,7 +185,8 @@ def _neighbour(cloud: Cloud, target: Spot) -> str | None:
 def _reason(cloud: Cloud, walk: Walk, start: Spot, target: Spot, service: str) -> Reason | None:
     """Why it does not work, from the walk and from what hosts report; None where it does."""
     if not walk.there.delivered:
-        return of_drop(cloud, walk.there, service, answer=False)
+        elsewhere = beyond.dropped_elsewhere(cloud, walk.there, target)
+        return elsewhere or of_drop(cloud, walk.there, service, answer=False)
     wrong = beyond.astray(cloud, walk, start, target)
     if wrong is not None:
         return wrong

@@ -188,17 +188,19 @@ def _must_be_one(cloud: Cloud, chosen: Spot, spots: list[Spot]) -> None:
 
 def _both_outside(cloud: Cloud, start: Spot, target: Spot) -> str:
     for spot in (start, target):
-        subnet = subnet_around(cloud, spot.address) if spot.word != OUTSIDE else None
-        if subnet is not None:
+        subnet = subnet_around(cloud, spot.address, wires=True) if spot.word != OUTSIDE else None
+        network = cloud.networks[subnet.network_id] if subnet else None
+        # The gateway of a physical network is a machine outside.
+        if subnet and network and not (network.physical_network and subnet.gateway_ip == spot.address):
             return f"nobody has the address {spot.word} of {cloud.name(f'subnet/{subnet.id}')}"
     return f"{start.word} and {target.word} are both outside: this cloud is not between them"
 
 
-def subnet_around(cloud: Cloud, address: str) -> Subnet | None:
-    """A subnet that is on no physical network and whose range an address lies in."""
+def subnet_around(cloud: Cloud, address: str, *, wires: bool = False) -> Subnet | None:
+    """A subnet whose range an address lies in; those on physical networks only with `wires`."""
     for _, subnet in sorted(cloud.subnets.items()):
         network = cloud.networks.get(subnet.network_id)
-        if network is None or network.physical_network or subnet.ip_version != 4:
+        if network is None or (network.physical_network and not wires) or subnet.ip_version != 4:
             continue
         if ipaddress.IPv4Address(address) in ipaddress.IPv4Network(subnet.cidr):
             return subnet

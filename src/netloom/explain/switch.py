@@ -7,15 +7,21 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from msgspec.structs import replace as replace_struct
+
 from netloom.explain.frames import Connection, Frame, Passing, matches
 from netloom.explain.trace import Outcome, Step, Steps
 from netloom.explain.world import Host, World
 from netloom.model import openflow as of
 from netloom.model.hoststate import Flow
 from netloom.model.names import INTEGRATION_BRIDGE
+from netloom.model.render import match_text
 from netloom.plan.bridges import integration_patch
 from netloom.plan.index import TUNNELS
 from netloom.plan.pipeline import PURPOSE, Stage
+
+OUTER = {"vxlan": "udp port 4789", "geneve": "udp port 6081", "gre": "proto gre"}
+"""How tcpdump knows a tunnel's packets on the wire."""
 
 
 class Switches:
@@ -153,9 +159,9 @@ class Switches:
             kind="tunnel",
             host=host.name,
             place=device,
-            text=f"{device.rstrip('0')} tunnel {passing.tun_id} from {host.facts.tunnel_ip}"
+            text=f"{device.rstrip('0')} tunnel, key {passing.tun_id}, from {host.facts.tunnel_ip}"
             f" to {passing.tun_dst} ({far.name if far else 'no host of ours'})",
-            command=f"ovs-vsctl list interface {device}",
+            command=f"tcpdump -eni any {OUTER[device.rstrip('0')]} and host {passing.tun_dst}",
             origin=(f"host/{far.name}",) if far else (),
         )
         steps = (*steps, step)
@@ -242,9 +248,19 @@ def _flow_step(
         host=host.name,
         place=f"{INTEGRATION_BRIDGE} table {number}",
         text=text,
-        command=f"ovs-ofctl dump-flows {INTEGRATION_BRIDGE} table={number}",
+        command=_dump(number, flow),
         origin=origin,
     )
+
+
+def _dump(number: int, flow: Flow | None) -> str:
+    """The command that shows a flow and its like: what only the host knows (numbers of devices, ids of
+    conjunctions) cannot be asked for.
+    """
+    asked = replace_struct(flow.match, src_port=None, dst_port=None, conj=None) if flow else None
+    wanted = match_text(asked) if asked else ""
+    filter_ = ",".join(part for part in (f"table={number}", wanted) if part)
+    return f"ovs-ofctl --names dump-flows {INTEGRATION_BRIDGE} {filter_}"
 
 
 def _error_state(about: Connection, known: set[Connection]) -> frozenset[str]:
