@@ -279,6 +279,21 @@ def test_a_host_whose_agent_is_silent(lab: RunningLab, cloud: SimpleNamespace) -
     says(cloud, "reachable", "", "r1", "truth-r3")
 
 
+def test_a_broken_tunnel(lab: RunningLab, cloud: SimpleNamespace) -> None:
+    """The cable of compute2's underlay is pulled: its agent still talks to the server, and says what is wrong."""
+    r1: Instance = cloud.instances["r1"]
+    lab.exec("fabric", "ip", "link", "set", "u-compute2", "down")
+    try:
+        assert not r1.pings(cloud.places["r3"])
+        answer = says(cloud, "unknown", "the tunnel between them is broken", "r1", "truth-r3")
+        assert answer["decided_by"] == "host/compute2"
+        assert explained(cloud, "r1", "truth-g1")["verdict"] == "reachable"
+    finally:
+        lab.exec("fabric", "ip", "link", "set", "u-compute2", "up")
+    says(cloud, "reachable", "", "r1", "truth-r3")
+    r1.reaches(cloud.places["r3"])
+
+
 def netloom(lab: RunningLab, *words: str) -> subprocess.CompletedProcess[str]:
     exports = settings.exports(lab.lab, lab.state.port, "admin")
     pairs = (line.removeprefix("export ").partition("=")[::2] for line in exports.splitlines() if "=" in line)

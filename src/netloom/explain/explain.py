@@ -11,7 +11,7 @@ from msgspec import Struct
 from netloom.explain import beyond
 from netloom.explain.cloud import Cloud
 from netloom.explain.fixes import look_at_host
-from netloom.explain.reasons import Reason, no_floating_ip, of_drop, of_ends, of_status, unplaced
+from netloom.explain.reasons import Reason, no_floating_ip, of_drop, of_ends, of_status, of_tunnels, unplaced
 from netloom.explain.resolve import SOMEWHERE, Spot, ends, network_of
 from netloom.explain.trace import Step
 from netloom.explain.walk import Arrival, Outside, Walk, Walker, vlan_text
@@ -72,8 +72,10 @@ def explain(
         for spot in (start, target):
             beyond.taken(world, spot)
         walk = _walk(cloud, world, start, target, number, port or 0)
-        reason = _reason(cloud, walk, start, target, service) or beyond.assumed(
-            cloud, world, walk, start, target
+        reason = (
+            _reason(cloud, walk, start, target, service)
+            or of_tunnels(cloud, _steps(walk))
+            or beyond.assumed(cloud, world, walk, start, target)
         )
     verdict, sentence = _verdict(reason), _sentence(reason, walk, start, target, service)
     doubt = _doubt(cloud, walk, start, target)

@@ -16,6 +16,8 @@ from netloom.plan.index import ROUTER_OWNERS
 from netloom.plan.pipeline import Stage
 
 BINDING_FAILED = "binding_failed"
+TUNNEL = "tunnel"
+"""The aspect under which a host reports on its tunnel to another."""
 
 
 @dataclass(frozen=True)
@@ -346,6 +348,22 @@ def of_status(cloud: Cloud, steps: list[Step]) -> Reason | None:
     return _not_well(cloud, on_way)
 
 
+def of_tunnels(cloud: Cloud, steps: list[Step]) -> Reason | None:
+    """A tunnel on the way whose other end does not answer; there may be a reason why it only does not say so."""
+    used = {(step.host, far) for step in steps if step.kind == "tunnel" for far in step.origin}
+    for row in cloud.statuses:
+        if row.aspect == TUNNEL and row.state != "ok" and (row.host, f"{row.kind}/{row.id}") in used:
+            address = row.detail.rpartition(" ")[2]
+            return Reason(
+                f"host {row.host} gets {row.detail}: the tunnel between them is broken, unless only ping is "
+                "filtered there.",
+                f"host/{row.id}",
+                f"on {row.host}: ping {address}; then look at what is between the two hosts",
+                sure=False,
+            )
+    return None
+
+
 def of_ends(cloud: Cloud, *spots: Spot) -> Reason | None:
     """A port at an end that its host has not brought up, which comes before all that its rules would say."""
     ports = [spot.port for spot in spots if spot.port is not None and spot.port.admin_state_up]
@@ -355,7 +373,7 @@ def of_ends(cloud: Cloud, *spots: Spot) -> Reason | None:
 def _not_well(cloud: Cloud, on_way: set[tuple[str, str]]) -> Reason | None:
     """The first of these objects that its host reports as not ready or failed."""
     for row in cloud.statuses:
-        if row.state == "ok" or (row.host, f"{row.kind}/{row.id}") not in on_way:
+        if row.state == "ok" or row.aspect == TUNNEL or (row.host, f"{row.kind}/{row.id}") not in on_way:
             continue
         named = capital(cloud.name(f"{row.kind}/{row.id}"))
         state = "is not ready" if row.state == "pending" else "has failed"

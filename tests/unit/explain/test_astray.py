@@ -211,6 +211,17 @@ def test_a_port_that_is_not_plugged_comes_before_its_rules():
     assert "external_ids:iface-id=port2" in answer.fix
 
 
+def test_a_tunnel_whose_other_end_is_silent():
+    detail = "no answer to ping from compute2 at 192.0.2.2"
+    row = StatusRow("host", "compute2", "compute1", "tunnel", 1, "error", detail, "now")
+    answer = explain(cloud(worlds.two_hosts(), [row]), "vm1", "vm2")
+    assert answer.verdict == "unknown"
+    assert answer.decided_by == "host/compute2"
+    assert answer.fix.startswith("on compute1: ping 192.0.2.2;")
+    world = worlds.walkthrough_a()
+    assert explain(cloud(world, [row]), "outside", "vm-my1").verdict == "reachable"
+
+
 def test_a_protocol_without_ports_takes_none():
     with pytest.raises(UserError, match="icmp has no ports"):
         ask(worlds.two_hosts(), "vm1", "vm2", "icmp", 22)
