@@ -9,34 +9,19 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
 
 import pytest
 
 from netloom.lab.topology import GATEWAYS, WEB
 from support import tcp_talk
 from support.running_lab import RunningLab
-from support.tenant import NETWORKING, Background, Capture, Instance, Tenant, on_host
+from support.tenant import NETWORKING, Background, Capture, Instance, Tenant, flat_network, on_host
 
 pytestmark = [pytest.mark.root, pytest.mark.slow]
 
 ICMP = {"protocol": "icmp"}
 TCP = {"protocol": "tcp", "port_range_min": 1, "port_range_max": 65535}
 TALK = str(Path(tcp_talk.__file__))
-
-
-def flat_network(tenant: Tenant) -> dict[str, Any]:
-    """The network that is extnet: there can be one only, and the demo on this lab may have made it already."""
-    flat = {"provider:network_type": "flat", "provider:physical_network": "extnet"}
-    known = tenant.get(f"{NETWORKING}/networks", **flat)["networks"]
-    if known:
-        return known[0]
-    pool = {
-        "gateway_ip": GATEWAYS["extnet"],
-        "allocation_pools": [{"start": "192.0.2.60", "end": "192.0.2.69"}],
-        "dns_nameservers": [WEB],
-    }
-    return tenant.network("wire", "192.0.2.0/24", pool, shared=True, **flat)
 
 
 @pytest.fixture(scope="module")

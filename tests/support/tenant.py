@@ -15,6 +15,7 @@ from typing import Any, Self
 import httpx
 
 from netloom.lab import settings
+from netloom.lab.topology import GATEWAYS, WEB
 from support.running_lab import RunningLab
 
 NETWORKING = "/networking/v2.0"
@@ -209,13 +210,33 @@ class Tenant:
         return found
 
 
+def flat_network(tenant: Tenant) -> dict[str, Any]:
+    """The network that is extnet: there can be one only, and the demo on this lab may have made it already."""
+    flat = {"provider:network_type": "flat", "provider:physical_network": "extnet"}
+    known = tenant.get(f"{NETWORKING}/networks", **flat)["networks"]
+    if known:
+        return known[0]
+    pool = {
+        "gateway_ip": GATEWAYS["extnet"],
+        "allocation_pools": [{"start": "192.0.2.60", "end": "192.0.2.69"}],
+        "dns_nameservers": [WEB],
+    }
+    return tenant.network("wire", "192.0.2.0/24", pool, shared=True, **flat)
+
+
 def machine_pid(lab: RunningLab, host: str, pid: str) -> int:
-    """A process in a network namespace of its own on a host, as the machine counts its processes."""
+    """A process in a network namespace of its own on a host, as the machine counts its processes.
+
+    Not any process of that namespace: others come and go there.
+    """
     wanted = lab.exec(host, "readlink", f"/proc/{pid}/ns/net").strip()
     for entry in Path("/proc").iterdir():
         with contextlib.suppress(OSError):
             if entry.name.isdigit() and str((entry / "ns/net").readlink()) == wanted:
-                return int(entry.name)
+                status = (entry / "status").read_text()
+                numbers = next(line for line in status.splitlines() if line.startswith("NSpid:"))
+                if pid in numbers.split()[2:]:
+                    return int(entry.name)
     raise AssertionError(f"process {pid} of {host} is not there")
 
 

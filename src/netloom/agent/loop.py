@@ -26,6 +26,7 @@ from netloom.dataplane.instances import Instances
 from netloom.dataplane.netlink import greet
 from netloom.dataplane.openflow import Switch
 from netloom.dataplane.ovsdb import Ovsdb
+from netloom.dataplane.peers import Peers
 from netloom.dataplane.process import ApplyError
 from netloom.dataplane.watch import Watch
 from netloom.model.hosts import HostFacts, HostView
@@ -88,6 +89,8 @@ class Agent:
         self._complaint = ""
         self._greeted: set[str] = set()
         self._greeted_at = 0.0
+        self._peers = Peers()
+        self._tunnels: dict[str, str] = {}  # every host that there was a tunnel to → what is wrong with it
         self._audit_at = time.monotonic() + AUDIT_SECONDS
 
     def post(self, event: Event) -> None:
@@ -209,6 +212,24 @@ class Agent:
         if self.tracker.watch():
             self._dirty = True
         self._consoles.follow(self._instances.consoles())
+        self._look_at_tunnels()
+
+    def _look_at_tunnels(self) -> None:
+        """Tell the server at once where the other end of a tunnel falls silent, or answers again."""
+        near, chassis = self._facts, self.view.chassis.values() if self._facts.tunnel_ip else ()
+        ends = {c.host: c.tunnel_ip for c in chassis if c.tunnel_ip and c.host != near.host}
+        silent = self._peers.look(ends.values(), time.monotonic()) if ends else set[str]()
+        now = {
+            host: f"no answer to ping from {host} at {ends[host]}" if ends.get(host) in silent else ""
+            for host in {*self._tunnels, *ends}
+        }
+        if now == self._tunnels:
+            return
+        self._tunnels = now
+        for wrong in filter(None, now.values()):
+            log.warning("%s: the tunnel to it may be broken", wrong)
+        if self._known and not self._replan:
+            self._report()
 
     def once(self) -> None:
         """Bring the host to the view, if there is reason to; report what became of it."""
@@ -284,7 +305,7 @@ class Agent:
         self._complaint = words
 
     def _report(self) -> None:
-        rows = status.collect(self._state, self.tracker.trouble)
+        rows = status.collect(self._state, self.tracker.trouble) | status.tunnels(self._tunnels)
         if self._link is not None:
             self._link.report(self.view.seq, status.changes(self._sent, rows, self.view.seq))
         self._sent = rows

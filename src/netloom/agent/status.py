@@ -29,6 +29,11 @@ def collect(state: HostState, trouble: Mapping[Key, Trouble]) -> dict[Row, tuple
     return rows
 
 
+def tunnels(wrong: Mapping[str, str]) -> dict[Row, tuple[str, str]]:
+    """Rows on other hosts: what is wrong with the tunnel to each, empty where it is well."""
+    return {("host", host, "tunnel"): ("error" if text else "ok", text) for host, text in wrong.items()}
+
+
 def changes(
     before: Mapping[Row, tuple[str, str]], after: Mapping[Row, tuple[str, str]], seq: int
 ) -> list[Status]:

@@ -23,7 +23,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("source", help="instance, port (name or id), address, or «outside»")
     parser.add_argument("destination", help="the same")
     parser.add_argument("--protocol", default="icmp", help="icmp (default), tcp, udp, another name or number")
-    parser.add_argument("--port", type=int, help="destination port, for tcp and udp")
+    parser.add_argument("--port", help="destination port, for tcp and udp")
     parser.add_argument("--json", action="store_true", help="the whole answer as JSON")
 
 
@@ -31,7 +31,7 @@ def run(args: argparse.Namespace) -> int:
     """Ask the server and show its answer."""
     query = {"source": args.source, "destination": args.destination, "protocol": args.protocol}
     if args.port is not None:
-        query["port"] = str(args.port)
+        query["port"] = args.port
     answer = ask(open_session(), query)
     if args.json:
         print(msgspec.json.format(msgspec.json.encode(answer), indent=2).decode())
@@ -60,7 +60,13 @@ def text(answer: dict[str, Any]) -> str:
             lines += ["", f"{title}:", *_hops([h for h in hops if _tells(h) or h is hops[-1]])]
     lines += ["", f"{answer['verdict'].upper()}: {answer['sentence']}"]
     if answer["decided_by"]:
-        lines.append(f"Decided by {answer['decided_by']}")
+        _, _, ident = answer["decided_by"].partition("/")
+        named = answer["decided_by_name"]
+        lines.append(
+            f"Decided by {named}" if named.endswith(f" {ident}") else f"Decided by {named} ({ident})"
+        )
+    if answer["fix"]:
+        lines.append(f"What to do: {answer['fix']}")
     return "\n".join(lines)
 
 

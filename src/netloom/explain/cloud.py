@@ -8,6 +8,7 @@ from typing import Any
 
 from netloom.model.cloud import Server
 from netloom.model.hosts import HostView
+from netloom.model.names import OWNER_DHCP
 from netloom.model.networking import (
     FloatingIP,
     Network,
@@ -85,25 +86,31 @@ class Cloud:
         """An origin (`kind/id`) as a person calls it: kind and name, or id where it has none."""
         kind, _, ident = origin.partition("/")
         if kind == SecurityGroupRule.KIND and ident in self.objects.get(kind, {}):
-            return f"rule {rule_text(self.objects[kind][ident])}"
+            rule: SecurityGroupRule = self.objects[kind][ident]
+            remote = rule.remote_group_id
+            group = self.name(f"{SecurityGroup.KIND}/{remote}") if remote else ""
+            return f"rule {rule_text(rule, group)}"
         thing = self.objects.get(kind, {}).get(ident)
         named = getattr(thing, "name", "") or ident
         if isinstance(thing, FloatingIP):
             named = thing.floating_ip_address
         if isinstance(thing, Port) and not thing.name:
             named = ", ".join(fixed.ip_address for fixed in thing.fixed_ips) or ident
-            server = self.servers.get(thing.device_id)
-            named += f" of {server.name}" if server else ""
+            owner = self.servers.get(thing.device_id) or self.routers.get(thing.device_id)
+            if owner is not None:
+                named += f" of {owner.KIND} {owner.name or owner.id}"
+            elif thing.device_owner == OWNER_DHCP:
+                named += f" of DHCP on {self.name(f'{Network.KIND}/{thing.network_id}')}"
         return f"{kind.replace('_', ' ')} {named}"
 
 
-def rule_text(rule: SecurityGroupRule) -> str:
-    """A rule in a few words: `ingress tcp 22 from 10.0.0.0/8`."""
+def rule_text(rule: SecurityGroupRule, group: str = "") -> str:
+    """A rule in a few words: `ingress tcp 22 from 10.0.0.0/8`. `group`: its remote group's name."""
     parts = [rule.direction, rule.protocol or "any protocol"]
     if rule.port_range_min is not None:
         low, high = rule.port_range_min, rule.port_range_max
         parts.append(str(low) if high in (None, low) else f"{low}-{high}")
-    remote = rule.remote_ip_prefix or (f"group {rule.remote_group_id}" if rule.remote_group_id else "")
+    remote = rule.remote_ip_prefix or group
     if remote:
         parts += ["from" if rule.direction == "ingress" else "to", remote]
     return " ".join(parts)

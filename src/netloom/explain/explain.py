@@ -8,14 +8,16 @@ from typing import Literal
 
 from msgspec import Struct
 
+from netloom.explain import beyond
 from netloom.explain.cloud import Cloud
-from netloom.explain.reasons import Reason, no_floating_ip, of_drop, of_status, unplaced
+from netloom.explain.fixes import look_at_host
+from netloom.explain.reasons import Reason, no_floating_ip, of_drop, of_ends, of_status, of_tunnels, unplaced
 from netloom.explain.resolve import SOMEWHERE, Spot, ends, network_of
 from netloom.explain.trace import Step
-from netloom.explain.walk import Arrival, Outside, Walk, Walker
+from netloom.explain.walk import Arrival, Outside, Walk, Walker, vlan_text
 from netloom.explain.world import World
 from netloom.model.errors import UserError
-from netloom.plan.security_groups import PROTOCOLS
+from netloom.plan.security_groups import PROTOCOLS, WITH_PORTS
 
 Verdict = Literal["reachable", "unreachable", "unknown"]
 EXIT_STATUS: dict[str, int] = {"reachable": 0, "unreachable": 1, "unknown": 2}
@@ -34,11 +36,15 @@ class Hop(Struct, frozen=True, kw_only=True):
 
 
 class Explanation(Struct, frozen=True, kw_only=True):
-    """The answer. `decided_by`: the object (`kind/id`) that the verdict hangs on; empty where all is well."""
+    """The answer. `decided_by`: the object (`kind/id`) that the verdict hangs on, `decided_by_name` its kind and
+    name, `fix` what to do about it; all three empty where all is well.
+    """
 
     verdict: Verdict
     sentence: str
     decided_by: str
+    decided_by_name: str
+    fix: str
     source: str
     destination: str
     protocol: str
@@ -56,25 +62,39 @@ def explain(
     if start.address == SOMEWHERE:
         start = replace(start, address=_neighbour(cloud, target) or SOMEWHERE)
     service = f"{protocol}/{port}" if port else protocol
-    reason = unplaced(cloud, start) or unplaced(cloud, target) or no_floating_ip(cloud, start, target)
+    reason = unplaced(cloud, start) or unplaced(cloud, target) or of_ends(cloud, start, target)
+    network = network_of(cloud, target)
+    if reason is None and not (network and beyond.entered(cloud, network)):
+        reason = no_floating_ip(cloud, start, target)
     walk: Walk | None = None
     if reason is None:
-        walk = _walk(cloud, start, target, number, port or 0)
-        reason = _reason(cloud, walk, service)
-    verdict: Verdict = "reachable" if reason is None else "unreachable"
-    sentence = reason.sentence if reason else f"{target.address} answers {service} from {start.address}."
-    doubt = _doubt(cloud, walk, start, target) or _left_the_cloud(walk, target)
+        world = World.of(cloud.views, beyond.ranges(cloud))
+        for spot in (start, target):
+            beyond.taken(world, spot)
+        walk = _walk(cloud, world, start, target, number, port or 0)
+        reason = (
+            _reason(cloud, walk, start, target, service)
+            or of_tunnels(cloud, _steps(walk))
+            or beyond.assumed(cloud, world, walk, start, target)
+        )
+    verdict, sentence = _verdict(reason), _sentence(reason, walk, start, target, service)
+    doubt = _doubt(cloud, walk, start, target)
     if doubt is not None:
+        if reason is None:
+            planned = "it would arrive"
+        elif reason.sure:
+            planned = f"it would not arrive: {sentence[0].lower()}{sentence[1:]}"
+        else:
+            planned = reason.sentence
         verdict = "unknown"
-        planned = "it would arrive" if reason is None else "it would not arrive: " + sentence
-        sentence = f"Cannot say: {doubt.sentence}"
-        if doubt.decider.startswith("host/"):
-            sentence += f" As planned, {planned}".rstrip(".") + "."
+        sentence = f"Cannot say: {doubt.sentence} As planned, {planned}".rstrip(".") + "."
         reason = doubt
     return Explanation(
         verdict=verdict,
         sentence=sentence,
         decided_by=reason.decider if reason else "",
+        decided_by_name=cloud.name(reason.decider) if reason and reason.decider else "",
+        fix=reason.fix if reason else "",
         source=_describe(start),
         destination=_describe(target),
         protocol=protocol,
@@ -82,6 +102,29 @@ def explain(
         there=[hop(cloud, step) for step in walk.there.steps] if walk else [],
         back=[hop(cloud, step) for step in walk.back.steps] if walk and walk.back else [],
     )
+
+
+def _verdict(reason: Reason | None) -> Verdict:
+    if reason is None:
+        return "reachable"
+    return "unreachable" if reason.sure else "unknown"
+
+
+def _sentence(reason: Reason | None, walk: Walk | None, start: Spot, target: Spot, service: str) -> str:
+    if reason is not None:
+        return reason.sentence if reason.sure else f"Cannot say: {reason.sentence}"
+    if walk is not None and isinstance(walk.there.at, Outside):
+        at = walk.there.at
+        seen = walk.there.frame.ip_src
+        as_whom = f" as {seen}" if seen != start.address else ""
+        asked = next((s.target for s in reversed(walk.there.steps) if s.kind == "arp"), target.address)
+        gateway = f" to the gateway {asked}, which is not this cloud's" if asked != target.address else ""
+        return (
+            f"{service} from {start.address} leaves the cloud by physical network {at.physical_network}"
+            f"{vlan_text(at.vlan)}{as_whom}{gateway}, and the answer finds its way back; what lies beyond is "
+            "not looked at."
+        )
+    return f"{target.address} answers {service} from {start.address}."
 
 
 def protocol_number(protocol: str, port: int | None) -> int:
@@ -95,6 +138,8 @@ def protocol_number(protocol: str, port: int | None) -> int:
         number = int(protocol)
     if number in (6, 17) and port is None:
         raise UserError(f"{protocol} needs a port: add --port")
+    if port is not None and number not in WITH_PORTS:
+        raise UserError(f"{protocol} has no ports: leave --port out")
     if port is not None and not 0 < port < 65536:
         raise UserError(f"{port} is no port: 1 to 65535")
     return number
@@ -104,8 +149,8 @@ def _describe(spot: Spot) -> str:
     return spot.word if spot.word == spot.address else f"{spot.word} ({spot.address})"
 
 
-def _walk(cloud: Cloud, start: Spot, target: Spot, number: int, port: int) -> Walk:
-    walker = Walker(World.of(cloud.views))
+def _walk(cloud: Cloud, world: World, start: Spot, target: Spot, number: int, port: int) -> Walk:
+    walker = Walker(world)
     if start.port is not None:
         endpoint = walker.world.endpoints[start.port.id]
         # Of several addresses, the one that was asked about.
@@ -113,28 +158,40 @@ def _walk(cloud: Cloud, start: Spot, target: Spot, number: int, port: int) -> Wa
         sender = replace(endpoint, networks=tuple(first))
         return walker.exchange(sender, target.address, proto=number, port=port)
     network = network_of(cloud, target)
-    if network is None or not network.physical_network:
+    known = None if target.floatingip else beyond.behind_router(world.beyond, target.address)
+    if network is not None and network.physical_network:
+        wire, vlan = network.physical_network, beyond.vlan_of(network)
+    elif known is not None:
+        wire, vlan = known.physical_network, known.vlan
+    else:
         raise UserError(f"{target.word} is on no physical network, so nothing outside can send to it")
-    vlan = (network.segmentation_id or 0) if network.network_type == "vlan" else 0
-    return walker.exchange(
-        Outside(network.physical_network, vlan, start.address), target.address, proto=number, port=port
-    )
+    return walker.exchange(Outside(wire, vlan, start.address), target.address, proto=number, port=port)
 
 
 def _neighbour(cloud: Cloud, target: Spot) -> str | None:
-    """The gateway of the target's subnet: a machine outside that surely could ask."""
+    """The gateway of the subnet by which outside reaches the target: a machine that surely could ask."""
+    network, address = network_of(cloud, target), target.address
+    if network is not None and not network.physical_network:
+        known = beyond.behind_router(beyond.ranges(cloud), address)
+        router = cloud.routers.get(known.router_id) if known else None
+        if known is None or router is None or router.external_gateway_info is None:
+            return None
+        network, address = cloud.networks.get(router.external_gateway_info.network_id), known.via
     for subnet in cloud.subnets.values():
-        network = network_of(cloud, target)
-        inside = ipaddress.ip_address(target.address) in ipaddress.ip_network(subnet.cidr)
+        inside = ipaddress.ip_address(address) in ipaddress.ip_network(subnet.cidr)
         if network and subnet.network_id == network.id and inside:
             return subnet.gateway_ip
     return None
 
 
-def _reason(cloud: Cloud, walk: Walk, service: str) -> Reason | None:
+def _reason(cloud: Cloud, walk: Walk, start: Spot, target: Spot, service: str) -> Reason | None:
     """Why it does not work, from the walk and from what hosts report; None where it does."""
     if not walk.there.delivered:
-        return of_drop(cloud, walk.there, service, answer=False)
+        elsewhere = beyond.dropped_elsewhere(cloud, walk.there, target)
+        return elsewhere or of_drop(cloud, walk.there, service, answer=False)
+    wrong = beyond.astray(cloud, walk, start, target)
+    if wrong is not None:
+        return wrong
     if walk.back is not None and not walk.back.delivered:
         return of_drop(cloud, walk.back, service, answer=True)
     return of_status(cloud, _steps(walk))
@@ -153,7 +210,7 @@ def _doubt(cloud: Cloud, walk: Walk | None, start: Spot, target: Spot) -> Reason
     for host in dict.fromkeys(hosts):
         health = cloud.health.get(host)
         if health is not None and health.doubt:
-            return Reason(f"host {host} {health.doubt}.", f"host/{host}")
+            return Reason(f"host {host} {health.doubt}.", f"host/{host}", look_at_host(host))
     return None
 
 
@@ -164,18 +221,6 @@ def _routers_hosts(cloud: Cloud, target: Spot) -> list[str]:
         networks.add(target.floatingip.floating_network_id)
     routers = {p.device_id for p in cloud.ports.values() if p.network_id in networks}
     return sorted({cloud.routers[ident].host for ident in routers if ident in cloud.routers})
-
-
-def _left_the_cloud(walk: Walk | None, target: Spot) -> Reason | None:
-    """A packet for one of ours that goes out by a physical network: whether it comes back is not ours to say."""
-    if walk is None or target.outside or not isinstance(walk.there.at, Outside):
-        return None
-    outside = walk.there.at
-    return Reason(
-        f"the packet leaves the cloud by physical network {outside.physical_network}, and whether a machine "
-        f"there brings it to {target.address} is not known here.",
-        walk.there.steps[0].origin[0] if walk.there.steps[0].origin else "",
-    )
 
 
 def hop(cloud: Cloud, step: Step) -> Hop:

@@ -51,7 +51,9 @@ class Namespaces:
         if seen is not None:
             frame, redirected = _apply(frame, seen), True
             if frame.connection != connection:
-                steps = (*steps, _nat_step(host, name, connection, frame, "a connection it knows", ()))
+                step = _nat_step(host, name, connection, frame, "a connection it knows", ())
+                known = f"--orig-src {seen.before.source} --orig-dst {seen.before.destination}"
+                steps = (*steps, replace(step, command=f"ip netns exec {name} conntrack -L {known}"))
         else:
             frame, steps, redirected = self._dnat(host, name, frame, steps)
         if any(

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import ipaddress
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
 
 from netloom.explain.cloud import Cloud
 from netloom.model.errors import UserError
-from netloom.model.names import METADATA_ADDRESS, OWNER_DHCP, OWNER_FLOATING_IP
-from netloom.model.networking import FloatingIP, Network, Port
+from netloom.model.names import METADATA_ADDRESS, OWNER_DHCP, OWNER_FLOATING_IP, OWNER_ROUTER_GATEWAY
+from netloom.model.networking import FloatingIP, Network, Port, Router, SecurityGroup, Subnet
 from netloom.plan.index import ROUTER_OWNERS
 
 OUTSIDE = "outside"
@@ -25,6 +25,8 @@ class Spot:
     address: str
     port: Port | None = None
     floatingip: FloatingIP | None = None
+    pair: bool = False
+    """The address is the port's by an allowed address pair only: the instance may or may not have taken it."""
 
     @property
     def outside(self) -> bool:
@@ -37,20 +39,34 @@ def candidates(cloud: Cloud, word: str) -> list[Spot]:
     if word == OUTSIDE:
         return [Spot(word, SOMEWHERE)]
     try:
-        address = str(ipaddress.IPv4Address(word))
+        address = ipaddress.ip_address(word)
     except ValueError:
         return _named(cloud, word)
-    return list(_at(cloud, word, address)) or [Spot(word, address)]
+    if address.version == 6:
+        raise UserError(f"{word} is an IPv6 address: explain follows IPv4 packets only")
+    if address.is_multicast or address.is_unspecified or address.is_loopback or int(address) == 0xFFFFFFFF:
+        raise UserError(f"{word} is no address of one machine")
+    return list(_at(cloud, word, str(address))) or [Spot(word, str(address))]
 
 
 def _at(cloud: Cloud, word: str, address: str) -> Iterator[Spot]:
+    """Who has an address: floating IPs, ports, and ports that may take it by an allowed address pair."""
     for _, fip in sorted(cloud.floatingips.items()):
         if fip.floating_ip_address == address:
             yield Spot(word, address, cloud.ports.get(fip.port_id or ""), fip)
+    paired: list[Spot] = []
+    fixed: list[Spot] = []
     for _, port in sorted(cloud.ports.items()):
-        holds = any(fixed.ip_address == address for fixed in port.fixed_ips)
-        if holds and port.device_owner != OWNER_FLOATING_IP:
-            yield Spot(word, address, port)
+        if port.device_owner == OWNER_FLOATING_IP:
+            continue
+        if any(own.ip_address == address for own in port.fixed_ips):
+            fixed.append(Spot(word, address, port))
+        elif any(pair.ip_address in (address, f"{address}/32") for pair in port.allowed_address_pairs):
+            paired.append(Spot(word, address, port, pair=True))
+    yield from fixed
+    # A port of the network that has the address itself comes before those that may share it.
+    taken = {spot.port.network_id for spot in fixed if spot.port}
+    yield from (spot for spot in paired if spot.port and spot.port.network_id not in taken)
 
 
 def _named(cloud: Cloud, word: str) -> list[Spot]:
@@ -70,7 +86,7 @@ def _named(cloud: Cloud, word: str) -> list[Spot]:
             ids = ", ".join(port.id for port in ports)
             raise UserError(f"several ports are called {word}: say which by id ({ids})")
     if not ports:
-        raise UserError(f"there is no instance, port or address {word}")
+        raise UserError(f"there is no instance, port or address {word}{_other(cloud, word)}")
     spots = [
         Spot(word, fixed.ip_address, port)
         for port in ports
@@ -82,6 +98,15 @@ def _named(cloud: Cloud, word: str) -> list[Spot]:
     return spots
 
 
+def _other(cloud: Cloud, word: str) -> str:
+    """What else a word names."""
+    for kind in (Network.KIND, Subnet.KIND, Router.KIND, SecurityGroup.KIND):
+        for thing in cloud.objects.get(kind, {}).values():
+            if word in (thing.id, thing.name) and word:
+                return f": it is a {kind.replace('_', ' ')}; name an instance, a port or an address"
+    return ""
+
+
 def network_of(cloud: Cloud, spot: Spot) -> Network | None:
     """The network that a spot's address is on; None for outside."""
     if spot.floatingip is not None:
@@ -90,7 +115,7 @@ def network_of(cloud: Cloud, spot: Spot) -> Network | None:
 
 
 def ends(cloud: Cloud, source: str, destination: str) -> tuple[Spot, Spot]:
-    """The pair of ends that is meant: two on one network before any other.
+    """The pair of ends that is meant: two on one network before any other, then two that routers join.
 
     From outside, an instance is reached by its floating IP where it has one. Raises UserError.
     """
@@ -100,13 +125,86 @@ def ends(cloud: Cloud, source: str, destination: str) -> tuple[Spot, Spot]:
     starts = [_sender(spot) for spot in starts]
     if starts[0].outside:
         if targets[0].outside:
-            raise UserError(f"{source} and {destination} are both outside: this cloud is not between them")
+            raise UserError(_both_outside(cloud, starts[0], targets[0]))
+        subnet = subnet_around(cloud, starts[0].address) if source != OUTSIDE else None
+        if subnet is not None:
+            named = cloud.name(f"subnet/{subnet.id}")
+            raise UserError(
+                f"nobody has the address {source} of {named}; for a machine outside, say {OUTSIDE}"
+            )
         return starts[0], _from_outside(cloud, targets)
-    for start in starts:
-        for target in targets:
-            if target.port and start.port and target.port.network_id == start.port.network_id:
-                return start, target
-    return starts[0], targets[0]
+    joined = _joined(cloud)
+    ranked = sorted(
+        ((_distance(start, target, joined), start, target) for start in starts for target in targets),
+        key=lambda pair: pair[0],
+    )
+    best = [(start, target) for far, start, target in ranked if far == ranked[0][0]]
+    start, target = best[0]
+    _must_be_one(cloud, start, [start for start, _ in best])
+    _must_be_one(cloud, target, [target for _, target in best])
+    if start.port is target.port and target.floatingip is None:
+        raise UserError(f"{source} and {destination} are the same port: no packet leaves the instance")
+    return start, target
+
+
+def _distance(start: Spot, target: Spot, joined: Mapping[str, int]) -> int:
+    """0 on one network, 1 where routers join the networks, 2 in one project, else 3."""
+    if start.port is None or target.port is None:
+        return 3
+    near, far = start.port, target.port
+    if near.network_id == far.network_id:
+        return 0
+    if joined.get(near.network_id, -1) == joined.get(far.network_id, -2):
+        return 1
+    return 2 if near.project_id == far.project_id else 3
+
+
+def _joined(cloud: Cloud) -> dict[str, int]:
+    """Network id → a number that all networks share between which routers have interfaces."""
+    numbers: dict[str, int] = {}
+    for number, router in enumerate(sorted(cloud.routers)):
+        mine = {
+            port.network_id
+            for port in cloud.ports.values()
+            if port.device_id == router and port.device_owner in ROUTER_OWNERS - {OWNER_ROUTER_GATEWAY}
+        }
+        merged = {numbers[network] for network in mine if network in numbers}
+        mine |= {network for network, old in numbers.items() if old in merged}
+        numbers |= dict.fromkeys(mine, number)
+    return numbers
+
+
+def _must_be_one(cloud: Cloud, chosen: Spot, spots: list[Spot]) -> None:
+    """An address that several ports have, none of them nearer, must be named otherwise. Raises UserError."""
+    if chosen.word != chosen.address or chosen.pair:
+        return
+    ports = {spot.port.id: spot.port for spot in spots if spot.port}
+    if len(ports) > 1:
+        known = ", ".join(
+            f"{ident} on {cloud.name(f'network/{port.network_id}')}" for ident, port in ports.items()
+        )
+        raise UserError(f"several ports have the address {chosen.word}: say which by id ({known})")
+
+
+def _both_outside(cloud: Cloud, start: Spot, target: Spot) -> str:
+    for spot in (start, target):
+        subnet = subnet_around(cloud, spot.address, wires=True) if spot.word != OUTSIDE else None
+        network = cloud.networks[subnet.network_id] if subnet else None
+        # The gateway of a physical network is a machine outside.
+        if subnet and network and not (network.physical_network and subnet.gateway_ip == spot.address):
+            return f"nobody has the address {spot.word} of {cloud.name(f'subnet/{subnet.id}')}"
+    return f"{start.word} and {target.word} are both outside: this cloud is not between them"
+
+
+def subnet_around(cloud: Cloud, address: str, *, wires: bool = False) -> Subnet | None:
+    """A subnet whose range an address lies in; those on physical networks only with `wires`."""
+    for _, subnet in sorted(cloud.subnets.items()):
+        network = cloud.networks.get(subnet.network_id)
+        if network is None or (network.physical_network and not wires) or subnet.ip_version != 4:
+            continue
+        if ipaddress.IPv4Address(address) in ipaddress.IPv4Network(subnet.cidr):
+            return subnet
+    return None
 
 
 def _sender(spot: Spot) -> Spot:
@@ -121,17 +219,19 @@ def _sender(spot: Spot) -> Spot:
         )
     if spot.floatingip is not None and spot.port is not None:
         fixed = spot.floatingip.fixed_ip_address or spot.port.fixed_ips[0].ip_address
-        return Spot(spot.word, fixed, spot.port)
+        return replace(spot, address=fixed, floatingip=None)
     return spot
 
 
 def _from_outside(cloud: Cloud, targets: list[Spot]) -> Spot:
-    if targets[0].floatingip is not None:
-        return targets[0]
+    """What a word means outside: an address by that very address, an instance by its floating IP."""
     for target in targets:
         network = network_of(cloud, target)
         if network is not None and network.physical_network:
             return target
+    if targets[0].word == targets[0].address:
+        _must_be_one(cloud, targets[0], targets)
+        return targets[0]
     ports = {target.port.id for target in targets if target.port}
     for _, fip in sorted(cloud.floatingips.items()):
         if fip.port_id in ports:

@@ -7,15 +7,21 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from msgspec.structs import replace as replace_struct
+
 from netloom.explain.frames import Connection, Frame, Passing, matches
 from netloom.explain.trace import Outcome, Step, Steps
 from netloom.explain.world import Host, World
 from netloom.model import openflow as of
 from netloom.model.hoststate import Flow
 from netloom.model.names import INTEGRATION_BRIDGE
+from netloom.model.render import match_text
 from netloom.plan.bridges import integration_patch
 from netloom.plan.index import TUNNELS
 from netloom.plan.pipeline import PURPOSE, Stage
+
+OUTER = {"vxlan": "udp port 4789", "geneve": "udp port 6081", "gre": "proto gre"}
+"""How tcpdump knows a tunnel's packets on the wire."""
 
 
 class Switches:
@@ -48,8 +54,6 @@ class Switches:
             command=f"tcpdump -eni {host.facts.physical_interfaces[bridge]}",
             origin=(f"host/{host.name}",),
         )
-        if host.name in self.world.dead:
-            return [_dead(host, frame, (*steps, step))]
         return self._table(host, Passing(frame, integration_patch(bridge)), 0, (*steps, step))
 
     def _table(self, host: Host, passing: Passing, number: int, steps: Steps) -> list[Outcome]:
@@ -155,14 +159,14 @@ class Switches:
             kind="tunnel",
             host=host.name,
             place=device,
-            text=f"{device.rstrip('0')} tunnel {passing.tun_id} from {host.facts.tunnel_ip}"
+            text=f"{device.rstrip('0')} tunnel, key {passing.tun_id}, from {host.facts.tunnel_ip}"
             f" to {passing.tun_dst} ({far.name if far else 'no host of ours'})",
-            command=f"ovs-vsctl list interface {device}",
+            command=f"tcpdump -eni any {OUTER[device.rstrip('0')]} and host {passing.tun_dst}",
             origin=(f"host/{far.name}",) if far else (),
         )
         steps = (*steps, step)
-        if far is None or far.name in self.world.dead:
-            return [_dead(far or host, passing.frame, steps)]
+        if far is None:
+            return [Outcome(end="dropped", host=host.name, place=device, frame=passing.frame, steps=steps)]
         arrived = Passing(passing.frame, device, tun_id=passing.tun_id)
         return self._table(far, arrived, 0, steps)
 
@@ -188,18 +192,6 @@ class Switches:
             if other is not host:
                 outcomes += self._from_wire(other, network, passing.frame, steps)
         return outcomes
-
-
-def _dead(host: Host, frame: Frame, steps: Steps) -> Outcome:
-    step = Step(
-        kind="device",
-        host=host.name,
-        place=host.name,
-        text=f"host {host.name} does not answer",
-        command=f"openstack network agent list --host {host.name}",
-        origin=(f"host/{host.name}",),
-    )
-    return Outcome(end="dropped", host=host.name, place=host.name, frame=frame, steps=(*steps, step))
 
 
 def _watch(host: Host, device: str) -> str:
@@ -256,9 +248,19 @@ def _flow_step(
         host=host.name,
         place=f"{INTEGRATION_BRIDGE} table {number}",
         text=text,
-        command=f"ovs-ofctl dump-flows {INTEGRATION_BRIDGE} table={number}",
+        command=_dump(number, flow),
         origin=origin,
     )
+
+
+def _dump(number: int, flow: Flow | None) -> str:
+    """The command that shows a flow and its like: what only the host knows (numbers of devices, ids of
+    conjunctions) cannot be asked for.
+    """
+    asked = replace_struct(flow.match, src_port=None, dst_port=None, conj=None) if flow else None
+    wanted = match_text(asked) if asked else ""
+    filter_ = ",".join(part for part in (f"table={number}", wanted) if part)
+    return f"ovs-ofctl --names dump-flows {INTEGRATION_BRIDGE} {filter_}"
 
 
 def _error_state(about: Connection, known: set[Connection]) -> frozenset[str]:

@@ -10,8 +10,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
-from netloom.explain.frames import BROADCAST, ICMP, Frame, arp_request
-from netloom.explain.namespaces import Namespaces
+from netloom.explain.frames import BROADCAST, ICMP, UDP, Frame, arp_request
+from netloom.explain.namespaces import Namespaces, route
 from netloom.explain.switch import Switches
 from netloom.explain.trace import Outcome, Step, Steps
 from netloom.explain.world import Endpoint, Host, World
@@ -21,6 +21,7 @@ from netloom.plan.pipeline import Stage
 
 OUTSIDE_MAC = "02:00:00:00:00:01"
 LONGEST = 16
+DHCP_SERVER_PORT, DHCP_CLIENT_PORT = 67, 68
 FIRST_PORT = 40000
 WITH_PORTS = frozenset({6, 17, 132})
 
@@ -104,7 +105,7 @@ class Walker:
             ip_src=address,
             ip_dst=destination,
             ip_proto=proto,
-            tp_src=FIRST_PORT + self.sent if proto in WITH_PORTS else 0,
+            tp_src=self._source_port(proto, port),
             tp_dst=port,
             icmp_type=8 if proto == ICMP else None,
             icmp_code=0 if proto == ICMP else None,
@@ -125,15 +126,48 @@ class Walker:
         )
         match arrival.at:
             case Device():
-                # A namespace answers by its own routes; the frame goes back where it came from.
-                frame = replace(frame, eth_src=arrival.at.mac, eth_dst=asked.eth_src)
-                return self._frame(self.world.hosts[arrival.host], arrival.at.name, frame, (), 0)
+                return self._answer_of_namespace(self.world.hosts[arrival.host], arrival.at, frame)
             case Endpoint():
                 return self._start(arrival.at, replace(frame, eth_src=arrival.at.mac))
             case Outside():
                 return self._start(arrival.at, replace(frame, eth_src=OUTSIDE_MAC))
             case None:
                 return arrival
+
+    def _source_port(self, proto: int, port: int) -> int:
+        """Of a new connection; a DHCP client has a port of its own."""
+        if (proto, port) == (UDP, DHCP_SERVER_PORT):
+            return DHCP_CLIENT_PORT
+        return FIRST_PORT + self.sent if proto in WITH_PORTS else 0
+
+    def _answer_of_namespace(self, host: Host, asked: Device, frame: Frame) -> Arrival:
+        """A namespace answers by its own routes."""
+        found = route(host, asked.namespace, frame.ip_dst or "")
+        if found is None:
+            step = Step(
+                kind="route",
+                host=host.name,
+                place=asked.namespace,
+                text=f"{asked.namespace} has no route to {frame.ip_dst}",
+                command=f"ip netns exec {asked.namespace} ip route",
+                origin=asked.origin,
+                target=frame.ip_dst or "",
+            )
+            return Arrival(None, host.name, frame, (step,))
+        device, next_hop, _ = found
+        step = Step(
+            kind="device",
+            host=host.name,
+            place=asked.namespace,
+            text=f"{frame.ip_src} answers {frame.ip_dst} out of {device.name}",
+            command=f"ip netns exec {asked.namespace} ip route get {frame.ip_dst}",
+            origin=asked.origin,
+        )
+        mac, why = self._resolve(host, device.name, device.mac, frame.ip_src or "", next_hop)
+        if mac is None:
+            return Arrival(None, host.name, frame, (step, *why))
+        sent = replace(frame, eth_src=device.mac, eth_dst=mac)
+        return self._frame(host, device.name, sent, (step, *why), 0)
 
     def _start(self, source: Endpoint | Outside, frame: Frame) -> Arrival:
         """Let an endpoint find the next hop and send."""
@@ -159,14 +193,17 @@ class Walker:
         return self._frame(host, source.device, replace(frame, eth_dst=mac), (step, *steps), 0)
 
     def _start_outside(self, source: Outside, frame: Frame) -> Arrival:
+        known = self.world.beyond_at(source.physical_network, source.vlan, frame.ip_dst or "")
+        asked, via = (known.via, f" via {known.via}") if known else (frame.ip_dst or "", "")
+        where = f"physical network {source.physical_network}" + vlan_text(source.vlan)
         step = Step(
             kind="outside",
             host="outside",
             place=source.physical_network,
-            text=f"{frame.ip_src} sends to {frame.ip_dst} from physical network {source.physical_network}",
-            command=f"ping {frame.ip_dst}",
+            text=f"{frame.ip_src} sends to {frame.ip_dst}{via} from {where}",
+            command=f"ip route get {frame.ip_dst}",
         )
-        request = replace(arp_request(OUTSIDE_MAC, frame.ip_src or "", frame.ip_dst or ""), vlan=source.vlan)
+        request = replace(arp_request(OUTSIDE_MAC, frame.ip_src or "", asked), vlan=source.vlan)
         outcomes = self.switches.from_wire(source.physical_network, request)
         for mac, host, device, reply in self._owners(outcomes, request):
             back = self.switches.enter(self.world.hosts[host], device, reply)
@@ -174,10 +211,8 @@ class Walker:
                 sent = replace(frame, eth_dst=mac, vlan=source.vlan)
                 found = self.switches.from_wire(source.physical_network, sent, (step,))
                 return self._best(found, sent, (step,), 0)
-        text = f"nobody on physical network {source.physical_network} answers for {frame.ip_dst}"
-        arp = replace(
-            step, kind="arp", text=text, command=f"arping {frame.ip_dst}", target=frame.ip_dst or ""
-        )
+        text = f"nobody on {where} answers for {asked}"
+        arp = replace(step, kind="arp", text=text, command="ip neigh", target=asked)
         return Arrival(None, "outside", frame, (step, arp))
 
     # -- address resolution
@@ -311,7 +346,8 @@ class Walker:
             kind="outside",
             host="outside",
             place=outcome.place,
-            text=f"leaves the cloud by physical network {outcome.place} towards {frame.ip_dst}",
+            text=f"leaves the cloud by physical network {outcome.place}{vlan_text(frame.vlan)} "
+            f"towards {frame.ip_dst}",
             command=f"tcpdump -eni any host {frame.ip_dst}",
         )
         return Arrival(outside, "outside", frame, (*outcome.steps, step))
@@ -319,7 +355,15 @@ class Walker:
     def _through(self, host: Host, device: Device, frame: Frame, steps: Steps, depth: int) -> Arrival:
         """Through a namespace, and on from there."""
         if depth > LONGEST:
-            return Arrival(None, host.name, frame, steps)
+            step = Step(
+                kind="route",
+                host=host.name,
+                place=device.namespace,
+                text=f"routers send the packet to {frame.ip_dst} round in circles",
+                command=f"ip netns exec {device.namespace} ip route get {frame.ip_dst}",
+                origin=host.namespaces[device.namespace].origin,
+            )
+            return Arrival(None, host.name, frame, (*steps, step))
         onward = self.namespaces.forward(host, device, frame, steps)
         if onward.local:
             step = Step(
@@ -340,6 +384,11 @@ class Walker:
             return Arrival(None, host.name, onward.frame, (*onward.steps, *why))
         frame = replace(onward.frame, eth_src=leaving.mac, eth_dst=mac)
         return self._frame(host, leaving.name, frame, (*onward.steps, *why), depth + 1)
+
+
+def vlan_text(vlan: int) -> str:
+    """How a VLAN is named behind a physical network; nothing for untagged."""
+    return f" (VLAN {vlan})" if vlan else ""
 
 
 def _resolved(host: Host, device: str, target: str, answer: str, origin: tuple[str, ...]) -> Step:

@@ -99,17 +99,28 @@ class Host:
         return [device for device in self.devices.values() if device.namespace == namespace]
 
 
+@dataclass(frozen=True)
+class Beyond:
+    """A range that machines on a physical network may know to be behind a router's address there."""
+
+    physical_network: str
+    vlan: int
+    cidr: str
+    via: str
+    router_id: str
+
+
 @dataclass
 class World:
-    """Hosts by name, endpoints by port id, and the hosts that do not answer."""
+    """Hosts by name, endpoints by port id, and what machines outside are taken to have routes to."""
 
     hosts: dict[str, Host]
     endpoints: dict[str, Endpoint]
     views: Mapping[str, HostView]
-    dead: frozenset[str] = frozenset()
+    beyond: tuple[Beyond, ...] = ()
 
     @classmethod
-    def of(cls, views: Mapping[str, HostView], dead: frozenset[str] = frozenset()) -> World:
+    def of(cls, views: Mapping[str, HostView], beyond: tuple[Beyond, ...] = ()) -> World:
         """Plan every host."""
         hosts = {name: Host.of(view) for name, view in sorted(views.items())}
         endpoints: dict[str, Endpoint] = {}
@@ -119,11 +130,20 @@ class World:
                 for port in index.local_ports[network.id]:
                     if port.device_owner not in ROUTER_OWNERS:
                         endpoints[port.id] = endpoint(view, name, port)
-        return cls(hosts, endpoints, views, dead)
+        return cls(hosts, endpoints, views, beyond)
 
     def host_of_tunnel(self, address: str) -> Host | None:
         """The host that has a tunnel address."""
         return next((host for host in self.hosts.values() if host.facts.tunnel_ip == address), None)
+
+    def beyond_at(self, physical_network: str, vlan: int, address: str) -> Beyond | None:
+        """The range behind a router that a machine on a physical network sends an address to."""
+        target = ipaddress.IPv4Address(address)
+        for known in self.beyond:
+            here = (known.physical_network, known.vlan) == (physical_network, vlan)
+            if here and target in ipaddress.IPv4Network(known.cidr):
+                return known
+        return None
 
     def endpoint_at(self, host: str, device: str) -> Endpoint | None:
         """Who sits behind a device."""

@@ -5,39 +5,10 @@ from __future__ import annotations
 import pytest
 
 import worlds
-from netloom.explain.cloud import Cloud, Health
 from netloom.explain.explain import explain
 from netloom.model.errors import UserError
-from netloom.plan import VERSION
 from netloom.store import StatusRow
-
-KIND_OF_TABLE = {
-    "networks": "network",
-    "subnets": "subnet",
-    "ports": "port",
-    "routers": "router",
-    "floatingips": "floatingip",
-    "security_groups": "security_group",
-    "security_group_rules": "security_group_rule",
-    "servers": "server",
-}
-
-
-def cloud(world: worlds.World, statuses=(), **health) -> Cloud:
-    objects = {KIND_OF_TABLE[t]: rows for t, rows in world.tables.items() if t in KIND_OF_TABLE}
-    states = {
-        host: Health(
-            **{
-                "alive": True,
-                "applied_seq": 1,
-                "wanted_seq": 1,
-                "plan_version": VERSION,
-                **health.get(host, {}),
-            }
-        )
-        for host in world.hosts
-    }
-    return Cloud(objects=objects, views=world.views(), health=states, statuses=tuple(statuses))
+from support.explained import cloud
 
 
 def ssh(world, source, destination, **more):
@@ -169,7 +140,10 @@ def test_an_unbound_port():
     world = worlds.two_hosts()
     world.port("loose", "net-a", [("sub-a", "10.0.0.50")])
     assert explain(cloud(world), "vm1", "loose").decided_by == "port/loose"
-    assert explain(cloud(world), "loose", "vm1").sentence == "Port loose is bound to no host."
+    assert (
+        explain(cloud(world), "loose", "vm1").sentence
+        == "Port loose is bound to no host: no instance has it."
+    )
 
 
 def test_two_subnets_without_a_router():

@@ -1,0 +1,244 @@
+"""Where the cloud ends: packets that leave it, ranges that outside may have a route to, addresses that are taken
+only perhaps. Here an answer may hang on something that no API object says: then the verdict is «cannot say».
+"""
+
+from __future__ import annotations
+
+import ipaddress
+from collections.abc import Iterator
+from dataclasses import replace
+
+from netloom.explain import fixes
+from netloom.explain.cloud import Cloud
+from netloom.explain.reasons import Reason, capital
+from netloom.explain.resolve import Spot, network_of, subnet_around
+from netloom.explain.walk import Arrival, Outside, Walk, vlan_text
+from netloom.explain.world import Beyond, Endpoint, World
+from netloom.model.names import OWNER_ROUTER_GATEWAY
+from netloom.model.networking import Network, Router, Subnet
+from netloom.plan.index import ROUTER_OWNERS, device_of
+from netloom.plan.pipeline import Stage
+
+
+def ranges(cloud: Cloud) -> tuple[Beyond, ...]:
+    """What machines outside may have a route to: the subnets of routers that translate nothing."""
+    return tuple(_ranges(cloud))
+
+
+def _ranges(cloud: Cloud) -> Iterator[Beyond]:
+    for ident, router in sorted(cloud.routers.items()):
+        gateway = router.external_gateway_info
+        if gateway is None or gateway.enable_snat:
+            continue
+        network = cloud.networks.get(gateway.network_id)
+        via = next((fixed.ip_address for fixed in gateway.external_fixed_ips), None)
+        if network is None or not network.physical_network or via is None:
+            continue
+        for subnet in interfaces(cloud, ident):
+            yield Beyond(network.physical_network, vlan_of(network), subnet.cidr, via, ident)
+
+
+def interfaces(cloud: Cloud, router: str) -> list[Subnet]:
+    """The subnets that a router has interfaces in."""
+    found = {
+        fixed.subnet_id
+        for port in cloud.ports.values()
+        if port.device_id == router and port.device_owner in ROUTER_OWNERS - {OWNER_ROUTER_GATEWAY}
+        for fixed in port.fixed_ips
+    }
+    return [cloud.subnets[ident] for ident in sorted(found) if ident in cloud.subnets]
+
+
+def vlan_of(network: Network) -> int:
+    """The tag of a network's frames on its physical network; 0 is untagged."""
+    return (network.segmentation_id or 0) if network.network_type == "vlan" else 0
+
+
+def astray(cloud: Cloud, walk: Walk, start: Spot, target: Spot) -> Reason | None:
+    """The packet, or its answer, arrived, but not where it should have; None where all is well."""
+    at = walk.there.at
+    if isinstance(at, Outside):
+        return _left(cloud, walk.there, at, target)
+    if isinstance(at, Endpoint) and target.port is not None and at.port_id != target.port.id:
+        return _same_address(cloud, at.port_id, target)
+    if target.port is not None and not isinstance(at, Endpoint) and at is not None:
+        owner = target.port
+        if owner.device_owner not in ROUTER_OWNERS and at.name != device_of(owner):
+            return _same_address(cloud, _first_port(at.origin), target)
+    if walk.back is None or not walk.back.delivered:
+        return None
+    return _answer(cloud, walk.back, start, target)
+
+
+def dropped_elsewhere(cloud: Cloud, arrival: Arrival, target: Spot) -> Reason | None:
+    """A packet that the rules of another port refused, which has the address of the one that was meant."""
+    step = arrival.steps[-1] if arrival.steps else None
+    if step is None or target.port is None or not step.place.endswith(f" {int(Stage.INGRESS_RULES)}"):
+        return None
+    got = _first_port(step.origin)
+    return _same_address(cloud, got, target) if got in cloud.ports and got != target.port.id else None
+
+
+def _first_port(origins: tuple[str, ...]) -> str:
+    return next((o.partition("/")[2] for o in origins if o.startswith("port/")), "")
+
+
+def _same_address(cloud: Cloud, got: str, target: Spot) -> Reason:
+    wrong, meant = cloud.ports[got], target.port
+    there = cloud.name(f"network/{wrong.network_id}")
+    elsewhere = cloud.name(f"network/{meant.network_id}") if meant else ""
+    return Reason(
+        f"The packet goes to {cloud.name(f'port/{got}')} on {there}, which has the same address "
+        f"{target.address} as {target.word} on {elsewhere}.",
+        f"port/{got}",
+        "openstack port show " + got,
+    )
+
+
+def _left(cloud: Cloud, arrival: Arrival, at: Outside, target: Spot) -> Reason | None:
+    """A packet that left the cloud: well where its end is outside, else hardly ever."""
+    network = network_of(cloud, target)
+    where = f"physical network {at.physical_network}{vlan_text(at.vlan)}"
+    if network is None:
+        subnet = subnet_around(cloud, target.address)
+        if subnet is None or target.word != target.address:
+            return None
+        return Reason(
+            f"the packet leaves the cloud by {where}: {target.address} lies in the range of "
+            f"{cloud.name(f'subnet/{subnet.id}')} but no port has it, and who has it outside is not known here.",
+            f"subnet/{subnet.id}",
+            fixes.who_is_there(f"network/{subnet.network_id}"),
+            sure=False,
+        )
+    first = _first_port(arrival.steps[0].origin)
+    if network.physical_network or entered(cloud, network):
+        return Reason(
+            f"the packet leaves the cloud by {where}, and whether a machine there brings it to "
+            f"{target.address} is not known here.",
+            f"port/{first}" if first else f"network/{network.id}",
+            f"netloom explain outside {target.word}",
+            sure=False,
+        )
+    subnet = _subnet_of(cloud, target)
+    name = f"{cloud.name(f'subnet/{subnet.id}')} ({subnet.cidr})" if subnet else target.address
+    router = _last_router(cloud, arrival)
+    if router is None:
+        return Reason(
+            f"The packet leaves the cloud by {where}, and nothing outside leads into {name}, which is private.",
+            f"port/{target.port.id}" if target.port else f"network/{network.id}",
+            fixes.floating_ip(cloud, target.port) if target.port else "",
+        )
+    return Reason(
+        f"{capital(cloud.name(f'router/{router.id}'))} has no interface in {name} and no route to it: "
+        f"it sends the packet out of the cloud by {where}, where private addresses lead nowhere.",
+        f"router/{router.id}",
+        fixes.add_interface(cloud, subnet, router.id) if subnet else "",
+    )
+
+
+def entered(cloud: Cloud, network: Network) -> bool:
+    """Whether some router lets in from outside, untranslated, what is for a network."""
+    return any(
+        subnet.network_id == network.id
+        for ident, router in cloud.routers.items()
+        if router.external_gateway_info is not None and not router.external_gateway_info.enable_snat
+        for subnet in interfaces(cloud, ident)
+    )
+
+
+def _subnet_of(cloud: Cloud, spot: Spot) -> Subnet | None:
+    for subnet in cloud.subnets.values():
+        if spot.port is None or subnet.network_id != spot.port.network_id or subnet.ip_version != 4:
+            continue
+        if ipaddress.IPv4Address(spot.address) in ipaddress.IPv4Network(subnet.cidr):
+            return subnet
+    return None
+
+
+def _last_router(cloud: Cloud, arrival: Arrival) -> Router | None:
+    """The router that decided last where a packet goes."""
+    for step in reversed(arrival.steps):
+        for origin in step.origin:
+            if origin.startswith("router/"):
+                return cloud.routers.get(origin.partition("/")[2])
+    return None
+
+
+def _answer(cloud: Cloud, back: Arrival, start: Spot, target: Spot) -> Reason | None:
+    """An answer must come home, and from the address that was asked."""
+    at, port = back.at, start.port
+    home = (isinstance(at, Endpoint) and at.port_id == port.id) if port else isinstance(at, Outside)
+    source, wanted = back.frame.ip_src or "", target.address
+    router = _last_router(cloud, back)
+    decider = f"router/{router.id}" if router else f"port/{target.port.id}" if target.port else ""
+    if not home and isinstance(at, Outside) and port is not None:
+        where = f"physical network {at.physical_network}{vlan_text(at.vlan)}"
+        subnet = _subnet_of(cloud, start)
+        name = f"{cloud.name(f'subnet/{subnet.id}')} ({subnet.cidr})" if subnet else start.address
+        named = capital(cloud.name(decider)) if router else "It"
+        return Reason(
+            f"The answer does not come back: {named[0].lower()}{named[1:]} has no route to {name} and sends it "
+            f"out of the cloud by {where}.",
+            decider,
+            fixes.add_route(router.id, subnet.cidr) if router and subnet else "",
+        )
+    if not home or source != wanted:
+        named = cloud.name(decider) if decider else "the way back"
+        return Reason(
+            f"The answer does not come back: it returns by {named} and arrives from {source}, "
+            f"not from {wanted}, which was asked.",
+            decider,
+            f"openstack router show {router.id}" if router else "",
+        )
+    return None
+
+
+def assumed(cloud: Cloud, world: World, walk: Walk, start: Spot, target: Spot) -> Reason | None:
+    """It would arrive, if something is so that the cloud does not know."""
+    for spot in (start, target):
+        if spot.pair and spot.port is not None:
+            named = cloud.name(f"port/{spot.port.id}")
+            return Reason(
+                f"it arrives if the instance of {named} has taken {spot.address}, which is only one of the port's "
+                "allowed address pairs.",
+                f"port/{spot.port.id}",
+                f"openstack port show {spot.port.id}",
+                sure=False,
+            )
+    at, known = walk.there.at, None
+    if start.outside and target.floatingip is None:
+        known = behind_router(world.beyond, target.address)
+    elif isinstance(at, Outside):
+        known = world.beyond_at(at.physical_network, at.vlan, walk.there.frame.ip_src or "")
+    if known is None:
+        return None
+    return Reason(
+        f"it arrives if the machines outside know that {known.cidr} is behind {known.via}: "
+        f"{cloud.name(f'router/{known.router_id}')} translates no addresses (SNAT is off).",
+        f"router/{known.router_id}",
+        f"on the gateway outside: ip route add {known.cidr} via {known.via}",
+        sure=False,
+    )
+
+
+def behind_router(known: tuple[Beyond, ...], address: str) -> Beyond | None:
+    """The range that machines outside send an address to, where they may know its router."""
+    target = ipaddress.IPv4Address(address)
+    return next((b for b in known if target in ipaddress.IPv4Network(b.cidr)), None)
+
+
+def taken(world: World, spot: Spot) -> None:
+    """Let the instance of a port have the address that its allowed address pairs let it take."""
+    if not spot.pair or spot.port is None or spot.port.id not in world.endpoints:
+        return
+    endpoint = world.endpoints[spot.port.id]
+    cidr = next(
+        (
+            cidr
+            for _, cidr in endpoint.networks
+            if ipaddress.IPv4Address(spot.address) in ipaddress.IPv4Network(cidr)
+        ),
+        f"{spot.address}/32",
+    )
+    networks = (*endpoint.networks, (spot.address, cidr))
+    world.endpoints[spot.port.id] = replace(endpoint, networks=networks)
