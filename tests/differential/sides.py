@@ -26,7 +26,6 @@ log_level = "WARNING"
 [network]
 vni_ranges = [[1, 1000]]
 flat_networks = ["extnet", "physnet1", "public"]
-dns_domain = "example.org."
 [network.vlan_ranges]
 physnet1 = [[100, 110]]
 physnet2 = []

@@ -39,6 +39,7 @@ def settings(
     directory.mkdir(parents=True, exist_ok=True)
     directory.chmod(0o711)
     (directory / "secret").write_text("secret")
+    (directory / "secret").chmod(0o600)
     path = directory / "agent.toml"
     values = {
         "host": host,

@@ -75,6 +75,7 @@ class Link:
         self._settings = settings
         self.facts = facts
         self._secret = _secret(settings)
+        _trust(settings)
         self._prefix = f"/agent/v1/hosts/{quote(settings.host, safe='')}"
         self._reports: queue.SimpleQueue[None] = queue.SimpleQueue()
         self._lock = threading.Lock()
@@ -131,8 +132,9 @@ class Link:
         self, method: str, path: str, body: bytes | None = None, timeout: float = 10
     ) -> Generator[http.client.HTTPResponse]:
         """One request and its response; raises ServerError where it is not a success."""
-        connection = self._connection(timeout)
+        connection: http.client.HTTPConnection | None = None
         try:
+            connection = self._connection(timeout)
             headers = {"Authorization": f"Bearer {self._secret}", "Content-Type": "application/json"}
             connection.request(method, self._prefix + path, body, headers)
             response = connection.getresponse()
@@ -143,12 +145,14 @@ class Link:
         except (OSError, http.client.HTTPException) as error:
             raise ServerError(f"{self._settings.server}: {error or type(error).__name__}") from error
         finally:
-            connection.close()
+            if connection is not None:
+                connection.close()
 
     def _connection(self, timeout: float) -> http.client.HTTPConnection:
         url = urlsplit(self._settings.server)
         if url.scheme == "unix":
             return _UnixConnection(url.path, timeout)
+        # Read anew each time: a renewed certificate authority needs no restart.
         context = ssl.create_default_context(cafile=self._settings.ca_file)
         return http.client.HTTPSConnection(url.hostname or "", url.port, timeout=timeout, context=context)
 
@@ -234,10 +238,29 @@ def _report(applied: int, rows: list[Status]) -> bytes:
 
 
 def _secret(settings: AgentSettings) -> str:
+    """The credential; raises UserError where there is none, or others on this host can read it."""
+    path = Path(settings.secret_file)
     try:
-        return Path(settings.secret_file).read_text().strip()
+        mode, words = path.stat().st_mode, path.read_bytes().split()
     except OSError as error:
         raise UserError(
-            f"cannot read this host's credential {settings.secret_file}: {error.strerror};"
+            f"cannot read this host's credential {path}: {error.strerror};"
             " `netloom host add` on the server makes it"
+        ) from error
+    if mode & 0o077:
+        raise UserError(f"others can read this host's credential {path}: chmod 600 {path}")
+    if len(words) != 1 or not words[0].isascii():
+        raise UserError(f"{path} holds no credential of a host: `netloom host add` on the server makes it")
+    return words[0].decode()
+
+
+def _trust(settings: AgentSettings) -> None:
+    """Refuse a `ca_file` that holds no certificate now, rather than complain at each attempt."""
+    if not settings.server.startswith("https:"):
+        return
+    try:
+        ssl.create_default_context(cafile=settings.ca_file)
+    except OSError as error:
+        raise UserError(
+            f"[agent] ca_file {settings.ca_file} holds no certificate: {error.strerror or error}"
         ) from error

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
+import ipaddress
 import re
-import tomllib
 from pathlib import Path
 from typing import Literal
+from urllib.parse import urlsplit
 
-import msgspec
 from msgspec import Struct, field
 
-from netloom.model.errors import UserError
+from netloom.model import toml
 
 
 class AgentSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -20,6 +20,7 @@ class AgentSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     `secret_file`: the credential that `netloom host add` printed. `ca_file`: the certificate authority of the
     server, where it is not one that the system trusts. `roles`: `network` (carries routers) and/or
     `compute`. `state_dir`: what must outlive a reboot. `run_dir`: what need not (files of dnsmasq, which others than root read). `tunnel_ip`: this host's end of tunnels.
+    `tunnel_types`: that it can carry. `availability_zone`: that its ports and routers are in.
     `network_namespace = "own"`: the agent runs in a network namespace that is its own to change.
     `instance_types`: instances that it may run (`container`), none by default, as a tenant's image is hostile.
     `ovs_rundir`: where Open vSwitch keeps its sockets. Sizes in MiB: `max_image_mib` of an unpacked image.
@@ -59,23 +60,36 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
 def load(path: Path) -> Settings:
     """Read the file; raises UserError with one line that says what is wrong with it."""
-    try:
-        raw = tomllib.loads(path.read_text())
-    except OSError as error:
-        raise UserError(f"cannot read {path}: {error.strerror}") from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise UserError(f"{path} is not valid TOML: {error}") from error
-    try:
-        settings = msgspec.convert(raw, Settings)
-    except msgspec.ValidationError as error:
-        raise UserError(f"{path}: {error}") from error
+    return toml.load(path, Settings, _check)
+
+
+def _check(settings: Settings) -> None:
+    """What types alone cannot say; raises ValueError."""
+    agent = settings.agent
+    if not agent.host or any(c.isspace() or c == "/" for c in agent.host):
+        raise ValueError(f"[agent] host: {agent.host!r} is no host name")
     for name in settings.physical_networks:
         if not re.fullmatch(r"[A-Za-z0-9_.-]{1,8}", name):
             # «int-br-» and the name is a device: 15 characters at most.
-            raise UserError(
-                f"{path}: physical network {name!r}: the name takes 1 to 8 letters, digits, dots, dashes"
+            raise ValueError(
+                f"physical network {name!r}: the name takes 1 to 8 letters, digits, dots, dashes"
             )
-    server = settings.agent.server
-    if not server.startswith(("unix:///", "https://")):
-        raise UserError(f"{path}: server must be unix:///path or an https URL, not {server!r}")
-    return settings
+    if not _is_server(agent.server):
+        raise ValueError(f"[agent] server must be unix:///path or an https URL, not {agent.server!r}")
+    try:
+        ipaddress.IPv4Address(agent.tunnel_ip or "0.0.0.0")
+    except ValueError:
+        raise ValueError(f"[agent] tunnel_ip must be an IPv4 address, not {agent.tunnel_ip!r}") from None
+    if agent.max_image_mib < 1:
+        raise ValueError("[agent] max_image_mib must be at least 1")
+
+
+def _is_server(url: str) -> bool:
+    try:
+        parts = urlsplit(url)
+        port = parts.port
+    except ValueError:
+        return False
+    if parts.scheme == "unix":
+        return url.startswith("unix:///")
+    return parts.scheme == "https" and bool(parts.hostname) and port != 0 and parts.path in ("", "/")

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
+import errno
 import logging
 import time
 import uuid
@@ -29,7 +30,7 @@ from netloom.api.feed import Feed
 from netloom.api.settings import Settings
 from netloom.identity.tokens import Tokens
 from netloom.model import Away, Caller, Context
-from netloom.model.errors import ServiceError, TooLarge, Unauthorized
+from netloom.model.errors import ServiceError, TooLarge, Unauthorized, UserError
 from netloom.scope import Scope as HostScope
 from netloom.store import Reader, Store, Writer
 
@@ -254,12 +255,21 @@ class RequestLog:
         )
 
 
+_OPERATORS = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
+"""What the disk says that is the operator's to mend."""
+
+
 def _last_resort(error: Exception, ident: str) -> Response:
     if isinstance(error, ServiceError):
         return respond(error.code, error_body(error.code, error.title, str(error)))
     if isinstance(error, HTTPException):
         title = HTTPStatus(error.status_code).phrase
         return respond(error.status_code, error_body(error.status_code, title, error.detail), error.headers)
+    if isinstance(error, UserError) or (isinstance(error, OSError) and error.errno in _OPERATORS):
+        # A full disk, a locked database: nothing of ours is wrong, and the operator can mend it.
+        log.error("%s", error)
+        message = f"The server cannot do that at present; its log has the reason under {ident}."
+        return respond(503, error_body(503, "Service Unavailable", message), {"Retry-After": "5"})
     log.error("request failed", exc_info=error)
     message = f"The server failed to answer; its log has the reason under {ident}."
     return respond(500, error_body(500, "Internal Server Error", message))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import fcntl
 import ipaddress
 import logging
 import os
@@ -18,6 +19,7 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 from types import FrameType
+from typing import IO
 
 import msgspec
 import uvicorn
@@ -28,7 +30,7 @@ from netloom.api.app import compose
 from netloom.api.http import Services, request_id
 from netloom.api.policy import policy_of
 from netloom.api.settings import ServerSettings, Settings
-from netloom.identity.bootstrap import bootstrap, first_users
+from netloom.identity.bootstrap import bootstrap, first_users, is_bootstrapped
 from netloom.identity.tokens import Tokens
 from netloom.image import files
 from netloom.keeper.loop import Memory, tick
@@ -54,12 +56,14 @@ def run(settings: Settings) -> None:
     policy_of(settings.server.policy_file)  # a mistake in it is said now, not at the first request
     sockets = listen(settings.server)
     store = open_database(settings.server)
+    alone = hold(store.file)
     tokens = Tokens.open(Path(settings.server.state_dir), settings.identity.token_seconds)
     with store.reader() as reader:
         away = not_heard(reader, time.time())
     services = Services.start(store, settings, tokens, away)
     try:
-        bootstrap(store, first_users(*first_passwords(services.state_dir / PASSWORDS)))
+        if not is_bootstrapped(store):
+            bootstrap(store, first_users(*first_passwords(services.state_dir / PASSWORDS)))
         with store.reader() as reader:
             files.sweep(services.state_dir, {image.id for image in reader.list(Image)})
         _Process(services, settings.server).run(sockets)
@@ -68,6 +72,7 @@ def run(settings: Settings) -> None:
         services.feed.join()
         services.stop()
         store.close()
+        alone.close()
         for path in settings.server.agent_sockets.values():
             with contextlib.suppress(OSError):
                 Path(path).unlink()
@@ -96,6 +101,11 @@ def open_database(settings: ServerSettings) -> Store:
     version = store.version()
     if not version:
         store.upgrade()
+    elif migrate.is_newer(version):
+        raise UserError(
+            f"the database is at version {version}, which this netloom does not know: it was written by a newer one; "
+            "use that"
+        )
     elif version != migrate.head():
         raise UserError(
             f"the database is at version {version}, this netloom needs {migrate.head()}: "
@@ -104,20 +114,40 @@ def open_database(settings: ServerSettings) -> Store:
     return store
 
 
+def hold(database: Path) -> IO[bytes]:
+    """Hold the database against a second server for as long as the returned file is open.
+
+    Changes of another process would reach this one's hosts late, and both would schedule.
+    """
+    path = database.with_name(f"{database.name}.lock")
+    try:
+        held = path.open("ab")
+    except OSError as error:
+        raise UserError(f"cannot make {path}: {error.strerror}") from error
+    try:
+        fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        held.close()
+        raise UserError(f"another server uses the database {database}: stop that first") from error
+    return held
+
+
 def first_passwords(path: Path) -> tuple[str, str]:
     """Return the passwords of admin and demo in a new cloud: those in the file, made where it is missing.
 
     They hold for users that are made now; a password changed later stands, whatever the file says.
     """
-    if not path.exists():
-        made = {"admin": secrets.token_urlsafe(18), "demo": secrets.token_urlsafe(18)}
-        aside = path.with_name(f".{path.name}.{os.getpid()}")
-        with os.fdopen(os.open(aside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as file:
-            file.write(msgspec.json.encode(made) + b"\n")
-        aside.rename(path)
     try:
+        if not path.exists():
+            made = {"admin": secrets.token_urlsafe(18), "demo": secrets.token_urlsafe(18)}
+            aside = path.with_name(f".{path.name}.{os.getpid()}")
+            with os.fdopen(os.open(aside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as file:
+                file.write(msgspec.json.encode(made) + b"\n")
+            aside.rename(path)
         first = msgspec.json.decode(path.read_bytes(), type=dict[str, str])
         return first["admin"], first["demo"]
+    except OSError as error:
+        raise UserError(f"cannot read or make {path}: {error.strerror}") from error
     except (KeyError, msgspec.MsgspecError) as error:
         raise UserError(f"{path} must hold the passwords of admin and demo as JSON: {error}") from error
 

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import tomllib
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
-import msgspec
-from msgspec import Struct, field
+from msgspec import Meta, Struct, field
 
-from netloom.model import NetworkSettings
-from netloom.model.errors import UserError
-from netloom.model.settings import ComputeSettings, IdentitySettings, ImageSettings
+from netloom.model import NetworkSettings, toml
+from netloom.model.context import LARGEST_VNI, NETWORK_QUOTAS, VLANS
+from netloom.model.settings import COMPUTE_QUOTAS, ComputeSettings, IdentitySettings, ImageSettings
 
 
 class ServerSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -39,7 +37,7 @@ class ServerSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     readers: int = 4
     policy_file: str = ""
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
-    max_body_bytes: int = 16 * 1024**2
+    max_body_bytes: Annotated[int, Meta(ge=1)] = 16 * 1024**2
 
     @property
     def address(self) -> tuple[str, int]:
@@ -72,33 +70,7 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
 def load(path: str | Path) -> Settings:
     """Read the file; a mistake in it is a UserError that names the file and the place."""
-    try:
-        text = Path(path).read_text(encoding="utf-8")
-    except OSError as error:
-        raise UserError(f"cannot read the settings file {path}: {error.strerror}") from error
-    except UnicodeDecodeError as error:
-        raise UserError(f"{path} is not UTF-8 text") from error
-    try:
-        settings = msgspec.convert(tomllib.loads(text), Settings)
-        _check(settings)
-    except tomllib.TOMLDecodeError as error:
-        raise UserError(f"{path} is not valid TOML: {error}") from error
-    except (msgspec.ValidationError, ValueError) as error:
-        raise UserError(f"{path}: {_plain(str(error))}") from error
-    return settings
-
-
-def _plain(message: str) -> str:
-    """Say a msgspec complaint the way the file is written: `$.server.listen` is `[server] listen`."""
-    what, _, where = message.partition(" - at `")
-    place = where.rstrip("`").removeprefix("$").strip(".").split(".")
-    if "unknown field" in what:
-        name = what.rsplit("`", 2)[-2]
-        return f"unknown setting {f'[{place[0]}] {name}' if place[0] else f'section [{name}]'}"
-    if not place[0]:
-        return what
-    section = f"[{place[0]}]" + (" " + ".".join(place[1:]) if len(place) > 1 else "")
-    return f"{section}: {what[:1].lower()}{what[1:]}"
+    return toml.load(Path(path), Settings, _check)
 
 
 def _check(settings: Settings) -> None:
@@ -113,3 +85,24 @@ def _check(settings: Settings) -> None:
         raise ValueError("[server] agent_sockets are for a lab, without TLS: with it agents use the URL")
     if not 1 <= server.readers <= 64:
         raise ValueError("[server] readers must be between 1 and 64")
+    if server.public_url and not server.public_url.startswith(("https://", "http://")):
+        raise ValueError(f"[server] public_url must be an http or https URL, not {server.public_url!r}")
+    network = settings.network
+    _check_ranges("vni_ranges", network.vni_ranges, LARGEST_VNI)
+    for name, ranges in network.vlan_ranges.items():
+        _check_ranges(f"vlan_ranges.{name}", ranges, VLANS[1])
+    if int(network.base_mac[1], 16) & 1:
+        raise ValueError(f"[network] base_mac {network.base_mac} is a multicast address")
+    _check_quotas("network", network.quotas, NETWORK_QUOTAS)
+    _check_quotas("compute", settings.compute.quotas, COMPUTE_QUOTAS)
+
+
+def _check_ranges(name: str, ranges: tuple[tuple[int, int], ...], largest: int) -> None:
+    for first, last in ranges:
+        if not 1 <= first <= last <= largest:
+            raise ValueError(f"[network] {name}: [{first}, {last}] is no range between 1 and {largest}")
+
+
+def _check_quotas(section: str, given: dict[str, int], known: dict[str, int]) -> None:
+    for name in given.keys() - known.keys():
+        raise ValueError(f"[{section}.quotas] {name} is no quota: there are {', '.join(sorted(known))}")

@@ -80,6 +80,8 @@ def run(args: argparse.Namespace) -> int:
     agent = Agent(settings, facts)
     if args.view:
         return _once(agent, args.view, facts)
+    if settings.agent.tunnel_ip:
+        probe.check_tunnel_end(settings.agent.tunnel_ip, facts.capabilities["datapath_type"] == "netdev")
     link = Link(settings.agent, facts)
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda _number, _frame: agent.stop())

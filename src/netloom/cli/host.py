@@ -6,6 +6,7 @@ import argparse
 import os
 import secrets
 import sys
+import time
 from pathlib import Path
 
 from netloom.api import settings
@@ -44,10 +45,11 @@ def _add(store: Store, name: str, file: str | None) -> int:
     if not name or any(c.isspace() or c == "/" for c in name):
         raise UserError(f"{name!r} is no host name")
     secret = secrets.token_urlsafe(32)
-    if file:
-        _write(Path(file), secret)
     with store.writer(actor="netloom host add") as writer:
         writer.put_host(name, secret_hash=secret_hash(secret))
+        # Inside the transaction: what cannot be written does not end the secret that is in use.
+        if file:
+            _write(Path(file), secret)
     if not file:
         print(secret)
         print(f"The secret of {name}: keep it in the agent's secret_file (0600).", file=sys.stderr)
@@ -55,19 +57,25 @@ def _add(store: Store, name: str, file: str | None) -> int:
 
 
 def _write(path: Path, secret: str) -> None:
+    """Write the file whole or not at all."""
+    partial = path.with_name(path.name + ".new")
     try:
-        path.unlink(missing_ok=True)
-        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        partial.unlink(missing_ok=True)
+        with os.fdopen(os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as stream:
+            stream.write(secret + "\n")
+        partial.replace(path)
     except OSError as error:
         raise UserError(f"cannot write the secret to {path}: {error.strerror}") from error
-    with os.fdopen(descriptor, "w") as stream:
-        stream.write(secret + "\n")
 
 
 def _list(store: Store) -> int:
     with store.reader() as reader:
         newest, hosts = reader.seq(), reader.hosts()
     for name, host in sorted(hosts.items()):
-        seen = "never reported" if host.heartbeat_at is None else f"behind by {newest - host.applied_seq}"
+        if host.heartbeat_at is None:
+            seen = "never reported"
+        else:
+            heard = max(0.0, time.time() - host.heartbeat_at)
+            seen = f"behind by {max(0, newest - host.applied_seq)}, heard of {heard:.0f} s ago"
         print(f"{name}\t{','.join(host.facts.roles) if host.facts else '-'}\t{seen}")
     return 0

@@ -21,9 +21,14 @@ def write(state_dir: Path, server_id: str, text: bytes) -> None:
     target = path(state_dir, server_id)
     target.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     descriptor, name = tempfile.mkstemp(dir=target.parent)
-    with os.fdopen(descriptor, "wb") as file:
-        file.write(text[-MAX_BYTES:])
-    Path(name).replace(target)
+    try:
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(text[-MAX_BYTES:])
+        Path(name).replace(target)
+    except OSError:
+        # A full disk: hosts try again and again, so nothing of it may stay.
+        Path(name).unlink(missing_ok=True)
+        raise
 
 
 def read(state_dir: Path, server_id: str, lines: int | None = None) -> str:

@@ -8,17 +8,10 @@ from msgspec import structs
 
 from netloom.model.cloud import ComputeQuota, Keypair, Server
 from netloom.model.errors import BadRequest, Forbidden
-from netloom.model.settings import ComputeSettings
+from netloom.model.settings import COMPUTE_QUOTAS, ComputeSettings
 from netloom.store import Reader, Writer
 
-DEFAULTS: dict[str, int] = {
-    "instances": 10,
-    "cores": 20,
-    "ram": 51200,
-    "metadata_items": 128,
-    "key_pairs": 100,
-}
-"""Resource → limit per project (`key_pairs`: per user); `ram` in MiB."""
+DEFAULTS = COMPUTE_QUOTAS
 
 
 def limits(reader: Reader, settings: ComputeSettings, project_id: str) -> dict[str, int]:
@@ -29,7 +22,7 @@ def limits(reader: Reader, settings: ComputeSettings, project_id: str) -> dict[s
 
 def defaults(settings: ComputeSettings) -> dict[str, int]:
     """Return the limits of a project that has none of its own."""
-    return DEFAULTS | {name: limit for name, limit in settings.quotas.items() if name in DEFAULTS}
+    return DEFAULTS | settings.quotas
 
 
 def used(reader: Reader, project_id: str) -> dict[str, int]:

@@ -43,6 +43,16 @@ def link_names() -> dict[str, int]:
         return {item.get("ifname"): item["index"] for item in link.get_links()}
 
 
+def holder_of(address: str) -> tuple[str, str] | None:
+    """The device that has this IPv4 address, and its kind (`veth`, `tun`, … empty for a card); None: none has."""
+    with open_netlink() as link:
+        for found in link.get_addr(family=socket.AF_INET, local=address):
+            for item in link.get_links(found["index"]):
+                info = item.get("linkinfo")
+                return item.get("ifname"), (info.get("kind") if info else None) or ""
+    return None
+
+
 def index_of(link: Any, name: str) -> int:
     """Index of a device; raises ApplyError where it is not there."""
     found = link.link_lookup(ifname=name)

@@ -7,6 +7,7 @@ import re
 import shutil
 from pathlib import Path
 
+from netloom.dataplane.netlink import holder_of
 from netloom.dataplane.process import ApplyError, run
 from netloom.model.errors import UserError
 
@@ -58,6 +59,22 @@ def check_tun() -> None:
             f"/dev/net/tun cannot be opened ({error.strerror}): the userspace datapath of Open vSwitch needs"
             " it; load the module tun, or let this container or machine use the device"
         ) from error
+
+
+def check_tunnel_end(address: str, userspace: bool) -> None:
+    """Raise UserError where tunnels from this address could reach nobody, silently.
+
+    The userspace datapath routes its tunnels itself, and only out of one of its own bridges (a `tun` device).
+    """
+    found = holder_of(address)
+    if found is None:
+        raise UserError(f"[agent] tunnel_ip: no interface of this host has the address {address}")
+    device, kind = found
+    if userspace and kind != "tun":
+        raise UserError(
+            f"[agent] tunnel_ip: without the kernel's openvswitch module tunnels leave only by a bridge of Open"
+            f" vSwitch: put {device} into one and move {address} onto it (docs/operators.md, «A host»)"
+        )
 
 
 def versions() -> dict[str, str]:

@@ -34,6 +34,12 @@ def first_users(admin_password: str, demo_password: str) -> tuple[FirstUser, ...
     )
 
 
+def is_bootstrapped(store: Store) -> bool:
+    """Whether a cloud was begun here: what its operator has removed since does not come back."""
+    with store.reader() as reader:
+        return reader.get(Domain, DOMAIN) is not None
+
+
 def bootstrap(store: Store, first: Sequence[FirstUser]) -> None:
     """Make what is missing. A user that is there already keeps its password, whatever `first` says."""
     with store.reader() as reader:

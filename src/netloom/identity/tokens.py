@@ -76,31 +76,40 @@ class Bearer(Struct, frozen=True, kw_only=True):
 
 
 def load_key(path: Path) -> bytes:
-    """Return the signing key, made at the first start with mode 0600."""
-    with contextlib.suppress(FileExistsError):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        # Written aside and linked into place: a server killed here leaves no empty key behind, and of two
-        # that start at once one key wins.
-        aside = path.with_name(f".{path.name}.{os.getpid()}")
-        aside.unlink(missing_ok=True)
-        descriptor = os.open(aside, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-        try:
-            with os.fdopen(descriptor, "wb") as file:
-                file.write(base64.b64encode(secrets.token_bytes(_KEY_BYTES)) + b"\n")
-                file.flush()
-                os.fsync(file.fileno())
-            path.hardlink_to(aside)
-        finally:
-            aside.unlink(missing_ok=True)
-    if path.stat().st_mode & 0o077:
+    """Return the signing key, made at the first start with mode 0600. Raises UserError."""
+    try:
+        if not path.exists():
+            _make_key(path)
+        mode, text = path.stat().st_mode, path.read_bytes()
+    except OSError as error:
+        raise UserError(f"the token key {path} cannot be read or made: {error.strerror}") from error
+    if mode & 0o077:
         raise UserError(f"{path} can be read by others: chmod 600 {path}")
     try:
-        key = base64.b64decode(path.read_bytes(), validate=False)
+        key = base64.b64decode(text, validate=False)
     except ValueError:
         key = b""
     if len(key) < _KEY_BYTES:
         raise UserError(f"{path} is not a token key: remove it, a new one is made (all tokens end)")
     return key
+
+
+def _make_key(path: Path) -> None:
+    """Make the key, written aside and linked into place: a server killed here leaves no empty key behind, and of
+    two that start at once one key wins.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    aside = path.with_name(f".{path.name}.{os.getpid()}")
+    aside.unlink(missing_ok=True)
+    try:
+        with os.fdopen(os.open(aside, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
+            file.write(base64.b64encode(secrets.token_bytes(_KEY_BYTES)) + b"\n")
+            file.flush()
+            os.fsync(file.fileno())
+        with contextlib.suppress(FileExistsError):
+            path.hardlink_to(aside)
+    finally:
+        aside.unlink(missing_ok=True)
 
 
 class Tokens:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from msgspec import Struct, field
+from typing import Annotated, Literal
+
+from msgspec import Meta, Struct, field
 
 
 class Caller(Struct, frozen=True, kw_only=True):
@@ -22,27 +24,49 @@ class Caller(Struct, frozen=True, kw_only=True):
         return "admin" in self.roles
 
 
+LARGEST_VNI = 2**24 - 1
+VLANS = (1, 4094)
+
+NETWORK_QUOTAS: dict[str, int] = {
+    "network": 100,
+    "subnet": 100,
+    "port": 500,
+    "router": 10,
+    "router_route": 30,
+    "floatingip": 50,
+    "security_group": 10,
+    "security_group_rule": 100,
+}
+"""Resource → limit per project, as Neutron has it; `router_route` counts the routes of one router."""
+
+
 class NetworkSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """What the rules of the Networking API need to know of this cloud.
 
+    `project_network_types`: types that a network without provider attributes gets, tried in this order.
     `vni_ranges`: first and last VNI, both included. `vlan_ranges`: physical network → (first, last) ids
     that tenants' VLAN networks may get. `flat_networks`: physical networks that may carry a flat network
     (`*` for any). `external_physical_network`: the one that an external network created without provider
-    attributes gets, as a flat network. MTUs in bytes.
+    attributes gets, as a flat network. MTUs in bytes: `global_physnet_mtu` of the physical networks, `path_mtu`
+    of the way between tunnel ends (0: the former). `base_mac`: how MAC addresses of ports begin. `quotas`:
+    limits per project that differ from Neutron's (−1 is no limit). `pagination_max_limit`: longest page of a
+    list (0: no limit). `agent_down_seconds`: a host that was not heard for so long is dead; agents report
+    every 5 seconds.
     """
 
-    project_network_types: tuple[str, ...] = ("vxlan",)
+    project_network_types: tuple[Literal["vxlan", "vlan"], ...] = ("vxlan",)
     vni_ranges: tuple[tuple[int, int], ...] = ((1, 16_000_000),)
     vlan_ranges: dict[str, tuple[tuple[int, int], ...]] = field(default_factory=dict)
     flat_networks: tuple[str, ...] = ("*",)
     external_physical_network: str | None = None
-    global_physnet_mtu: int = 1500
-    path_mtu: int = 0
-    dns_domain: str = "openstacklocal"
-    base_mac: str = "fa:16:3e:00:00:00"
-    quotas: dict[str, int] = field(default_factory=dict)
-    pagination_max_limit: int = 0
-    agent_down_seconds: float = 75.0
+    global_physnet_mtu: Annotated[int, Meta(ge=68)] = 1500
+    path_mtu: Annotated[int, Meta(ge=0)] = 0
+    base_mac: Annotated[str, Meta(pattern="^[0-9a-fA-F]([0-9a-fA-F]:[0-9a-fA-F]){5}[0-9a-fA-F]$")] = (
+        "fa:16:3e:00:00:00"
+    )
+    quotas: dict[str, Annotated[int, Meta(ge=-1)]] = field(default_factory=dict)
+    pagination_max_limit: Annotated[int, Meta(ge=0)] = 0
+    agent_down_seconds: Annotated[float, Meta(gt=5)] = 75.0
 
 
 class Away(Struct, frozen=True):

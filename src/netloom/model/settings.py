@@ -2,7 +2,18 @@
 
 from __future__ import annotations
 
-from msgspec import Struct, field
+from typing import Annotated, Literal
+
+from msgspec import Meta, Struct, field
+
+COMPUTE_QUOTAS: dict[str, int] = {
+    "instances": 10,
+    "cores": 20,
+    "ram": 51200,
+    "metadata_items": 128,
+    "key_pairs": 100,
+}
+"""Resource → limit per project (`key_pairs`: per user); `ram` in MiB."""
 
 
 class IdentitySettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -11,9 +22,9 @@ class IdentitySettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     `min_password_length` in characters, for passwords set through the API and by bootstrap.
     """
 
-    token_seconds: int = 3600
-    region: str = "RegionOne"
-    min_password_length: int = 1
+    token_seconds: Annotated[int, Meta(ge=1)] = 3600
+    region: Annotated[str, Meta(min_length=1)] = "RegionOne"
+    min_password_length: Annotated[int, Meta(ge=1)] = 1
 
 
 class ImageSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -22,8 +33,8 @@ class ImageSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     `max_images`: images a project may own; −1 is no limit.
     """
 
-    max_bytes: int = 16 * 1024**3
-    max_images: int = 100
+    max_bytes: Annotated[int, Meta(ge=1)] = 16 * 1024**3
+    max_images: Annotated[int, Meta(ge=-1)] = 100
 
 
 class ComputeSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -34,7 +45,7 @@ class ComputeSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     project that differ from the defaults (`instances`, `cores`, `ram`, `key_pairs`, …; −1 is no limit).
     """
 
-    build_seconds: float = 120.0
-    change_seconds: float = 7 * 86400.0
-    default_instance_type: str = "container"
-    quotas: dict[str, int] = field(default_factory=dict)
+    build_seconds: Annotated[float, Meta(gt=0)] = 120.0
+    change_seconds: Annotated[float, Meta(ge=0)] = 7 * 86400.0
+    default_instance_type: Literal["container"] = "container"
+    quotas: dict[str, Annotated[int, Meta(ge=-1)]] = field(default_factory=dict)

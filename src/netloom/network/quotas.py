@@ -14,19 +14,10 @@ from neutron_lib import exceptions as lib
 
 from netloom.contract.errors import HTTPBadRequest
 from netloom.model import Context, Quota, Router
+from netloom.model.context import NETWORK_QUOTAS
 from netloom.store import Reader, Writer
 
-DEFAULTS: dict[str, int] = {
-    "network": 100,
-    "subnet": 100,
-    "port": 500,
-    "router": 10,
-    "router_route": 30,
-    "floatingip": 50,
-    "security_group": 10,
-    "security_group_rule": 100,
-}
-"""Resource → limit per project; `router_route` counts the routes of one router."""
+DEFAULTS = NETWORK_QUOTAS
 
 UNLIMITED = -1
 LARGEST = 2**31 - 1
@@ -41,8 +32,7 @@ def limits(r: Reader, ctx: Context, project_id: str) -> dict[str, int]:
 
 def defaults(ctx: Context) -> dict[str, int]:
     """Return the limits of a project that has none of its own."""
-    configured = {name: limit for name, limit in ctx.settings.quotas.items() if name in DEFAULTS}
-    return DEFAULTS | configured
+    return DEFAULTS | ctx.settings.quotas
 
 
 def used(r: Reader, project_id: str, resource: str) -> int:

@@ -14,6 +14,7 @@ from neutron_lib import exceptions as lib
 
 from netloom.contract.errors import invalid
 from netloom.model import NetworkSettings
+from netloom.model.context import LARGEST_VNI, VLANS
 from netloom.model.names import tunnel_overhead
 from netloom.store import Claimed, Writer
 
@@ -22,8 +23,6 @@ PHYSICAL = "provider:physical_network"
 ID = "provider:segmentation_id"
 
 LARGEST_KEY = 2**24 - 1
-LARGEST_VNI = 2**24 - 1
-VLANS = (1, 4094)
 
 Ranges = Sequence[tuple[int, int]]
 

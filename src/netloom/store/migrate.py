@@ -35,6 +35,11 @@ def version(connection: Connection) -> str:
     return connection.execute(text("SELECT version_num FROM alembic_version")).scalar() or ""
 
 
+def is_newer(version: str) -> bool:
+    """Whether a newer Netloom wrote a database of this version: they are numbered, with four digits."""
+    return version > head()
+
+
 def upgrade(connection: Connection) -> None:
     """Bring the database to the newest version, in the connection's transaction.
 

@@ -79,8 +79,15 @@ class Store:
         finally:
             engine.dispose()
 
+    @property
+    def file(self) -> Path:
+        """Where SQLite keeps it."""
+        return Path(self._engine.url.database or "")
+
     def version(self) -> str:
         """Version of the database's tables; empty where there are none."""
+        if not self.file.exists():
+            return ""
         with _begin(self._engine, "BEGIN") as connection:
             return migrate.version(connection)
 
@@ -182,6 +189,11 @@ def _begin(engine: Engine, begin: str) -> Generator[Connection]:
 
     Raises UserError where the file cannot be opened or has no tables of ours.
     """
+    if not Path(engine.url.database or "").exists():
+        # SQLite would make it, for others to read; only `upgrade` makes it.
+        raise UserError(
+            f"there is no database {engine.url.database}: `netloom db upgrade`, or the server's first start, makes it"
+        )
     try:
         with engine.connect().execution_options(begin=begin) as connection:
             yield connection
