@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 from lab_traces import picture
 
-from netloom.lab import content, processes, state
+from netloom.lab import content, processes, state, topology
 from support.running_lab import RunningLab
 
 pytestmark = [pytest.mark.root, pytest.mark.slow]
@@ -87,7 +87,7 @@ def test_up_down_and_two_labs_side_by_side(folder: Path) -> None:
     again = netloom(folder, "lab", "up", "--name", "one", check=False)
     assert again.returncode == 2
     assert again.stderr.count("\n") == 1 and "running already" in again.stderr
-    netloom(folder, "lab", "up", "--name", "two", "--hosts", "0")
+    netloom(folder, "lab", "up", "--name", "two", "--hosts", "1", "--bare")
 
     exports = netloom(folder, "lab", "env", "--name", "one").stdout
     assert "OS_AUTH_URL='http://127.0.0.1:" in exports and "OS_PASSWORD=" in exports
@@ -98,9 +98,24 @@ def test_up_down_and_two_labs_side_by_side(folder: Path) -> None:
     )
     assert run.returncode == 7 and run.stdout.strip() == str(Path.cwd())
     wrong = netloom(folder, "lab", "exec", "--name", "two", "compute9", "--", "true", check=False)
-    assert wrong.returncode == 2 and "there are fabric, network1, outside" in wrong.stderr
+    assert wrong.returncode == 2 and "there are compute1, fabric, network1, outside" in wrong.stderr
 
+    # Through both switches of the other lab while this one goes.
+    tunnel_ip = next(node.tunnel_ip for node in topology.nodes(1) if node.name == "compute1")
+    ping = subprocess.Popen(
+        [
+            *(sys.executable, "-m", "netloom", "lab", "exec", "--name", "two", "network1", "--"),
+            *("ping", "-i", "0.05", "-W", "2", tunnel_ip),
+        ],
+        env={**os.environ, "NETLOOM_STATE": str(folder)},
+        stdout=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+    assert ping.stdout is not None and ping.stdout.readline() and ping.stdout.readline()
     netloom(folder, "lab", "down", "--name", "one")
+    os.killpg(ping.pid, signal.SIGINT)
+    assert " 0% packet loss" in ping.communicate(timeout=10)[0]
     assert netloom(folder, "lab", "status", "--name", "two").returncode == 0
     netloom(folder, "lab", "down", "--name", "two")
     assert picture(folder) == before
@@ -124,6 +139,27 @@ def test_a_crashed_lab_is_named_and_removed(folder: Path) -> None:
     stale = netloom(folder, "lab", "up", check=False)
     assert stale.returncode == 2
     assert stale.stderr.count("\n") == 1 and "netloom lab down" in stale.stderr
+    netloom(folder, "lab", "down")
+    assert picture(folder) == before
+
+
+def test_an_up_that_is_killed_half_way_is_named_and_removed(folder: Path) -> None:
+    before = picture(folder)
+    words = [sys.executable, "-m", "netloom", "lab", "up", "--hosts", "1", "--bare"]
+    noted = folder / "labs/netloom/lab.json"
+    with subprocess.Popen(
+        words,
+        env={**os.environ, "NETLOOM_STATE": str(folder)},
+        stdout=subprocess.DEVNULL,
+        start_new_session=True,
+    ) as starting:
+        RunningLab.until(lambda: noted.exists() and "compute1" in noted.read_text(), 30)
+        os.killpg(starting.pid, signal.SIGKILL)
+    noted.write_text(noted.read_text()[:40])
+    for verb in (["up"], ["status"], ["exec", "compute1", "--", "true"], ["env"]):
+        refused = netloom(folder, "lab", *verb, check=False)
+        assert refused.returncode == 2
+        assert refused.stderr.count("\n") == 1 and "netloom lab down" in refused.stderr
     netloom(folder, "lab", "down")
     assert picture(folder) == before
 

@@ -53,9 +53,25 @@ def test_a_state_cut_short_counts_as_none_and_is_removed_by_down() -> None:
     assert lab.load() is None
     with pytest.raises(UserError, match="netloom lab down --name broken"):
         checks.no_earlier_lab(lab)
+    with pytest.raises(UserError, match="netloom lab down --name broken"):
+        lab.running()
     assert down.down(lab)
     assert not lab.directory.exists()
     assert not down.down(lab)
+
+
+def test_a_state_folder_that_cannot_be_one_is_one_line(monkeypatch: pytest.MonkeyPatch, folder: Path) -> None:
+    (folder / "file").write_text("")
+    monkeypatch.setenv("NETLOOM_STATE", str(folder / "file"))
+    lab = state.find()
+    for use in (lab.load, lambda: down.down(lab)):
+        with (
+            pytest.raises(UserError, match=r"cannot be used \(Not a directory\).*NETLOOM_STATE"),
+            state.plain_errors(),
+        ):
+            use()
+    with pytest.raises(FileNotFoundError), state.plain_errors():
+        (folder / "elsewhere" / "x").write_text("")  # not of the state folder: a mistake of ours
 
 
 def test_a_lab_of_another_boot_is_not_alive() -> None:
@@ -120,6 +136,12 @@ def test_settings_files_are_toml_and_private() -> None:
     agent = tomllib.loads((lab.host("compute1") / "agent.toml").read_text())
     assert agent["physical_networks"] == {"extnet": "eth-extnet", "public": "eth-public"}
     assert settings.server_file(lab).stat().st_mode & 0o077 == 0
+
+
+def test_a_port_that_is_none_is_one_line() -> None:
+    for port in (-1, 0, 65536):
+        with pytest.raises(UserError, match="is no port"):
+            checks.choose_port(port)
 
 
 def test_a_taken_port_is_one_line() -> None:

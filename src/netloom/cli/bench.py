@@ -45,6 +45,8 @@ def run(args: argparse.Namespace) -> int:
     theirs: dict[str, float] = {}
     if args.neutron and args.only == "lab":
         raise UserError("--neutron compares the API, which --only lab leaves out")
+    if args.only != "api":
+        checks.machine()  # not only after minutes of the first part
     if args.only != "lab":
         say("the API: a server of its own, tokens and policy on, durable writes")
         with server() as endpoint:

@@ -29,6 +29,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Start a lab where none runs, carry out both walkthroughs, leave the cloud running."""
+    with state.plain_errors():
+        return _run(args)
+
+
+def _run(args: argparse.Namespace) -> int:
     begun = time.monotonic()
     lab = state.find(args.name)
     checks.machine()

@@ -9,6 +9,7 @@ import socket
 import subprocess
 from pathlib import Path
 
+from netloom.lab import cgroups
 from netloom.lab.state import Lab, command
 from netloom.model.errors import UserError
 
@@ -40,7 +41,7 @@ def root() -> None:
 
 
 def machine() -> None:
-    """Refuse where a lab cannot run: not root, missing programs, no TUN device."""
+    """Refuse where a lab cannot run: not root, missing programs, no TUN device, no control groups."""
     root()
     path = f"{os.environ.get('PATH', '')}:/usr/sbin:/sbin:/usr/bin:/bin"
     missing = sorted({package for name, package in _PROGRAMS.items() if not shutil.which(name, path=path)})
@@ -56,6 +57,11 @@ def machine() -> None:
             errno.EACCES: "this container is not allowed to use the device",
         }.get(error.errno or 0, "Open vSwitch needs it")
         raise UserError(f"/dev/net/tun cannot be opened ({error.strerror}): {hint}") from None
+    for point, _, _ in cgroups.hierarchies():
+        if not os.access(point, os.W_OK):
+            raise UserError(
+                f"control groups cannot be made in {point}, and instances need them: let this container write there"
+            )
 
 
 def no_earlier_lab(lab: Lab) -> None:
@@ -73,6 +79,8 @@ def no_earlier_lab(lab: Lab) -> None:
 
 def choose_port(wanted: int | None) -> int:
     """Return the API's port on 127.0.0.1: the one asked for, or 9696, or where that is taken any free one."""
+    if wanted is not None and not 1 <= wanted <= 65535:
+        raise UserError(f"--port {wanted} is no port: 1 to 65535")
     for port in (wanted,) if wanted else (DEFAULT_PORT, 0):
         with socket.socket() as probe:
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)

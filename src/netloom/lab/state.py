@@ -15,6 +15,7 @@ STATE/
 from __future__ import annotations
 
 import contextlib
+import errno
 import fcntl
 import hashlib
 import os
@@ -104,9 +105,9 @@ class Lab(Struct, frozen=True):
     def running(self) -> LabState:
         """The state of a lab that must be running; UserError where it is not."""
         state = self.load()
-        if state is None:
+        if state is None and not self.directory.exists():
             raise UserError(f"there is no lab {self.name!r}: start it with `{command('up', self.name)}`")
-        if not state.ready or not state.alive:
+        if state is None or not state.ready or not state.alive:
             raise UserError(
                 f"lab {self.name!r} is not running any more: remove what is left of it with "
                 f"`{command('down', self.name)}`"
@@ -137,6 +138,21 @@ def state_directory() -> Path:
     if (top / "pyproject.toml").is_file() and (top / "src/netloom").is_dir():
         return top / ".state"
     return Path.home() / ".local/state/netloom"
+
+
+@contextlib.contextmanager
+def plain_errors() -> Generator[None]:
+    """Say in one line what the state folder's disk refuses; other errors pass as they are."""
+    top = state_directory()
+    try:
+        yield
+    except OSError as error:
+        inside = isinstance(error.filename, str) and Path(error.filename).is_relative_to(top)
+        if not inside and error.errno not in (errno.ENOSPC, errno.EDQUOT):
+            raise
+        raise UserError(
+            f"the state folder {top} cannot be used ({error.strerror}): mend that, or set NETLOOM_STATE to another one"
+        ) from error
 
 
 def find(name: str | None = None) -> Lab:

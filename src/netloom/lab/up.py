@@ -60,7 +60,7 @@ def up(lab: Lab, computes: int, *, bare: bool = False, port: int | None = None, 
         except BaseException as error:
             logs = _keep_logs(lab)
             down.remove(lab)
-            if isinstance(error, UserError):
+            if isinstance(error, UserError) and logs:
                 raise UserError(f"{error} (logs: {logs})") from error
             raise
         say(f"ready after {time.monotonic() - started:.1f} s: API on http://127.0.0.1:{state.port}")
@@ -193,13 +193,18 @@ def _reap(process: Process) -> None:
 
 
 def _keep_logs(lab: Lab) -> str:
-    """Copy the logs of a lab that failed to start; returns the folder."""
+    """Copy the logs of a lab that failed to start; returns the folder, empty where the disk takes no more."""
     target = state_directory() / "failed" / lab.name
     shutil.rmtree(target, ignore_errors=True)
-    target.mkdir(parents=True, mode=0o700)
-    for source in [*lab.directory.glob("*.log"), *lab.directory.glob("hosts/*/logs/*.log")]:
-        name = "-".join(source.relative_to(lab.directory).parts).replace("hosts-", "").replace("logs-", "")
-        shutil.copyfile(source, target / name)
+    try:
+        target.mkdir(parents=True, mode=0o700)
+        for source in [*lab.directory.glob("*.log"), *lab.directory.glob("hosts/*/logs/*.log")]:
+            name = (
+                "-".join(source.relative_to(lab.directory).parts).replace("hosts-", "").replace("logs-", "")
+            )
+            shutil.copyfile(source, target / name)
+    except OSError:
+        return ""
     return str(target)
 
 
