@@ -105,10 +105,15 @@ def write(output: Path, server: settings.Settings, lab: Lab | None) -> int:
     store = Store.open(server.server.database_url)
     try:
         with store.reader() as reader:
-            clean = Cleaner(secrets_of(reader, server, lab))
-            parts = [*_server(reader, store, server), *(_lab(lab) if lab else ())]
+            clean = Cleaner(secrets_of(reader) | secrets_in_files(server, lab))
+            parts = [("versions.json", _json(versions(store.version()))), *_server(reader)]
+    except UserError as error:
+        # What lies beside a damaged database tells what happened to it.
+        clean = Cleaner(secrets_in_files(server, lab))
+        parts = [("versions.json", _json(versions(""))), ("database-unreadable", f"{error}\n")]
     finally:
         store.close()
+    parts += [("settings.json", _json(msgspec.to_builtins(server))), *(_lab(lab) if lab else ())]
     count = 0
     try:
         with tarfile.open(output, "w:gz") as archive:
@@ -140,18 +145,9 @@ class Cleaner:
         return text
 
 
-def secrets_of(reader: Reader, server: settings.Settings, lab: Lab | None) -> set[str]:
-    """Return every secret that this installation has: files, hashes, and the secret fields of objects."""
+def secrets_of(reader: Reader) -> set[str]:
+    """Return every secret in the database: hashes, and the secret fields of objects."""
     found = {host.secret_hash for host in reader.hosts().values()}
-    folder = Path(server.server.state_dir)
-    files = [folder / "token.key"]
-    if lab is not None:
-        files += sorted(lab.directory.glob("hosts/*/secret"))
-    for file in files:
-        found |= set(_tail(file).split())
-    passwords = folder / process.PASSWORDS
-    if passwords.exists():
-        found |= set(process.first_passwords(passwords))
     for kind in KINDS.values():
         if not kind.SECRET:
             continue
@@ -160,9 +156,20 @@ def secrets_of(reader: Reader, server: settings.Settings, lab: Lab | None) -> se
     return found
 
 
-def _server(reader: Reader, store: Store, server: settings.Settings) -> Iterator[tuple[str, str]]:
-    yield "versions.json", _json(versions(store))
-    yield "settings.json", _json(msgspec.to_builtins(server))
+def secrets_in_files(server: settings.Settings, lab: Lab | None) -> set[str]:
+    """Return the secrets that lie beside the database: the token key, first passwords, a lab's hosts' credentials."""
+    folder = Path(server.server.state_dir)
+    files = [folder / "token.key"]
+    if lab is not None:
+        files += sorted(lab.directory.glob("hosts/*/secret"))
+    found = {word for file in files if file.is_file() for word in _tail(file).split()}
+    passwords = folder / process.PASSWORDS
+    if passwords.is_file():
+        found |= set(process.first_passwords(passwords))
+    return found
+
+
+def _server(reader: Reader) -> Iterator[tuple[str, str]]:
     newest, now = reader.seq(), time.time()
     yield (
         "hosts.json",
@@ -184,13 +191,13 @@ def _server(reader: Reader, store: Store, server: settings.Settings) -> Iterator
     yield "changes.json", _json(reader.changes(max(0, newest - CHANGES), CHANGES))
 
 
-def versions(store: Store) -> dict[str, Any]:
-    """Return what runs here, in which version."""
+def versions(database: str) -> dict[str, Any]:
+    """Return what runs here, in which version; `database`: that of its tables."""
     packages = {found.metadata["Name"]: found.version for found in importlib.metadata.distributions()}
     return {
         "netloom": packages.get("netloom", "from source"),
         "plan": plan.VERSION,
-        "database": {"is": store.version(), "needed": migrate.head()},
+        "database": {"is": database, "needed": migrate.head()},
         "python": sys.version,
         "platform": platform.platform(),
         "tools": {command[0]: _output(command).splitlines()[:1] for command in VERSIONS},

@@ -107,3 +107,21 @@ def test_the_command(lab: Lab, tmp_path: Path, capsys: pytest.CaptureFixture[str
     assert "secrets left out" in capsys.readouterr().out
     assert main(["support-dump", "--config", config, "--output", "/nowhere/x.tar.gz"]) == 2
     assert capsys.readouterr().err.count("\n") == 1
+
+
+def test_a_damaged_database_keeps_nothing_else_back(lab: Lab, tmp_path: Path) -> None:
+    known = fill(lab)
+    database = lab.directory / "server" / "netloom.db"
+    database.write_bytes(b"this is no database of anybody's" * 100)
+    for beside in ("-wal", "-shm"):
+        database.with_name(database.name + beside).unlink(missing_ok=True)
+    output = tmp_path / "dump.tar.gz"
+    support_dump.write(output, support_dump.settings.load(lab.directory / "server.toml"), lab)
+    files = unpack(output)
+    assert "restore it from a backup" in files["database-unreadable"]
+    assert '"needed"' in files["versions.json"] and "before" in files["logs/server.log"]
+    in_files = {(lab.host("c1") / "secret").read_text().strip()}
+    in_files |= set(first_passwords(lab.directory / "server" / "first-passwords.json"))
+    assert in_files <= known
+    for text in files.values():
+        assert not any(secret in text for secret in in_files) and "eyJ" not in text
