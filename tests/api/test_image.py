@@ -273,3 +273,21 @@ def test_what_a_killed_server_left_is_swept(tmp_path: Path):
         (folder / name).write_text("x")
     files.sweep(tmp_path, {kept})
     assert [child.name for child in folder.iterdir()] == [kept]
+
+
+def test_a_deactivated_image_is_out_of_use(demo: httpx.Client, admin: httpx.Client):
+    image = create(demo)
+    url = f"/image/v2/images/{image['id']}"
+    refused = demo.post(url + "/actions/deactivate")
+    assert (refused.status_code, "status 'queued'" in refused.text) == (403, True)
+    put(demo, image, DATA)
+    assert demo.post(url + "/actions/deactivate").status_code == 204
+    assert show(demo, image)["status"] == "deactivated"
+    assert demo.get(url + "/file").status_code == 403
+    assert admin.get(url + "/file").content == DATA
+    assert put(demo, image, DATA).status_code == 409
+    assert demo.post(url + "/actions/reactivate").status_code == 204
+    assert demo.get(url + "/file").content == DATA
+    public = create(admin, visibility="public")
+    put(admin, public, DATA)
+    assert demo.post(f"/image/v2/images/{public['id']}/actions/deactivate").status_code == 403

@@ -157,11 +157,28 @@ async def _receive(request: Request, upload: files.Upload) -> None:
 async def _download(request: Request) -> Response:
     caller = caller_of(request)
     image = await run_read(request, lambda r, _: images.get(r, caller, _id(request)))
-    if image.status != "active":
+    if image.status == "deactivated" and not caller.is_admin:
+        raise Forbidden("The requested image has been deactivated. Image data download is forbidden.")
+    if image.status == "queued":
         return respond(204)
     headers = {"Content-MD5": image.checksum or "", "X-Image-Sha512": image.os_hash_value or ""}
     file = files.path(services_of(request).state_dir, image.id)
     return FileResponse(file, media_type="application/octet-stream", headers=headers)
+
+
+async def _deactivate(request: Request) -> Response:
+    return await _set_active(request, "deactivate", False)
+
+
+async def _reactivate(request: Request) -> Response:
+    return await _set_active(request, "reactivate", True)
+
+
+async def _set_active(request: Request, action: str, active: bool) -> Response:
+    caller = caller_of(request)
+    must_be_member(caller, action)
+    await run_write(request, lambda w, _: images.set_active(w, caller, _id(request), active))
+    return respond(204)
 
 
 # ---- tags and members
@@ -286,6 +303,8 @@ def routes() -> list[BaseRoute]:
                 ("DELETE", image, _delete),
                 ("PUT", image + "/file", _upload),
                 ("GET", image + "/file", _download),
+                ("POST", image + "/actions/deactivate", _deactivate),
+                ("POST", image + "/actions/reactivate", _reactivate),
                 ("PUT", image + "/tags/{tag}", _put_tag),
                 ("DELETE", image + "/tags/{tag}", _delete_tag),
                 ("GET", image + "/members", _members),

@@ -169,7 +169,7 @@ def image_schema() -> dict[str, Any]:
         "properties": {
             "id": _text("An identifier for the image"),
             "name": _text("Descriptive name for the image", True, maxLength=255),
-            "status": _text("Status of the image", enum=["queued", "saving", "active"], **read),
+            "status": _text("Status of the image", enum=["queued", "active", "deactivated"], **read),
             "visibility": _text("Scope of image accessibility", enum=list(VISIBILITIES)),
             "protected": {"type": "boolean", "description": "If true, image will not be deletable."},
             "os_hidden": {"type": "boolean", "description": "If true, image is not in the default list"},
