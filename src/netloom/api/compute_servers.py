@@ -21,7 +21,7 @@ from netloom.api.http import (
     run_write,
     services_of,
 )
-from netloom.api.service import Handler, boolean, given, member, must_be_admin, must_be_member
+from netloom.api.service import Handler, boolean, given, member, must_be_admin, must_be_member, must_be_reader
 from netloom.compute import console, servers
 from netloom.model import Context, Port
 from netloom.model.cloud import Server
@@ -32,7 +32,8 @@ _POLICY = "os_compute_api:servers:"
 
 
 def server_of(reader: Reader, ctx: Context, request: Request) -> Server:
-    """Return the server that the path names, or raise NotFound."""
+    """Return the server that the path names, or raise NotFound; Forbidden for who may not even look."""
+    must_be_reader(ctx.caller, _POLICY + "show")
     return servers.get(reader, ctx.caller, request.path_params["server_id"])
 
 
@@ -41,6 +42,7 @@ def server_of(reader: Reader, ctx: Context, request: Request) -> Server:
 
 async def _chosen(request: Request) -> tuple[list[Server], forms.Around, dict[str, Any]]:
     caller, query = caller_of(request), request.query_params
+    must_be_reader(caller, _POLICY + "index")
     everywhere = any(name in query and boolean(query[name], name) for name in ("all_tenants", "all_projects"))
     if everywhere:
         must_be_admin(caller, _POLICY + "index:get_all_tenants")

@@ -21,7 +21,7 @@ from netloom.api.http import (
     services_of,
 )
 from netloom.api.image_list import filtered, ordered, page
-from netloom.api.service import decode, must_be_member
+from netloom.api.service import decode, must_be_member, must_be_reader
 from netloom.api.service import routes as make_routes
 from netloom.image import files, images
 from netloom.image.inspection import virtual_size
@@ -54,6 +54,7 @@ def _id(request: Request) -> str:
 
 async def _list(request: Request) -> Response:
     caller, query = caller_of(request), request.query_params
+    must_be_reader(caller, "get_images")
     visibility = query.get("visibility")
     if visibility not in (None, "all", *images.VISIBILITIES):
         raise BadRequest(f"Invalid visibility value: {visibility}")
@@ -78,6 +79,7 @@ async def _create(request: Request) -> Response:
 
 async def _show(request: Request) -> Response:
     caller = caller_of(request)
+    must_be_reader(caller, "get_image")
     return respond(200, forms.form(await run_read(request, lambda r, _: images.get(r, caller, _id(request)))))
 
 
@@ -156,6 +158,7 @@ async def _receive(request: Request, upload: files.Upload) -> None:
 
 async def _download(request: Request) -> Response:
     caller = caller_of(request)
+    must_be_reader(caller, "download_image")
     image = await run_read(request, lambda r, _: images.get(r, caller, _id(request)))
     if image.status == "deactivated" and not caller.is_admin:
         raise Forbidden("The requested image has been deactivated. Image data download is forbidden.")
@@ -212,6 +215,7 @@ async def _delete_tag(request: Request) -> Response:
 
 async def _members(request: Request) -> Response:
     caller = caller_of(request)
+    must_be_reader(caller, "get_members")
     image = await run_read(request, lambda r, _: images.get(r, caller, _id(request)))
     found = await run_read(request, lambda r, _: images.members(r, caller, image.id))
     listed = [forms.member_form(image.id, project, found[project], image) for project in sorted(found)]
@@ -224,6 +228,7 @@ async def _show_member(request: Request) -> Response:
 
 async def _member(request: Request, project: str | None = None) -> dict[str, Any]:
     caller, project = caller_of(request), project or request.path_params["member_id"]
+    must_be_reader(caller, "get_member")
     image = await run_read(request, lambda r, _: images.get(r, caller, _id(request)))
     found = await run_read(request, lambda r, _: images.members(r, caller, image.id))
     if project not in found:
