@@ -30,6 +30,7 @@ def cloud(tmp_path_factory: pytest.TempPathFactory):
 @pytest.fixture
 def demo(cloud: Cloud):
     with cloud.client() as client:
+        client.headers["accept"] = "application/json"
         yield client
 
 
@@ -291,3 +292,17 @@ def test_a_deactivated_image_is_out_of_use(demo: httpx.Client, admin: httpx.Clie
     public = create(admin, visibility="public")
     put(admin, public, DATA)
     assert demo.post(f"/image/v2/images/{public['id']}/actions/deactivate").status_code == 403
+
+
+def test_who_does_not_ask_for_json_gets_the_error_as_a_page(cloud: Cloud, demo: httpx.Client):
+    url = "/image/v2/images/x"
+    assert demo.get(url).json() == {
+        "code": "404 Not Found",
+        "title": "Not Found",
+        "message": "No image found with ID x",
+    }
+    page = demo.get(url, headers={"accept": "*/*"})
+    assert (page.status_code, page.headers["content-type"]) == (404, "text/html; charset=utf-8")
+    # The glance client of 2016 takes the tags away and shows the lines.
+    assert "<h1>404 Not Found</h1>\n  No image found with ID x<br />" in page.text
+    assert "&lt;b&gt;" in demo.get("/image/v2/images/<b>", headers={"accept": "*/*"}).text

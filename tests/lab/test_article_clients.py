@@ -38,11 +38,21 @@ class Article:
         """Run a line of the article; `words` goes in as one more argument. Returns what is printed."""
         name, *arguments = line.split()
         program = [str(CLIENTS / name / "bin" / name), *arguments, *([words] if words else [])]
-        done = subprocess.run(
-            program, capture_output=True, text=True, check=False, timeout=120, env=self.environment
-        )
+        done = self._run(program)
         assert done.returncode == 0, f"{line}: {done.stdout}{done.stderr}"
         return done.stdout
+
+    def refused(self, line: str) -> str:
+        """Run a line that must fail; returns the client's last line."""
+        name, *arguments = line.split()
+        done = self._run([str(CLIENTS / name / "bin" / name), *arguments])
+        assert done.returncode != 0, f"{line}: {done.stdout}"
+        return (done.stdout + done.stderr).strip().splitlines()[-1]
+
+    def _run(self, program: list[str]) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            program, capture_output=True, text=True, check=False, timeout=120, env=self.environment
+        )
 
     def id_of(self, network: str) -> str:
         """The id that `neutron net-list` shows of a network, as a person copies it."""
@@ -147,3 +157,10 @@ def test_a_floating_ip(article: Article) -> None:
     article.type(f"nova floating-ip-disassociate my2 {floating}")
     outside = article.lab.process("outside")
     article.lab.until(lambda: not guest.answers(outside, floating), 10, "the floating IP still answers")
+
+
+def test_refusals_are_one_clear_line(article: Article) -> None:
+    assert "No image found with ID x" in article.refused("glance image-show x")
+    assert "There is no such action: pause" in article.refused("nova pause my1")
+    # The line before says why; the last names the request.
+    assert "request_ids" in article.refused("neutron router-create --ha True router2")
