@@ -3,7 +3,7 @@
 
 BIN := .venv/bin
 
-.PHONY: help demo down test bench install check format requirements oracle
+.PHONY: help demo down test bench install check format requirements oracle article-clients
 
 help:
 	@echo "make demo    start a cloud of three hosts on this machine and carry out both walkthroughs"
@@ -11,6 +11,7 @@ help:
 	@echo "make test    everything: ruff, pyright, import-linter, pytest with real Open vSwitch"
 	@echo "make check   the quick part of it, without root"
 	@echo "make oracle  set up real Neutron 29.0.0 for the differential test"
+	@echo "make article-clients  set up the clients of the article's time for tests/lab/test_article_clients.py"
 	@echo "make bench   measure, beside Neutron where it is set up"
 
 install:
@@ -47,6 +48,10 @@ check: install
 oracle:
 	@test -x .state/oracle-venv/bin/python || python3.11 -m venv .state/oracle-venv
 	@.state/oracle-venv/bin/pip install -q neutron==29.0.0
+
+# neutron, nova and glance as people typed them in 2016, each in a Python of its own.
+article-clients:
+	@tools/article-clients
 
 format: install
 	$(BIN)/ruff check --fix .

@@ -355,8 +355,88 @@ def test_names_in_lists(cloud: World, demo: httpx.Client, private: str, pattern:
 
 
 def test_bad_filters(demo: httpx.Client):
-    for query in ("name=(a%2B)%2B$", "limit=x", "marker=none", "sort_key=shoe", "all_tenants=x"):
+    bad = ("name=(a%2B)%2B$", "limit=x", "marker=none", "sort_key=shoe", "all_tenants=x", "kernel_id=k")
+    for query in (*bad, "changes-since=yesterday", "config_drive=perhaps"):
         assert demo.get(f"{URL}/servers?{query}").status_code == 400, query
+    assert demo.get(f"{URL}/servers?shoe=1", headers=at("2.74")).status_code == 200
+    refused = demo.get(f"{URL}/servers?shoe=1", headers=at("2.75"))
+    assert (refused.status_code, "'shoe' was unexpected" in refused.text) == (400, True)
+
+
+@pytest.mark.parametrize(
+    ("query", "found"),
+    [
+        ("vm_state=active", ["up"]),
+        ("vm_state=building", ["new"]),
+        ("power_state=1", ["up"]),
+        ("power_state=4", []),
+        ("task_state=spawning", ["new"]),
+        ("progress=100", ["up"]),
+        ("progress=0", ["new"]),
+        ("hostname=up", ["up"]),
+        ("description=first", ["up"]),
+        ("tags=a,b", ["up"]),
+        ("tags-any=b,c", ["new", "up"]),
+        ("not-tags=a,b", ["new"]),
+        ("not-tags-any=b", ["new"]),
+        ("locked=true", []),
+        ("locked=false", ["new", "up"]),
+        ("config_drive=true", []),
+        ("config_drive=false", ["new", "up"]),
+        ("launch_index=0", ["new", "up"]),
+        ("reservation_id=r-00000000", []),
+        ("ip=10.0.0.", ["up"]),
+        ("ip6=10.0.0.", []),
+        ("ip6=2001:db8", []),
+        ("changes-since=2020-01-01T00:00:00", ["new", "up"]),
+        ("changes-since=2099-01-01T00:00:00%2B02:00", []),
+        ("changes-before=2020-01-01T00:00:00Z", []),
+    ],
+)
+def test_filters(cloud: World, demo: httpx.Client, two: None, query: str, found: list[str]):
+    answer = demo.get(f"{URL}/servers?{query}", headers=at("2.92"))
+    assert answer.status_code == 200, answer.text
+    assert sorted(server["name"] for server in answer.json()["servers"]) == found
+
+
+@pytest.fixture(scope="module")
+def two(cloud: World, demo: httpx.Client, private: str):
+    """A server that runs and one that is being made."""
+    more = {"networks": [{"uuid": private}], "description": "first", "tags": ["a", "b"]}
+    up = booted(demo, cloud, "2.92", name="up", **more)["id"]
+    new = boot(demo, cloud, "2.92", name="new", networks="none", tags=["c"]).json()["server"]["id"]
+    cloud.runs(up)
+    yield
+    for ident in (up, new):
+        demo.delete(f"{URL}/servers/{ident}")
+
+
+def test_hints_are_refused_under_both_names(cloud: World, demo: httpx.Client):
+    server = {"name": "vm", "imageRef": cloud.image, "flavorRef": "1"}
+    for name in ("os:scheduler_hints", "OS-SCH-HNT:scheduler_hints"):
+        answer = demo.post(f"{URL}/servers", json={"server": server, name: {"group": "g"}})
+        assert answer.status_code == 400
+        assert answer.json()["badRequest"]["message"] == "Scheduler hints are not offered."
+
+
+def test_a_place_that_is_not_there_is_refused(cloud: World, demo: httpx.Client, admin: httpx.Client):
+    refused = boot(demo, cloud, "2.37", networks="none", availability_zone="moon")
+    assert refused.status_code == 400
+    assert "availability zone is not available: moon" in refused.text
+    for place in ({"host": "moon"}, {"hypervisor_hostname": "moon"}, {"availability_zone": "nova:moon"}):
+        refused = boot(admin, cloud, "2.74", networks="none", **place)
+        assert (refused.status_code, "Compute host moon could not be found" in refused.text) == (400, True)
+
+
+def test_pages_of_hypervisors_and_their_sums(admin: httpx.Client):
+    first = admin.get(f"{URL}/os-hypervisors?limit=1", headers=at("2.92")).json()
+    assert [h["hypervisor_hostname"] for h in first["hypervisors"]] == ["node1"]
+    second = admin.get(first["hypervisors_links"][0]["href"], headers=at("2.92")).json()
+    assert [h["hypervisor_hostname"] for h in second["hypervisors"]] == ["node2"]
+    assert "hypervisors_links" not in second
+    sums = admin.get(f"{URL}/os-hypervisors/statistics").json()["hypervisor_statistics"]
+    assert sums["count"] == 2
+    assert admin.get(f"{URL}/os-hypervisors/statistics", headers=at("2.88")).status_code == 404
 
 
 # ---- flavors, key pairs

@@ -30,6 +30,7 @@ def cloud(tmp_path_factory: pytest.TempPathFactory):
 @pytest.fixture
 def demo(cloud: Cloud):
     with cloud.client() as client:
+        client.headers["accept"] = "application/json"
         yield client
 
 
@@ -273,3 +274,35 @@ def test_what_a_killed_server_left_is_swept(tmp_path: Path):
         (folder / name).write_text("x")
     files.sweep(tmp_path, {kept})
     assert [child.name for child in folder.iterdir()] == [kept]
+
+
+def test_a_deactivated_image_is_out_of_use(demo: httpx.Client, admin: httpx.Client):
+    image = create(demo)
+    url = f"/image/v2/images/{image['id']}"
+    refused = demo.post(url + "/actions/deactivate")
+    assert (refused.status_code, "status 'queued'" in refused.text) == (403, True)
+    put(demo, image, DATA)
+    assert demo.post(url + "/actions/deactivate").status_code == 204
+    assert show(demo, image)["status"] == "deactivated"
+    assert demo.get(url + "/file").status_code == 403
+    assert admin.get(url + "/file").content == DATA
+    assert put(demo, image, DATA).status_code == 409
+    assert demo.post(url + "/actions/reactivate").status_code == 204
+    assert demo.get(url + "/file").content == DATA
+    public = create(admin, visibility="public")
+    put(admin, public, DATA)
+    assert demo.post(f"/image/v2/images/{public['id']}/actions/deactivate").status_code == 403
+
+
+def test_who_does_not_ask_for_json_gets_the_error_as_a_page(cloud: Cloud, demo: httpx.Client):
+    url = "/image/v2/images/x"
+    assert demo.get(url).json() == {
+        "code": "404 Not Found",
+        "title": "Not Found",
+        "message": "No image found with ID x",
+    }
+    page = demo.get(url, headers={"accept": "*/*"})
+    assert (page.status_code, page.headers["content-type"]) == (404, "text/html; charset=utf-8")
+    # The glance client of 2016 takes the tags away and shows the lines.
+    assert "<h1>404 Not Found</h1>\n  No image found with ID x<br />" in page.text
+    assert "&lt;b&gt;" in demo.get("/image/v2/images/<b>", headers={"accept": "*/*"}).text

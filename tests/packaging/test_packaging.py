@@ -11,7 +11,9 @@ import pytest
 TOP = Path(__file__).parents[2]
 
 
-@pytest.mark.parametrize("name", ["agent", "server", "dev"])
+@pytest.mark.parametrize(
+    "name", ["agent", "server", "dev", "article-neutron", "article-nova", "article-glance"]
+)
 def test_requirements_are_pinned_by_hash_and_name_no_index(name: str) -> None:
     text = (TOP / f"requirements/{name}.txt").read_text()
     names = re.findall(r"^([A-Za-z0-9._-]+)==\S+ \\$", text, re.MULTILINE)
@@ -29,7 +31,14 @@ def test_the_agent_needs_nothing_of_the_server() -> None:
 
 
 @pytest.mark.parametrize(
-    "script", ["tools/install-debian", "tools/install-python", "tools/requirements", ".ci/run"]
+    "script",
+    [
+        "tools/install-debian",
+        "tools/install-python",
+        "tools/requirements",
+        "tools/article-clients",
+        ".ci/run",
+    ],
 )
 def test_scripts_are_sound_and_executable(script: str) -> None:
     path = TOP / script

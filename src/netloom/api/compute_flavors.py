@@ -93,7 +93,7 @@ async def _chosen(request: Request) -> tuple[list[Flavor], dict[str, Any]]:
     if key not in keys:
         raise BadRequest(f"Invalid sort_key {key!r}: one of {', '.join(sorted(keys))}.")
     wanted.sort(key=lambda f: getattr(f, keys[key]), reverse=query.get("sort_dir", "asc") == "desc")
-    return page(request, wanted, "flavors_links")
+    return page(request, wanted, "flavors_links", lambda flavor: flavor.id)
 
 
 async def _list(request: Request) -> Response:

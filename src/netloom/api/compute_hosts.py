@@ -9,6 +9,7 @@ from typing import Any
 from starlette.requests import Request
 from starlette.responses import Response
 
+from netloom.api.compute_page import page
 from netloom.api.compute_version import at_least
 from netloom.api.http import body_of, caller_of, context_of, respond, run_read, run_write, services_of
 from netloom.api.service import Handler, boolean, member, must_be_admin
@@ -76,8 +77,15 @@ def _hypervisor_detail(request: Request, row: HostRow, servers: list[Server]) ->
 
 async def _hypervisors(request: Request) -> Response:
     must_be_admin(caller_of(request), "os_compute_api:os-hypervisors:list")
-    rows = await run_read(request, lambda r, _: _named(request, _computes(r)))
-    return respond(200, {"hypervisors": [_hypervisor(request, row) for row in rows]})
+    rows, links = await run_read(request, lambda r, _: _paged(request, _computes(r)))
+    return respond(200, {"hypervisors": [_hypervisor(request, row) for row in rows], **links})
+
+
+def _paged(request: Request, rows: list[HostRow]) -> tuple[list[HostRow], dict[str, Any]]:
+    rows = _named(request, rows)
+    if not at_least(request, 33):
+        return rows, {}
+    return page(request, rows, "hypervisors_links", lambda row: str(_id(row, request)))
 
 
 def _named(request: Request, rows: list[HostRow]) -> list[HostRow]:
@@ -100,12 +108,42 @@ def _by_host(reader: Reader, rows: list[HostRow]) -> dict[str, list[Server]]:
 async def _hypervisors_detail(request: Request) -> Response:
     must_be_admin(caller_of(request), "os_compute_api:os-hypervisors:list-detail")
 
-    def read(reader: Reader) -> list[dict[str, Any]]:
-        rows = _named(request, _computes(reader))
+    def read(reader: Reader) -> dict[str, Any]:
+        rows, links = _paged(request, _computes(reader))
         servers = _by_host(reader, rows)
-        return [_hypervisor_detail(request, row, servers[row.name]) for row in rows]
+        return {"hypervisors": [_hypervisor_detail(request, r, servers[r.name]) for r in rows], **links}
 
-    return respond(200, {"hypervisors": await run_read(request, lambda r, _: read(r))})
+    return respond(200, await run_read(request, lambda r, _: read(r)))
+
+
+_SUMMED = (
+    "vcpus",
+    "vcpus_used",
+    "memory_mb",
+    "memory_mb_used",
+    "free_ram_mb",
+    "local_gb",
+    "local_gb_used",
+    "free_disk_gb",
+    "disk_available_least",
+    "current_workload",
+    "running_vms",
+)
+
+
+async def _statistics(request: Request) -> Response:
+    """Answer with the sums of all hosts, which Nova had until 2.87."""
+    must_be_admin(caller_of(request), "os_compute_api:os-hypervisors:statistics")
+    if at_least(request, 88):
+        raise NotFound("The resource could not be found.")
+
+    def read(reader: Reader) -> dict[str, int]:
+        rows = [row for row in _computes(reader) if row.admin_state_up]
+        servers = _by_host(reader, rows)
+        details = [_hypervisor_detail(request, row, servers[row.name]) for row in rows]
+        return {"count": len(rows)} | {name: sum(detail[name] for detail in details) for name in _SUMMED}
+
+    return respond(200, {"hypervisor_statistics": await run_read(request, lambda r, _: read(r))})
 
 
 async def _show_hypervisor(request: Request) -> Response:
@@ -317,6 +355,7 @@ async def _refuse_server_group(request: Request) -> Response:
 TABLE: list[tuple[str, str, Handler]] = [
     ("GET", "/os-hypervisors", _hypervisors),
     ("GET", "/os-hypervisors/detail", _hypervisors_detail),
+    ("GET", "/os-hypervisors/statistics", _statistics),
     ("GET", "/os-hypervisors/{hypervisor_id}", _show_hypervisor),
     ("GET", "/os-services", _services),
     ("GET", "/os-availability-zone", _zones),

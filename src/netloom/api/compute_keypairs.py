@@ -55,7 +55,9 @@ def _user(request: Request, given: str | None) -> str:
 async def _list(request: Request) -> Response:
     user_id = _user(request, request.query_params.get("user_id"))
     found = await run_read(request, lambda r, _: keypairs.visible(r, user_id))
-    found, links = page(request, found, "keypairs_links", "name") if at_least(request, 35) else (found, {})
+    links: dict[str, Any] = {}
+    if at_least(request, 35):
+        found, links = page(request, found, "keypairs_links", lambda keypair: keypair.name)
     return respond(200, {"keypairs": [{"keypair": _form(request, keypair)} for keypair in found], **links})
 
 

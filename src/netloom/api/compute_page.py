@@ -2,29 +2,29 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TypeVar
 
 from starlette.requests import Request
 
 from netloom.api.http import services_of
 from netloom.api.service import whole
-from netloom.model import Resource
 from netloom.model.errors import BadRequest
 
-T = TypeVar("T", bound=Resource)
+T = TypeVar("T")
 MAX_LIMIT = 1000
 
 
 def page(
-    request: Request, items: list[T], links: str, name: str = "id"
+    request: Request, items: list[T], links: str, mark: Callable[[T], str]
 ) -> tuple[list[T], dict[str, list[dict[str, str]]]]:
     """Return the page that `marker` and `limit` ask for, and a link to the next under the name `links`.
 
-    `name`: the field that a marker names.
+    `mark`: what a marker names of an item.
     """
     query = request.query_params
     if marker := query.get("marker"):
-        places = [index for index, item in enumerate(items) if getattr(item, name) == marker]
+        places = [index for index, item in enumerate(items) if mark(item) == marker]
         if not places:
             raise BadRequest(f"marker [{marker}] not found")
         items = items[places[0] + 1 :]
@@ -34,6 +34,6 @@ def page(
     shown = items[:limit]
     if not shown:
         return shown, {}
-    url = request.url.include_query_params(marker=getattr(shown[-1], name))
+    url = request.url.include_query_params(marker=mark(shown[-1]))
     base = services_of(request).settings.server.url
     return shown, {links: [{"rel": "next", "href": f"{base}{url.path}?{url.query}"}]}

@@ -73,8 +73,8 @@ _REFUSED = {
 
 def read(request: Request, body: bytes) -> tuple[Wanted, bool]:
     """Return what is wanted, and whether the client wants a reservation id instead of a server."""
-    # Nova's own hints lie beside the server in the oldest form.
-    document = member(body, "server", ServerBody) if b"os:scheduler_hints" not in body else _with_hints(body)
+    # Hints lie beside the server, under one of two names.
+    document = member(body, "server", ServerBody) if b"scheduler_hints" not in body else _with_hints(body)
     for name, minor in _SINCE.items():
         if getattr(document, name) is not UNSET and not at_least(request, minor):
             raise BadRequest(f"Additional properties are not allowed ('{name}' was unexpected)")

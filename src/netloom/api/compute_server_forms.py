@@ -22,6 +22,16 @@ STATES = {"ACTIVE": ("active", 1), "BUILD": ("building", 0), "ERROR": ("error", 
 """Status → (vm_state, power_state: 1 running, 4 shut down, 0 no state)."""
 
 
+def task_state(status: str) -> str | None:
+    """Return what is being done with a server of this status."""
+    return "spawning" if status == "BUILD" else None
+
+
+def reservation_id(server: Server) -> str:
+    """Return the number under which Nova shows a request for servers; here each is one of its own."""
+    return "r-" + server.id[:8]
+
+
 class Around(Struct, frozen=True, kw_only=True):
     """All that is shown of servers and is not in their own documents, by server id where it can be."""
 
@@ -115,7 +125,7 @@ def form(request: Request, server: Server, near: Around) -> dict[str, Any]:
         "key_name": server.key_name,
         "OS-SRV-USG:launched_at": None,
         "OS-SRV-USG:terminated_at": None,
-        "OS-EXT-STS:task_state": "spawning" if status == "BUILD" else None,
+        "OS-EXT-STS:task_state": task_state(status),
         "OS-EXT-STS:vm_state": vm_state,
         "OS-EXT-STS:power_state": power_state,
         "os-extended-volumes:volumes_attached": [],
@@ -181,7 +191,7 @@ def _for_admins(request: Request, server: Server) -> dict[str, Any]:
     }
     if at_least(request, 3):
         shown |= {
-            "OS-EXT-SRV-ATTR:reservation_id": "r-" + server.id[:8],
+            "OS-EXT-SRV-ATTR:reservation_id": reservation_id(server),
             "OS-EXT-SRV-ATTR:launch_index": 0,
             "OS-EXT-SRV-ATTR:hostname": server.hostname,
             "OS-EXT-SRV-ATTR:kernel_id": "",

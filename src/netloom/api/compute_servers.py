@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Callable
 from typing import Any
 
 from msgspec import UNSET, Struct, UnsetType, structs
 from starlette.requests import Request
 from starlette.responses import Response
 
-from netloom.api import compute_server_body
+from netloom.api import compute_server_body, compute_server_filters
 from netloom.api import compute_server_forms as forms
 from netloom.api.compute_page import page
 from netloom.api.compute_version import at_least
@@ -23,9 +21,9 @@ from netloom.api.http import (
     run_write,
     services_of,
 )
-from netloom.api.service import Handler, boolean, given, member, must_be_admin, must_be_member
+from netloom.api.service import Handler, boolean, given, member, must_be_admin, must_be_member, must_be_reader
 from netloom.compute import console, servers
-from netloom.model import Context, FloatingIP, Port
+from netloom.model import Context, Port
 from netloom.model.cloud import Server
 from netloom.model.errors import BadRequest, NotFound
 from netloom.store import Reader, Writer
@@ -34,7 +32,8 @@ _POLICY = "os_compute_api:servers:"
 
 
 def server_of(reader: Reader, ctx: Context, request: Request) -> Server:
-    """Return the server that the path names, or raise NotFound."""
+    """Return the server that the path names, or raise NotFound; Forbidden for who may not even look."""
+    must_be_reader(ctx.caller, _POLICY + "show")
     return servers.get(reader, ctx.caller, request.path_params["server_id"])
 
 
@@ -43,6 +42,7 @@ def server_of(reader: Reader, ctx: Context, request: Request) -> Server:
 
 async def _chosen(request: Request) -> tuple[list[Server], forms.Around, dict[str, Any]]:
     caller, query = caller_of(request), request.query_params
+    must_be_reader(caller, _POLICY + "index")
     everywhere = any(name in query and boolean(query[name], name) for name in ("all_tenants", "all_projects"))
     if everywhere:
         must_be_admin(caller, _POLICY + "index:get_all_tenants")
@@ -50,96 +50,11 @@ async def _chosen(request: Request) -> tuple[list[Server], forms.Around, dict[st
     def read(reader: Reader, _: Context) -> tuple[list[Server], forms.Around, dict[str, Any]]:
         found = reader.list(Server) if everywhere else reader.list(Server, project_id=caller.project_id)
         states = reader.api_status(Server, [server.id for server in found])
-        found = _filtered(request, reader, found, states)
-        shown, links = page(request, _ordered(request, found), "servers_links")
+        found = compute_server_filters.filtered(request, reader, found, states)
+        shown, links = page(request, _ordered(request, found), "servers_links", lambda server: server.id)
         return shown, forms.around(reader, shown), links
 
     return await run_read(request, read)
-
-
-def _filtered(request: Request, reader: Reader, found: list[Server], states: dict[str, str]) -> list[Server]:
-    query, admin = request.query_params, caller_of(request).is_admin
-    if "deleted" in query and admin and boolean(query["deleted"], "deleted"):
-        return []
-    tests: list[Callable[[Server], bool]] = []
-    if "name" in query:
-        fits = name_test(query["name"])
-        tests.append(lambda server: fits(server.name))
-    if "status" in query:
-        wanted = {status.upper() for status in query.getlist("status")}
-        tests.append(lambda server: (states.get(server.id) or "BUILD") in wanted)
-    simple: dict[str, Callable[[Server], str]] = {
-        "uuid": lambda server: server.id,
-        "image": lambda server: server.image_id,
-        "flavor": lambda server: server.flavor.id,
-        "user_id": lambda server: server.user_id,
-        "key_name": lambda server: server.key_name or "",
-        "availability_zone": lambda server: server.availability_zone,
-    }
-    if admin:
-        simple |= {
-            "host": lambda server: server.host,
-            "node": lambda server: server.host,
-            "project_id": lambda server: server.project_id,
-            "tenant_id": lambda server: server.project_id,
-        }
-    for name, read in simple.items():
-        if query.get(name):
-            tests.append(lambda server, read=read, wanted=query[name]: read(server) == wanted)
-    if since := query.get("changes-since"):
-        moment = since.replace("+00:00", "Z").rstrip("Z") + "Z"
-        tests.append(lambda server: server.updated_at >= moment)
-    if at_least(request, 26) and query.get("tags"):
-        tags = set(query["tags"].split(","))
-        tests.append(lambda server: tags <= set(server.tags))
-    if address := query.get("ip"):
-        having = _with_address(reader, found, address)
-        tests.append(lambda server: server.id in having)
-    return [server for server in found if all(test(server) for test in tests)]
-
-
-def _with_address(reader: Reader, found: list[Server], text: str) -> set[str]:
-    fits = name_test(text)
-    ports = {port.id: port for port in reader.list(Port, device_id=[server.id for server in found])}
-    having = {p.device_id for p in ports.values() if any(fits(f.ip_address) for f in p.fixed_ips)}
-    floating = reader.list(FloatingIP, port_id=list(ports))
-    return having | {ports[fip.port_id or ""].device_id for fip in floating if fits(fip.floating_ip_address)}
-
-
-def name_test(pattern: str) -> Callable[[str], bool]:
-    """Return a test for Nova's name filter, a regular expression there.
-
-    Here anchors, `.*` and escaped or plain characters: what people use, and nothing that could be made to
-    run for minutes.
-    """
-    body, begins, ends = pattern, pattern.startswith("^"), pattern.endswith("$")
-    body = body[1:] if begins else body
-    body = body[:-1] if ends and not body.endswith("\\$") else body
-    parts = body.split(".*")
-    plain: list[str] = []
-    for part in parts:
-        if re.search(r"(?<!\\)[*+?()\[\]{}|^$]", part):
-            raise BadRequest(f"Invalid filter {pattern!r}: use plain text, ^, $ and .* only.")
-        plain.append(re.sub(r"\\(.)", r"\1", part))
-
-    def fits(text: str) -> bool:
-        place = 0
-        for index, part in enumerate(plain):
-            last = index == len(plain) - 1
-            if index == 0 and begins:
-                if not text.startswith(part):
-                    return False
-                place = len(part)
-            elif last and ends:
-                return len(text) - len(part) >= place and text.endswith(part)
-            else:
-                at = text.find(part, place)
-                if at < 0:
-                    return False
-                place = at + len(part)
-        return not ends or place == len(text)
-
-    return fits
 
 
 _SORT = {

@@ -21,7 +21,7 @@ from netloom.api.http import (
     services_of,
 )
 from netloom.api.image_list import filtered, ordered, page
-from netloom.api.service import decode, must_be_member
+from netloom.api.service import decode, must_be_member, must_be_reader
 from netloom.api.service import routes as make_routes
 from netloom.image import files, images
 from netloom.image.inspection import virtual_size
@@ -54,6 +54,7 @@ def _id(request: Request) -> str:
 
 async def _list(request: Request) -> Response:
     caller, query = caller_of(request), request.query_params
+    must_be_reader(caller, "get_images")
     visibility = query.get("visibility")
     if visibility not in (None, "all", *images.VISIBILITIES):
         raise BadRequest(f"Invalid visibility value: {visibility}")
@@ -78,6 +79,7 @@ async def _create(request: Request) -> Response:
 
 async def _show(request: Request) -> Response:
     caller = caller_of(request)
+    must_be_reader(caller, "get_image")
     return respond(200, forms.form(await run_read(request, lambda r, _: images.get(r, caller, _id(request)))))
 
 
@@ -156,12 +158,30 @@ async def _receive(request: Request, upload: files.Upload) -> None:
 
 async def _download(request: Request) -> Response:
     caller = caller_of(request)
+    must_be_reader(caller, "download_image")
     image = await run_read(request, lambda r, _: images.get(r, caller, _id(request)))
-    if image.status != "active":
+    if image.status == "deactivated" and not caller.is_admin:
+        raise Forbidden("The requested image has been deactivated. Image data download is forbidden.")
+    if image.status == "queued":
         return respond(204)
     headers = {"Content-MD5": image.checksum or "", "X-Image-Sha512": image.os_hash_value or ""}
     file = files.path(services_of(request).state_dir, image.id)
     return FileResponse(file, media_type="application/octet-stream", headers=headers)
+
+
+async def _deactivate(request: Request) -> Response:
+    return await _set_active(request, "deactivate", False)
+
+
+async def _reactivate(request: Request) -> Response:
+    return await _set_active(request, "reactivate", True)
+
+
+async def _set_active(request: Request, action: str, active: bool) -> Response:
+    caller = caller_of(request)
+    must_be_member(caller, action)
+    await run_write(request, lambda w, _: images.set_active(w, caller, _id(request), active))
+    return respond(204)
 
 
 # ---- tags and members
@@ -195,6 +215,7 @@ async def _delete_tag(request: Request) -> Response:
 
 async def _members(request: Request) -> Response:
     caller = caller_of(request)
+    must_be_reader(caller, "get_members")
     image = await run_read(request, lambda r, _: images.get(r, caller, _id(request)))
     found = await run_read(request, lambda r, _: images.members(r, caller, image.id))
     listed = [forms.member_form(image.id, project, found[project], image) for project in sorted(found)]
@@ -207,6 +228,7 @@ async def _show_member(request: Request) -> Response:
 
 async def _member(request: Request, project: str | None = None) -> dict[str, Any]:
     caller, project = caller_of(request), project or request.path_params["member_id"]
+    must_be_reader(caller, "get_member")
     image = await run_read(request, lambda r, _: images.get(r, caller, _id(request)))
     found = await run_read(request, lambda r, _: images.members(r, caller, image.id))
     if project not in found:
@@ -286,6 +308,8 @@ def routes() -> list[BaseRoute]:
                 ("DELETE", image, _delete),
                 ("PUT", image + "/file", _upload),
                 ("GET", image + "/file", _download),
+                ("POST", image + "/actions/deactivate", _deactivate),
+                ("POST", image + "/actions/reactivate", _reactivate),
                 ("PUT", image + "/tags/{tag}", _put_tag),
                 ("DELETE", image + "/tags/{tag}", _delete_tag),
                 ("GET", image + "/members", _members),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from html import escape
 from typing import Any
 
 from msgspec import UNSET, Struct, UnsetType, structs
@@ -55,8 +56,15 @@ class ImageBody(Struct, frozen=True, kw_only=True):
 _KNOWN = frozenset(ImageBody.__struct_fields__)
 
 
-def error_form(_: Request, error: ServiceError) -> Response:
-    """Write an error with the members that Glance's have in JSON."""
+def error_form(request: Request, error: ServiceError) -> Response:
+    """Write an error as Glance does: JSON for who asks for JSON, else a page, which its old client reads."""
+    if "application/json" not in request.headers.get("accept", ""):
+        title = f"{error.code} {error.title}"
+        page = (
+            f"<html>\n <head>\n  <title>{title}</title>\n </head>\n <body>\n  <h1>{title}</h1>\n"
+            f"  {escape(str(error), quote=False)}<br /><br />\n\n\n\n </body>\n</html>"
+        )
+        return Response(page, status_code=error.code, media_type="text/html")
     body = {"code": f"{error.code} {error.title}", "title": error.title, "message": str(error)}
     return respond(error.code, body)
 
@@ -169,7 +177,7 @@ def image_schema() -> dict[str, Any]:
         "properties": {
             "id": _text("An identifier for the image"),
             "name": _text("Descriptive name for the image", True, maxLength=255),
-            "status": _text("Status of the image", enum=["queued", "saving", "active"], **read),
+            "status": _text("Status of the image", enum=["queued", "active", "deactivated"], **read),
             "visibility": _text("Scope of image accessibility", enum=list(VISIBILITIES)),
             "protected": {"type": "boolean", "description": "If true, image will not be deletable."},
             "os_hidden": {"type": "boolean", "description": "If true, image is not in the default list"},

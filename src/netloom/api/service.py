@@ -70,6 +70,12 @@ def must_be_member(caller: Caller, action: str) -> str:
     return caller.project_id
 
 
+def must_be_reader(caller: Caller, action: str) -> None:
+    """Raise Forbidden for who has no role that lets it look at its project: unscoped, or of some other role."""
+    if not caller.is_admin and not (caller.project_id and caller.roles & {"member", "reader"}):
+        raise Forbidden(f"Policy doesn't allow {action} to be performed.")
+
+
 def boolean(text: str, name: str) -> bool:
     """Read a boolean of a query; raises BadRequest."""
     lowered = text.lower()

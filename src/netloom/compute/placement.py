@@ -8,6 +8,7 @@ from collections.abc import Iterable
 from netloom.compute.errors import NoValidHost
 from netloom.model import Context, Network
 from netloom.model.cloud import Server
+from netloom.model.errors import BadRequest
 from netloom.network import hosts
 from netloom.store import HostRow, Reader
 
@@ -36,6 +37,15 @@ def choose(
         why = "; ".join(f"{count} host(s): {reason}" for reason, count in sorted(counted.items()))
         raise NoValidHost(f"No valid host was found. {why or 'There is no compute host.'}")
     return min(fit, key=lambda row: (reader.count(Server, host=row.name), row.name))
+
+
+def check_wish(reader: Reader, zone: str | None, host: str | None) -> None:
+    """Raise BadRequest for a zone or a host that is not there, as against one that cannot take the instance."""
+    rows = [row for row in reader.hosts().values() if _is_compute(row)]
+    if host and host not in {row.name for row in rows}:
+        raise BadRequest(f"Compute host {host} could not be found.")
+    if zone and zone not in {row.facts.availability_zone for row in rows if row.facts}:
+        raise BadRequest(f"The requested availability zone is not available: {zone}")
 
 
 def _is_compute(row: HostRow) -> bool:

@@ -67,6 +67,7 @@ def create(w: Writer, ctx: Context, settings: ComputeSettings, wanted: Wanted) -
     _check_texts(w, settings, wanted, project_id)
     if wanted.host and not caller.is_admin:
         raise Forbidden("Policy doesn't allow os_compute_api:servers:create:forced_host to be performed.")
+    placement.check_wish(w, zone=wanted.zone, host=wanted.host)
     image = _image(w, caller, wanted.image_id)
     flavor = _flavor(w, caller, wanted.flavor_id, image)
     keypair = _keypair(w, caller, wanted.key_name)

@@ -110,6 +110,8 @@ class Instances:
         home = self._homes / item.server_id
         pid, _ = self._running(home)
         if item.power != "on":
+            if pid:
+                self._unplug(pid, item)
             self._crun.delete(_name(item.server_id))
             home.mkdir(parents=True, exist_ok=True, mode=0o711)
             (home / "running").unlink(missing_ok=True)
@@ -154,6 +156,16 @@ class Instances:
             with netns.inside_pid(pid), open_netlink() as link:
                 index = index_of(link, peer_name(nic.device))
                 link.link("set", index=index, ifname=nic.name, address=nic.mac, mtu=nic.mtu)
+
+    def _unplug(self, pid: int, item: Instance) -> None:
+        """Take the instance's cards back: they would go with it, and the next start need them made anew."""
+        with suppress(ApplyError), netns.inside_pid(pid), open_netlink() as link:
+            for nic in item.nics:
+                # What it removed or renamed is not there: the switch's port is made anew at the next start.
+                for index in link.link_lookup(ifname=nic.name):
+                    link.link("set", index=index, state="down")
+                    link.link("set", index=index, ifname=peer_name(nic.device))
+                    link.link("set", index=index, net_ns_pid=os.getpid())
 
     def _root(self, item: Instance, home: Path, base: int) -> Path:
         """The instance's own root file system, where its users can get at it."""

@@ -1,6 +1,7 @@
 """Images: their records, who may see them, and when they are usable.
 
-`queued` until the data is whole, checked and on disk; then `active`, for good.
+`queued` until the data is whole, checked and on disk; then `active`, or `deactivated` for as long as its owner
+wants nobody to use it.
 """
 
 from __future__ import annotations
@@ -121,6 +122,15 @@ def activate(w: Writer, caller: Caller, image_id: str, data: dict[str, Any]) -> 
     """The data is there (`size`, `checksum` and so on): the image can be used."""
     image = ready_for_data(w, caller, image_id)
     return w.update(structs.replace(image, status="active", **data))
+
+
+def set_active(w: Writer, caller: Caller, image_id: str, active: bool) -> None:
+    """Take an image out of use, or back into it; servers that run keep running."""
+    image = owned(w, caller, image_id)
+    if image.status not in ("active", "deactivated"):
+        action = "reactivate" if active else "deactivate"
+        raise Forbidden(f"Not allowed to {action} image in status '{image.status}'")
+    w.update(structs.replace(image, status="active" if active else "deactivated"))
 
 
 def delete(w: Writer, caller: Caller, image_id: str) -> Image:

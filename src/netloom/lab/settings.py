@@ -93,14 +93,19 @@ def write_clouds(lab: Lab, port: int) -> None:
     write(lab.clouds, json.dumps({"clouds": clouds}, indent=2) + "\n")
 
 
-def exports(lab: Lab, port: int, user: str) -> str:
-    """Shell lines that make any OpenStack client `user` of this lab, those of 2016 included."""
-    variables = {
+def environment(lab: Lab, port: int, user: str) -> dict[str, str]:
+    """Variables that make any OpenStack client `user` of this lab, those of 2016 included."""
+    return {
         "OS_CLIENT_CONFIG_FILE": str(lab.clouds),
         **{f"OS_{key.upper()}": value for key, value in credentials(lab, port, user).items()},
         "OS_IDENTITY_API_VERSION": "3",
         "OS_REGION_NAME": REGION,
     }
+
+
+def exports(lab: Lab, port: int, user: str) -> str:
+    """The same as shell lines."""
+    variables = environment(lab, port, user)
     return "".join(f"export {name}={_quote(value)}\n" for name, value in variables.items())
 
 

@@ -59,7 +59,7 @@ class RoleAssignment(Resource, frozen=True, kw_only=True):
 
 
 class Image(Resource, frozen=True, kw_only=True):
-    """A Glance image. `status`: queued, saving, active. `size` in bytes."""
+    """A Glance image. `status`: queued, active, deactivated. `size` in bytes."""
 
     KIND: ClassVar[str] = "image"
 
