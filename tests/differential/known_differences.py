@@ -163,6 +163,37 @@ KNOWN: tuple[Known, ...] = (
         r"ports?(\[\])?\.tags: 0 elements \[\] \| ",
     ),
     Known(
+        "Neutron does not look at the routes that it shall add to a router's or take away: it stores host bits, takes "
+        "away what is no route, and says AddrFormatError. Netloom says what is wrong.",
+        r"status: 200 .* \| 400 .*Invalid input for routes",
+        r"PUT routers/\S+/(add|remove)_extraroutes",
+    ),
+    Known(
+        "The same.",
+        r"(type: 'AddrFormatError' \| |message: .* \| .*Invalid input for routes)",
+        r"PUT routers/\S+/add_extraroutes",
+    ),
+    Known(
+        "An update's body is looked at before its Accept header in Neutron, after it in Netloom.",
+        r"status: 40\d .* \| 406 ",
+        r"PUT .*'Accept'",
+    ),
+    Known(
+        "Neutron takes any method but GET and DELETE of a project's quotas for PUT, and any of quotas/default for GET.",
+        r"status: (200|40\d) .* \| 405 ",
+        r"quotas/",
+    ),
+    Known(
+        "What the root of the API lists besides: subnet pools.",
+        r"resources: .*'name': 'subnetpool'",
+        r"GET  None",
+    ),
+    Known(
+        "The same as for ports: what is wrong with a subnet itself, and a network that is not there.",
+        r"status: 400 .* \| 404 .*NetworkNotFound",
+        r"POST subnets",
+    ),
+    Known(
         "Subnet pools are not there yet.",
         r"subnetpool_id: None \| absent",
     ),

@@ -310,7 +310,7 @@ def test_the_same_requests_get_the_same_answers(sides: tuple[Side, Side], tmp_pa
         Here,
         settings=settings(
             max_examples=EXAMPLES,
-            stateful_step_count=30,
+            stateful_step_count=60 if RANDOM else 30,
             deadline=None,
             derandomize=not RANDOM,
             database=None,
