@@ -22,7 +22,7 @@ class Known:
 
 _FAULT = (
     "(Invalid input for|Unrecognized attribute|Cannot update read-only|Attribute '|Bad if-match|Failed to parse|"
-    "Invalid value for port|Specifying '|Body contains|Validation of|Only one of remote|Must also specify|For TCP/UDP)"
+    "Invalid value for port|Security group rule (protocol|for ethertype)|Specifying '|Body contains|Validation of|Only one of remote|Must also specify|For TCP/UDP)"
 )
 """How the messages begin that find fault with a body."""
 
@@ -182,6 +182,41 @@ KNOWN: tuple[Known, ...] = (
         "Neutron takes any method but GET and DELETE of a project's quotas for PUT, and any of quotas/default for GET.",
         r"status: (200|40\d) .* \| 405 ",
         r"quotas/",
+    ),
+    Known(
+        "A body without the object: some collections of Neutron say it in other words.",
+        r"message: 'Resource body required' \| \"Unable to find",
+        r"(POST|PUT) \S+ b'",
+    ),
+    Known(
+        "A body that is no object, for a router that is not there: which is said first.",
+        r"status: 404 .*RouterNotFound.* \| 400 .*Body contains invalid data",
+        r"PUT routers/\S+/",
+    ),
+    Known(
+        "Neutron takes these filters and does not filter by them; Netloom does.",
+        r"^(networks|security_group_rules): \d+ elements",
+        r"GET \S+[?&](is_default|belongs_to_default_sg|normalized_cidr)=",
+    ),
+    Known(
+        "Neutron says that rules can be sorted by this, and then that they cannot.",
+        r"status: 400 .*invalid attribute for sort key.* \| 200",
+        r"sort_key=(normalized_cidr|belongs_to_default_sg)",
+    ),
+    Known(
+        "The null description again, of rules that come with a group.",
+        r"^security_group_rules: \d+ elements",
+        r"GET security-group-rules\S*[?&]description=(&|$| )",
+    ),
+    Known(
+        "Revision numbers are counted otherwise (compare.py, COUNTED).",
+        r"^\w+: \d+ elements",
+        r"GET \S+[?&]revision_number=",
+    ),
+    Known(
+        "Shared or not shared is every network: Neutron's answer is those that are.",
+        r"^(networks|subnets): \d+ elements",
+        r"GET \S*shared=\S*&shared=",
     ),
     Known(
         "What the root of the API lists besides: subnet pools.",

@@ -455,7 +455,6 @@ def rule_attributes(world: World, draw: Draw) -> dict[str, Any]:
                 "esp",
                 "ipv6-frag",
                 "igmp",
-                1.5,
                 "",
                 "0",
             ]

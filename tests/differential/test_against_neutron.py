@@ -100,8 +100,15 @@ class Comparison(RuleBasedStateMachine):
         elif theirs.status == 200:
             for one, other in zip(_every(theirs), _every(ours), strict=False):
                 unseen = changed_unseen(self.world.note(one, other), other)
-                self.found += ["\n".join([str(request), line]) for line in unseen]
+                for line in unseen:
+                    self.report(f"{request}\n{line}")
         return theirs, ours
+
+    def report(self, text: str) -> None:
+        self.found.append(text)
+        if RANDOM:
+            # An explorer reads along: a long run says what it met at once.
+            print("\n" + text, flush=True)
 
     def judge(self, request: Request, theirs: Answer, ours: Answer) -> None:
         """Note what differs and is not listed."""
@@ -110,7 +117,7 @@ class Comparison(RuleBasedStateMachine):
         if ours.status >= 500:
             wrong.append(f"{ours.status} is never an answer")
         if wrong:
-            self.found.append("\n".join([str(request), *wrong, "  after: " + " ; ".join(self.log[-5:-1])]))
+            self.report("\n".join([str(request), *wrong, "  after: " + " ; ".join(self.log[-5:-1])]))
 
     def remember(self, kind: str, theirs: Answer, ours: Answer) -> None:
         for one, other in zip(_objects(kind, theirs), _objects(kind, ours), strict=True):
