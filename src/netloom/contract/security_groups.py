@@ -49,10 +49,9 @@ def _protocol(value: Any) -> str | None:
     if isinstance(value, str) and value.lower() in PROTOCOLS:
         return value.lower()
     # Text is digits alone: int() would also take spaces and underscores.
-    is_number = isinstance(value, int) and not isinstance(value, bool)
-    if is_number or (isinstance(value, str) and value.isascii() and value.isdecimal()):
-        if 0 <= int(value) <= 255:
-            return str(value)
+    digits = value.isascii() and value.isdecimal() if isinstance(value, str) else type(value) is int
+    if digits and 0 <= int(value) <= 255:
+        return str(value)
     raise SecurityGroupRuleInvalidProtocol(protocol=value, values=PROTOCOLS)
 
 
