@@ -93,7 +93,7 @@ async def list_(request: Request, noun: Noun) -> Response:
         objs = query.keep_stored(noun.collection, noun.kind, objs, asked)
         marker = found(r, ctx, noun, asked.marker) if asked.marker else None
         if query.needs_shown(noun.kind, asked):
-            shown = present(policy, r, ctx, noun, objs, only_allowed=True, asked=asked)
+            shown = present(policy, r, ctx, noun, objs, only_allowed=True, wanted=asked)
             at = noun.show(r, ctx, [marker])[0] if marker else None
             return query.page(noun.kind, shown, asked, at)
         return present(policy, r, ctx, noun, query.page(noun.kind, objs, asked, marker), only_allowed=True)
@@ -213,16 +213,16 @@ def present(
     noun: Noun,
     objs: Sequence[Resource],
     only_allowed: bool = False,
-    asked: query.Query | None = None,
+    wanted: query.Query | None = None,
 ) -> list[Doc]:
     """Return objects as this caller is shown them: attributes that policy forbids are left out.
 
-    `only_allowed`: leave out whole objects that policy does not let the caller get. `asked`: and those that do not
+    `only_allowed`: leave out whole objects that policy does not let the caller get. `wanted`: and those that do not
     meet a list's filters on what is computed, be it shown or not (a subnet is shared, but does not say so).
     """
     docs = noun.show(r, ctx, objs)
-    if asked is not None:
-        docs = query.keep_shown(noun.kind, docs, asked)
+    if wanted is not None:
+        docs = query.keep_shown(noun.kind, docs, wanted)
     caller = ctx.caller
     if noun.parent is not None:
         # These documents are ours: policy's fields go into them, and out again below with all that is not visible.
