@@ -173,7 +173,6 @@ _TELLING = {
     "project_id",
     "security_group_id",
     "network_id",
-    "description",
     "cidr",
 }
 """Fields by which an object that is met for the first time is recognised in both lists."""

@@ -189,6 +189,17 @@ KNOWN: tuple[Known, ...] = (
         r"(POST|PUT) \S+ b'",
     ),
     Known(
+        "Tags of an external network that is not one's own, and of its subnets: Neutron's rules let them be read, but the "
+        "network is not known as external where they are asked.",
+        r"status: 403 .*rule:get_(network|subnet):tags is disallowed.* \| (200|204|404 .*TagNotFound)",
+        r"GET (networks|subnets)/\S+/tags",
+    ),
+    Known(
+        "An update of several at once, and of none: which is said.",
+        r"message: 'Resources required' \| 'Bulk operation not supported'",
+        r"PUT \S+ b'",
+    ),
+    Known(
         "A body that is no object, for a router that is not there: which is said first.",
         r"status: 404 .*RouterNotFound.* \| 400 .*Body contains invalid data",
         r"PUT routers/\S+/",
