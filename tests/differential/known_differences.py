@@ -22,7 +22,7 @@ class Known:
 
 _FAULT = (
     "(Invalid input for|Unrecognized attribute|Cannot update read-only|Attribute '|Bad if-match|Failed to parse|"
-    "Invalid value for port|Security group rule (protocol|for ethertype)|Specifying '|Body contains|Validation of|Only one of remote|Must also specify|For TCP/UDP)"
+    "Invalid value for port|Security group rule (protocol|for ethertype)|Conflicting value|Specifying '|Body contains|Validation of|Only one of remote|Must also specify|For TCP/UDP)"
 )
 """How the messages begin that find fault with a body."""
 
@@ -198,6 +198,36 @@ KNOWN: tuple[Known, ...] = (
         "An update of several at once, and of none: which is said.",
         r"message: 'Resources required' \| 'Bulk operation not supported'",
         r"PUT \S+ b'",
+    ),
+    Known(
+        "A list's limit and its sorting both wrong: which is said first.",
+        r"(message|type): ['\"](Bad limit|BadRequest).* \| .*(sort|HTTPBadRequest)",
+        r"GET \S*(limit=\S*sort_|sort_\S*limit=)",
+    ),
+    Known(
+        "IPv6 subnets are refused for now, before anything else is looked at.",
+        r"status: 4\d\d .* \| 400 .*IPv6 subnets are not|message: .* \| .*IPv6 subnets are not|type: .* \| 'InvalidInput'",
+        r"POST subnets .*'ip_version': '?6",
+    ),
+    Known(
+        "A body without the object, for a floating IP that is not there: which is said first.",
+        r"status: 400 .*Unable to find.* \| 404 .*FloatingIPNotFound",
+        r"PUT floatingips/\S+ b'",
+    ),
+    Known(
+        "Neutron's pages lose objects: those without a value for the sort key come after no marker.",
+        r"^(cuts|\w+): ",
+        r"GET \S+limit=\d+\S*sort_key=(gateway_ip|protocol|port_range_min|remote_ip_prefix|port_id|router_id)",
+    ),
+    Known(
+        "Neutron looks at the revision only where something changes.",
+        r"status: 200 .* \| 412 ",
+        r"PUT .*'If-Match'",
+    ),
+    Known(
+        "Neutron shows everybody everything of a router in this answer, what is internal included.",
+        r"router\.(enable_\w+|gw_port_id|ha|ha_vr_id|distributed): .* \| absent",
+        r"_extraroutes",
     ),
     Known(
         "A body that is no object, for a router that is not there: which is said first.",

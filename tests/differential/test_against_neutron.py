@@ -258,6 +258,8 @@ class Comparison(RuleBasedStateMachine):
         admin = self.world.identities[0]
         for side in (self.theirs, self.ours):
             clear(side, admin)
+        if RANDOM:
+            print(f"{self.asked} requests so far, {len(self.different)} different", flush=True)
 
 
 def _one_of(data: st.DataObject, *choices: ask.Sort) -> ask.Sort:
