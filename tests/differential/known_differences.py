@@ -105,7 +105,7 @@ KNOWN: tuple[Known, ...] = (
     ),
     Known(
         "The filter comes with rbac-security-groups, which is not advertised.",
-        r"(message|type): .* \| .*(\['shared'\] is invalid|HTTPBadRequest)",
+        r"(message|type): .* \| .*('shared'\] is invalid|HTTPBadRequest)",
         r"GET security-groups\?.*shared=",
     ),
     Known(
@@ -228,6 +228,21 @@ KNOWN: tuple[Known, ...] = (
         "Neutron shows everybody everything of a router in this answer, what is internal included.",
         r"router\.(enable_\w+|gw_port_id|ha|ha_vr_id|distributed): .* \| absent",
         r"_extraroutes",
+    ),
+    Known(
+        "A manager sees the quotas of every project in Neutron, though its rule says of its own; Netloom keeps to the rule.",
+        r"status: 200 .*quota.* \| 403 .*rule:get_quota is disallowed",
+        r"manager: GET quotas",
+    ),
+    Known(
+        "Neutron looks at the first object of a list to say which attributes a caller does not see of all.",
+        r"^(networks|subnets)\[\]\.tags: .* \| absent",
+        r"service: GET ",
+    ),
+    Known(
+        "Another project's rule: Neutron's not-found tells that policy hides it, Netloom's is that of any unknown rule.",
+        r"(message: 'The resource could not be found.'|type: 'HTTPNotFound') \| '(Security group rule|SecurityGroupRuleNotF)",
+        r"GET security-group-rules/",
     ),
     Known(
         "A body that is no object, for a router that is not there: which is said first.",
