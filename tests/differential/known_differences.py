@@ -230,6 +230,11 @@ KNOWN: tuple[Known, ...] = (
         r"_extraroutes",
     ),
     Known(
+        "Schedulers of agents (dhcp_agent_scheduler) are not there yet and not advertised.",
+        r"status: (403|200) .* \| 404 .*HTTPNotFound",
+        r"GET networks/\S+/dhcp-agents",
+    ),
+    Known(
         "A manager sees the quotas of every project in Neutron, though its rule says of its own; Netloom keeps to the rule.",
         r"status: 200 .*quota.* \| 403 .*rule:get_quota is disallowed",
         r"manager: GET quotas",
