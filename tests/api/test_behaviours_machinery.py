@@ -215,6 +215,13 @@ BODIES = [
         put("32", NETWORK, {"name": "x"}, (400, "BadRequest"), **{"If-Match": f"revision_number={header}"})
         for header in ("", "x", "1,revision_number=2")
     ),
+    put(
+        "32",
+        NETWORK,
+        {"name": "x"},
+        (400, "BadRequest", "Bad if-match request: Multiple revision_number etags are not supported.."),
+        **{"If-Match": '"revision_number=1", "revision_number=2"'},
+    ),
     *(
         post("34", path, {"tags": ["a"]} | more, (*BAD, "Attribute 'tags' not allowed in POST"))
         for path, more in (

@@ -46,6 +46,8 @@ def test_only_json_is_spoken(cloud):
     answer = cloud.member("GET", "/networks", accept="application/xml")
     assert error_of(answer) == (406, "HTTPNotAcceptable", MALFORMED)
     assert cloud.member("GET", "/networks", accept="text/html,*/*").status_code == 200
+    # No media type, and so no wish.
+    assert cloud.member("GET", "/networks", accept="json").status_code == 200
 
 
 @pytest.mark.parametrize("path", ["/networks.json", "/networks/", "/security_groups", "/security-groups"])

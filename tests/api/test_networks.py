@@ -220,6 +220,19 @@ def test_one_default(cloud):
     )
 
 
+def test_only_an_external_network_is_the_default(cloud):
+    plain = cloud.admin.make("network", is_default=True)
+    assert cloud.admin.list(f"/networks/{plain['id']}")["is_default"] is False
+    first = cloud.admin.make("network", is_default=True, **{"router:external": True})
+    assert first["is_default"] is True
+    # One that is closed again is no default any more, also when it is opened once more.
+    path = f"/networks/{first['id']}"
+    for external in (False, True):
+        answer = cloud.admin("PUT", path, {"network": {"router:external": external}})
+        assert answer.json()["network"]["is_default"] is False
+    assert cloud.admin.make("network", is_default=True, **{"router:external": True})["is_default"] is True
+
+
 def test_bulk_is_all_or_nothing(cloud):
     body = {"networks": [FLAT | {"name": "a"}, FLAT | {"name": "b"}]}
     assert error_of(cloud.admin("POST", "/networks", body))[1] == "FlatNetworkInUse"

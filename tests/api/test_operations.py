@@ -39,6 +39,9 @@ def test_165_to_168_quotas(cloud):
     assert cloud.admin("DELETE", path).status_code == 204
     assert error_of(cloud.admin("DELETE", path))[:2] == (404, "TenantQuotaNotFound")
     assert cloud.member("GET", f"{path}/default").json()["quota"]["network"] == 100
+    for method in ("PUT", "DELETE", "GET"):
+        assert error_of(cloud.admin(method, f"{path}/moon"))[:2] == (404, "HTTPNotFound")
+    assert error_of(cloud.admin("DELETE", f"{path}/details"))[:2] == (404, "HTTPNotFound")
 
 
 def test_172_agents(cloud):

@@ -17,10 +17,32 @@ def network(cloud):
 
 
 @pytest.fixture
+def subnetless(cloud):
+    return cloud.member.make("network")
+
+
+@pytest.fixture
 def shared(cloud):
     made = cloud.admin.make("network", shared=True, project_id=TWO)
     subnet = cloud.admin.make("subnet", network_id=made["id"], cidr="10.9.0.0/24", ip_version=4)
     return made | {"subnet_id": subnet["id"]}
+
+
+def test_a_null_address_is_an_address_to_policy(cloud, network, shared):
+    assert cloud.member.make("port", network_id=network["id"], mac_address=None)["mac_address"]
+    answer = cloud.member("POST", "/ports", {"port": {"network_id": shared["id"], "mac_address": None}})
+    assert error_of(answer)[:2] == (403, "PolicyNotAuthorized")
+
+
+def test_where_there_is_no_subnet_none_can_be_named(cloud, subnetless, network):
+    named = cloud.member.list(f"/networks/{network['id']}")["subnets"][0]
+    for subnet in (named, "00000000-0000-4000-8000-000000000bad"):
+        body = {"port": {"network_id": subnetless["id"], "fixed_ips": [{"subnet_id": subnet}]}}
+        assert error_of(cloud.member("POST", "/ports", body)) == (
+            400,
+            "InvalidInput",
+            "Invalid input for operation: IP allocation requires subnets for network.",
+        )
 
 
 def test_a_new_port(cloud, network):

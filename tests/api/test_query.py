@@ -194,3 +194,22 @@ def test_statements_do_not_grow_with_objects(cloud):
         cloud.member.make("subnet", network_id=other, ip_version=4, cidr=f"10.1.{n}.0/24")
         cloud.member.make("port", network_id=network)
     assert measure() == few
+
+
+def test_subnets_are_filtered_by_whether_their_network_is_shared(cloud):
+    for name, shared in (("own", False), ("common", True)):
+        network = cloud.admin.make("network", shared=shared)["id"]
+        subnet = cloud.admin.make("subnet", network_id=network, ip_version=4, cidr="10.0.0.0/24", name=name)
+        assert "shared" not in subnet
+    found = {
+        query: [subnet["name"] for subnet in cloud.admin.list(f"/subnets?{query}")]
+        for query in ("shared=True", "shared=False", "shared=1&name=own")
+    }
+    assert found == {"shared=True": ["common"], "shared=False": ["own"], "shared=1&name=own": []}
+    assert [subnet["name"] for subnet in cloud.other.list("/subnets?shared=True")] == ["common"]
+
+
+def test_a_filter_for_nothing_does_not_find_what_has_no_value(cloud):
+    cloud.member.make("security_group", name="web")
+    assert cloud.member.list("/security-group-rules?direction=ingress") != []
+    assert cloud.member.list("/security-group-rules?remote_ip_prefix=") == []

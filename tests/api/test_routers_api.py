@@ -119,8 +119,15 @@ def test_137_who_may_not(cloud, subnet):
 
 def test_141_a_network_that_is_shared(cloud):
     network = cloud.admin.make("network", shared=True, project_id=TWO)
-    subnet = cloud.admin.make("subnet", network_id=network["id"], cidr="10.9.0.0/24", ip_version=4)
-    answer = add(cloud.member, cloud.member.make("router"), subnet_id=subnet["id"])
+    owned = {"network_id": network["id"], "project_id": TWO}
+    subnet = cloud.admin.make("subnet", cidr="10.9.0.0/24", ip_version=4, **owned)
+    router = cloud.member.make("router")
+    # With everyone: no router of others. With this project, by name: yes.
+    code, kind, message = error_of(add(cloud.member, router, subnet_id=subnet["id"]))
+    assert (code, kind) == (400, "BadRequest") and "is not owned by project" in message
+    with cloud.store.writer() as w:
+        w.grant(network["id"], ONE, "access_as_shared")
+    answer = add(cloud.member, router, subnet_id=subnet["id"])
     assert answer.status_code == 200 and answer.json()["project_id"] == ONE
 
 

@@ -12,6 +12,7 @@ from differential.operations import (
     UNKNOWN,
     Draw,
     Request,
+    Text,
     Twin,
     World,
     floatingip_attributes,
@@ -40,9 +41,24 @@ def _create(world: World, draw: Draw, kind: str, attributes: dict[str, Any], bul
 
 
 def _change(world: World, draw: Draw, kind: str, attributes: dict[str, Any]) -> Request:
-    headers = {}
+    headers: dict[str, str | Text] = {}
     if draw(st.integers(1, 20)) == 1:
-        headers["If-Match"] = draw(st.sampled_from(["revision_number=0", "revision_number=x", "5"]))
+        headers["If-Match"] = draw(
+            st.sampled_from(
+                [
+                    "revision_number=0",
+                    "revision_number=x",
+                    "5",
+                    "",
+                    "*",
+                    '"revision_number=0"',
+                    "revision_number=1, revision_number=2",
+                    "revision_number=",
+                    "revision_number=-1",
+                    "x, revision_number=0",
+                ]
+            )
+        )
     path = (COLLECTIONS[kind], "/", world.some(draw, kind))
     return Request(world.who(draw), "PUT", path, {kind: attributes}, headers)
 
@@ -90,10 +106,12 @@ def update_router(world: World, draw: Draw) -> Request:
 def router_action(world: World, draw: Draw) -> Request:
     action = draw(
         st.sampled_from(
-            ["add_router_interface", "add_router_interface", "remove_router_interface", "add_extraroutes"]
+            ["add_router_interface"] * 3
+            + ["remove_router_interface"] * 2
+            + ["add_extraroutes", "remove_extraroutes"]
         )
     )
-    subnet, port = world.some(draw, "subnet"), world.some(draw, "port")
+    subnet, port, network = (world.some(draw, kind) for kind in ("subnet", "port", "network"))
     body: Any = draw(
         st.sampled_from(
             [
@@ -104,12 +122,97 @@ def router_action(world: World, draw: Draw) -> Request:
                 {"subnet_id": 5},
                 {"foo": 1},
                 {"subnet_id": subnet, "port_id": port},
+                {"subnet_id": None},
+                {"subnet_id": "x", "port_id": port},
+                {"network_id": network},
+                {"router": {"subnet_id": subnet}},
+                [],
+                None,
             ]
         )
     )
-    if action == "add_extraroutes":
-        body = {"router": {"routes": [{"destination": "192.0.2.0/24", "nexthop": "10.0.0.9"}]}}
+    if action.endswith("extraroutes"):
+        body = {"router": {"routes": draw(extra_routes)}}
+        if draw(st.integers(1, 8)) == 1:
+            body = draw(
+                st.sampled_from([{}, {"router": {}}, {"router": {"foo": 1}}, {"routes": []}, [], None])
+            )
     return Request(world.who(draw), "PUT", ("routers/", world.some(draw, "router"), "/", action), body)
+
+
+extra_routes = st.one_of(
+    st.lists(
+        st.sampled_from(
+            [
+                {"destination": "192.0.2.0/24", "nexthop": "10.0.0.9"},
+                {"destination": "192.0.2.0/24", "nexthop": "10.0.0.10"},
+                {"destination": "198.51.100.0/24", "nexthop": "172.24.4.9"},
+                {"destination": "0.0.0.0/0", "nexthop": "10.0.0.9"},
+                {"destination": "198.51.100.0/24", "nexthop": "10.0.0.1"},
+            ]
+        ),
+        max_size=3,
+    ),
+    st.sampled_from(
+        [
+            [{"destination": "192.0.2.0/24"}],
+            [{"destination": "198.51.100.7/24", "nexthop": "10.0.0.9"}],
+            [{"destination": "x", "nexthop": "10.0.0.9"}],
+            [{"destination": "192.0.2.0/24", "nexthop": "x"}],
+            [{"destination": "192.0.2.0/24", "nexthop": "10.0.0.9", "foo": 1}],
+            "x",
+            None,
+            5,
+            ["x"],
+        ]
+    ),
+)
+
+
+def set_gateway(world: World, draw: Draw) -> Request:
+    network = world.likely(draw, "network", "router:external", True)
+    subnet = world.some(draw, "subnet")
+    info = draw(
+        st.sampled_from(
+            [
+                {},
+                None,
+                {"network_id": network},
+                {"network_id": network},
+                {"network_id": network, "enable_snat": False},
+                {"network_id": network, "external_fixed_ips": [{"subnet_id": subnet}]},
+                {"network_id": network, "external_fixed_ips": [{"ip_address": "172.24.4.9"}]},
+                {
+                    "network_id": network,
+                    "external_fixed_ips": [{"ip_address": "172.24.4.9", "subnet_id": subnet}],
+                },
+                {"network_id": network, "external_fixed_ips": None},
+                {"network_id": network, "foo": 1},
+                {"network_id": "x"},
+                {"network_id": None},
+                5,
+                [],
+            ]
+        )
+    )
+    return _change(world, draw, "router", {"external_gateway_info": info})
+
+
+def share(world: World, draw: Draw) -> Request:
+    """Share a network, or take it back; open it to routers, or close it."""
+    attributes = draw(
+        st.sampled_from(
+            [
+                {"shared": True},
+                {"shared": True},
+                {"shared": False},
+                {"router:external": True},
+                {"router:external": False},
+            ]
+        )
+    )
+    path = (COLLECTIONS["network"], "/", world.some(draw, "network"))
+    return Request(world.identities[0], "PUT", path, {"network": attributes})
 
 
 def create_floatingip(world: World, draw: Draw) -> Request:
@@ -236,11 +339,90 @@ def quotas(world: World, draw: Draw) -> Request:
                 ("PUT", "", {"quota": {"network": -2}}),
                 ("PUT", "", {"quota": {"foo": 1}}),
                 ("PUT", "", {"quota": {"port": "x"}}),
+                ("PUT", "", {"quota": {"port": None}}),
+                ("PUT", "", {"quota": {"port": 1.5}}),
+                ("PUT", "", {"quota": {"port": True}}),
+                ("PUT", "", {"quota": {"port": 0}}),
+                ("PUT", "", {"quota": {"port": 0, "force": True}}),
+                ("PUT", "", {"quota": {"port": -1}}),
+                ("PUT", "", {"quota": {"port": 2**31}}),
+                ("PUT", "", {"quota": {}}),
+                ("PUT", "", {"quota": {"network": 90, "check_limit": True}}),
+                ("PUT", "", {"quota": {"security_group_rule": 90, "router": 9}}),
+                ("PUT", "", {"quota": {"project_id": "x"}}),
+                ("PUT", "", {"quota": 5}),
+                ("POST", "", {"quota": {"port": 5}}),
+                ("DELETE", "/details", None),
+                ("GET", "/moon", None),
+                ("GET", "/details.json", None),
                 ("DELETE", "", None),
             ]
         )
     )
     return Request(world.who(draw), method, (f"quotas/{project}{tail}",), body)
+
+
+def spoken(world: World, draw: Draw) -> Request:
+    """An ordinary request with headers that say otherwise."""
+    headers: dict[str, str | Text] = draw(
+        st.sampled_from(
+            [
+                {"Content-Type": ""},
+                {"Content-Type": "text/plain"},
+                {"Content-Type": "application/xml"},
+                {"Content-Type": "application/json; charset=utf-8"},
+                {"Content-Type": "application/x-www-form-urlencoded"},
+                {"Accept": "application/xml"},
+                {"Accept": "text/html"},
+                {"Accept": "application/json"},
+                {"Accept": "application/json;q=0.5, text/html"},
+                {"Accept": "*/*"},
+                {"Accept": "text/*"},
+                {"Accept": ""},
+                {"Accept": "x"},
+            ]
+        )
+    )
+    kind = draw(st.sampled_from(sorted(COLLECTIONS)))
+    who, path = world.who(draw), (COLLECTIONS[kind], "/", world.some(draw, kind))
+    if draw(st.booleans()):
+        return Request(who, "GET", draw(st.sampled_from([path, path[:1]])), headers=headers)
+    if draw(st.booleans()):
+        return Request(who, "POST", ("networks",), {"network": {"name": "h"}}, headers, makes="network")
+    return Request(who, "PUT", path, {kind: {"name": "h"}}, headers)
+
+
+def operating(world: World, draw: Draw) -> Request:
+    """Agents and zones, as each role; there are no hosts here, so they are what nobody has."""
+    method, path, body = draw(
+        st.sampled_from(
+            [
+                ("GET", f"agents/{UNKNOWN}", None),
+                ("PUT", f"agents/{UNKNOWN}", {"agent": {"admin_state_up": False}}),
+                ("PUT", f"agents/{UNKNOWN}", {"agent": {"foo": 1}}),
+                ("PUT", f"agents/{UNKNOWN}", {"agent": {"host": "x"}}),
+                ("DELETE", f"agents/{UNKNOWN}", None),
+                ("POST", "agents", {"agent": {"host": "x"}}),
+                ("GET", "agents?binary=x&fields=id", None),
+                ("GET", "agents?foo=x", None),
+                ("GET", "agents?host=nowhere", None),
+                ("GET", "agents?alive=maybe&host=nowhere", None),
+                ("GET", "availability_zones?name=nowhere", None),
+                ("GET", "availability_zones?foo=1", None),
+                ("GET", f"availability_zones/{UNKNOWN}", None),
+                ("POST", "availability_zones", {"availability_zone": {"name": "x"}}),
+                ("GET", "quotas", None),
+                ("GET", "quotas/tenant", None),
+                ("GET", "quotas/project", None),
+                ("GET", "extensions/quotas", None),
+                ("GET", "extensions/moon", None),
+                ("POST", "extensions", {"extension": {}}),
+                ("GET", f"networks/{UNKNOWN}/dhcp-agents", None),
+                ("GET", "", None),
+            ]
+        )
+    )
+    return Request(world.who(draw), method, (path,), body)
 
 
 def malformed(world: World, draw: Draw) -> Request:

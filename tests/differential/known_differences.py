@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from differential.operations import Request
 from differential.sides import Answer
@@ -33,6 +33,12 @@ KNOWN: tuple[Known, ...] = (
         "Neutron shows is_default of a network that is not external only in the answer to its creation; "
         "Netloom always says it.",
         r"is_default: absent \| False",
+    ),
+    Known(
+        "A network that is not external cannot be the default one: Neutron drops the wish too, but its answer to the "
+        "creation repeats it.",
+        r"is_default: True \| False",
+        r"POST networks .*'is_default'",
     ),
     Known(
         "IPv6 subnets are refused for now.",
@@ -73,22 +79,27 @@ KNOWN: tuple[Known, ...] = (
         r"PUT .*'If-Match'",
     ),
     Known(
+        "At another revision, and wrong besides: which is said first.",
+        r"status: 4\d\d .* \| 412 .*RevisionNumberConstraintFailed",
+        r"(PUT|DELETE) .*'If-Match'",
+    ),
+    Known(
         "Floating IPs have a router_id that can be written with floating-ip-router-writable, which is not advertised.",
         r"(status: .* \| 400|message: .* \|) .*(Attribute 'router_id' not allowed|read-only attribute router_id)",
         r"floatingips.*'router_id'",
+    ),
+    Known(
+        "JSON that is no object: the type of Neutron's error depends on the collection, Netloom's does not.",
+        r"(message: 'Bad body request: Invalid format.*|type: 'BadRequest') \| '(Body contains|HTTPBadRequest)",
+        r"(POST|PUT) \S+ b'",
     ),
     Known(
         "Text that is no JSON: the type of Neutron's error depends on the collection, Netloom's does not.",
         r"'(MalformedRequestBody|Malformed request body: Cannot understand JSON.)' \| ",
     ),
     Known(
-        "Neutron's revision of a subnet leaves out changes of DNS servers and host routes, and counts an update "
-        "that changes nothing; Netloom counts changes of what the API shows, no others.",
-        r"^subnets?(\[\])?\.revision_number: \d+ \| \d+",
-    ),
-    Known(
         "The filter comes with rbac-security-groups, which is not advertised.",
-        r"(message|type): .* \| .*(\['shared'\] is invalid|HTTPBadRequest)",
+        r"(message|type): .* \| .*('shared'\] is invalid|HTTPBadRequest)",
         r"GET security-groups\?.*shared=",
     ),
     Known(
@@ -134,6 +145,16 @@ KNOWN: tuple[Known, ...] = (
         r"admin: POST security-group-rules",
     ),
     Known(
+        "Over quota, and below a network that is not there: which is said first.",
+        r"status: 409 .*OverQuota.* \| 404 .*NetworkNotFound",
+        r"POST (ports|subnets)",
+    ),
+    Known(
+        "Only networks, subnets and ports look at Accept in Neutron; Netloom answers nobody in what it cannot read.",
+        r"status: 2\d\d .* \| 406 .*HTTPNotAcceptable",
+        r"'Accept': 'application/xml'",
+    ),
+    Known(
         "Quotas of what is not there yet.",
         r"^quotas?(\[\])?\.(rbac_policy|subnetpool): .* \| absent",
     ),
@@ -149,7 +170,7 @@ KNOWN: tuple[Known, ...] = (
     Known(
         "A reader's new rule or subnet below what is not there: refused for that, in Neutron for the role.",
         r"status: 403 .*create_(security_group_rule|subnet) is disallowed.* \| 404 .*(SecurityGroup|Network)NotFound",
-        r"reader: POST",
+        r"(reader|service|manager): POST",
     ),
     Known(
         "Neutron asks the policy of each of a router's attributes before an action on it and names them all in its "
@@ -161,14 +182,145 @@ KNOWN: tuple[Known, ...] = (
         r"ports?(\[\])?\.tags: 0 elements \[\] \| ",
     ),
     Known(
-        "Neutron makes the port of a floating IP in two steps and counts both.",
-        r"ports\[\]\.revision_number: 2 \| 1",
+        "Neutron does not look at the routes that it shall add to a router's or take away: it stores host bits, takes "
+        "away what is no route, and says AddrFormatError. Netloom says what is wrong.",
+        r"status: 200 .* \| 400 .*Invalid input for routes",
+        r"PUT routers/\S+/(add|remove)_extraroutes",
+    ),
+    Known(
+        "The same.",
+        r"(type: 'AddrFormatError' \| |message: .* \| .*Invalid input for routes)",
+        r"PUT routers/\S+/add_extraroutes",
+    ),
+    Known(
+        "An update's body is looked at before its Accept header in Neutron, after it in Netloom.",
+        r"status: 40\d .* \| 406 ",
+        r"PUT .*'Accept'",
+    ),
+    Known(
+        "Neutron takes any method but GET and DELETE of a project's quotas for PUT, and any of quotas/default for GET.",
+        r"status: (200|40\d) .* \| 405 ",
+        r"quotas/",
+    ),
+    Known(
+        "A body without the object: some collections of Neutron say it in other words.",
+        r"message: 'Resource body required' \| \"Unable to find",
+        r"(POST|PUT) \S+ b'",
+    ),
+    Known(
+        "Tags of an external network that is not one's own, and of its subnets: Neutron's rules let them be read, but the "
+        "network is not known as external where they are asked.",
+        r"status: 403 .*rule:get_(network|subnet):tags is disallowed.* \| (200|204|404 .*TagNotFound)",
+        r"GET (networks|subnets)/\S+/tags",
+    ),
+    Known(
+        "An update of several at once, and of none: which is said.",
+        r"message: 'Resources required' \| 'Bulk operation not supported'",
+        r"PUT \S+ b'",
+    ),
+    Known(
+        "A list's limit and its sorting both wrong: which is said first.",
+        r"(message|type): ['\"](Bad limit|BadRequest).* \| .*(sort|HTTPBadRequest)",
+        r"GET \S*(limit=\S*sort_|sort_\S*limit=)",
+    ),
+    Known(
+        "IPv6 subnets are refused for now, before anything else is looked at.",
+        r"status: 4\d\d .* \| 400 .*IPv6 subnets are not|message: .* \| .*IPv6 subnets are not|type: .* \| 'InvalidInput'",
+        r"POST subnets .*'ip_version': '?6",
+    ),
+    Known(
+        "A body without the object, for a floating IP that is not there: which is said first.",
+        r"status: 400 .*Unable to find.* \| 404 .*FloatingIPNotFound",
+        r"PUT floatingips/\S+ b'",
+    ),
+    Known(
+        "Neutron's pages lose objects: those without a value for the sort key come after no marker.",
+        r"^(cuts|\w+): ",
+        r"GET \S+limit=\d+\S*sort_key=(gateway_ip|protocol|port_range_min|remote_ip_prefix|port_id|router_id)",
+    ),
+    Known(
+        "Neutron looks at the revision only where something changes.",
+        r"status: 200 .* \| 412 ",
+        r"PUT .*'If-Match'",
+    ),
+    Known(
+        "Neutron shows everybody everything of a router in this answer, what is internal included.",
+        r"router\.(enable_\w+|gw_port_id|ha|ha_vr_id|distributed): .* \| absent",
+        r"_extraroutes",
+    ),
+    Known(
+        "Schedulers of agents (dhcp_agent_scheduler) are not there yet and not advertised.",
+        r"status: (403|200) .* \| 404 .*HTTPNotFound",
+        r"GET networks/\S+/dhcp-agents",
+    ),
+    Known(
+        "A manager sees the quotas of every project in Neutron, though its rule says of its own; Netloom keeps to the rule.",
+        r"status: 200 .*quota.* \| 403 .*rule:get_quota is disallowed",
+        r"manager: GET quotas",
+    ),
+    Known(
+        "Neutron looks at the first object of a list to say which attributes a caller does not see of all.",
+        r"^(networks|subnets)\[\]\.tags: .* \| absent",
+        r"service: GET ",
+    ),
+    Known(
+        "Another project's rule: Neutron's not-found tells that policy hides it, Netloom's is that of any unknown rule.",
+        r"(message: 'The resource could not be found.'|type: 'HTTPNotFound') \| '(Security group rule|SecurityGroupRuleNotF)",
+        r"GET security-group-rules/",
+    ),
+    Known(
+        "A body that is no object, for a router that is not there: which is said first.",
+        r"status: 404 .*RouterNotFound.* \| 400 .*Body contains invalid data",
+        r"PUT routers/\S+/",
+    ),
+    Known(
+        "Neutron takes these filters and does not filter by them; Netloom does.",
+        r"^(networks|security_group_rules): \d+ elements",
+        r"GET \S+[?&](is_default|belongs_to_default_sg|normalized_cidr)=",
+    ),
+    Known(
+        "Neutron says that rules can be sorted by this, and then that they cannot.",
+        r"status: 400 .*invalid attribute for sort key.* \| 200",
+        r"sort_key=(normalized_cidr|belongs_to_default_sg)",
+    ),
+    Known(
+        "The null description again, of rules that come with a group.",
+        r"^security_group_rules: \d+ elements",
+        r"GET security-group-rules\S*[?&]description=(&|$| )",
+    ),
+    Known(
+        "Revision numbers are counted otherwise (compare.py, COUNTED).",
+        r"^\w+: \d+ elements",
+        r"GET \S+[?&]revision_number=",
+    ),
+    Known(
+        "Shared or not shared is every network: Neutron's answer is those that are.",
+        r"^(networks|subnets): \d+ elements",
+        r"GET \S*shared=\S*&shared=",
+    ),
+    Known(
+        "What the root of the API lists besides: subnet pools.",
+        r"resources: .*'name': 'subnetpool'",
+        r"GET  None",
+    ),
+    Known(
+        "The same as for ports: what is wrong with a subnet itself, and a network that is not there.",
+        r"status: 400 .* \| 404 .*NetworkNotFound",
+        r"POST subnets",
     ),
     Known(
         "Subnet pools are not there yet.",
         r"subnetpool_id: None \| absent",
     ),
 )
+
+
+def without_dhcp(ours: Answer) -> Answer:
+    """Return an answer without DHCP ports: the oracle has no agents, and so nobody who would make them."""
+    if not isinstance(ours.body, dict) or not isinstance(ports := ours.body.get("ports"), list):
+        return ours
+    kept = [port for port in ports if not str(port.get("device_id", "")).startswith("dhcp")]
+    return replace(ours, body=ours.body | {"ports": kept})
 
 
 def explained(request: Request, theirs: Answer, difference: str) -> bool:

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
+from urllib.parse import quote
 
 from hypothesis import strategies as st
 
@@ -21,33 +22,54 @@ Draw = Callable[[st.SearchStrategy[Any]], Any]
 
 @dataclass(eq=False)
 class Twin:
-    """One object on both sides. `facts`: what requests want to know of it (a network's subnets …)."""
+    """One object on both sides. `facts`: attribute → what each side last said of it."""
 
     kind: str
     ids: tuple[str, str]
-    facts: dict[str, Any] = field(default_factory=dict)
+    facts: dict[str, tuple[Any, Any]] = field(default_factory=dict)
+
+    def fact(self, name: str) -> Any:
+        """Return what the reference last said of an attribute, None where it never did."""
+        return self.facts.get(name, (None, None))[0]
+
+
+Text = tuple[str | Twin, ...]
+"""A text whose parts may differ between the sides."""
 
 
 @dataclass
 class Request:
-    """One request for both sides; `path` is a tuple whose parts are text or twins."""
+    """One request for both sides."""
 
     who: Identity
     method: str
-    path: tuple[str | Twin, ...]
+    path: Text
     body: Any = None
-    headers: dict[str, str] = field(default_factory=dict)
+    headers: dict[str, str | Text] = field(default_factory=dict)
     makes: str = ""
     """Kind of what a 201 brings into the world."""
     removes: Twin | None = None
 
-    def on(self, side: int) -> tuple[str, Any]:
-        """Return path and body with that side's ids."""
-        return "".join(p.ids[side] if isinstance(p, Twin) else p for p in self.path), render(self.body, side)
+    def on(self, side: int) -> tuple[str, Any, dict[str, str]]:
+        """Return path, body and headers with that side's ids."""
+        headers = {name: text(value, side) for name, value in self.headers.items()}
+        return text(self.path, side), render(self.body, side), headers
 
     def __str__(self) -> str:
-        path, body = self.on(0)
-        return f"{self.who.name}: {self.method} {path} {body!r} {self.headers or ''}"
+        path, body, headers = self.on(0)
+        return f"{self.who.name}: {self.method} {path} {body!r} {headers or ''}"
+
+
+def text(value: str | Text, side: int) -> str:
+    """Return a text as that side has it."""
+    if isinstance(value, str):
+        return value
+    return "".join(part.ids[side] if isinstance(part, Twin) else part for part in value)
+
+
+def both(theirs: Any, ours: Any) -> Twin:
+    """Return a value that the sides know by different words, ready for a query."""
+    return Twin("value", (quote(str(theirs)), quote(str(ours))))
 
 
 def render(value: Any, side: int) -> Any:
@@ -81,17 +103,45 @@ class World:
     def of(self, *kinds: str) -> list[Twin]:
         return [twin for twin in self.twins if twin.kind in kinds]
 
+    def where(self, kind: str, name: str, value: Any) -> list[Twin]:
+        """Return the twins of a kind of which the reference last said this."""
+        return [twin for twin in self.of(kind) if twin.fact(name) == value]
+
+    def note(self, theirs: Any, ours: Any) -> dict[str, Any]:
+        """Remember what both sides say of one object; return what Netloom said of it before."""
+        if not isinstance(theirs, dict) or not isinstance(ours, dict) or "id" not in theirs:
+            return {}
+        for twin in self.twins:
+            if twin.ids == (theirs["id"], ours.get("id")):
+                before = {name: value for name, (_, value) in twin.facts.items()}
+                twin.facts |= {name: (theirs[name], ours[name]) for name in theirs.keys() & ours.keys()}
+                return before
+        return {}
+
     def some(self, draw: Draw, kind: str) -> Any:
         """Return a twin of the kind, now and then an id that nobody has."""
         twins = self.of(kind)
         if not twins or draw(st.integers(0, 19)) == 0:
             return UNKNOWN
-        # The newest are the likeliest: chains of objects come about.
-        return twins[-1 - min(draw(st.integers(0, len(twins) - 1)), draw(st.integers(0, len(twins) - 1)))]
+        return newest(draw, twins)
+
+    def likely(self, draw: Draw, kind: str, name: str, value: Any) -> Any:
+        """Return a twin of the kind, mostly one with this attribute (an external network …)."""
+        twins = self.where(kind, name, value)
+        return newest(draw, twins) if twins and draw(st.integers(0, 5)) else self.some(draw, kind)
 
     def who(self, draw: Draw) -> Identity:
-        admin, member, reader, other = self.identities
-        return draw(st.sampled_from([admin, admin, member, member, member, reader, other]))
+        admin, member, reader, other, service, manager = self.identities
+        return draw(
+            st.sampled_from(
+                [admin, admin, admin, member, member, member, member, reader, other, other, service, manager]
+            )
+        )
+
+
+def newest(draw: Draw, twins: list[Twin]) -> Twin:
+    """Return a twin; the newest are the likeliest: chains of objects come about."""
+    return twins[-1 - min(draw(st.integers(0, len(twins) - 1)), draw(st.integers(0, len(twins) - 1)))]
 
 
 def maybe(draw: Draw, attributes: dict[str, Any], odds: int, **choices: Any) -> dict[str, Any]:
@@ -344,7 +394,9 @@ def router_attributes(world: World, draw: Draw) -> dict[str, Any]:
 
 
 def floatingip_attributes(world: World, draw: Draw, updating: bool = False) -> dict[str, Any]:
-    attributes: dict[str, Any] = {} if updating else {"floating_network_id": world.some(draw, "network")}
+    attributes: dict[str, Any] = {}
+    if not updating:
+        attributes["floating_network_id"] = world.likely(draw, "network", "router:external", True)
     maybe(
         draw,
         attributes,
@@ -357,7 +409,9 @@ def floatingip_attributes(world: World, draw: Draw, updating: bool = False) -> d
         7,
         description=texts,
         fixed_ip_address=st.sampled_from(["10.0.0.5", "x", None]),
-        floating_ip_address=st.sampled_from(["10.0.0.40", "192.0.2.1", "x"]),
+        floating_ip_address=st.sampled_from(
+            ["172.24.4.40", "172.24.4.1", "10.0.0.40", "192.0.2.1", "x", None]
+        ),
         subnet_id=world.some(draw, "subnet"),
         floating_network_id=world.some(draw, "network"),
         status="ACTIVE",
@@ -375,10 +429,38 @@ def rule_attributes(world: World, draw: Draw) -> dict[str, Any]:
         attributes,
         2,
         protocol=st.sampled_from(
-            ["tcp", "udp", "icmp", "6", 6, 0, "any", "moon", 300, "icmpv6", "ipv6-icmp", "vrrp", None]
+            [
+                "tcp",
+                "udp",
+                "icmp",
+                "6",
+                6,
+                0,
+                "any",
+                "moon",
+                300,
+                "icmpv6",
+                "ipv6-icmp",
+                "vrrp",
+                None,
+                "TCP",
+                "sctp",
+                "udplite",
+                "dccp",
+                "1",
+                "17",
+                "255",
+                "256",
+                "-1",
+                "esp",
+                "ipv6-frag",
+                "igmp",
+                "",
+                "0",
+            ]
         ),
-        port_range_min=st.sampled_from([22, 80, 0, 65536, "22", "x", None, 8]),
-        port_range_max=st.sampled_from([22, 80, 443, "80", None, 0]),
+        port_range_min=st.sampled_from([22, 80, 0, 65536, "22", "x", None, 8, -1, 255, 256]),
+        port_range_max=st.sampled_from([22, 80, 443, "80", None, 0, 8, 65535, 65536]),
     )
     return maybe(
         draw,
@@ -386,7 +468,7 @@ def rule_attributes(world: World, draw: Draw) -> dict[str, Any]:
         5,
         ethertype=st.sampled_from(["IPv4", "IPv6", "ipv4", "x", 4]),
         remote_ip_prefix=st.sampled_from(
-            ["10.0.0.0/24", "10.0.0.7/24", "10.0.0.7", "fd00::/64", "x", None, ""]
+            ["10.0.0.0/24", "10.0.0.7/24", "10.0.0.7", "fd00::/64", "x", None, "", "0.0.0.0/0", "::/0", 5]
         ),
         remote_group_id=world.some(draw, "security_group"),
         description=texts,

@@ -1,8 +1,9 @@
-"""Hundreds of requests by four identities: Netloom answers as Neutron does, save for what is listed."""
+"""Hundreds of requests by six identities: Netloom answers as Neutron does, save for what is listed."""
 
 from __future__ import annotations
 
 import os
+import re
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,10 +15,12 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, rule, run_state_machine_as_test
 
 from differential import asking as ask
-from differential.compare import Pairs, differences
-from differential.known_differences import explained
+from differential import querying
+from differential.compare import Pairs, changed_unseen, differences
+from differential.known_differences import explained, without_dhcp
 from differential.operations import COLLECTIONS, UNKNOWN, Request, Twin, World
 from differential.sides import Answer, Identity, Side, netloom, neutron
+from differential.stories import STORIES
 
 pytestmark = pytest.mark.slow
 
@@ -48,6 +51,8 @@ def identities() -> list[Identity]:
         Identity("member", project, "member,reader"),
         Identity("reader", project, "reader"),
         Identity("other", other, "member,reader"),
+        Identity("service", uuid.uuid4().hex, "service"),
+        Identity("manager", project, "manager,member,reader"),
     ]
 
 
@@ -57,6 +62,8 @@ class Comparison(RuleBasedStateMachine):
     theirs: Side
     ours: Side
     asked: ClassVar[int] = 0
+    different: ClassVar[set[str]] = set()
+    """What was asked, ids aside."""
     found: ClassVar[list[str]] = []
 
     def __init__(self) -> None:
@@ -69,34 +76,53 @@ class Comparison(RuleBasedStateMachine):
     def ask(self, request: Request) -> tuple[Answer, Answer]:
         answers = []
         for number, side in enumerate((self.theirs, self.ours)):
-            path, body = request.on(number)
-            answers.append(side.ask(request.who, request.method, path, body, request.headers))
-        type(self).asked += 1
+            answers.append(side.ask(request.who, request.method, *request.on(number)))
+        self.count(request)
         return answers[0], answers[1]
 
-    def compare(self, request: Request) -> None:
+    def count(self, request: Request) -> None:
+        type(self).asked += 1
+        self.different.add(querying.ID.sub("·", str(request)))
+
+    def compare(self, request: Request) -> tuple[Answer, Answer] | None:
         """Ask, compare, note. Once the worlds have parted the rest of the example would say nothing."""
         if self.parted:
-            return
+            return None
         theirs, ours = self.ask(request)
         self.log.append(f"{request} -> {theirs.status}")
-        wrong = [
-            line for line in differences(theirs, ours, self.pairs) if not explained(request, theirs, line)
-        ]
-        if ours.status >= 500:
-            wrong.append(f"{ours.status} is never an answer")
-        if wrong:
-            self.found.append("\n".join([str(request), *wrong, "  after: " + " ; ".join(self.log[-5:-1])]))
+        self.judge(request, theirs, ours)
         if (theirs.status < 300) != (ours.status < 300):
             self.parted = True
         elif request.makes and theirs.status == 201:
             self.remember(request.makes, theirs, ours)
         elif request.removes and theirs.status == 204:
             self.forget()
+        elif theirs.status == 200:
+            for one, other in zip(_every(theirs), _every(ours), strict=False):
+                unseen = changed_unseen(self.world.note(one, other), other)
+                for line in unseen:
+                    self.report(f"{request}\n{line}")
+        return theirs, ours
+
+    def report(self, text: str) -> None:
+        self.found.append(text)
+        if RANDOM:
+            # An explorer reads along: a long run says what it met at once.
+            print("\n" + text, flush=True)
+
+    def judge(self, request: Request, theirs: Answer, ours: Answer) -> None:
+        """Note what differs and is not listed."""
+        lines = differences(theirs, without_dhcp(ours), self.pairs)
+        wrong = [line for line in lines if not explained(request, theirs, line)]
+        if ours.status >= 500:
+            wrong.append(f"{ours.status} is never an answer")
+        if wrong:
+            self.report("\n".join([str(request), *wrong, "  after: " + " ; ".join(self.log[-5:-1])]))
 
     def remember(self, kind: str, theirs: Answer, ours: Answer) -> None:
         for one, other in zip(_objects(kind, theirs), _objects(kind, ours), strict=True):
             self.world.twins.append(Twin(kind, (one["id"], other["id"])))
+            self.world.note(one, other)
 
     def forget(self) -> None:
         """Drop twins that are gone on both sides; a deletion may take others along."""
@@ -110,7 +136,9 @@ class Comparison(RuleBasedStateMachine):
     @initialize()
     def furnish(self) -> None:
         """Begin with a little of everything: a network with a subnet, an external one, a router, a port."""
-        admin, member, _, other = self.world.identities
+        admin, member, _, other, service, _ = self.world.identities
+        # Now, while it succeeds: Neutron keeps the default group that a request made which then failed.
+        self.compare(Request(service, "GET", ("security-groups",)))
         inside = self.make(member, "network", {"name": "inside"})
         subnet = {"ip_version": 4, "cidr": "10.0.0.0/24"}
         pool = [{"start": "10.0.0.64", "end": "10.0.0.99"}]
@@ -131,9 +159,14 @@ class Comparison(RuleBasedStateMachine):
     @rule(data=st.data())
     def networks(self, data: st.DataObject) -> None:
         self.compare(
-            _one_of(data, ask.create_network, ask.create_network, ask.create_external, ask.update_network)(
-                self.world, data.draw
-            )
+            _one_of(
+                data,
+                ask.create_network,
+                ask.create_network,
+                ask.create_external,
+                ask.update_network,
+                ask.share,
+            )(self.world, data.draw)
         )
 
     @rule(data=st.data())
@@ -149,9 +182,14 @@ class Comparison(RuleBasedStateMachine):
     @rule(data=st.data())
     def routers(self, data: st.DataObject) -> None:
         self.compare(
-            _one_of(data, ask.create_router, ask.update_router, ask.router_action, ask.router_action)(
-                self.world, data.draw
-            )
+            _one_of(
+                data,
+                ask.create_router,
+                ask.update_router,
+                ask.set_gateway,
+                ask.router_action,
+                ask.router_action,
+            )(self.world, data.draw)
         )
 
     @rule(data=st.data())
@@ -168,12 +206,51 @@ class Comparison(RuleBasedStateMachine):
 
     @rule(data=st.data())
     def reading(self, data: st.DataObject) -> None:
-        self.compare(_one_of(data, ask.show, ask.listing, ask.listing, ask.quotas)(self.world, data.draw))
+        self.compare(_one_of(data, ask.show, ask.listing, ask.quotas)(self.world, data.draw))
+
+    @rule(data=st.data())
+    def querying(self, data: st.DataObject) -> None:
+        self.compare(
+            _one_of(data, querying.filtering, querying.addresses, querying.fields)(self.world, data.draw)
+        )
+
+    @rule(data=st.data())
+    def paging(self, data: st.DataObject) -> None:
+        """Read a list page by page to its end, on each side by its own links."""
+        if self.parted:
+            return
+        first = querying.pages(self.world, data.draw)
+        theirs, ours = (querying.walk(side, first, n) for n, side in enumerate((self.theirs, self.ours)))
+        self.count(first)
+        self.judge(first, theirs, ours)
+
+    @rule(data=st.data())
+    def story(self, data: st.DataObject) -> None:
+        """Several requests that belong together."""
+        told = data.draw(st.sampled_from(STORIES))(self.world, data.draw)
+        made: Twin | None = None
+        while not self.parted:
+            try:
+                request = told.send(made)
+            except StopIteration:
+                return
+            known = len(self.world.twins)
+            self.compare(request)
+            made = self.world.twins[-1] if request.makes and len(self.world.twins) > known else None
 
     @rule(data=st.data())
     def others(self, data: st.DataObject) -> None:
         self.compare(
-            _one_of(data, ask.remove, ask.remove, ask.tags, ask.malformed, ask.odd)(self.world, data.draw)
+            _one_of(
+                data,
+                ask.remove,
+                ask.remove,
+                ask.tags,
+                ask.malformed,
+                ask.spoken,
+                ask.operating,
+                ask.odd,
+            )(self.world, data.draw)
         )
 
     def teardown(self) -> None:
@@ -181,10 +258,19 @@ class Comparison(RuleBasedStateMachine):
         admin = self.world.identities[0]
         for side in (self.theirs, self.ours):
             clear(side, admin)
+        if RANDOM:
+            print(f"{self.asked} requests so far, {len(self.different)} different", flush=True)
 
 
 def _one_of(data: st.DataObject, *choices: ask.Sort) -> ask.Sort:
     return data.draw(st.sampled_from(choices))
+
+
+def _every(answer: Answer) -> list[Any]:
+    """Return the one object that an answer holds, if it is one: lists have their objects in another order."""
+    if not isinstance(answer.body, dict) or len(answer.body) != 1:
+        return []
+    return [value for value in answer.body.values() if isinstance(value, dict)]
 
 
 def _objects(kind: str, answer: Answer) -> list[dict[str, str]]:
@@ -213,21 +299,35 @@ def clear(side: Side, admin: Identity) -> None:
             side.ask(admin, "DELETE", f"{collection}/{item['id']}", None, {})
 
 
+def _sorts(found: list[str]) -> list[str]:
+    """Return one of each sort of difference, the shortest, with how often it was met."""
+    sorts: dict[str, list[str]] = {}
+    for text in found:
+        request, line = text.split("\n")[:2]
+        kind = re.sub(r"/.*|\?.*", "", request.split(" ")[2])
+        sorts.setdefault(
+            re.sub(r"[0-9a-f-]{6,}|\d+", "·", f"{request.split(' ')[1]} {kind} {line[:120]}"), []
+        ).append(text)
+    return [f"{len(texts)} times: {min(texts, key=len)}" for texts in sorts.values()]
+
+
 def test_the_same_requests_get_the_same_answers(sides: tuple[Side, Side], tmp_path: Path) -> None:
     class Here(Comparison):
         theirs, ours = sides
+        different: ClassVar[set[str]] = set()
         found: ClassVar[list[str]] = []
 
     run_state_machine_as_test(
         Here,
         settings=settings(
             max_examples=EXAMPLES,
-            stateful_step_count=30,
+            stateful_step_count=60 if RANDOM else 30,
             deadline=None,
             derandomize=not RANDOM,
             database=None,
             suppress_health_check=list(HealthCheck),
         ),
     )
-    assert not Here.found, f"{len(Here.found)} differences:\n" + "\n\n".join(Here.found[:30])
+    print(f"{Here.asked} requests, {len(Here.different)} of them different, {len(Here.found)} differences")
+    assert not Here.found, f"{len(Here.found)} differences:\n" + "\n\n".join(_sorts(Here.found)[:60])
     assert Here.asked >= WANTED

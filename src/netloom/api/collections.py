@@ -6,6 +6,7 @@ then policy is asked, then the rules run. A bulk create is all or nothing becaus
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Sequence
 from typing import Any
 
@@ -93,8 +94,7 @@ async def list_(request: Request, noun: Noun) -> Response:
         objs = query.keep_stored(noun.collection, noun.kind, objs, asked)
         marker = found(r, ctx, noun, asked.marker) if asked.marker else None
         if query.needs_shown(noun.kind, asked):
-            shown = present(policy, r, ctx, noun, objs, only_allowed=True)
-            shown = query.keep_shown(noun.kind, shown, asked)
+            shown = present(policy, r, ctx, noun, objs, only_allowed=True, wanted=asked)
             at = noun.show(r, ctx, [marker])[0] if marker else None
             return query.page(noun.kind, shown, asked, at)
         return present(policy, r, ctx, noun, query.page(noun.kind, objs, asked, marker), only_allowed=True)
@@ -230,12 +230,16 @@ def present(
     noun: Noun,
     objs: Sequence[Resource],
     only_allowed: bool = False,
+    wanted: query.Query | None = None,
 ) -> list[Doc]:
     """Return objects as this caller is shown them: attributes that policy forbids are left out.
 
-    `only_allowed`: leave out whole objects that policy does not let the caller get.
+    `only_allowed`: leave out whole objects that policy does not let the caller get. `wanted`: and those that do not
+    meet a list's filters on what is computed, be it shown or not (a subnet is shared, but does not say so).
     """
     docs = noun.show(r, ctx, objs)
+    if wanted is not None:
+        docs = query.keep_shown(noun.kind, docs, wanted)
     caller = ctx.caller
     if noun.parent is not None:
         # These documents are ours: policy's fields go into them, and out again below with all that is not visible.
@@ -261,6 +265,7 @@ def present(
 
 
 _PREFIX = "/networking"
+_QUOTED = re.compile(r'"([^"]*)"')
 
 
 def url(request: Request) -> str:
@@ -282,8 +287,12 @@ def _require(
 
 
 def constraint(request: Request) -> int | None:
-    """Return the revision that If-Match asks for; anything else in the header is ignored."""
-    tags = [tag.strip().strip('"') for tag in request.headers.get("if-match", "").split(",")]
+    """Return the revision that If-Match asks for; anything else in the header is ignored.
+
+    A header without quotes is one tag, commas and all, as in Neutron.
+    """
+    header = request.headers.get("if-match", "")
+    tags: list[str] = _QUOTED.findall(header) or [header.strip()]
     wanted = [tag.partition("=")[2] for tag in tags if tag.startswith("revision_number=")]
     if len(wanted) > 1:
         raise lib.BadRequest(resource="if-match", msg="Multiple revision_number etags are not supported.")

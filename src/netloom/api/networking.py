@@ -129,7 +129,8 @@ def _extensions(method: str, rest: list[str]) -> Response:
 
 def _accepts_json(request: Request) -> bool:
     accept = request.headers.get("accept", "")
-    return not accept or any(kind in accept for kind in ("*/*", "application/*", "application/json"))
+    # What names no media type at all is no wish, as in Neutron.
+    return "/" not in accept or any(kind in accept for kind in ("*/*", "application/*", "application/json"))
 
 
 def _versions(request: Request) -> object:

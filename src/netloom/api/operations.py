@@ -85,7 +85,7 @@ async def quotas_answer(request: Request, rest: list[str]) -> Response:
     if request.method == "GET":
         return await _quota(request, project_id, what)
     if what:
-        raise HTTPMethodNotAllowed
+        raise HTTPMethodNotAllowed if what == "default" else HTTPNotFound
     if request.method == "PUT":
         _require_quota(request, "update_quota", project_id)
         document = decode.parse(await body_of(request), "quota")

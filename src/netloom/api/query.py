@@ -222,11 +222,12 @@ def needs_shown(kind: type[Resource], query: Query) -> bool:
 
 def _matches(value: Any, wanted: Sequence[Any]) -> bool:
     """Tell whether a value is any of those wanted; of a list, whether any of its values is."""
+    if value is None:
+        # As in SQL nothing equals what is not there, not even a filter that says so.
+        return False
     if isinstance(value, list | tuple):
         return any(_matches(part, wanted) for part in value)
-    return value in wanted or (
-        not isinstance(value, str | bool) and value is not None and str(value) in wanted
-    )
+    return value in wanted or (not isinstance(value, str | bool) and str(value) in wanted)
 
 
 def _tags_match(tags: Sequence[str], key: str, values: Sequence[str]) -> bool:

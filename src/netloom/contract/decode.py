@@ -237,9 +237,6 @@ def _created(resource: _Resource, wrapped: dict[str, Any], caller: Caller) -> di
         if not caller.project_id:
             raise HTTPBadRequest("Running without keystone AuthN requires that project_id is specified")
         sent["project_id"] = caller.project_id
-    if sent.get("mac_address", UNSET) is None:
-        # As in Neutron a null address leaves the choice to the server.
-        del sent["mac_address"]
     _refuse_unknown(resource, sent)
     for attribute in resource.attributes:
         if attribute.name in sent:

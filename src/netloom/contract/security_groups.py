@@ -46,16 +46,13 @@ def _protocol(value: Any) -> str | None:
     """Return a protocol in lower case, or as the number that was given; None for every protocol."""
     if value is None or value == "any":
         return None
-    wrong = SecurityGroupRuleInvalidProtocol(protocol=value, values=PROTOCOLS)
-    try:
-        number = -1 if isinstance(value, bool | float) else int(value)
-    except (ValueError, TypeError, OverflowError):
-        if isinstance(value, str) and value.lower() in PROTOCOLS:
-            return value.lower()
-        raise wrong from None
-    if 0 <= number <= 255:
+    if isinstance(value, str) and value.lower() in PROTOCOLS:
+        return value.lower()
+    # Text is digits alone: int() would also take spaces and underscores.
+    digits = value.isascii() and value.isdecimal() if isinstance(value, str) else type(value) is int
+    if digits and 0 <= int(value) <= 255:
         return str(value)
-    raise wrong
+    raise SecurityGroupRuleInvalidProtocol(protocol=value, values=PROTOCOLS)
 
 
 def _ethertype(value: Any) -> str:

@@ -138,6 +138,8 @@ def wishes(
     if asked is None:
         by_version = [tuple(s for s in subnets if s.ip_version == v) for v in (4, 6)]
         return [Wish(of_version) for of_version in by_version if of_version]
+    if asked and not subnets:
+        raise lib.InvalidInput(error_message="IP allocation requires subnets for network")
     by_id = {s.id: s for s in subnets}
     found: list[Wish] = []
     seen: set[str] = set()
@@ -175,8 +177,6 @@ def _named(network_id: str, by_id: dict[str, Subnet], subnet_id: str, known: set
 
 
 def _containing(network_id: str, subnets: Sequence[Subnet], address: str) -> Subnet:
-    if not subnets:
-        raise lib.InvalidInput(error_message="IP allocation requires subnets for network")
     for subnet in subnets:
         if inside(subnet, address):
             return subnet

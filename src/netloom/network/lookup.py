@@ -50,7 +50,18 @@ def security_groups(r: Reader, ctx: Context, ids: Iterable[str]) -> list[Securit
 
 
 def may_attach(r: Reader, ctx: Context, net: Network) -> bool:
-    """True where the caller may connect its own router to the network: its own, or shared with it."""
+    """True where the caller may put its instances on the network: its own, or shared with it."""
     if access.sees_everything(ctx) or net.project_id == ctx.caller.project_id:
         return True
     return access.is_granted(r, ctx, net.id, access.SHARED)
+
+
+def may_route(r: Reader, ctx: Context, subnet: Subnet) -> bool:
+    """True where the caller may connect a router to a subnet: its own, or of a network shared with it by name.
+
+    As in Neutron a network that is shared with everyone is not for everyone's routers: one would take its gateway.
+    """
+    project = ctx.caller.project_id
+    if access.sees_everything(ctx) or subnet.project_id == project:
+        return True
+    return any(a.target == project and a.action == access.SHARED for a in r.access(subnet.network_id))

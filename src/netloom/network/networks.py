@@ -66,7 +66,8 @@ def create(w: Writer, ctx: Context, attrs: dict[str, Any]) -> Network:
         physical_network=segment.physical_network,
         segmentation_id=segment.id,
         external=attrs["router:external"],
-        is_default=attrs["is_default"],
+        # As in Neutron what is no external network cannot be the default one, whoever asks for it.
+        is_default=attrs["is_default"] and attrs["router:external"],
         port_security_enabled=attrs["port_security_enabled"],
         availability_zone_hints=hints,
     )
@@ -87,8 +88,9 @@ def update(w: Writer, ctx: Context, old: Network, attrs: dict[str, Any]) -> Netw
         if mtu < SMALLEST_MTU and w.count(Subnet, network_id=old.id):
             raise lib.NetworkMTUSubnetConflict(net_id=old.id, mtu=SMALLEST_MTU)
         new = replace(new, mtu=mtu)
-    if new.is_default and not old.is_default:
+    if attrs.get("is_default") and (new.external or "router:external" in attrs):
         _check_default(w, old.id)
+    new = replace(new, is_default=new.is_default and new.external)
     if new.external != old.external:
         _set_external(w, new)
     shared = _set_shared(w, new, attrs["shared"]) if "shared" in attrs else False

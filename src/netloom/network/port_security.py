@@ -54,10 +54,10 @@ def check_create(enabled: bool, groups: Sequence[str], has_pairs: bool) -> None:
     """Raise for a new port whose parts do not go together."""
     if enabled:
         return
-    if groups:
-        raise PortSecurityAndIPRequiredForSecurityGroups()
     if has_pairs:
         raise AddressPairAndPortSecurityRequired()
+    if groups:
+        raise PortSecurityAndIPRequiredForSecurityGroups()
 
 
 def check_update(enabled: bool, groups: Sequence[str], has_pairs: bool, *, groups_given: bool) -> None:

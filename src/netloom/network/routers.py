@@ -155,7 +155,7 @@ def _attach_subnet(w: Writer, ctx: Context, router: Router, subnet_id: str) -> P
         raise lib.NetworkNotFound(net_id=subnet.network_id)
     if not subnet.gateway_ip:
         raise lib.BadRequest(resource="router", msg="Subnet for router interface must have a gateway IP")
-    if not lookup.may_attach(w, ctx, network):
+    if not lookup.may_route(w, ctx, subnet):
         raise lib.BadRequest(
             resource="router",
             msg=(

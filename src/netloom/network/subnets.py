@@ -15,6 +15,7 @@ from netloom.contract.errors import IpamValueInvalid, invalid
 from netloom.model import Context, FixedIP, Network, Port, Route, Subnet, to_doc
 from netloom.model.names import OWNER_ROUTER_INTERFACE
 from netloom.network import dhcp, ipam, networks, pools, quotas
+from netloom.network.access import SHARED
 from netloom.network.networks import AUTO_DELETED_OWNERS, SMALLEST_MTU
 from netloom.store import Reader, Writer
 
@@ -113,12 +114,15 @@ def delete(w: Writer, ctx: Context, old: Subnet) -> None:
 def show(r: Reader, ctx: Context, objs: Sequence[Subnet]) -> list[dict[str, Any]]:
     """Return subnets as the API shows them."""
     parents = r.get_many(Network, {subnet.network_id for subnet in objs})
+    shared = r.accessible(ctx.caller.project_id, SHARED)
     docs: list[dict[str, Any]] = []
     for subnet in objs:
         doc = to_doc(subnet)
         network = parents.get(subnet.network_id)
         doc["tenant_id"] = subnet.project_id
         doc["router:external"] = network is not None and network.external
+        # Not visible, but lists are filtered by it.
+        doc["shared"] = subnet.network_id in shared
         docs.append(doc)
     return docs
 

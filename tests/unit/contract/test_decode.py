@@ -147,6 +147,8 @@ def test_security_group_rules_keep_neutrons_spellings():
     [
         ("protocol", "nope", "SecurityGroupRuleInvalidProtocol", 400),
         ("protocol", 256, "SecurityGroupRuleInvalidProtocol", 400),
+        ("protocol", " 6", "SecurityGroupRuleInvalidProtocol", 400),
+        ("protocol", "1_0", "SecurityGroupRuleInvalidProtocol", 400),
         ("ethertype", "IPv5", "SecurityGroupRuleInvalidEtherType", 400),
         ("port_range_min", 70000, "SecurityGroupInvalidPortValue", 400),
         ("remote_ip_prefix", "10.0.0.300", "InvalidCIDR", 400),

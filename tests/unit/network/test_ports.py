@@ -164,6 +164,9 @@ def test_112_port_security_without_groups_and_pairs(world: World) -> None:
     assert code_of(caught.value) == 400
     with pytest.raises(pair_errors.AddressPairAndPortSecurityRequired):
         world.port(network, port_security_enabled=False, allowed_address_pairs=pair)
+    with pytest.raises(pair_errors.AddressPairAndPortSecurityRequired):  # of both faults this one is said
+        both = {"security_groups": [group.id], "allowed_address_pairs": pair}
+        world.port(network, port_security_enabled=False, **both)
     assert world.port(network, port_security_enabled=False).security_groups == ()
     port = world.port(network, security_groups=[group.id], allowed_address_pairs=pair)
     with pytest.raises(pair_errors.AddressPairAndPortSecurityRequired):

@@ -15,6 +15,7 @@ from netloom.contract.errors import HTTPBadRequest, code_of
 from netloom.contract.port_errors import IpAddressAlreadyAllocated
 from netloom.model import FixedIP, Network, Port, Route, Router
 from netloom.network import dhcp, hosts, ports, routers, routes
+from netloom.network.access import SHARED
 from support_rules import ALICE, BOB, World, as_json, context
 
 UNKNOWN = "aaaaaaaa-aaaa-4aaa-8aaa-aaaaaaaaaaaa"
@@ -112,15 +113,20 @@ def test_the_gateway_address_is_taken_already(world: World) -> None:
 
 def test_141_networks_of_others(world: World) -> None:
     bob = context(BOB)
-    shared = world.network(shared=True)
-    open_to_all, hidden = world.subnet(shared, "10.1.0.0/24"), world.private("10.2.0.0/24")[1]
+    named = world.network()
+    world.w.grant(named.id, BOB, SHARED)
+    by_name, hidden = world.subnet(named, "10.1.0.0/24"), world.private("10.2.0.0/24")[1]
+    for_all = world.subnet(world.network(shared=True), "10.3.0.0/24")
     _, external = world.external()
     router = world.router(bob)
-    assert add(world, router, bob, subnet_id=open_to_all.id)["project_id"] == BOB
+    assert add(world, router, bob, subnet_id=by_name.id)["project_id"] == BOB
     with pytest.raises(lib.SubnetNotFound):
         add(world, router, bob, subnet_id=hidden.id)
     with bad("is not owned by project making the request"):
         add(world, router, bob, subnet_id=external.id)
+    # Shared with everyone is not for everyone's routers: the first would take its gateway.
+    with bad("is not owned by project making the request"):
+        add(world, router, bob, subnet_id=for_all.id)
 
 
 def test_142_removing_interfaces(world: World) -> None:
