@@ -122,7 +122,7 @@ KNOWN: tuple[Known, ...] = (
     Known(
         "An update without an object, by who may not: Neutron names the rules of what the object has as well.",
         r"message: '\(rule:(\w+) and rule:\1:.* is disallowed by policy' \| 'rule:\1 is disallowed by policy'",
-        r"PUT \S+ (None|b''|b'\{\}'|\{\})",
+        r"PUT \S+ (None|b''|b'\{\}'|b'\{\"foo\": \{\}\}'|\{\})",
     ),
     Known(
         "Neutron shows everybody everything of a router in this answer, what is internal included.",
@@ -145,6 +145,11 @@ KNOWN: tuple[Known, ...] = (
         r"admin: POST security-group-rules",
     ),
     Known(
+        "Neutron's policy hides the tags of subnets, and of nothing else, from the role service.",
+        r"^subnets?(\[\])?\.tags: absent \| ",
+        r"service: GET subnets",
+    ),
+    Known(
         "Over quota, and below a network that is not there: which is said first.",
         r"status: 409 .*OverQuota.* \| 404 .*NetworkNotFound",
         r"POST (ports|subnets)",
@@ -152,7 +157,7 @@ KNOWN: tuple[Known, ...] = (
     Known(
         "Only networks, subnets and ports look at Accept in Neutron; Netloom answers nobody in what it cannot read.",
         r"status: 2\d\d .* \| 406 .*HTTPNotAcceptable",
-        r"'Accept': 'application/xml'",
+        r"'Accept': '(application/xml|text/html)'",
     ),
     Known(
         "Quotas of what is not there yet.",
