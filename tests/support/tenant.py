@@ -86,6 +86,7 @@ class Tenant:
             "/identity/v3/auth/tokens", json={"auth": {"identity": identity, "scope": scope}}
         )
         assert answer.status_code == 201, answer.text
+        self._project_id: str = answer.json()["token"]["project"]["id"]
         self._http.headers["X-Auth-Token"] = answer.headers["x-subject-token"]
 
     def __enter__(self) -> Self:
@@ -170,6 +171,10 @@ class Tenant:
         """A floating IP of the network `public`."""
         outside = self.get(f"{NETWORKING}/networks", name="public")["networks"][0]
         return self.make("floatingips", floating_network_id=outside["id"], port_id=port_id)
+
+    def raise_quota(self, **limits: int) -> None:
+        """Set compute quotas of the project, until the lab ends."""
+        self.put(f"{COMPUTE}/os-quota-sets/{self._project_id}", {"quota_set": limits})
 
     def boot(self, name: str, host: str, network: dict[str, Any], group: dict[str, Any], **fixed: Any) -> str:
         """Ask for an instance on a host; returns its id. `address` chooses its address."""
