@@ -71,7 +71,7 @@ KNOWN: tuple[Known, ...] = (
     Known(
         "What are extensions in Neutron (all but networks, subnets and ports) has If-Match looked at before the body.",
         r"message: 'Bad if-match request.* \| |type: 'BadRequest' \| '(HTTPBadRequest|InvalidInput)'",
-        r"PUT (routers|floatingips|security-groups|security-group-rules)/.*'If-Match': 'revision_number=x'",
+        r"PUT (routers|floatingips|security-groups|security-group-rules)/.*'If-Match': 'revision_number=x?'",
     ),
     Known(
         "If-Match holds for an update that changes nothing, too; in Neutron for what reaches the database.",
@@ -145,9 +145,19 @@ KNOWN: tuple[Known, ...] = (
         r"admin: POST security-group-rules",
     ),
     Known(
-        "Neutron's policy hides the tags of subnets, and of nothing else, from the role service.",
-        r"^subnets?(\[\])?\.tags: absent \| ",
-        r"service: GET subnets",
+        "Neutron's policy hides the tags of networks and subnets from the role service, and shows it those of the rest.",
+        r"^(network|subnet)s?(\[\])?\.tags: absent \| ",
+        r"service: GET (network|subnet)s",
+    ),
+    Known(
+        "The quota of routes is one router's; Neutron does not count them in a project's details.",
+        r"quota\.router_route\.used: 0 \| \d+",
+        r"GET quotas/\w+/details",
+    ),
+    Known(
+        "Agents cannot be created; Netloom says so before it looks at the body.",
+        r"(message|type): .* \| '(Bad agents request: Agent creation|BadRequest)",
+        r"POST agents",
     ),
     Known(
         "Over quota, and below a network that is not there: which is said first.",
@@ -156,7 +166,7 @@ KNOWN: tuple[Known, ...] = (
     ),
     Known(
         "Only networks, subnets and ports look at Accept in Neutron; Netloom answers nobody in what it cannot read.",
-        r"status: 2\d\d .* \| 406 .*HTTPNotAcceptable",
+        r"status: [24]\d\d .* \| 406 .*HTTPNotAcceptable",
         r"'Accept': '(application/xml|text/html)'",
     ),
     Known(
