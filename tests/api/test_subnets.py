@@ -253,6 +253,14 @@ def test_whose_network(cloud, network):
     assert error_of(answer) == (403, "PolicyNotAuthorized", "rule:update_subnet is disallowed by policy")
 
 
+def test_a_subnet_of_another_project_on_ones_own_network_is_not_seen(cloud, network):
+    theirs = cloud.admin.make("subnet", network_id=network, ip_version=4, project_id="3" * 32, **P)
+    assert cloud.member.list("/subnets") == []
+    for method, body in (("GET", None), ("PUT", {"subnet": {"name": "x"}}), ("DELETE", None)):
+        answer = cloud.member(method, f"/subnets/{theirs['id']}", body)
+        assert error_of(answer)[:2] == (404, "SubnetNotFound")
+
+
 def test_everyone_sees_the_subnets_of_an_external_network(cloud):
     external = cloud.admin.make("network", **{"router:external": True})["id"]
     cloud.admin.make("subnet", network_id=external, ip_version=4, **P)

@@ -1,8 +1,9 @@
 """What a caller may see: the one way in which every noun is listed and looked up.
 
 A caller sees what its project owns and what is granted to it (`store.access`: networks that are shared or
-external, with their subnets); a network's owner also sees what others put on it. Administrators and
-services see everything. Whether a caller may *do* something is policy's question, asked in `api`.
+external, with their subnets); a network's owner also sees the ports that others put on it, but not the subnets:
+so Neutron has it. Administrators and services see everything. Whether a caller may *do* something is policy's
+question, asked in `api`.
 """
 
 from __future__ import annotations
@@ -54,7 +55,7 @@ def visible(r: Reader, ctx: Context, kind: type[Resource]) -> list[Filters]:
     if kind is Network:
         filters.append({"id": granted_networks(r, ctx)})
     elif kind is Subnet:
-        filters.append({"network_id": granted_networks(r, ctx) | own_ids(r, ctx, Network)})
+        filters.append({"network_id": granted_networks(r, ctx)})
     elif kind is Port:
         filters.append({"network_id": own_ids(r, ctx, Network)})
     elif kind is SecurityGroupRule:
@@ -90,8 +91,7 @@ def _granted(r: Reader, ctx: Context, obj: Resource) -> bool:
     if isinstance(obj, Network):
         return is_granted(r, ctx, obj.id, SHARED, EXTERNAL)
     if isinstance(obj, Subnet):
-        network = r.get(Network, obj.network_id)
-        return network is not None and (network.project_id == mine or _granted(r, ctx, network))
+        return is_granted(r, ctx, obj.network_id, SHARED, EXTERNAL)
     if isinstance(obj, Port):
         network = r.get(Network, obj.network_id)
         return network is not None and network.project_id == mine
