@@ -160,9 +160,14 @@ KNOWN: tuple[Known, ...] = (
         r"POST agents",
     ),
     Known(
+        "A page of a default group's rules: which come first hangs on their random ids.",
+        r"security_group_rules\[\]\.(ethertype|direction|remote_group_id): ",
+        r"GET security-group(-rule)?s\?.*limit=\d",
+    ),
+    Known(
         "Over quota, and below a network that is not there: which is said first.",
         r"status: 409 .*OverQuota.* \| 404 .*NetworkNotFound",
-        r"POST (ports|subnets)",
+        r"POST (ports|subnets|floatingips)",
     ),
     Known(
         "Only networks, subnets and ports look at Accept in Neutron; Netloom answers nobody in what it cannot read.",
