@@ -165,6 +165,11 @@ KNOWN: tuple[Known, ...] = (
         r"GET security-group(-rule)?s\?.*limit=\d",
     ),
     Known(
+        "Free floating IPs go with their network, whosever they are; Neutron does not find another project's.",
+        r"status: 404 .*FloatingIPNotFound.* \| 204",
+        r"DELETE networks/",
+    ),
+    Known(
         "Over quota, and below a network that is not there: which is said first.",
         r"status: 409 .*OverQuota.* \| 404 .*NetworkNotFound",
         r"POST (ports|subnets|floatingips)",
