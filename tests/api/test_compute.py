@@ -42,7 +42,10 @@ def network(client: httpx.Client, cidr: str = "10.0.0.0/24", **attrs: Any) -> st
     made = client.post("/networking/v2.0/networks", json={"network": {"name": "net", **attrs}})
     assert made.status_code == 201, made.text
     ident = made.json()["network"]["id"]
-    subnet = {"network_id": ident, "cidr": cidr, "ip_version": 4}
+    # Addresses are drawn at random from the pool: those that a test names must lie outside it.
+    first = cidr.removesuffix("0/24")
+    pool = {"start": f"{first}100", "end": f"{first}199"}
+    subnet = {"network_id": ident, "cidr": cidr, "ip_version": 4, "allocation_pools": [pool]}
     made = client.post("/networking/v2.0/subnets", json={"subnet": subnet})
     assert made.status_code == 201, made.text
     return ident
