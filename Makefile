@@ -34,8 +34,8 @@ test: install
 	$(BIN)/ruff format --check .
 	$(BIN)/lint-imports
 	$(BIN)/pyright --pythonpath $(BIN)/python
-	$(BIN)/pytest -n 2 -m "not root"
-	$(BIN)/pytest -m root
+	$(BIN)/pytest -n 2 -rs -m "not root"
+	$(BIN)/pytest -rs -m root
 
 check: install
 	$(BIN)/ruff check .
