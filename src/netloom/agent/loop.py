@@ -216,8 +216,7 @@ class Agent:
 
     def _look_at_tunnels(self) -> None:
         """Tell the server at once where the other end of a tunnel falls silent, or answers again."""
-        near, chassis = self._facts, self.view.chassis.values() if self._facts.tunnel_ip else ()
-        ends = {c.host: c.tunnel_ip for c in chassis if c.tunnel_ip and c.host != near.host}
+        ends = self._far_ends() if self._facts.tunnel_ip else {}
         silent = self._peers.look(ends.values(), time.monotonic()) if ends else set[str]()
         now = {
             host: f"no answer to ping from {host} at {ends[host]}" if ends.get(host) in silent else ""
@@ -273,9 +272,14 @@ class Agent:
             log.info("seq %d: %d changes in %.0f ms%s", self.view.seq, made, took, asked)
         self._report()
 
+    def _far_ends(self) -> dict[str, str]:
+        """Every other host with tunnels → its end of them."""
+        others = [c for c in self.view.chassis.values() if c.host != self._facts.host]
+        return {c.host: c.tunnel_ip for c in others if c.tunnel_ip}
+
     def _greet(self, now: float) -> None:
         """Make the other hosts' MACs known to the switch before the first packet needs them."""
-        ends = {c.tunnel_ip for c in self.view.chassis.values() if c.tunnel_ip and c.host != self._facts.host}
+        ends = set(self._far_ends().values())
         if now >= self._greeted_at + GREET_SECONDS:
             self._greeted = set()
             self._greeted_at = now

@@ -27,13 +27,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--name", metavar="X", help="of the lab, where there are several")
 
 
+@state.plain_errors()
 def run(args: argparse.Namespace) -> int:
     """Start a lab where none runs, carry out both walkthroughs, leave the cloud running."""
-    with state.plain_errors():
-        return _run(args)
-
-
-def _run(args: argparse.Namespace) -> int:
     begun = time.monotonic()
     lab = state.find(args.name)
     checks.machine()

@@ -36,17 +36,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         verb.add_argument("--name", metavar="X", help="of the lab, where there are several")
 
 
+@state.plain_errors()
 def run(args: argparse.Namespace) -> int:
     """Carry out the verb."""
     if args.verb == "exec":
         args.name, args.argv = name_after_host(args.name, args.argv)
     lab = state.find(args.name)
     checks.root()
-    with state.plain_errors():
-        return _run(lab, args)
-
-
-def _run(lab: state.Lab, args: argparse.Namespace) -> int:
     # `up` and `status` load the server's rooms: not before they are needed, so that `exec` starts at once.
     if args.verb == "up":
         from netloom.lab.up import up

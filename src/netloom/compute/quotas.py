@@ -11,8 +11,6 @@ from netloom.model.errors import BadRequest, Forbidden
 from netloom.model.settings import COMPUTE_QUOTAS, ComputeSettings
 from netloom.store import Reader, Writer
 
-DEFAULTS = COMPUTE_QUOTAS
-
 
 def limits(reader: Reader, settings: ComputeSettings, project_id: str) -> dict[str, int]:
     """Return the project's limits."""
@@ -22,7 +20,7 @@ def limits(reader: Reader, settings: ComputeSettings, project_id: str) -> dict[s
 
 def defaults(settings: ComputeSettings) -> dict[str, int]:
     """Return the limits of a project that has none of its own."""
-    return DEFAULTS | settings.quotas
+    return COMPUTE_QUOTAS | settings.quotas
 
 
 def used(reader: Reader, project_id: str) -> dict[str, int]:
@@ -65,8 +63,8 @@ def check_keypairs(reader: Reader, settings: ComputeSettings, project_id: str, u
 def update(w: Writer, settings: ComputeSettings, project_id: str, wanted: dict[str, Any]) -> dict[str, int]:
     """Set limits of one project; returns all its limits."""
     for name, limit in wanted.items():
-        if name not in DEFAULTS:
-            raise BadRequest(f"There is no quota of {name} here: {', '.join(DEFAULTS)}.")
+        if name not in COMPUTE_QUOTAS:
+            raise BadRequest(f"There is no quota of {name} here: {', '.join(COMPUTE_QUOTAS)}.")
         if not isinstance(limit, int) or isinstance(limit, bool) or not -1 <= limit < 2**31:
             raise BadRequest(f"Quota limit {limit!r} for {name} must be a whole number of at least -1.")
     own = w.get(ComputeQuota, project_id)

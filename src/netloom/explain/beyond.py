@@ -14,8 +14,7 @@ from netloom.explain.reasons import Reason, capital
 from netloom.explain.resolve import Spot, network_of, subnet_around
 from netloom.explain.walk import Arrival, Outside, Walk, vlan_text
 from netloom.explain.world import Beyond, Endpoint, World
-from netloom.model.names import OWNER_ROUTER_GATEWAY
-from netloom.model.networking import Network, Router, Subnet
+from netloom.model.networking import Gateway, Network, Router, Subnet
 from netloom.plan.index import ROUTER_OWNERS, device_of
 from netloom.plan.pipeline import Stage
 
@@ -25,11 +24,16 @@ def ranges(cloud: Cloud) -> tuple[Beyond, ...]:
     return tuple(_ranges(cloud))
 
 
-def _ranges(cloud: Cloud) -> Iterator[Beyond]:
+def _untranslated(cloud: Cloud) -> Iterator[tuple[str, Gateway]]:
+    """Routers that lead outside without SNAT, by id."""
     for ident, router in sorted(cloud.routers.items()):
         gateway = router.external_gateway_info
-        if gateway is None or gateway.enable_snat:
-            continue
+        if gateway is not None and not gateway.enable_snat:
+            yield ident, gateway
+
+
+def _ranges(cloud: Cloud) -> Iterator[Beyond]:
+    for ident, gateway in _untranslated(cloud):
         network = cloud.networks.get(gateway.network_id)
         via = next((fixed.ip_address for fixed in gateway.external_fixed_ips), None)
         if network is None or not network.physical_network or via is None:
@@ -40,12 +44,7 @@ def _ranges(cloud: Cloud) -> Iterator[Beyond]:
 
 def interfaces(cloud: Cloud, router: str) -> list[Subnet]:
     """The subnets that a router has interfaces in."""
-    found = {
-        fixed.subnet_id
-        for port in cloud.ports.values()
-        if port.device_id == router and port.device_owner in ROUTER_OWNERS - {OWNER_ROUTER_GATEWAY}
-        for fixed in port.fixed_ips
-    }
+    found = {fixed.subnet_id for port in cloud.interfaces(router) for fixed in port.fixed_ips}
     return [cloud.subnets[ident] for ident in sorted(found) if ident in cloud.subnets]
 
 
@@ -140,8 +139,7 @@ def entered(cloud: Cloud, network: Network) -> bool:
     """Whether some router lets in from outside, untranslated, what is for a network."""
     return any(
         subnet.network_id == network.id
-        for ident, router in cloud.routers.items()
-        if router.external_gateway_info is not None and not router.external_gateway_info.enable_snat
+        for ident, _ in _untranslated(cloud)
         for subnet in interfaces(cloud, ident)
     )
 

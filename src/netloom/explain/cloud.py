@@ -8,7 +8,7 @@ from typing import Any
 
 from netloom.model.cloud import Server
 from netloom.model.hosts import HostView
-from netloom.model.names import OWNER_DHCP
+from netloom.model.names import OWNER_DHCP, OWNER_ROUTER_GATEWAY
 from netloom.model.networking import (
     FloatingIP,
     Network,
@@ -19,6 +19,7 @@ from netloom.model.networking import (
     Subnet,
 )
 from netloom.plan import VERSION
+from netloom.plan.index import ROUTER_OWNERS
 from netloom.store import Reader, StatusRow
 
 
@@ -76,6 +77,13 @@ class Cloud:
     def routers(self) -> Mapping[str, Router]:
         """Routers by id."""
         return self.objects.get(Router.KIND, {})
+
+    def interfaces(self, router: str) -> list[Port]:
+        """The ports by which a router is on its networks, its gateway apart."""
+        owners = ROUTER_OWNERS - {OWNER_ROUTER_GATEWAY}
+        return [
+            port for port in self.ports.values() if port.device_id == router and port.device_owner in owners
+        ]
 
     @property
     def floatingips(self) -> Mapping[str, FloatingIP]:

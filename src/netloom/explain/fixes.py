@@ -44,8 +44,7 @@ def add_interface(cloud: Cloud, subnet: Subnet, router: str = "") -> str:
 
 def add_gateway(cloud: Cloud, router: str) -> str:
     """Give a router a way out."""
-    external = sorted(i for i, network in cloud.networks.items() if network.external)
-    return f"openstack router set --external-gateway {external[0] if external else 'NETWORK'} {router}"
+    return f"openstack router set --external-gateway {_external(cloud)} {router}"
 
 
 def add_route(router: str, cidr: str) -> str:
@@ -57,8 +56,12 @@ def floating_ip(cloud: Cloud, port: Port, known: str = "") -> str:
     """Lead a floating IP to a port: one that is there, or a new one."""
     if known:
         return f"openstack floating ip set --port {port.id} {known}"
-    external = sorted(i for i, network in cloud.networks.items() if network.external)
-    return f"openstack floating ip create --port {port.id} {external[0] if external else 'NETWORK'}"
+    return f"openstack floating ip create --port {port.id} {_external(cloud)}"
+
+
+def _external(cloud: Cloud) -> str:
+    """An external network, or the word that stands for one."""
+    return min((i for i, network in cloud.networks.items() if network.external), default="NETWORK")
 
 
 def who_is_there(network: str) -> str:

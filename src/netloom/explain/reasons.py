@@ -46,11 +46,7 @@ def unplaced(cloud: Cloud, spot: Spot) -> Reason | None:
         return None
     named = cloud.name(f"port/{port.id}")
     if not port.host:
-        return Reason(
-            f"{capital(named)} is bound to no host: no instance has it.",
-            f"port/{port.id}",
-            f"openstack server create --port {port.id} …",
-        )
+        return _unbound(port, capital(named))
     if port.host not in cloud.views:
         return Reason(
             f"Host {port.host}, where {named} is, has never reported.",
@@ -67,6 +63,14 @@ def unplaced(cloud: Cloud, spot: Spot) -> Reason | None:
             "(bridge_mappings), then bind the port again",
         )
     return None
+
+
+def _unbound(port: Port, named: str) -> Reason:
+    return Reason(
+        f"{named} is bound to no host: no instance has it.",
+        f"port/{port.id}",
+        f"openstack server create --port {port.id} …",
+    )
 
 
 def no_floating_ip(cloud: Cloud, start: Spot, target: Spot) -> Reason | None:
@@ -156,9 +160,7 @@ def _of_step(cloud: Cloud, arrival: Arrival, step: Step, service: str) -> Reason
         return _down(cloud, port)
     network = _first(step, "network")
     if stage is Stage.CLASSIFY and network:
-        return Reason(
-            f"{capital(cloud.name(network))} is administratively down.", network, fixes.enable(network)
-        )
+        return _switched_off(cloud, network)
     if stage is Stage.CLASSIFY:
         return Reason(
             f"The frame belongs to no network that host {step.host} has.",
@@ -182,10 +184,12 @@ def _down(cloud: Cloud, port: str) -> Reason:
     if thing is not None and thing.admin_state_up and thing.network_id in cloud.networks:
         network = f"network/{thing.network_id}"
         if not cloud.networks[thing.network_id].admin_state_up:
-            return Reason(
-                f"{capital(cloud.name(network))} is administratively down.", network, fixes.enable(network)
-            )
-    return Reason(f"{capital(cloud.name(port))} is administratively down.", port, fixes.enable(port))
+            return _switched_off(cloud, network)
+    return _switched_off(cloud, port)
+
+
+def _switched_off(cloud: Cloud, origin: str) -> Reason:
+    return Reason(f"{capital(cloud.name(origin))} is administratively down.", origin, fixes.enable(origin))
 
 
 def _of_rules(cloud: Cloud, frame: Frame, step: Step, service: str, *, inward: bool) -> Reason:
@@ -274,11 +278,7 @@ def _silent(cloud: Cloud, port: Port, address: str) -> Reason:
             "ask from an instance on that network",
         )
     elif not port.host:
-        return Reason(
-            f"{named} is bound to no host: no instance has it.",
-            decider,
-            f"openstack server create --port {port.id} …",
-        )
+        return _unbound(port, named)
     return Reason(f"{named} does not answer for {address}.", decider, f"openstack port show {port.id}")
 
 
@@ -311,7 +311,7 @@ def _of_route(cloud: Cloud, step: Step) -> Reason:
     thing = cloud.routers.get(router.partition("/")[2])
     named, ident = capital(cloud.name(router)), router.partition("/")[2]
     if thing is not None and not thing.admin_state_up:
-        return Reason(f"{named} is administratively down.", router, fixes.enable(router))
+        return _switched_off(cloud, router)
     if "no route" in step.text:
         if thing is None or thing.external_gateway_info:
             return Reason(

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 
 from netloom.explain.cloud import Cloud
 from netloom.model.errors import UserError
-from netloom.model.names import METADATA_ADDRESS, OWNER_DHCP, OWNER_FLOATING_IP, OWNER_ROUTER_GATEWAY
+from netloom.model.names import METADATA_ADDRESS, OWNER_DHCP, OWNER_FLOATING_IP
 from netloom.model.networking import FloatingIP, Network, Port, Router, SecurityGroup, Subnet
 from netloom.plan.index import ROUTER_OWNERS
 
@@ -163,11 +163,7 @@ def _joined(cloud: Cloud) -> dict[str, int]:
     """Network id → a number that all networks share between which routers have interfaces."""
     numbers: dict[str, int] = {}
     for number, router in enumerate(sorted(cloud.routers)):
-        mine = {
-            port.network_id
-            for port in cloud.ports.values()
-            if port.device_id == router and port.device_owner in ROUTER_OWNERS - {OWNER_ROUTER_GATEWAY}
-        }
+        mine = {port.network_id for port in cloud.interfaces(router)}
         merged = {numbers[network] for network in mine if network in numbers}
         mine |= {network for network, old in numbers.items() if old in merged}
         numbers |= dict.fromkeys(mine, number)

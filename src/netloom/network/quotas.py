@@ -17,8 +17,6 @@ from netloom.model import Context, Quota, Router
 from netloom.model.context import NETWORK_QUOTAS
 from netloom.store import Reader, Writer
 
-DEFAULTS = NETWORK_QUOTAS
-
 UNLIMITED = -1
 LARGEST = 2**31 - 1
 _SWITCHES = frozenset({"force", "check_limit"})
@@ -32,7 +30,7 @@ def limits(r: Reader, ctx: Context, project_id: str) -> dict[str, int]:
 
 def defaults(ctx: Context) -> dict[str, int]:
     """Return the limits of a project that has none of its own."""
-    return DEFAULTS | ctx.settings.quotas
+    return NETWORK_QUOTAS | ctx.settings.quotas
 
 
 def used(r: Reader, project_id: str, resource: str) -> int:
@@ -70,7 +68,7 @@ def list_own(r: Reader, ctx: Context) -> list[dict[str, Any]]:
 
 def update(w: Writer, ctx: Context, project_id: str, attrs: dict[str, Any]) -> dict[str, int]:
     """Set limits of a project; below what is in use only with `force`. Returns all of its limits."""
-    unknown = [name for name in attrs if name not in DEFAULTS and name not in _SWITCHES]
+    unknown = [name for name in attrs if name not in NETWORK_QUOTAS and name not in _SWITCHES]
     if unknown:
         raise HTTPBadRequest(f"Unrecognized attribute(s) '{', '.join(unknown)}'")
     wanted = {name: _limit(name, value) for name, value in attrs.items() if name not in _SWITCHES}
