@@ -142,6 +142,14 @@ def cloud(lab: RunningLab) -> Iterator[SimpleNamespace]:
         }
         serving = [Background(i.line(sys.executable, PROBE, "serve")) for i in made.instances.values()]
         try:
+            for instance in made.instances.values():
+                RunningLab.until(lambda i=instance: is_serving(i), 30, f"{instance.address} serves nothing")
+            for name in ("r1", "d1"):
+                path = f"{NETWORKING}/floatingips/{floating[name]['id']}"
+                RunningLab.until(
+                    lambda path=path: tenant.get(path)["floatingip"]["status"] == "ACTIVE",
+                    *(30, f"{path} is not ACTIVE"),
+                )
             r1.reaches(made.places["r3"])
             made.instances["d1"].reaches(WEB)
             yield made
@@ -150,6 +158,12 @@ def cloud(lab: RunningLab) -> Iterator[SimpleNamespace]:
                 process.stop(15)
             for router, _, _ in made.ways:
                 tenant.put(f"{NETWORKING}/routers/{router['id']}", {"router": {"routes": []}})
+
+
+def is_serving(instance: Instance) -> bool:
+    """Whether the probe's server has opened both its ports."""
+    listening = instance.run("ss", "-Hlnut")
+    return f":{probe.TCP_PORT} " in listening and f":{probe.UDP_PORT} " in listening
 
 
 def line_of(lab: RunningLab, cloud: SimpleNamespace, source: str) -> list[str]:

@@ -6,6 +6,7 @@ import re
 import sys
 import threading
 import time
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
@@ -15,7 +16,16 @@ import pytest
 from netloom.lab.topology import GATEWAYS, WEB
 from support import tcp_talk
 from support.running_lab import RunningLab
-from support.tenant import NETWORKING, Background, Capture, Instance, Tenant, flat_network, on_host
+from support.tenant import (
+    NETWORKING,
+    Background,
+    Capture,
+    Instance,
+    Tenant,
+    background,
+    flat_network,
+    on_host,
+)
 
 pytestmark = [pytest.mark.root, pytest.mark.slow]
 
@@ -202,6 +212,24 @@ def test_outside_sees_the_router_or_the_floating_ip(lab: RunningLab, cloud: Simp
     ping = lab.exec("outside", "ping", "-n", "-c", "2", "-W", "1", address, check=False)
     assert " 0 received" in ping
     RunningLab.until(lambda: outside_sees(cloud.red2) == gateway_address(cloud), 15)
+
+
+def test_only_the_instance_answers_at_its_floating_ip(lab: RunningLab, cloud: SimpleNamespace) -> None:
+    """Not the router in its place, not for a moment: neither before NAT leads there nor after."""
+    tenant: Tenant = cloud.tenant
+    fip = tenant.floating_ip(None)
+    path, address = f"{NETWORKING}/floatingips/{fip['id']}", fip["floating_ip_address"]
+    with background(on_host(lab, "outside", "ping", "-n", "-i", "0.003", address)) as pings:
+        for _ in range(6):
+            tenant.put(path, {"floatingip": {"port_id": cloud.red1.port["id"]}})
+            RunningLab.until(lambda: tenant.get(path)["floatingip"]["status"] == "ACTIVE", 20)
+            time.sleep(0.3)
+            tenant.put(path, {"floatingip": {"port_id": None}})
+            RunningLab.until(lambda: tenant.get(path)["floatingip"]["status"] == "DOWN", 20)
+            time.sleep(0.3)
+        said = pings.stop()
+    hops = Counter(re.findall(r" ttl=(\d+)", said))
+    assert hops["63"] > 50 and set(hops) == {"63"}, hops
 
 
 def test_a_removed_rule_cuts_an_open_session(cloud: SimpleNamespace) -> None:

@@ -1,7 +1,8 @@
 """Questions and answers of real packets: `serve` answers TCP 80 and UDP 7, `ask` reads questions and tells what came back.
 
 Run as a program of its own in a network namespace; standard library only. A question is a line `ADDRESS icmp`, `ADDRESS
-tcp PORT` or `ADDRESS udp PORT`; the answer to it `1` (something came back, a refusal too) or `0`, in the same order.
+tcp PORT` or `ADDRESS udp PORT`; the answer to it `1` (something came back, for TCP a refusal too) or `0`, in the same
+order.
 """
 
 from __future__ import annotations
@@ -50,7 +51,7 @@ def _ask(address: str, protocol: str, port: int) -> bool:
                 asking.send(b"x")
                 asking.recv(100)
         except ConnectionRefusedError:
-            return True
+            return protocol == "tcp"  # for UDP it is an ICMP error, which other rules may let in
         except OSError:
             return False
         return True

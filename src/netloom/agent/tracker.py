@@ -1,8 +1,8 @@
 """One delta tracker for all kinds of objects: what is wanted, what is there, the smallest change.
 
-`Tracker.reconcile` brings the host to a HostState in this order: bridges, interfaces, namespaces,
-devices, routes, NAT, DHCP, metadata, then all flow changes of a bridge in one bundle, then instances;
-after that it removes what is no longer wanted, in reverse. An object that fails is retried with growing
+`Tracker.reconcile` brings the host to a HostState in this order: bridges, interfaces, namespaces, new
+NAT, devices, routes, the rest of NAT, DHCP, metadata, then all flow changes of a bridge in one bundle, then
+instances; after that it removes what is no longer wanted, in reverse. An object that fails is retried with growing
 pauses and never stops the others.
 """
 
@@ -178,9 +178,12 @@ class Tracker:
         self._switch_ports(self._differing(Bridge))
         self._switch_ports(self._differing(Interface))
         self._each(Namespace, namespaces.ensure_namespace)
+        # A router answers itself at an address that no NAT leads on from, and remembers that it did: a floating
+        # IP's NAT is there before its address and goes after it.
+        self._nat(early=True)
         self._devices()
         self._each(NsRoute, namespaces.ensure_route)
-        self._nat()
+        self._nat(early=False)
         self._each(Dnsmasq, lambda item: dnsmasq.ensure(item, self.dhcp_directory))
         self._each(MetadataListener, self.metadata.ensure)
         self._all_flows()
@@ -308,8 +311,8 @@ class Tracker:
             if key not in bridges.remove(self.database, [key], keep_device=True):
                 self.found.pop(key, None)
 
-    def _nat(self) -> None:
-        """One table a namespace: its objects succeed or fail together."""
+    def _nat(self, early: bool) -> None:
+        """One table a namespace: its objects succeed or fail together. `early`: takes no floating IP away yet."""
         floating: dict[str, list[FloatingNat]] = defaultdict(list)
         source: dict[str, list[SourceNat]] = defaultdict(list)
         for item in self._state.each(FloatingNat):
@@ -325,18 +328,15 @@ class Tracker:
                     self.trouble.pop(item.key, None)
             elif old is None or old.mark != mark or self._now >= old.again:
                 try:
-                    nat.apply(name, floating[name], source[name])
+                    there = nat.apply(name, floating[name], source[name], keep=early)
                 except ApplyError as error:
                     for item in members:
                         self._fail(item.key, mark, str(error))
                 else:
-                    self.found["nat", name] = mark
-                    self.changes += 1
+                    self.found["nat", name] = there
+                    self.changes += there == mark
                     for item in members:
                         self.trouble.pop(item.key, None)
-        for key in [key for key in self.found if key[0] == "nat"]:
-            if key[1] not in floating and key[1] not in source:
-                self._drop(key, lambda k: nat.remove(k[1]))
 
     # --- flows ---------------------------------------------------------------------------------
 
@@ -508,6 +508,10 @@ class Tracker:
                 self._drop(key, lambda k: namespaces.remove_device(k[1], k[2]))
             else:
                 del self.found[key]
+        translating = {item.namespace for kind in (FloatingNat, SourceNat) for item in self._state.each(kind)}
+        for key in gone["nat"]:
+            if key[1] not in translating:
+                self._drop(key, lambda k: nat.remove(k[1]))
         for key in gone["namespace"]:
             self._drop(key, lambda k: namespaces.remove_namespace(k[1]))
         for kind in ("interface", "bridge"):

@@ -41,27 +41,53 @@ def _listing(namespace: str) -> str:
 def read(namespace: str) -> str | None:
     """Fingerprint of the namespace's table, None where there is none, empty where it is not whole."""
     listing = _listing(namespace)
+    return _mark_of(listing) if listing else None
+
+
+def _mark_of(listing: str) -> str:
     found = _COMMENT.search(listing)
-    return (found.group(1) if found else "") if listing else None
+    return found.group(1) if found else ""
 
 
-def apply(namespace: str, floating: Sequence[FloatingNat], source: Sequence[SourceNat]) -> None:
-    """Replace the table, then cut the connections whose translation is gone."""
+def apply(
+    namespace: str, floating: Sequence[FloatingNat], source: Sequence[SourceNat], keep: bool = False
+) -> str:
+    """Replace the table, then cut the connections whose translation is gone; returns the fingerprint of what is there.
+
+    `keep`: floating IPs that are no longer wanted stay for now, as their addresses are still there.
+    """
     before = _listing(namespace)
-    text, _ = marked_ruleset(floating, source)
+    there = set(_DNAT.findall(before))
+    now = {(nat.external, nat.internal) for nat in floating}
+    addresses = {nat.address for nat in source}
+    if keep and now <= there and addresses <= set(_SNAT.findall(before)):
+        return _mark_of(before)  # nothing new
+    if keep:
+        floating = [*floating, *_others(there, floating, source)]
+        now = {(nat.external, nat.internal) for nat in floating}
+    text, mark = marked_ruleset(floating, source)
     with netns.inside(namespace):
         run(["nft", "-f", "-"], stdin=text)
-        now = {(nat.external, nat.internal) for nat in floating}
-        cut(external for external, internal in _DNAT.findall(before) if (external, internal) not in now)
-        addresses = {nat.address for nat in source}
+        cut(external for external, _ in there - now)
         catch_all = set(_SNAT.findall(before)) - addresses
         if catch_all:
             cut(catch_all)
         # An instance that had no floating IP left by the router's address: its connections would go on
         # that way, as if the floating IP were not there.
-        fresh = now - set(_DNAT.findall(before))
-        for _, internal in fresh:
+        for _, internal in now - there:
             _forget("--orig-src", internal)
+    return mark
+
+
+def _others(
+    there: Iterable[tuple[str, str]], floating: Sequence[FloatingNat], source: Sequence[SourceNat]
+) -> Iterable[FloatingNat]:
+    """Floating IPs of the table (outside and inside address) that are not among the wanted ones."""
+    namespace, device = next((nat.namespace, nat.device) for nat in (*floating, *source))
+    wanted = {nat.external for nat in floating}
+    for external, internal in sorted(there):
+        if external not in wanted:
+            yield FloatingNat(namespace=namespace, device=device, external=external, internal=internal)
 
 
 def remove(namespace: str) -> None:
