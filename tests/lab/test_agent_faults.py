@@ -156,7 +156,7 @@ def test_a_killed_agent_costs_not_one_packet(lab: RunningLab, guests: tuple[Gues
 def test_a_killed_switch_comes_back_by_itself(lab: RunningLab, guests: tuple[Guest, Guest, Guest]) -> None:
     one, _, far = guests
     kill(lab, "compute2", "ovs-vswitchd")
-    lab.until(lambda: one.reaches(far.address), 20, "forwarding comes back")
+    lab.until(lambda: one.reaches(far.address), 30, "forwarding comes back")
     far.lease()  # DHCP, whose device was made anew, too
     kill(lab, "compute1", "ovsdb-server")
     lab.until(lambda: pid_of(lab, "compute1", "ovsdb-server"))
@@ -192,14 +192,14 @@ def test_hosts_go_on_without_the_server(lab: RunningLab, guests: tuple[Guest, Gu
         # It even mends what breaks meanwhile, from what it last knew.
         lab.exec("compute1", "ovs-ofctl", "-O", "OpenFlow14", "del-flows", "br-int")
         kill(lab, "compute1", "ovs-vswitchd")
-        lab.until(lambda: one.reaches(near.address), 20, "the agent mends without the server")
+        lab.until(lambda: one.reaches(near.address), 30, "the agent mends without the server")
     finally:
         os.kill(server, signal.SIGCONT)
 
 
 def test_forgers_get_nowhere(lab: RunningLab, guests: tuple[Guest, Guest, Guest]) -> None:
     forger, near, far = guests
-    lab.until(lambda: forger.reaches(near.address) and forger.reaches(far.address), 20)
+    lab.until(lambda: forger.reaches(near.address) and forger.reaches(far.address), 30)
     # A neighbour's address as a second one: nothing that is sent with it arrives.
     forger.run("ip", "addr", "add", f"{near.address}/32", "dev", "eth0")
     try:
@@ -215,7 +215,7 @@ def test_forgers_get_nowhere(lab: RunningLab, guests: tuple[Guest, Guest, Guest]
     forger.run("ip", "link", "set", "eth0", "address", "fa:16:3e:66:66:66")
     assert not forger.reaches(far.address)
     forger.run("ip", "link", "set", "eth0", "address", forger.port["mac_address"])
-    lab.until(lambda: forger.reaches(far.address), 10)
+    lab.until(lambda: forger.reaches(far.address), 30)
 
 
 def test_a_dhcp_server_in_an_instance_is_not_heard(

@@ -65,7 +65,7 @@ class Cloud:
             answer.update(self.client.get("/explain/v1", source="outside", destination="ex-vm"))
             return answer["verdict"] == verdict
 
-        self.lab.until(agrees, 15, f"explain says {answer}")
+        self.lab.until(agrees, 30, f"explain says {answer}")
         assert words in answer["sentence"]
         address = self.floating["floating_ip_address"]
         sent = self.lab.exec("outside", "ping", "-c", "2", "-i", "0.2", "-W", "1", address, check=False)

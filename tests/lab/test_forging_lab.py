@@ -90,7 +90,7 @@ class Plugged:
         plug = ("add-port", "br-int", self.device, "--", "set", "interface", self.device, ids)
         lab.exec(host, "ovs-vsctl", *plug)
         show = f"{NETWORKING}/ports/{self.id}"
-        lab.until(lambda: client.get(show)["port"]["status"] == "ACTIVE", 20, f"{self.id} is not ACTIVE")
+        lab.until(lambda: client.get(show)["port"]["status"] == "ACTIVE", 30, f"{self.id} is not ACTIVE")
 
     @property
     def own(self) -> tuple[str, str]:

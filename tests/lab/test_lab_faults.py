@@ -81,7 +81,7 @@ def kill(lab: RunningLab, host: str, service: str) -> None:
     pid = lab.lab.host(host) / "services" / service
     before = pid.read_text()
     lab.exec(host, "kill", "-9", before)
-    RunningLab.until(lambda: pid.read_text() != before, 15, f"{service} of {host} did not come back")
+    RunningLab.until(lambda: pid.read_text() != before, 30, f"{service} of {host} did not come back")
 
 
 def has_lease(instance: Instance) -> bool:
@@ -100,7 +100,7 @@ def test_no_packet_is_lost_while_agents_are_killed(lab: RunningLab, cloud: Simpl
         for host in HOSTS:
             kill(lab, host, "agent")
         for instance in (cloud.here, cloud.there):
-            RunningLab.until(lambda i=instance: has_metadata(i), 15, "no agent answers")
+            RunningLab.until(lambda i=instance: has_metadata(i), 30, "no agent answers")
         assert pings.going_on
     for instance in (cloud.here, cloud.beyond):
         assert has_lease(instance)
@@ -111,7 +111,7 @@ def test_no_packet_is_lost_while_agents_are_killed(lab: RunningLab, cloud: Simpl
 def test_open_vswitch_comes_back(lab: RunningLab, cloud: SimpleNamespace, host: str, service: str) -> None:
     kill(lab, host, service)
     well(cloud)
-    RunningLab.until(lambda: has_lease(cloud.here) and has_metadata(cloud.here), 20, "no DHCP or metadata")
+    RunningLab.until(lambda: has_lease(cloud.here) and has_metadata(cloud.here), 30, "no DHCP or metadata")
 
 
 def test_a_killed_dnsmasq_comes_back(lab: RunningLab, cloud: SimpleNamespace) -> None:
@@ -119,7 +119,7 @@ def test_a_killed_dnsmasq_comes_back(lab: RunningLab, cloud: SimpleNamespace) ->
     before = lab.exec("compute1", "cat", pid_file)
     with Pings(cloud, 3):
         lab.exec("compute1", "kill", "-9", before.strip())
-        RunningLab.until(lambda: has_lease(cloud.here), 20, "no DHCP")
+        RunningLab.until(lambda: has_lease(cloud.here), 30, "no DHCP")
     assert lab.exec("compute1", "cat", pid_file) != before
 
 
@@ -131,11 +131,11 @@ def test_without_the_server_hosts_go_on(lab: RunningLab, cloud: SimpleNamespace)
             assert has_lease(cloud.here) and has_metadata(cloud.here)
             # An agent that starts now knows what was last said to it.
             kill(lab, "compute1", "agent")
-            RunningLab.until(lambda: has_metadata(cloud.here), 15, "an agent without a server serves nobody")
+            RunningLab.until(lambda: has_metadata(cloud.here), 30, "an agent without a server serves nobody")
         assert has_lease(cloud.here)
         assert cloud.here.pings(WEB)
     finally:
-        RunningLab.until(lambda: not server.alive, 5)
+        RunningLab.until(lambda: not server.alive, 30)
         fresh = up.start_server(lab.lab)
         lab.state.processes["server"] = fresh
         lab.lab.save(lab.state)
@@ -163,7 +163,7 @@ def test_broken_things_are_mended_and_stop_nothing_else(lab: RunningLab, cloud: 
     lab.exec("compute1", *where, "ip", "link", "del", f"tap{dhcp['id'][:11]}")
     lab.exec("network1", *router, "ip", "route", "del", "default")
     well(cloud, 15)
-    RunningLab.until(lambda: has_lease(cloud.here), 15, "the DHCP device was not mended")
+    RunningLab.until(lambda: has_lease(cloud.here), 30, "the DHCP device was not mended")
     # … the rest by the next audit.
     lab.exec("network1", *router, "nft", "flush", "ruleset")
     lab.exec("compute1", "ovs-ofctl", "del-flows", "br-int", "table=40")

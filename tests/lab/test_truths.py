@@ -80,7 +80,7 @@ class Session:
 
     def __init__(self, server: Instance, client: list[str], address: str, port: int) -> None:
         self.server = Background(server.line(sys.executable, TALK, "serve", str(port)))
-        RunningLab.until(lambda: f":{port}" in server.run("ss", "-Hltn"), 10)
+        RunningLab.until(lambda: f":{port}" in server.run("ss", "-Hltn"), 30)
         self.client = Background([*client, sys.executable, TALK, "talk", address, str(port)])
         self.beats = 0
         threading.Thread(target=self._count, daemon=True).start()
@@ -91,7 +91,7 @@ class Session:
             self.beats += line == "beat\n"
 
     def __enter__(self) -> Session:
-        RunningLab.until(lambda: self.beats >= 3, 10, "the session never began")
+        RunningLab.until(lambda: self.beats >= 3, 30, "the session never began")
         return self
 
     def __exit__(self, *error: object) -> None:
@@ -202,16 +202,15 @@ def test_outside_sees_the_router_or_the_floating_ip(lab: RunningLab, cloud: Simp
     path = f"{NETWORKING}/floatingips/{fip['id']}"
     address = fip["floating_ip_address"]
     outside = on_host(lab, "outside")
-    RunningLab.until(lambda: outside_sees(cloud.red2) == address, 15, "outside never saw the floating IP")
+    RunningLab.until(lambda: outside_sees(cloud.red2) == address, 30, "outside never saw the floating IP")
     assert address not in cloud.red2.run("ip", "addr")
     with Session(cloud.red2, outside, address, 7001) as session:
-        assert not session.is_cut()
+        RunningLab.until(lambda: not session.is_cut(), 30)
         tenant.put(path, {"floatingip": {"port_id": None}})
-        time.sleep(1.0)
-        assert session.is_cut(), "an open session outlived its floating IP"
+        RunningLab.until(session.is_cut, 30, "an open session outlived its floating IP")
     ping = lab.exec("outside", "ping", "-n", "-c", "2", "-W", "1", address, check=False)
     assert " 0 received" in ping
-    RunningLab.until(lambda: outside_sees(cloud.red2) == gateway_address(cloud), 15)
+    RunningLab.until(lambda: outside_sees(cloud.red2) == gateway_address(cloud), 30)
 
 
 def test_only_the_instance_answers_at_its_floating_ip(lab: RunningLab, cloud: SimpleNamespace) -> None:
@@ -222,10 +221,10 @@ def test_only_the_instance_answers_at_its_floating_ip(lab: RunningLab, cloud: Si
     with background(on_host(lab, "outside", "ping", "-n", "-i", "0.003", address)) as pings:
         for _ in range(6):
             tenant.put(path, {"floatingip": {"port_id": cloud.red1.port["id"]}})
-            RunningLab.until(lambda: tenant.get(path)["floatingip"]["status"] == "ACTIVE", 20)
+            RunningLab.until(lambda: tenant.get(path)["floatingip"]["status"] == "ACTIVE", 30)
             time.sleep(0.3)
             tenant.put(path, {"floatingip": {"port_id": None}})
-            RunningLab.until(lambda: tenant.get(path)["floatingip"]["status"] == "DOWN", 20)
+            RunningLab.until(lambda: tenant.get(path)["floatingip"]["status"] == "DOWN", 30)
             time.sleep(0.3)
         said = pings.stop()
     hops = Counter(re.findall(r" ttl=(\d+)", said))
@@ -238,12 +237,11 @@ def test_a_removed_rule_cuts_an_open_session(cloud: SimpleNamespace) -> None:
     port = f"{NETWORKING}/ports/{cloud.red2.port['id']}"
     tenant.put(port, {"port": {"security_groups": [group["id"]]}})
     try:
-        RunningLab.until(lambda: not cloud.red1.pings(cloud.red2.address), 10, "no ICMP rule, still pings")
+        RunningLab.until(lambda: not cloud.red1.pings(cloud.red2.address), 30, "no ICMP rule, still pings")
         with Session(cloud.red2, cloud.red1.line(), cloud.red2.address, 7002) as session:
-            assert not session.is_cut()
+            RunningLab.until(lambda: not session.is_cut(), 30)
             tenant.delete(f"{NETWORKING}/security-group-rules/{group['rules'][0]['id']}")
-            time.sleep(1.0)
-            assert session.is_cut(), "an open session outlived its rule"
+            RunningLab.until(session.is_cut, 30, "an open session outlived its rule")
     finally:
         tenant.put(port, {"port": {"security_groups": [cloud.open["id"]]}})
         cloud.red1.reaches(cloud.red2.address)
@@ -263,13 +261,12 @@ def test_134_the_members_of_a_remote_group_are_followed(cloud: SimpleNamespace) 
     port, asker = (f"{NETWORKING}/ports/{instance.port['id']}" for instance in (cloud.red2, cloud.red1))
     tenant.put(port, {"port": {"security_groups": [group["id"]]}})
     try:
-        RunningLab.until(lambda: not cloud.red1.pings(cloud.red2.address), 10, "no ICMP rule, still pings")
+        RunningLab.until(lambda: not cloud.red1.pings(cloud.red2.address), 30, "no ICMP rule, still pings")
         tenant.put(asker, {"port": {"security_groups": [cloud.open["id"], members["id"]]}})
         with Session(cloud.red2, cloud.red1.line(), cloud.red2.address, 7004) as session:
-            assert not session.is_cut()
+            RunningLab.until(lambda: not session.is_cut(), 30)
             tenant.put(asker, {"port": {"security_groups": [cloud.open["id"]]}})
-            time.sleep(1.0)
-            assert session.is_cut(), "an open session outlived its membership"
+            RunningLab.until(session.is_cut, 30, "an open session outlived its membership")
     finally:
         tenant.put(port, {"port": {"security_groups": [cloud.open["id"]]}})
         tenant.put(asker, {"port": {"security_groups": [cloud.open["id"]]}})
@@ -283,7 +280,7 @@ def test_errors_about_a_connection_pass_in_both_directions(cloud: SimpleNamespac
     port = f"{NETWORKING}/ports/{cloud.red2.port['id']}"
     tenant.put(port, {"port": {"security_groups": [group["id"]]}})
     try:
-        RunningLab.until(lambda: not cloud.red1.pings(cloud.red2.address), 10)
+        RunningLab.until(lambda: not cloud.red1.pings(cloud.red2.address), 30)
         with Session(cloud.red2, cloud.blue2.line(), cloud.red2.address, 7003):
             # The way back through the router becomes narrow: it says so to the server, whose group lets no ICMP in.
             device = next(
@@ -313,7 +310,7 @@ def test_errors_about_a_connection_pass_in_both_directions(cloud: SimpleNamespac
     asker = f"{NETWORKING}/ports/{cloud.red1.port['id']}"
     tenant.put(asker, {"port": {"security_groups": [nothing["id"]]}})
     try:
-        RunningLab.until(lambda: "refused" in cloud.red1.run(sys.executable, "-c", closed), 15)
+        RunningLab.until(lambda: "refused" in cloud.red1.run(sys.executable, "-c", closed), 30)
     finally:
         for path in (port, asker):
             tenant.put(path, {"port": {"security_groups": [cloud.open["id"]]}})
@@ -324,7 +321,7 @@ def restart_agent(lab: RunningLab, host: str) -> None:
     pid = lab.lab.host(host) / "services/agent"
     before = pid.read_text()
     lab.exec(host, "kill", "-9", before)
-    RunningLab.until(lambda: pid.read_text() != before, 15, "the agent did not come back")
+    RunningLab.until(lambda: pid.read_text() != before, 30, "the agent did not come back")
 
 
 def test_a_host_without_the_physical_network_refuses_the_binding(
@@ -349,10 +346,10 @@ def test_a_host_without_the_physical_network_refuses_the_binding(
     try:
         config.write_text("".join(line for line in whole.splitlines(True) if not line.startswith('"extnet"')))
         restart_agent(lab, "compute2")
-        RunningLab.until(lambda: not mapped(), 20, "the host never said that it lost the network")
+        RunningLab.until(lambda: not mapped(), 30, "the host never said that it lost the network")
         assert binding() == "binding_failed"
     finally:
         config.write_text(whole)
         restart_agent(lab, "compute2")
-        RunningLab.until(mapped, 20)
+        RunningLab.until(mapped, 30)
     cloud.vlan1.reaches(cloud.vlan2.address)
