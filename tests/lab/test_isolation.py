@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 import time
 from collections.abc import Iterator
@@ -14,7 +15,7 @@ from netloom.dataplane.container import CAPABILITIES
 from support import raw_frames
 from support.raw_frames import BROADCAST, arp, icmpv6, udp, vlan
 from support.running_lab import RunningLab
-from support.tenant import Background, Instance, Tenant
+from support.tenant import Background, Instance, Tenant, background, on_host
 
 pytestmark = [pytest.mark.root, pytest.mark.slow]
 
@@ -201,6 +202,46 @@ def test_instances_reach_no_part_of_the_cloud_itself(lab: RunningLab, cloud: Sim
     finally:
         a1.run("ip", "addr", "del", "10.255.0.99/16", "dev", "eth0")
     assert inside(a1, "find / -xdev -type s 2>/dev/null; ls /run/netloom /run/openvswitch 2>/dev/null") == ""
+
+
+HEAR = """
+import socket
+with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as ear:
+    ear.bind(("", 7777))
+    print("listening", flush=True)
+    while True:
+        print(ear.recv(100).decode(), flush=True)
+"""
+
+
+def test_the_host_s_own_kernel_hears_nothing_of_an_instance(lab: RunningLab, cloud: SimpleNamespace) -> None:
+    """The userspace switch reads copies: without more the kernel would take the frames themselves, past every flow."""
+    a1, host = cloud.a1, "10.255.0.12"
+    mac = lab.exec(a1.host, "cat", f"/sys/class/net/{a1.tap}/address").strip()
+    a1.run("ip", "addr", "add", "10.255.0.99/16", "dev", "eth0")
+    try:
+        assert "reply from" not in a1.run("arping", "-c", "2", "-w", "3", "-I", "eth0", host)
+    finally:
+        a1.run("ip", "addr", "del", "10.255.0.99/16", "dev", "eth0")
+    with background(on_host(lab, a1.host, sys.executable, "-c", HEAR)) as hearing:
+        assert hearing.process.stdout is not None
+        assert hearing.process.stdout.readline() == "listening\n"
+        for source, target in ((a1.address, host), ("10.255.0.13", host), (a1.address, "255.255.255.255")):
+            send(a1, udp((a1.mac, mac), (source, target), (5000, 7777), b"from the instance"))
+        itself = "import socket;socket.socket(2,2).sendto(b'from the host',('127.0.0.1',7777))"
+        lab.exec(a1.host, sys.executable, "-c", itself)
+        assert hearing.process.stdout.readline() == "from the host\n"
+
+
+def test_only_the_tunnels_own_device_answers_for_their_address(
+    lab: RunningLab, cloud: SimpleNamespace
+) -> None:
+    """The card below it does not: a switch that believed it would send tunnels where nothing unpacks them."""
+    find = "ip -o -4 addr | awk '$4 ~ /^10.255.0./ {print $2}'"
+    device = lab.exec("network1", "sh", "-c", find).strip()
+    mac = lab.exec("network1", "cat", f"/sys/class/net/{device}/address").strip()
+    said = lab.exec("compute1", "arping", "-c", "3", "-I", device, "10.255.0.11")
+    assert set(re.findall(r"\[(.*?)\]", said)) == {mac.upper()} and "Received 3 response" in said, said
 
 
 def inside(instance: Instance, script: str) -> str:

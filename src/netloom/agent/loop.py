@@ -22,6 +22,7 @@ from netloom.agent.metadata import MetadataServer
 from netloom.agent.settings import Settings
 from netloom.agent.tracker import Tracker
 from netloom.agent.workers import Workers
+from netloom.dataplane import shield
 from netloom.dataplane.instances import Instances
 from netloom.dataplane.netlink import greet
 from netloom.dataplane.openflow import Switch
@@ -246,6 +247,7 @@ class Agent:
             if self._stale:
                 self.tracker.read()
                 self._stale = False
+                self._quiet_underlay()
             if self._replan:
                 self._state = plan(self.view)
                 self._replan = False
@@ -271,6 +273,13 @@ class Agent:
             took = (time.monotonic() - now) * 1000
             log.info("seq %d: %d changes in %.0f ms%s", self.view.seq, made, took, asked)
         self._report()
+
+    def _quiet_underlay(self) -> None:
+        if self._facts.tunnel_ip and self.tracker.userspace:
+            try:
+                shield.quiet_underlay(self.tracker.database, self._facts.tunnel_ip)
+            except ApplyError as error:
+                log.warning("tunnels may lose packets: %s", error)
 
     def _far_ends(self) -> dict[str, str]:
         """Every other host with tunnels → its end of them."""

@@ -19,10 +19,11 @@ from msgspec import Struct
 
 from netloom.agent.metadata import MetadataServer
 from netloom.agent.workers import Workers
-from netloom.dataplane import bridges, dnsmasq, namespaces, nat, netns, watch
+from netloom.dataplane import bridges, dnsmasq, namespaces, nat, netns, shield, watch
 from netloom.dataplane.allocator import Allocator
 from netloom.dataplane.instances import Instances, instance_mark
 from netloom.dataplane.mark import fingerprint
+from netloom.dataplane.netlink import link_names
 from netloom.dataplane.openflow import Switch, cookie
 from netloom.dataplane.ovsdb import Ovsdb
 from netloom.dataplane.process import ApplyError
@@ -101,6 +102,8 @@ class Tracker:
         self.dirty = False
         self._now = 0.0
         self._numbers: dict[str, int] = {}
+        self._shielded: dict[str, int] = {}  # device → its index when it was
+        self._open: dict[str, str] = {}  # device → why it could not be
         self._state = HostState()
         self._announcements: list[tuple[Device, list[str]]] = []
 
@@ -121,6 +124,13 @@ class Tracker:
             if mark is not None:
                 self.found["nat", key[1]] = mark
         self.flows = {key[1]: self.switch.read(key[1]) for key in self.found if key[0] == "bridge"}
+        if self.userspace:
+            self._read_shields()
+
+    def _read_shields(self) -> None:
+        there, devices = shield.read(), bridges.kernel_devices(self.database)
+        self._shielded = {name: devices[name] for name in there if name in devices}
+        shield.remove(there - devices.keys())
 
     def switch_moved(self) -> bool:
         """Take in what the database says now of bridges and ports; true if that is not as we left it."""
@@ -177,6 +187,7 @@ class Tracker:
         self.trouble = {key: value for key, value in self.trouble.items() if key in state.objects}
         self._switch_ports(self._differing(Bridge))
         self._switch_ports(self._differing(Interface))
+        self._shield()
         self._each(Namespace, namespaces.ensure_namespace)
         # A router answers itself at an address that no NAT leads on from, and remembers that it did: a floating
         # IP's NAT is there before its address and goes after it.
@@ -259,6 +270,7 @@ class Tracker:
         if not ours:
             return
         failed = bridges.apply(self.database, ours, self.userspace)
+        links = link_names()
         for item in ours:
             if item.key in failed:
                 self._fail(item.key, fingerprint(item), failed[item.key])
@@ -266,9 +278,31 @@ class Tracker:
                 self._done(item)
                 if isinstance(item, Bridge):
                     self.flows.setdefault(item.name, set())
+                elif item.name in links:
+                    self._shielded[item.name] = links[item.name]
+
+    def _shield(self) -> None:
+        """Devices that others have plugged, and those whose shield somebody took away."""
+        if not self.userspace:
+            return
+        devices = bridges.kernel_devices(self.database)
+        bare = [
+            item
+            for item in self._state.each(Interface)
+            if item.name in devices and self._shielded.get(item.name) != devices[item.name]
+        ]
+        cards = [item.name for item in bare if item.type == "system"]
+        self._open = shield.ensure([item.name for item in bare], cards)
+        for item in bare:
+            if item.name in self._open:
+                self._fail(item.key, self._wanted_mark(item), self._open[item.name])
+            else:
+                self._shielded[item.name] = devices[item.name]
 
     def _expect(self, item: Interface, numbers: Mapping[str, int]) -> None:
         """Somebody else plugs it: it is there, or we wait for the database to say so."""
+        if item.name in self._open:
+            return
         if item.name in numbers:
             self.trouble.pop(item.key, None)
         else:

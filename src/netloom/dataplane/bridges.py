@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Any
 
+from netloom.dataplane import shield
 from netloom.dataplane.mark import fingerprint
 from netloom.dataplane.netlink import checksum_offload_off, index_of, link_names, open_netlink
 from netloom.dataplane.ovsdb import Ovsdb, Row, first, many, to_map
@@ -18,6 +19,8 @@ from netloom.model.hoststate import Bridge, Interface, Key
 
 MARK = "netloom"
 _OVS_TYPE = {"veth": "", "system": ""}
+_DEVICES = ("veth", "system")
+"""Types of ports that are devices of the kernel."""
 
 
 def peer_name(device: str) -> str:
@@ -52,6 +55,17 @@ def ofports(database: Ovsdb) -> dict[str, int]:
     return numbers
 
 
+def kernel_devices(database: Ovsdb) -> dict[str, int]:
+    """Ports that are devices of this host's kernel, whoever plugged them → their index."""
+    links = link_names()
+    rows = database.rows("Interface").values()
+    return {
+        row["name"]: links[row["name"]]
+        for row in rows
+        if row["type"] in ("", "system") and row["name"] in links
+    }
+
+
 def read(database: Ovsdb) -> dict[Key, str]:
     """Our bridges and ports → fingerprint, empty where one is there but broken."""
     found: dict[Key, str] = {}
@@ -67,7 +81,7 @@ def read(database: Ovsdb) -> dict[Key, str]:
         number = first(row["ofport"])
         whole = number is not None and number > 0 and not row["error"]
         kind = row["external_ids"].get("netloom-type")
-        if kind in ("veth", "system") and name not in links:
+        if kind in _DEVICES and name not in links:
             whole = False
         found["interface", bridge, name] = mark if whole else ""
     return found
@@ -157,8 +171,8 @@ def _operations(database: Ovsdb, item: Bridge | Interface, number: int) -> list[
     ]
 
 
-def _ensure_device(item: Interface, userspace: bool) -> bool:
-    """Make our veth pair, or find the NIC, and bring it up; true where it was made now."""
+def _make_device(item: Interface, userspace: bool) -> bool:
+    """Make our veth pair, or find the NIC; true where it was made now."""
     with open_netlink() as link:
         made = item.type == "veth" and not link.link_lookup(ifname=item.name)
         if made:
@@ -167,27 +181,44 @@ def _ensure_device(item: Interface, userspace: bool) -> bool:
             if userspace:
                 checksum_offload_off(peer)
                 checksum_offload_off(item.name)
+        index_of(link, item.name)
+    return made
+
+
+def _bring_up(item: Interface) -> None:
+    with open_netlink() as link:
         index = index_of(link, item.name)
         if item.mtu:
             link.link("set", index=index, mtu=item.mtu)
         link.link("set", index=index, state="up")
-    return made
 
 
 def apply(database: Ovsdb, wanted: Sequence[Bridge | Interface], userspace: bool) -> dict[Key, str]:
-    """Make these as wanted, all in one transaction; returns key → reason of those that failed."""
+    """Make these as wanted, all in one transaction; returns key → reason of those that failed.
+
+    No device of ours is up before it is shielded.
+    """
     failed: dict[Key, str] = {}
     operations: dict[Key, list[dict[str, Any]]] = {}
-    for number, item in enumerate(wanted):
+    ours = [item for item in wanted if isinstance(item, Interface) and item.type in _DEVICES]
+    for item in ours:
         try:
-            if (
-                isinstance(item, Interface)
-                and item.type in ("veth", "system")
-                and _ensure_device(item, userspace)
-                and item.name in _interfaces(database)
-            ):
+            if _make_device(item, userspace) and item.name in _interfaces(database):
                 # The switch holds on to the device of that name that is gone: it must let go first.
                 failed.update(remove(database, [item.key], keep_device=True))
+        except ApplyError as error:
+            failed[item.key] = str(error)
+    there = [item for item in ours if item.key not in failed]
+    cards = [item.name for item in there if item.type == "system"]
+    open_ = shield.ensure([item.name for item in there], cards) if userspace else {}
+    for number, item in enumerate(wanted):
+        if item.key in failed:
+            continue
+        try:
+            if item in there:
+                if item.name in open_:
+                    raise ApplyError(open_[item.name])
+                _bring_up(item)
             operations[item.key] = _operations(database, item, number)
         except ApplyError as error:
             failed[item.key] = str(error)
