@@ -218,6 +218,7 @@ def test_the_host_s_own_kernel_hears_nothing_of_an_instance(lab: RunningLab, clo
     """The userspace switch reads copies: without more the kernel would take the frames themselves, past every flow."""
     a1, host = cloud.a1, "10.255.0.12"
     mac = lab.exec(a1.host, "cat", f"/sys/class/net/{a1.tap}/address").strip()
+    assert "inet" not in lab.exec(a1.host, "ip", "addr", "show", a1.tap)
     a1.run("ip", "addr", "add", "10.255.0.99/16", "dev", "eth0")
     try:
         assert "reply from" not in a1.run("arping", "-c", "2", "-w", "3", "-I", "eth0", host)

@@ -8,11 +8,13 @@ other end later.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from pathlib import Path
 from typing import Any
 
 from netloom.dataplane import shield
 from netloom.dataplane.mark import fingerprint
 from netloom.dataplane.netlink import checksum_offload_off, index_of, link_names, open_netlink
+from netloom.dataplane.netns import write_sysctl
 from netloom.dataplane.ovsdb import Ovsdb, Row, first, many, to_map
 from netloom.dataplane.process import ApplyError
 from netloom.model.hoststate import Bridge, Interface, Key
@@ -181,6 +183,9 @@ def _make_device(item: Interface, userspace: bool) -> bool:
             if userspace:
                 checksum_offload_off(peer)
                 checksum_offload_off(item.name)
+            if Path("/proc/sys/net/ipv6").is_dir():
+                # Else the host would talk to the instance by a link-local address of its own.
+                write_sysctl(f"ipv6.conf.{item.name}.disable_ipv6", "1")
         index_of(link, item.name)
     return made
 
