@@ -101,6 +101,7 @@ class Tracker:
         self.dirty = False
         self._now = 0.0
         self._numbers: dict[str, int] = {}
+        self._free: dict[str, set[str]] = {}
         self._state = HostState()
         self._announcements: list[tuple[Device, list[str]]] = []
 
@@ -192,6 +193,7 @@ class Tracker:
         self.repeat(announcements)
         self._instances()
         self._remove()
+        self._free_numbers()
         return announcements
 
     def next_retry(self) -> float | None:
@@ -371,17 +373,30 @@ class Tracker:
             wanted[flow.bridge][number] = text
             keys[number] = flow.key
         try:
-            self.allocator.keep("conj", used["conj"])
-            freed = self.allocator.keep("zone", used["zone"])
             self.allocator.save()
-            for zone in freed:
-                self.switch.forget_connections(zone)
         except ApplyError as error:
             for key in keys.values():
                 self._fail(key, "", str(error))
             return
         for name in sorted({*wanted, *self.flows}):
             self._flows_of(name, wanted.get(name, {}), keys)
+        if all(there <= wanted[name].keys() for name, there in self.flows.items()):
+            self._free = {kind: self.allocator.names(kind) - names for kind, names in used.items()}
+
+    def _free_numbers(self) -> None:
+        """Free the numbers that no flow in the switch names any more.
+
+        Until then packets filled their zones: only now are these emptied, for whoever gets the number next.
+        """
+        free, self._free = self._free, {}
+        try:
+            for name in free.get("zone", ()):
+                self.switch.forget_connections(self.allocator.number("zone", name))
+            for kind, names in free.items():
+                self.allocator.keep(kind, self.allocator.names(kind) - names)
+            self.allocator.save()
+        except ApplyError as error:
+            log.warning("numbers stay in use: %s", error)  # until flows are looked at next
 
     def _flows_of(self, bridge: str, wanted: dict[int, str], keys: dict[int, Key]) -> None:
         there = self.flows.get(bridge)
