@@ -12,7 +12,7 @@ from tests.support.agents import apply_view, lease, plug, settings
 from tests.support.host import Host
 from tests.worlds import World, open_group
 
-from netloom.model import Port
+from netloom.model import Port, Route
 
 pytestmark = pytest.mark.root
 
@@ -101,3 +101,23 @@ def test_floating_ips_and_snat(host: Host, tmp_path: Path) -> None:
     assert "qrouter" not in host.run("ip", "netns")
     assert host.run("ovs-vsctl", "list-br").split() == ["br-int"]
     assert "eth1" in host.run("ip", "-o", "link")
+
+
+def test_a_route_in_the_place_of_a_connected_network_gives_it_back(host: Host, tmp_path: Path) -> None:
+    config = settings("a", tmp_path / "a", 1, physical={"public": "eth1"})
+
+    def routes(*extra: Route) -> list[str]:
+        cloud, _ = world(None)
+        cloud.network("other")
+        cloud.subnet("other-sub", "other", "10.0.1.0/24")
+        cloud.interface("router1", "other", "other-sub", "10.0.1.1")
+        cloud.router("router1", "a", routes=extra)
+        apply_view(host, config, cloud.view("a"))
+        said = host.sh("ip -n qrouter-router1 route show 10.0.1.0/24")
+        return [line.split(" dev ")[0] for line in said.splitlines()]
+
+    assert routes() == ["10.0.1.0/24"]
+    # The first one is used.
+    assert routes(Route("10.0.1.0/24", "10.0.0.5")) == ["10.0.1.0/24 via 10.0.0.5", "10.0.1.0/24"]
+    assert routes(Route("10.0.1.0/24", "10.0.0.6")) == ["10.0.1.0/24 via 10.0.0.6", "10.0.1.0/24"]
+    assert routes() == ["10.0.1.0/24"]

@@ -15,7 +15,7 @@ from typing import Any
 from netloom.dataplane import netns
 from netloom.dataplane.mark import fingerprint
 from netloom.dataplane.netlink import gratuitous_arp, index_of, open_netlink
-from netloom.dataplane.process import ApplyError
+from netloom.dataplane.process import ApplyError, run
 from netloom.model.hoststate import Device, Key, Namespace, NsRoute
 
 _MARK = "netloom "
@@ -189,11 +189,25 @@ def remove_device(namespace: str, name: str) -> None:
 
 
 def ensure_route(item: NsRoute) -> None:
-    """Put the route in, in the place of another one to the same destination."""
+    """Put the route in, in the place of another one of ours to the same destination.
+
+    The kernel's own route to a connected network stays behind it: nobody would put that one back.
+    """
     with netns.inside(item.namespace), open_netlink() as link:
         index = index_of(link, item.device)
+        there = _routes_to(link, item.destination)
+        if there and there[0]["proto"] != _STATIC:
+            via = ["via", item.gateway] if item.gateway else ["scope", "link"]
+            run(["ip", "route", "prepend", item.destination, *via, "dev", item.device, "proto", "static"])
+            return
         where = {"gateway": item.gateway} if item.gateway else {"scope": 253}
         link.route("replace", dst=item.destination, oif=index, proto=_STATIC, **where)
+
+
+def _routes_to(link: Any, destination: str) -> list[Any]:
+    """Routes of the main table to exactly this destination, the one that is used first."""
+    routes = link.get_routes(family=socket.AF_INET, table=254)
+    return [item for item in routes if f"{item.get('dst') or '0.0.0.0'}/{item['dst_len']}" == destination]
 
 
 def remove_route(namespace: str, destination: str) -> None:
@@ -201,9 +215,8 @@ def remove_route(namespace: str, destination: str) -> None:
     if not netns.exists(namespace):
         return
     with netns.inside(namespace), open_netlink() as link:
-        for item in link.get_routes(family=socket.AF_INET, table=254):
-            seen = f"{item.get('dst') or '0.0.0.0'}/{item['dst_len']}"
-            if item["proto"] == _STATIC and seen == destination:
+        for item in _routes_to(link, destination):
+            if item["proto"] == _STATIC:
                 link.route("del", dst=destination, proto=_STATIC)
 
 
