@@ -12,7 +12,7 @@ from tests.support.agents import apply_view, lease, plug, settings
 from tests.support.host import Host
 from tests.worlds import World, open_group
 
-from netloom.model import Port, Route
+from netloom.model import HostView, Port, Route
 
 pytestmark = pytest.mark.root
 
@@ -101,6 +101,32 @@ def test_floating_ips_and_snat(host: Host, tmp_path: Path) -> None:
     assert "qrouter" not in host.run("ip", "netns")
     assert host.run("ovs-vsctl", "list-br").split() == ["br-int"]
     assert "eth1" in host.run("ip", "-o", "link")
+
+
+def test_what_runs_while_snat_is_switched_on_is_translated_too(host: Host, tmp_path: Path) -> None:
+    """A floating IP has connections tracked that leave as they are; these must not go on so."""
+    config = settings("a", tmp_path / "a", 1, physical={"public": "eth1"})
+
+    def view(snat: bool) -> HostView:
+        cloud, _ = world("yes")
+        cloud.gateway("router1", "public", "pub-sub", "198.51.100.10", enable_snat=snat)
+        cloud.port("other", "private", [("priv-sub", "10.0.0.6")], "a", security_groups=("sg-all",))
+        return cloud.view("a")
+
+    apply_view(host, config, view(False))
+    vm = plug(host, view(False).ports["other"])
+    apply_view(host, config, view(False))
+    assert lease(host, vm)["ip"] == "10.0.0.6"
+    host.sh(f"{OUTSIDE} ip route add 10.0.0.0/24 via 198.51.100.10")
+    known = "ip netns exec qrouter-router1 conntrack -L -s 10.0.0.6 2>/dev/null"
+    pings = host.start("sh", "-c", f"ip netns exec {vm} ping -q -i 0.02 198.51.100.1")
+    try:
+        host.sh(f"until {known} | grep -q dst=10.0.0.6; do sleep 0.1; done")
+        apply_view(host, config, view(True))
+        host.sh(f"until {known} | grep -q dst=198.51.100.10; do sleep 0.1; done")
+    finally:
+        pings.kill()
+    assert "dst=10.0.0.6" not in host.sh(known)
 
 
 def test_a_route_in_the_place_of_a_connected_network_gives_it_back(host: Host, tmp_path: Path) -> None:
