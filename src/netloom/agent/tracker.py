@@ -18,6 +18,7 @@ from typing import TypeVar
 from msgspec import Struct
 
 from netloom.agent.metadata import MetadataServer
+from netloom.agent.neighbours import Neighbours
 from netloom.agent.workers import Workers
 from netloom.dataplane import bridges, dnsmasq, namespaces, nat, netns, watch
 from netloom.dataplane.allocator import Allocator
@@ -43,6 +44,7 @@ from netloom.model.hoststate import (
     NsRoute,
     SourceNat,
 )
+from netloom.model.names import INTEGRATION_BRIDGE
 from netloom.model.render import Unresolved, flow_text
 
 T = TypeVar("T", bound=HostObject)
@@ -101,6 +103,7 @@ class Tracker:
         self.dirty = False
         self._now = 0.0
         self._numbers: dict[str, int] = {}
+        self._neighbours = Neighbours()
         self._free: dict[str, set[str]] = {}
         self._state = HostState()
         self._announcements: list[tuple[Device, list[str]]] = []
@@ -189,6 +192,7 @@ class Tracker:
         self._each(MetadataListener, self.metadata.ensure)
         self._all_flows()
         # Only now would anybody hear it.
+        self._tell_moved()
         announcements, self._announcements = self._announcements, []
         self.repeat(announcements)
         self._instances()
@@ -207,6 +211,13 @@ class Tracker:
                 namespaces.announce(device, addresses)
             except ApplyError as error:
                 log.warning("%s", error)
+
+    def _tell_moved(self) -> None:
+        moved = self._neighbours.moved(self._state)
+        try:
+            self.switch.send(INTEGRATION_BRIDGE, moved)
+        except ApplyError as error:
+            log.warning("nobody hears that %d addresses moved: %s", len(moved), error)
 
     def _wanted_mark(self, item: HostObject) -> str:
         if isinstance(item, Device):

@@ -76,12 +76,17 @@ def checksum_offload_off(name: str) -> None:
             raise ApplyError(f"cannot switch checksum offload off on {name}: {error.strerror}") from error
 
 
-def gratuitous_arp(device: str, mac: str, address: str) -> None:
-    """Tell the neighbours on `device` that `address` is at `mac` (an ARP request for itself, RFC 5227)."""
+def arp_announcement(mac: str, address: str) -> bytes:
+    """The frame that says that `address` is at `mac` (an ARP request for itself, RFC 5227)."""
     ours = bytes.fromhex(mac.replace(":", ""))
     ip = IPv4Interface(address).ip.packed
     frame = b"\xff" * 6 + ours + struct.pack("!HHHBBH", 0x0806, 1, 0x0800, 6, 4, 1)
-    frame += ours + ip + b"\x00" * 6 + ip
+    return frame + ours + ip + b"\x00" * 6 + ip
+
+
+def gratuitous_arp(device: str, mac: str, address: str) -> None:
+    """Tell the neighbours on `device` that `address` is at `mac`."""
+    frame = arp_announcement(mac, address)
     with socket.socket(socket.AF_PACKET, socket.SOCK_RAW) as raw:
         try:
             raw.bind((device, 0))
