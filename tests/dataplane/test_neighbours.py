@@ -67,3 +67,25 @@ def test_those_who_knew_an_address_hear_that_it_moved(host: Host, tmp_path: Path
         file.write_bytes(msgspec.json.encode(cloud.view("a")))
     host.python(ONE_AFTER_THE_OTHER, str(config), *map(str, files))
     host.sh(f"until {knows} | grep -q {new}; do sleep 0.1; done", timeout=5)
+
+
+def test_a_question_that_nobody_heard_is_asked_again(host: Host) -> None:
+    """A router with traffic waiting asks as soon as it has its device, before the switch knows it."""
+    inside = "ip netns exec router"
+    host.sh(
+        "ip netns add router; ip netns add other\n"
+        "ip -n router link add qg-1 type veth peer name eth0 netns other\n"
+        "ip -n other addr add 198.51.100.1/24 dev eth0; ip -n other link set eth0 up\n"
+        "ip -n router addr add 198.51.100.10/24 dev qg-1; ip -n router link set qg-1 up\n"
+        "ip -n router neigh flush all; ip -n other link set eth0 arp off\n"
+        # The kernel itself waits for longer than this test.
+        f"{inside} ip ntable change name arp_cache dev qg-1 retrans 600000"
+    )
+    ping = host.start("sh", "-c", f"{inside} ping -c 1 -W 60 198.51.100.1 >/run/said")
+    try:
+        host.sh("until ip -n router neigh show 198.51.100.1 | grep -q INCOMPLETE; do sleep 0.1; done")
+        host.sh("ip -n other link set eth0 arp on")
+        host.python("from netloom.dataplane import namespaces; namespaces.ask_again('router')")
+        assert ping.wait(20) == 0  # not even the packet that waited is lost
+    finally:
+        ping.kill()

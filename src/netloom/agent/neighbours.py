@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from netloom.dataplane.netlink import arp_announcement
+from netloom.dataplane.netlink import arp_request
 from netloom.model.hoststate import Flow, HostState
 from netloom.model.openflow import ArpReply, Goto, Load
 from netloom.model.render import actions_text
@@ -31,7 +31,7 @@ class Neighbours:
         before = {where: mac for where, mac in self._known.items() if where[0] in _networks(flows)}
         self._known = before | now
         return [
-            (arp_announcement(mac, where[1]), _to_devices_here(where[0]))
+            (arp_request(mac, where[1], where[1]), _to_devices_here(where[0]))
             for where, mac in now.items()
             if before.get(where, mac) != mac
         ]

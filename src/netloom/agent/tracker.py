@@ -104,6 +104,7 @@ class Tracker:
         self._now = 0.0
         self._numbers: dict[str, int] = {}
         self._neighbours = Neighbours()
+        self._touched: set[str] = set()
         self._free: dict[str, set[str]] = {}
         self._state = HostState()
         self._announcements: list[tuple[Device, list[str]]] = []
@@ -192,7 +193,7 @@ class Tracker:
         self._each(MetadataListener, self.metadata.ensure)
         self._all_flows()
         # Only now would anybody hear it.
-        self._tell_moved()
+        self._tell_neighbours()
         announcements, self._announcements = self._announcements, []
         self.repeat(announcements)
         self._instances()
@@ -212,12 +213,16 @@ class Tracker:
             except ApplyError as error:
                 log.warning("%s", error)
 
-    def _tell_moved(self) -> None:
-        moved = self._neighbours.moved(self._state)
+    def _tell_neighbours(self) -> None:
+        """Tell who knew addresses that moved, and ask anew from devices that were not heard before now."""
+        touched, self._touched = self._touched, set()
         try:
-            self.switch.send(INTEGRATION_BRIDGE, moved)
-        except ApplyError as error:
-            log.warning("nobody hears that %d addresses moved: %s", len(moved), error)
+            self.switch.send(INTEGRATION_BRIDGE, self._neighbours.moved(self._state))
+            for name in sorted(touched):
+                if ("namespace", name) in self.found:
+                    namespaces.ask_again(name)
+        except (ApplyError, OSError) as error:
+            log.warning("not all neighbours hear of a change: %s", error)
 
     def _wanted_mark(self, item: HostObject) -> str:
         if isinstance(item, Device):
@@ -288,7 +293,7 @@ class Tracker:
             self.trouble[item.key] = Trouble("pending", f"device {item.name} is not plugged")
 
     def _devices(self) -> None:
-        touched: set[str] = set()
+        self._touched = touched = set[str]()
         for item in self._differing(Device):
 
             def ensure(device: Device) -> None:

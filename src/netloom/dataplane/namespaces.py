@@ -6,6 +6,7 @@ ours. Devices come from the host's own namespace, where Open vSwitch makes them.
 
 from __future__ import annotations
 
+import ipaddress
 import os
 import socket
 from collections.abc import Generator
@@ -14,7 +15,7 @@ from typing import Any
 
 from netloom.dataplane import netns
 from netloom.dataplane.mark import fingerprint
-from netloom.dataplane.netlink import gratuitous_arp, index_of, open_netlink
+from netloom.dataplane.netlink import arp_request, index_of, open_netlink, send_frame
 from netloom.dataplane.process import ApplyError, run
 from netloom.model.hoststate import Device, Key, Namespace, NsRoute
 
@@ -24,6 +25,8 @@ _STATIC = 4
 _LOWER_UP = 0x10000
 _ALIVE = 1 | _LOWER_UP
 """IFF_UP and IFF_LOWER_UP: a device that the switch no longer serves has no carrier."""
+_UNANSWERED = 0x01 | 0x20
+"""NUD_INCOMPLETE and NUD_FAILED."""
 _PREFIXES = ("qrouter-", "qdhcp-", "snat-")
 
 
@@ -224,4 +227,25 @@ def announce(item: Device, addresses: list[str]) -> None:
     """Send gratuitous ARP for addresses of the device."""
     with netns.inside(item.namespace):
         for address in addresses:
-            gratuitous_arp(item.name, item.mac, address)
+            own = address.partition("/")[0]
+            send_frame(item.name, arp_request(item.mac, own, own))
+
+
+def ask_again(name: str) -> None:
+    """Ask for every neighbour that has not answered yet: the kernel would wait a second before it does.
+
+    It may have asked before the switch knew the device.
+    """
+    with netns.inside(name), open_netlink() as link:
+        waiting = link.get_neighbours(family=socket.AF_INET)
+        for item in waiting:
+            if not item["state"] & _UNANSWERED:
+                continue
+            device = link.get_links(item["ifindex"])[0]
+            wanted = ipaddress.IPv4Address(item.get("dst"))
+            for own in link.get_addr(family=socket.AF_INET, index=item["ifindex"]):
+                network = ipaddress.IPv4Interface(f"{own.get('address')}/{own['prefixlen']}").network
+                if wanted in network:
+                    frame = arp_request(device.get("address"), own.get("address"), str(wanted))
+                    send_frame(device.get("ifname"), frame)
+                    break
