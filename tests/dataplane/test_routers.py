@@ -12,7 +12,9 @@ from tests.support.agents import apply_view, lease, plug, settings
 from tests.support.host import Host
 from tests.worlds import World, open_group
 
+from netloom.dataplane.nat import marked_ruleset
 from netloom.model import HostView, Port, Route
+from netloom.model.hoststate import SourceNat
 
 pytestmark = pytest.mark.root
 
@@ -101,6 +103,32 @@ def test_floating_ips_and_snat(host: Host, tmp_path: Path) -> None:
     assert "qrouter" not in host.run("ip", "netns")
     assert host.run("ovs-vsctl", "list-br").split() == ["br-int"]
     assert "eth1" in host.run("ip", "-o", "link")
+
+
+def test_who_was_killed_before_connections_were_cut_cuts_them(host: Host, tmp_path: Path) -> None:
+    config = settings("a", tmp_path / "a", 1, physical={"public": "eth1"})
+    cloud, port = world("yes")
+    apply_view(host, config, cloud.view("a"))
+    vm = plug(host, port)
+    apply_view(host, config, cloud.view("a"))
+    assert lease(host, vm)["ip"] == "10.0.0.5"
+    inside = "ip netns exec qrouter-router1"
+    known = f"{inside} conntrack -L 2>/dev/null | grep 198.51.100.77"
+    pings = host.start("sh", "-c", f"{OUTSIDE} ping -q -i 0.02 198.51.100.77")
+    try:
+        host.sh(f"until {known}; do sleep 0.1; done")
+        # As an agent leaves it that is killed between the new table and what has to be cut.
+        text, _ = marked_ruleset(
+            (), (SourceNat(namespace="qrouter-router1", device="qg-gw-router1", address="198.51.100.10"),)
+        )
+        host.run(*inside.split(), "nft", "-f", "-", stdin=f"{text}add chain ip netloom unfinished\n")
+        assert host.sh(known, check=False)
+        cloud, _ = world(None)
+        apply_view(host, config, cloud.view("a"))
+        assert not host.sh(known, check=False)
+    finally:
+        pings.kill()
+    assert "unfinished" not in host.sh(f"{inside} nft list table ip netloom")
 
 
 def test_what_runs_while_snat_is_switched_on_is_translated_too(host: Host, tmp_path: Path) -> None:

@@ -1,7 +1,8 @@
 """NAT of a router's namespace: one nftables table, replaced as a whole in one transaction.
 
 The table `ip netloom` is ours; a comment in it carries the fingerprint of its text. A connection that a
-floating IP let in is forgotten as soon as that floating IP goes or points elsewhere.
+floating IP let in is forgotten as soon as that floating IP goes or points elsewhere. Until that is done, the table has
+a chain `unfinished`: who was interrupted forgets all connections, as nobody knows which.
 """
 
 from __future__ import annotations
@@ -19,6 +20,8 @@ _COMMENT = re.compile(r'comment "netloom ([0-9a-f]{16})"')
 _DNAT = re.compile(r"ip daddr (\S+) dnat to (\S+)")
 _SNAT = re.compile(r'oifname "([^"]+)" snat to (\S+)')
 _ADDRESS = re.compile(r"(?:src|dst)=(\S+)")
+
+_UNFINISHED = "unfinished"
 
 
 def marked_ruleset(floating: Sequence[FloatingNat], source: Sequence[SourceNat]) -> tuple[str, str]:
@@ -47,7 +50,7 @@ def read(namespace: str) -> str | None:
 
 def _mark_of(listing: str) -> str:
     found = _COMMENT.search(listing)
-    return found.group(1) if found else ""
+    return found.group(1) if found and f"chain {_UNFINISHED} " not in listing else ""
 
 
 def apply(
@@ -69,7 +72,9 @@ def apply(
         now = {(nat.external, nat.internal) for nat in floating}
     text, mark = marked_ruleset(floating, source)
     with netns.inside(namespace):
-        run(["nft", "-f", "-"], stdin=text)
+        run(["nft", "-f", "-"], stdin=f"{text}add chain ip {NFT_TABLE} {_UNFINISHED}\n")
+        if f"chain {_UNFINISHED} " in before:
+            run(["conntrack", "-F"])
         cut(external for external, _ in there - now)
         cut({address for _, address in leaving_before} - {address for _, address in leaving})
         if before and leaving - leaving_before:
@@ -78,6 +83,7 @@ def apply(
         # that way, as if the floating IP were not there.
         for _, internal in now - there:
             _forget("--orig-src", internal)
+        run(["nft", "delete", "chain", "ip", NFT_TABLE, _UNFINISHED])
     return mark
 
 
