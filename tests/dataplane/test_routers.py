@@ -7,13 +7,14 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+import msgspec
 import pytest
 from tests.support.agents import apply_view, lease, plug, settings
 from tests.support.host import Host
 from tests.worlds import World, open_group
 
 from netloom.dataplane.nat import marked_ruleset
-from netloom.model import HostView, Port, Route
+from netloom.model import FixedIP, HostView, Port, Route
 from netloom.model.hoststate import SourceNat
 
 pytestmark = pytest.mark.root
@@ -129,6 +130,23 @@ def test_who_was_killed_before_connections_were_cut_cuts_them(host: Host, tmp_pa
     finally:
         pings.kill()
     assert "unfinished" not in host.sh(f"{inside} nft list table ip netloom")
+
+
+def test_the_second_address_stays_when_the_first_goes(host: Host, tmp_path: Path) -> None:
+    """The kernel takes a device's other addresses of a subnet away with the first one."""
+    config = settings("a", tmp_path / "a", 1, physical={"public": "eth1"})
+
+    def addresses(*wanted: str) -> list[str]:
+        cloud, _ = world(None)
+        gateway = cloud.tables["ports"]["gw-router1"]
+        fixed = tuple(FixedIP("pub-sub", address) for address in wanted)
+        cloud.tables["ports"]["gw-router1"] = msgspec.structs.replace(gateway, fixed_ips=fixed)
+        apply_view(host, config, cloud.view("a"))
+        return sorted(host.sh("ip -n qrouter-router1 -4 -br addr show qg-gw-router1").split()[2:])
+
+    assert addresses("198.51.100.10", "198.51.100.11") == ["198.51.100.10/24", "198.51.100.11/24"]
+    assert addresses("198.51.100.11", "198.51.100.12") == ["198.51.100.11/24", "198.51.100.12/24"]
+    assert host.sh("ip -n qrouter-router1 route show 198.51.100.0/24")
 
 
 def test_what_runs_while_snat_is_switched_on_is_translated_too(host: Host, tmp_path: Path) -> None:

@@ -152,21 +152,27 @@ def ensure_device(item: Device) -> list[str]:
 
 
 def _set_addresses(link: Any, index: int, wanted: tuple[str, ...]) -> list[str]:
-    present = {
-        f"{item.get('address')}/{item['prefixlen']}"
-        for item in link.get_addr(family=socket.AF_INET, index=index)
-    }
-    for address in sorted(present - set(wanted)):
-        ip, length = address.split("/")
-        link.addr("del", index=index, address=ip, prefixlen=int(length))
-    added = [address for address in wanted if address not in present]
-    for address in added:
+    before = _addresses(link, index)
+    for address in sorted(before - set(wanted)):
+        if address in _addresses(link, index):
+            ip, length = address.split("/")
+            link.addr("del", index=index, address=ip, prefixlen=int(length))
+    # The first address of a subnet takes the others with it.
+    present = _addresses(link, index)
+    for address in wanted:
+        if address in present:
+            continue
         ip, length = address.split("/")
         if length == "32":
             link.addr("add", index=index, address=ip, prefixlen=32)
         else:
             link.addr("add", index=index, address=ip, prefixlen=int(length), broadcast=True)
-    return added
+    return [address for address in wanted if address not in before]
+
+
+def _addresses(link: Any, index: int) -> set[str]:
+    found = link.get_addr(family=socket.AF_INET, index=index)
+    return {f"{item.get('address')}/{item['prefixlen']}" for item in found}
 
 
 @contextmanager
