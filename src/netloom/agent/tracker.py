@@ -217,7 +217,7 @@ class Tracker:
         """Tell who knew addresses that moved, and ask anew from devices that were not heard before now."""
         touched, self._touched = self._touched, set()
         try:
-            self.switch.send(INTEGRATION_BRIDGE, self._neighbours.moved(self._state))
+            self.switch.send(INTEGRATION_BRIDGE, self._neighbours.news(self._state))
             for name in sorted(touched):
                 if ("namespace", name) in self.found:
                     namespaces.ask_again(name)
