@@ -22,14 +22,16 @@ def host() -> Iterator[Host]:
         made.close()
 
 
-def world(*ports: str) -> World:
+def world(*ports: str, up: bool = True) -> World:
     cloud = World()
     cloud.host("a")
     cloud.network("net-a")
     cloud.subnet("sub-a", "net-a", "10.0.0.0/24")
     cloud.default_group("sg")
     for number, port in enumerate(ports, 11):
-        cloud.port(port, "net-a", [("sub-a", f"10.0.0.{number}")], "a", security_groups=("sg",))
+        cloud.port(
+            port, "net-a", [("sub-a", f"10.0.0.{number}")], "a", security_groups=("sg",), admin_state_up=up
+        )
     return cloud
 
 
@@ -52,3 +54,21 @@ def test_a_freed_zone_is_empty_whatever_runs_meanwhile(host: Host, tmp_path: Pat
         pings.kill()
     assert "netloom-zone-two" not in host.sh("ovs-vsctl get open_vswitch . external_ids")
     assert host.sh(dump) == ""
+
+
+def test_a_port_that_is_down_keeps_its_connections(host: Host, tmp_path: Path) -> None:
+    """Else the first packet when it is up again counts as their beginning, also an answer to what no rule lets in."""
+    config = settings("a", tmp_path / "a", 1)
+    cloud = world("one", "two")
+    apply_view(host, config, cloud.view("a"))
+    vms = [plug(host, cloud.tables["ports"][name]) for name in ("one", "two")]
+    apply_view(host, config, cloud.view("a"))
+    for vm in vms:
+        lease(host, vm)
+    asked = "ovs-vsctl get open_vswitch . external_ids:netloom-zone-two"
+    zone = host.sh(asked)
+    assert " 1 received" in host.sh(f"ip netns exec {vms[0]} ping -c 1 -W 2 10.0.0.12")
+    apply_view(host, config, world("one", "two", up=False).view("a"))
+    assert host.sh(asked) == zone
+    number = zone.strip().strip('"')
+    assert "10.0.0.12" in host.sh(f"ovs-appctl dpctl/dump-conntrack zone={number}")

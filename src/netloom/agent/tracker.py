@@ -375,7 +375,7 @@ class Tracker:
         owners = {item.name: item.origin for item in self._state.each(Interface)}
         wanted: dict[str, dict[int, str]] = defaultdict(dict)
         keys: dict[int, Key] = {}
-        used: dict[str, set[str]] = {"zone": set(), "conj": set()}
+        used: dict[str, set[str]] = {"zone": self._zones_of_ports_down(), "conj": set()}
         for flow in self._state.each(Flow):
             for kind, name in symbols(flow):
                 used[kind].add(name)
@@ -398,6 +398,12 @@ class Tracker:
             self._flows_of(name, wanted.get(name, {}), keys)
         if all(there <= wanted[name].keys() for name, there in self.flows.items()):
             self._free = {kind: self.allocator.names(kind) - names for kind, names in used.items()}
+
+    def _zones_of_ports_down(self) -> set[str]:
+        """What is known of their connections is still right when they are up again."""
+        shut = {flow.match.in_port for flow in self._state.each(Flow) if not flow.actions}
+        ports = {i.external_ids.get("iface-id", "") for i in self._state.each(Interface) if i.name in shut}
+        return ports & self.allocator.names("zone")
 
     def _free_numbers(self) -> None:
         """Free the numbers that no flow in the switch names any more.
