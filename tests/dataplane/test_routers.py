@@ -7,12 +7,15 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+import msgspec
 import pytest
 from tests.support.agents import apply_view, lease, plug, settings
 from tests.support.host import Host
 from tests.worlds import World, open_group
 
-from netloom.model import Port
+from netloom.dataplane.nat import marked_ruleset
+from netloom.model import FixedIP, HostView, Port, Route
+from netloom.model.hoststate import SourceNat
 
 pytestmark = pytest.mark.root
 
@@ -101,3 +104,92 @@ def test_floating_ips_and_snat(host: Host, tmp_path: Path) -> None:
     assert "qrouter" not in host.run("ip", "netns")
     assert host.run("ovs-vsctl", "list-br").split() == ["br-int"]
     assert "eth1" in host.run("ip", "-o", "link")
+
+
+def test_who_was_killed_before_connections_were_cut_cuts_them(host: Host, tmp_path: Path) -> None:
+    config = settings("a", tmp_path / "a", 1, physical={"public": "eth1"})
+    cloud, port = world("yes")
+    apply_view(host, config, cloud.view("a"))
+    vm = plug(host, port)
+    apply_view(host, config, cloud.view("a"))
+    assert lease(host, vm)["ip"] == "10.0.0.5"
+    inside = "ip netns exec qrouter-router1"
+    known = f"{inside} conntrack -L 2>/dev/null | grep 198.51.100.77"
+    pings = host.start("sh", "-c", f"{OUTSIDE} ping -q -i 0.02 198.51.100.77")
+    try:
+        host.sh(f"until {known}; do sleep 0.1; done")
+        # As an agent leaves it that is killed between the new table and what has to be cut.
+        text, _ = marked_ruleset(
+            (), (SourceNat(namespace="qrouter-router1", device="qg-gw-router1", address="198.51.100.10"),)
+        )
+        host.run(*inside.split(), "nft", "-f", "-", stdin=f"{text}add chain ip netloom unfinished\n")
+        assert host.sh(known, check=False)
+        cloud, _ = world(None)
+        apply_view(host, config, cloud.view("a"))
+        assert not host.sh(known, check=False)
+    finally:
+        pings.kill()
+    assert "unfinished" not in host.sh(f"{inside} nft list table ip netloom")
+
+
+def test_the_second_address_stays_when_the_first_goes(host: Host, tmp_path: Path) -> None:
+    """The kernel takes a device's other addresses of a subnet away with the first one."""
+    config = settings("a", tmp_path / "a", 1, physical={"public": "eth1"})
+
+    def addresses(*wanted: str) -> list[str]:
+        cloud, _ = world(None)
+        gateway = cloud.tables["ports"]["gw-router1"]
+        fixed = tuple(FixedIP("pub-sub", address) for address in wanted)
+        cloud.tables["ports"]["gw-router1"] = msgspec.structs.replace(gateway, fixed_ips=fixed)
+        apply_view(host, config, cloud.view("a"))
+        return sorted(host.sh("ip -n qrouter-router1 -4 -br addr show qg-gw-router1").split()[2:])
+
+    assert addresses("198.51.100.10", "198.51.100.11") == ["198.51.100.10/24", "198.51.100.11/24"]
+    assert addresses("198.51.100.11", "198.51.100.12") == ["198.51.100.11/24", "198.51.100.12/24"]
+    assert host.sh("ip -n qrouter-router1 route show 198.51.100.0/24")
+
+
+def test_what_runs_while_snat_is_switched_on_is_translated_too(host: Host, tmp_path: Path) -> None:
+    """A floating IP has connections tracked that leave as they are; these must not go on so."""
+    config = settings("a", tmp_path / "a", 1, physical={"public": "eth1"})
+
+    def view(snat: bool) -> HostView:
+        cloud, _ = world("yes")
+        cloud.gateway("router1", "public", "pub-sub", "198.51.100.10", enable_snat=snat)
+        cloud.port("other", "private", [("priv-sub", "10.0.0.6")], "a", security_groups=("sg-all",))
+        return cloud.view("a")
+
+    apply_view(host, config, view(False))
+    vm = plug(host, view(False).ports["other"])
+    apply_view(host, config, view(False))
+    assert lease(host, vm)["ip"] == "10.0.0.6"
+    host.sh(f"{OUTSIDE} ip route add 10.0.0.0/24 via 198.51.100.10")
+    known = "ip netns exec qrouter-router1 conntrack -L -s 10.0.0.6 2>/dev/null"
+    pings = host.start("sh", "-c", f"ip netns exec {vm} ping -q -i 0.02 198.51.100.1")
+    try:
+        host.sh(f"until {known} | grep -q dst=10.0.0.6; do sleep 0.1; done")
+        apply_view(host, config, view(True))
+        host.sh(f"until {known} | grep -q dst=198.51.100.10; do sleep 0.1; done")
+    finally:
+        pings.kill()
+    assert "dst=10.0.0.6" not in host.sh(known)
+
+
+def test_a_route_in_the_place_of_a_connected_network_gives_it_back(host: Host, tmp_path: Path) -> None:
+    config = settings("a", tmp_path / "a", 1, physical={"public": "eth1"})
+
+    def routes(*extra: Route) -> list[str]:
+        cloud, _ = world(None)
+        cloud.network("other")
+        cloud.subnet("other-sub", "other", "10.0.1.0/24")
+        cloud.interface("router1", "other", "other-sub", "10.0.1.1")
+        cloud.router("router1", "a", routes=extra)
+        apply_view(host, config, cloud.view("a"))
+        said = host.sh("ip -n qrouter-router1 route show 10.0.1.0/24")
+        return [line.split(" dev ")[0] for line in said.splitlines()]
+
+    assert routes() == ["10.0.1.0/24"]
+    # The first one is used.
+    assert routes(Route("10.0.1.0/24", "10.0.0.5")) == ["10.0.1.0/24 via 10.0.0.5", "10.0.1.0/24"]
+    assert routes(Route("10.0.1.0/24", "10.0.0.6")) == ["10.0.1.0/24 via 10.0.0.6", "10.0.1.0/24"]
+    assert routes() == ["10.0.1.0/24"]

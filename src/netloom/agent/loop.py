@@ -185,8 +185,6 @@ class Agent:
                 self._stale = True
                 self._audit_at = now + AUDIT_SECONDS
             self.once()
-            self._save()
-        self._save()
         self.tracker.workers.stop()
 
     def _wait(self, watch: float) -> None:
@@ -244,13 +242,15 @@ class Agent:
             self._heartbeat()
             return
         try:
+            if self._replan:
+                self._state = plan(self.view)
+                self._replan = False
+            # Before it is carried out: whoever is killed in the middle goes on from there, not back first.
+            self._save()
             if self._stale:
                 self.tracker.read()
                 self._stale = False
                 self._quiet_underlay()
-            if self._replan:
-                self._state = plan(self.view)
-                self._replan = False
             self._dirty = False
             before = self.tracker.changes
             announcements = self.tracker.reconcile(self._state)
@@ -333,6 +333,9 @@ class Agent:
         return self._settings.state / "view.json"
 
     def _save(self) -> None:
-        if self._unsaved and not self._replan:
-            view.save(self._cache, self._epoch, self.view)
+        if self._unsaved:
             self._unsaved = False
+            try:
+                view.save(self._cache, self._epoch, self.view)
+            except OSError as error:
+                log.warning("the view cannot be kept for the next start: %s", error.strerror)

@@ -18,6 +18,7 @@ from typing import TypeVar
 from msgspec import Struct
 
 from netloom.agent.metadata import MetadataServer
+from netloom.agent.neighbours import Neighbours
 from netloom.agent.workers import Workers
 from netloom.dataplane import bridges, dnsmasq, namespaces, nat, netns, shield, watch
 from netloom.dataplane.allocator import Allocator
@@ -44,6 +45,7 @@ from netloom.model.hoststate import (
     NsRoute,
     SourceNat,
 )
+from netloom.model.names import INTEGRATION_BRIDGE
 from netloom.model.render import Unresolved, flow_text
 
 T = TypeVar("T", bound=HostObject)
@@ -104,6 +106,9 @@ class Tracker:
         self._numbers: dict[str, int] = {}
         self._shielded: dict[str, int] = {}  # device → its index when it was
         self._open: dict[str, str] = {}  # device → why it could not be
+        self._neighbours = Neighbours()
+        self._touched: set[str] = set()
+        self._free: dict[str, set[str]] = {}
         self._state = HostState()
         self._announcements: list[tuple[Device, list[str]]] = []
 
@@ -199,10 +204,12 @@ class Tracker:
         self._each(MetadataListener, self.metadata.ensure)
         self._all_flows()
         # Only now would anybody hear it.
+        self._tell_neighbours()
         announcements, self._announcements = self._announcements, []
         self.repeat(announcements)
         self._instances()
         self._remove()
+        self._free_numbers()
         return announcements
 
     def next_retry(self) -> float | None:
@@ -216,6 +223,17 @@ class Tracker:
                 namespaces.announce(device, addresses)
             except ApplyError as error:
                 log.warning("%s", error)
+
+    def _tell_neighbours(self) -> None:
+        """Tell who knew addresses that moved, and ask anew from devices that were not heard before now."""
+        touched, self._touched = self._touched, set()
+        try:
+            self.switch.send(INTEGRATION_BRIDGE, self._neighbours.news(self._state))
+            for name in sorted(touched):
+                if ("namespace", name) in self.found:
+                    namespaces.ask_again(name)
+        except (ApplyError, OSError) as error:
+            log.warning("not all neighbours hear of a change: %s", error)
 
     def _wanted_mark(self, item: HostObject) -> str:
         if isinstance(item, Device):
@@ -309,7 +327,7 @@ class Tracker:
             self.trouble[item.key] = Trouble("pending", f"device {item.name} is not plugged")
 
     def _devices(self) -> None:
-        touched: set[str] = set()
+        self._touched = touched = set[str]()
         for item in self._differing(Device):
 
             def ensure(device: Device) -> None:
@@ -391,7 +409,7 @@ class Tracker:
         owners = {item.name: item.origin for item in self._state.each(Interface)}
         wanted: dict[str, dict[int, str]] = defaultdict(dict)
         keys: dict[int, Key] = {}
-        used: dict[str, set[str]] = {"zone": set(), "conj": set()}
+        used: dict[str, set[str]] = {"zone": self._zones_of_ports_down(), "conj": set()}
         for flow in self._state.each(Flow):
             for kind, name in symbols(flow):
                 used[kind].add(name)
@@ -405,17 +423,36 @@ class Tracker:
             wanted[flow.bridge][number] = text
             keys[number] = flow.key
         try:
-            self.allocator.keep("conj", used["conj"])
-            freed = self.allocator.keep("zone", used["zone"])
             self.allocator.save()
-            for zone in freed:
-                self.switch.forget_connections(zone)
         except ApplyError as error:
             for key in keys.values():
                 self._fail(key, "", str(error))
             return
         for name in sorted({*wanted, *self.flows}):
             self._flows_of(name, wanted.get(name, {}), keys)
+        if all(there <= wanted[name].keys() for name, there in self.flows.items()):
+            self._free = {kind: self.allocator.names(kind) - names for kind, names in used.items()}
+
+    def _zones_of_ports_down(self) -> set[str]:
+        """What is known of their connections is still right when they are up again."""
+        shut = {flow.match.in_port for flow in self._state.each(Flow) if not flow.actions}
+        ports = {i.external_ids.get("iface-id", "") for i in self._state.each(Interface) if i.name in shut}
+        return ports & self.allocator.names("zone")
+
+    def _free_numbers(self) -> None:
+        """Free the numbers that no flow in the switch names any more.
+
+        Until then packets filled their zones: only now are these emptied, for whoever gets the number next.
+        """
+        free, self._free = self._free, {}
+        try:
+            for name in free.get("zone", ()):
+                self.switch.forget_connections(self.allocator.number("zone", name))
+            for kind, names in free.items():
+                self.allocator.keep(kind, self.allocator.names(kind) - names)
+            self.allocator.save()
+        except ApplyError as error:
+            log.warning("numbers stay in use: %s", error)  # until flows are looked at next
 
     def _flows_of(self, bridge: str, wanted: dict[int, str], keys: dict[int, Key]) -> None:
         there = self.flows.get(bridge)

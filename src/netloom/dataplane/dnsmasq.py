@@ -3,6 +3,9 @@
 Each has a folder of its own, named by the network's id: `conf`, `hosts` and `opts` (read again on
 SIGHUP), `pid`, and `mark`: what it was last given. It is ours when the process of `pid` runs with that
 folder's `conf` on its command line.
+
+A server keeps in memory whom it leased an address to, and gives it to nobody else for that time, whatever its
+files say: a lease that is gone from them is released in its client's place.
 """
 
 from __future__ import annotations
@@ -10,7 +13,11 @@ from __future__ import annotations
 import os
 import shutil
 import signal
+import socket
+import struct
 import time
+from collections.abc import Iterable
+from ipaddress import IPv4Interface
 from pathlib import Path
 
 from netloom.dataplane import netns
@@ -22,6 +29,7 @@ from netloom.model.names import dhcp_namespace
 from netloom.model.render import dnsmasq_conf, dnsmasq_hosts, dnsmasq_opts
 
 STOP_SECONDS = 1.0
+_SERVER_PORT = 67
 
 
 def read(directory: Path) -> dict[Key, str]:
@@ -77,6 +85,9 @@ def ensure(item: Dnsmasq, directory: Path) -> None:
         fixed = str(index_of(link, item.device))
     pid = _running(home)
     restart = _write(home / "conf", conf) or not pid or _mark(home)[1] != fixed
+    before = _leases(home)
+    # Whoever finds no mark was interrupted, knows not what the server has in memory, and starts it anew.
+    (home / "mark").unlink(missing_ok=True)
     reread = _write(home / "hosts", dnsmasq_hosts(item))
     reread = _write(home / "opts", dnsmasq_opts(item)) or reread
     if restart:
@@ -85,7 +96,41 @@ def ensure(item: Dnsmasq, directory: Path) -> None:
             run(["dnsmasq", f"--conf-file={home}/conf"], timeout=5)
     elif reread:
         os.kill(pid, signal.SIGHUP)
+        _release(item, before - _leases(home))
     (home / "mark").write_text(f"{fingerprint(item)} {fixed}")
+
+
+def _leases(home: Path) -> set[tuple[str, str]]:
+    """MAC and address of every lease in `hosts`."""
+    path = home / "hosts"
+    lines = path.read_text().splitlines() if path.is_file() else []
+    return {(words[0], words[-2]) for words in (line.split(",") for line in lines)}
+
+
+def _release(item: Dnsmasq, leases: Iterable[tuple[str, str]]) -> None:
+    """Give back what these clients (MAC, address) hold."""
+    with netns.inside(item.namespace):
+        with open_netlink() as link:
+            index = index_of(link, item.device)
+            ours = [
+                IPv4Interface(f"{found.get('address')}/{found['prefixlen']}")
+                for found in link.get_addr(family=socket.AF_INET, index=index)
+            ]
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as talk:
+            for mac, address in sorted(leases):
+                ip = IPv4Interface(address).ip
+                for server in (own.ip for own in ours if ip in own.network):
+                    message = _release_message(mac, ip.packed, server.packed)
+                    talk.sendto(message, (str(server), _SERVER_PORT))
+
+
+def _release_message(mac: str, address: bytes, server: bytes) -> bytes:
+    """DHCPRELEASE (RFC 2131, 4.4.6)."""
+    request, ethernet, release = 1, 1, 7
+    head = struct.pack("!BBBBIHH4s12x", request, ethernet, 6, 0, 0, 0, 0, address)
+    hardware = bytes.fromhex(mac.replace(":", "")).ljust(16, b"\0")
+    options = b"\x63\x82\x53\x63" + bytes([53, 1, release, 54, 4]) + server + b"\xff"
+    return (head + hardware + bytes(192) + options).ljust(300, b"\0")
 
 
 def _stop(home: Path) -> None:

@@ -6,6 +6,7 @@ ours. Devices come from the host's own namespace, where Open vSwitch makes them.
 
 from __future__ import annotations
 
+import ipaddress
 import os
 import socket
 from collections.abc import Generator
@@ -14,8 +15,8 @@ from typing import Any
 
 from netloom.dataplane import netns
 from netloom.dataplane.mark import fingerprint
-from netloom.dataplane.netlink import gratuitous_arp, index_of, open_netlink
-from netloom.dataplane.process import ApplyError
+from netloom.dataplane.netlink import arp_request, index_of, open_netlink, send_frame
+from netloom.dataplane.process import ApplyError, run
 from netloom.model.hoststate import Device, Key, Namespace, NsRoute
 
 _MARK = "netloom "
@@ -24,6 +25,8 @@ _STATIC = 4
 _LOWER_UP = 0x10000
 _ALIVE = 1 | _LOWER_UP
 """IFF_UP and IFF_LOWER_UP: a device that the switch no longer serves has no carrier."""
+_UNANSWERED = 0x01 | 0x20
+"""NUD_INCOMPLETE and NUD_FAILED."""
 _PREFIXES = ("qrouter-", "qdhcp-", "snat-")
 
 
@@ -149,21 +152,27 @@ def ensure_device(item: Device) -> list[str]:
 
 
 def _set_addresses(link: Any, index: int, wanted: tuple[str, ...]) -> list[str]:
-    present = {
-        f"{item.get('address')}/{item['prefixlen']}"
-        for item in link.get_addr(family=socket.AF_INET, index=index)
-    }
-    for address in sorted(present - set(wanted)):
-        ip, length = address.split("/")
-        link.addr("del", index=index, address=ip, prefixlen=int(length))
-    added = [address for address in wanted if address not in present]
-    for address in added:
+    before = _addresses(link, index)
+    for address in sorted(before - set(wanted)):
+        if address in _addresses(link, index):
+            ip, length = address.split("/")
+            link.addr("del", index=index, address=ip, prefixlen=int(length))
+    # The first address of a subnet takes the others with it.
+    present = _addresses(link, index)
+    for address in wanted:
+        if address in present:
+            continue
         ip, length = address.split("/")
         if length == "32":
             link.addr("add", index=index, address=ip, prefixlen=32)
         else:
             link.addr("add", index=index, address=ip, prefixlen=int(length), broadcast=True)
-    return added
+    return [address for address in wanted if address not in before]
+
+
+def _addresses(link: Any, index: int) -> set[str]:
+    found = link.get_addr(family=socket.AF_INET, index=index)
+    return {f"{item.get('address')}/{item['prefixlen']}" for item in found}
 
 
 @contextmanager
@@ -189,11 +198,25 @@ def remove_device(namespace: str, name: str) -> None:
 
 
 def ensure_route(item: NsRoute) -> None:
-    """Put the route in, in the place of another one to the same destination."""
+    """Put the route in, in the place of another one of ours to the same destination.
+
+    The kernel's own route to a connected network stays behind it: nobody would put that one back.
+    """
     with netns.inside(item.namespace), open_netlink() as link:
         index = index_of(link, item.device)
+        there = _routes_to(link, item.destination)
+        if there and there[0]["proto"] != _STATIC:
+            via = ["via", item.gateway] if item.gateway else ["scope", "link"]
+            run(["ip", "route", "prepend", item.destination, *via, "dev", item.device, "proto", "static"])
+            return
         where = {"gateway": item.gateway} if item.gateway else {"scope": 253}
         link.route("replace", dst=item.destination, oif=index, proto=_STATIC, **where)
+
+
+def _routes_to(link: Any, destination: str) -> list[Any]:
+    """Routes of the main table to exactly this destination, the one that is used first."""
+    routes = link.get_routes(family=socket.AF_INET, table=254)
+    return [item for item in routes if f"{item.get('dst') or '0.0.0.0'}/{item['dst_len']}" == destination]
 
 
 def remove_route(namespace: str, destination: str) -> None:
@@ -201,9 +224,8 @@ def remove_route(namespace: str, destination: str) -> None:
     if not netns.exists(namespace):
         return
     with netns.inside(namespace), open_netlink() as link:
-        for item in link.get_routes(family=socket.AF_INET, table=254):
-            seen = f"{item.get('dst') or '0.0.0.0'}/{item['dst_len']}"
-            if item["proto"] == _STATIC and seen == destination:
+        for item in _routes_to(link, destination):
+            if item["proto"] == _STATIC:
                 link.route("del", dst=destination, proto=_STATIC)
 
 
@@ -211,4 +233,25 @@ def announce(item: Device, addresses: list[str]) -> None:
     """Send gratuitous ARP for addresses of the device."""
     with netns.inside(item.namespace):
         for address in addresses:
-            gratuitous_arp(item.name, item.mac, address)
+            own = address.partition("/")[0]
+            send_frame(item.name, arp_request(item.mac, own, own))
+
+
+def ask_again(name: str) -> None:
+    """Ask for every neighbour that has not answered yet: the kernel would wait a second before it does.
+
+    It may have asked before the switch knew the device.
+    """
+    with netns.inside(name), open_netlink() as link:
+        waiting = link.get_neighbours(family=socket.AF_INET)
+        for item in waiting:
+            if not item["state"] & _UNANSWERED:
+                continue
+            device = link.get_links(item["ifindex"])[0]
+            wanted = ipaddress.IPv4Address(item.get("dst"))
+            for own in link.get_addr(family=socket.AF_INET, index=item["ifindex"]):
+                network = ipaddress.IPv4Interface(f"{own.get('address')}/{own['prefixlen']}").network
+                if wanted in network:
+                    frame = arp_request(device.get("address"), own.get("address"), str(wanted))
+                    send_frame(device.get("ifname"), frame)
+                    break

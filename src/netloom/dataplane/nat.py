@@ -1,7 +1,8 @@
 """NAT of a router's namespace: one nftables table, replaced as a whole in one transaction.
 
 The table `ip netloom` is ours; a comment in it carries the fingerprint of its text. A connection that a
-floating IP let in is forgotten as soon as that floating IP goes or points elsewhere.
+floating IP let in is forgotten as soon as that floating IP goes or points elsewhere. Until that is done, the table has
+a chain `unfinished`: who was interrupted forgets all connections, as nobody knows which.
 """
 
 from __future__ import annotations
@@ -17,7 +18,10 @@ from netloom.model.render import NFT_TABLE, nft_ruleset
 
 _COMMENT = re.compile(r'comment "netloom ([0-9a-f]{16})"')
 _DNAT = re.compile(r"ip daddr (\S+) dnat to (\S+)")
-_SNAT = re.compile(r'oifname "[^"]+" snat to (\S+)')
+_SNAT = re.compile(r'oifname "([^"]+)" snat to (\S+)')
+_ADDRESS = re.compile(r"(?:src|dst)=(\S+)")
+
+_UNFINISHED = "unfinished"
 
 
 def marked_ruleset(floating: Sequence[FloatingNat], source: Sequence[SourceNat]) -> tuple[str, str]:
@@ -46,7 +50,7 @@ def read(namespace: str) -> str | None:
 
 def _mark_of(listing: str) -> str:
     found = _COMMENT.search(listing)
-    return found.group(1) if found else ""
+    return found.group(1) if found and f"chain {_UNFINISHED} " not in listing else ""
 
 
 def apply(
@@ -59,23 +63,27 @@ def apply(
     before = _listing(namespace)
     there = set(_DNAT.findall(before))
     now = {(nat.external, nat.internal) for nat in floating}
-    addresses = {nat.address for nat in source}
-    if keep and now <= there and addresses <= set(_SNAT.findall(before)):
+    leaving_before = set(_SNAT.findall(before))
+    leaving = {(nat.device, nat.address) for nat in source}
+    if keep and now <= there and leaving <= leaving_before:
         return _mark_of(before)  # nothing new
     if keep:
         floating = [*floating, *_others(there, floating, source)]
         now = {(nat.external, nat.internal) for nat in floating}
     text, mark = marked_ruleset(floating, source)
     with netns.inside(namespace):
-        run(["nft", "-f", "-"], stdin=text)
+        run(["nft", "-f", "-"], stdin=f"{text}add chain ip {NFT_TABLE} {_UNFINISHED}\n")
+        if f"chain {_UNFINISHED} " in before:
+            run(["conntrack", "-F"])
         cut(external for external, _ in there - now)
-        catch_all = set(_SNAT.findall(before)) - addresses
-        if catch_all:
-            cut(catch_all)
+        cut({address for _, address in leaving_before} - {address for _, address in leaving})
+        if before and leaving - leaving_before:
+            _forget_untranslated()
         # An instance that had no floating IP left by the router's address: its connections would go on
         # that way, as if the floating IP were not there.
         for _, internal in now - there:
             _forget("--orig-src", internal)
+        run(["nft", "delete", "chain", "ip", NFT_TABLE, _UNFINISHED])
     return mark
 
 
@@ -99,7 +107,7 @@ def remove(namespace: str) -> None:
         return
     with netns.inside(namespace):
         run(["nft", "-f", "-"], stdin=f"table ip {NFT_TABLE}\ndelete table ip {NFT_TABLE}\n")
-        cut({external for external, _ in _DNAT.findall(before)} | set(_SNAT.findall(before)))
+        cut({external for external, _ in _DNAT.findall(before)} | {to for _, to in _SNAT.findall(before)})
 
 
 def cut(addresses: Iterable[str]) -> None:
@@ -109,9 +117,24 @@ def cut(addresses: Iterable[str]) -> None:
         _forget("--reply-dst", address)
 
 
-def _forget(which: str, address: str) -> None:
+def _forget_untranslated() -> None:
+    """Forget connections that no NAT was there for: they would go on without. What stays inside is known again at once."""
+    found: set[tuple[str, str]] = set()
+    for line in run(["conntrack", "-L"]).splitlines():
+        addresses = _ADDRESS.findall(line)
+        if len(addresses) == 4 and addresses[:2] == [addresses[3], addresses[2]]:
+            found.add((addresses[0], addresses[1]))
+    for source, target in sorted(found):
+        there, back = (
+            ("--orig-src", source, "--orig-dst", target),
+            ("--reply-src", target, "--reply-dst", source),
+        )
+        _forget(*there, *back)
+
+
+def _forget(*which: str) -> None:
     try:
-        run(["conntrack", "-D", which, address])
+        run(["conntrack", "-D", *which])
     except ApplyError as error:
         if "0 flow entries" not in str(error):  # how conntrack says that there were none
             raise

@@ -12,7 +12,7 @@ import socket
 import struct
 from collections.abc import Generator, Iterable
 from contextlib import contextmanager, suppress
-from ipaddress import IPv4Interface
+from ipaddress import IPv4Address
 from typing import Any
 
 from pyroute2 import IPRoute
@@ -76,18 +76,21 @@ def checksum_offload_off(name: str) -> None:
             raise ApplyError(f"cannot switch checksum offload off on {name}: {error.strerror}") from error
 
 
-def gratuitous_arp(device: str, mac: str, address: str) -> None:
-    """Tell the neighbours on `device` that `address` is at `mac` (an ARP request for itself, RFC 5227)."""
+def arp_request(mac: str, address: str, wanted: str) -> bytes:
+    """The frame in which `address` at `mac` asks who has `wanted`; who asks for itself announces itself (RFC 5227)."""
     ours = bytes.fromhex(mac.replace(":", ""))
-    ip = IPv4Interface(address).ip.packed
     frame = b"\xff" * 6 + ours + struct.pack("!HHHBBH", 0x0806, 1, 0x0800, 6, 4, 1)
-    frame += ours + ip + b"\x00" * 6 + ip
+    return frame + ours + IPv4Address(address).packed + b"\x00" * 6 + IPv4Address(wanted).packed
+
+
+def send_frame(device: str, frame: bytes) -> None:
+    """Send one frame out of a device."""
     with socket.socket(socket.AF_PACKET, socket.SOCK_RAW) as raw:
         try:
             raw.bind((device, 0))
             raw.send(frame)
         except OSError as error:
-            raise ApplyError(f"cannot announce {address} on {device}: {error.strerror}") from error
+            raise ApplyError(f"cannot send on {device}: {error.strerror}") from error
 
 
 def greet(addresses: Iterable[str]) -> None:

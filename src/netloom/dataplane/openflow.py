@@ -44,6 +44,15 @@ class Switch:
             control = self._rundir / "ovs-vswitchd.ctl"
         run(["ovs-appctl", "-t", str(control), "dpctl/flush-conntrack", f"zone={zone}"])
 
+    def send(self, bridge: str, frames: Iterable[tuple[bytes, str]]) -> None:
+        """Put frames into a bridge, each with the text of the actions for it."""
+        lines = [
+            f"packet-out in_port=controller,packet={frame.hex()},actions={actions}\n"
+            for frame, actions in frames
+        ]
+        if lines:
+            self._ofctl(bridge, "bundle", "-", stdin="".join(lines))
+
     def _ofctl(self, bridge: str, *words: str, stdin: str = "") -> str:
         target = f"unix:{self._rundir / bridge}.mgmt"
         command, *rest = words

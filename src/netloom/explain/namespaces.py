@@ -150,7 +150,7 @@ def route(host: Host, namespace: str, target: str) -> tuple[Device, str, tuple[s
     for item in host.routes.get(namespace, []):
         network = ipaddress.IPv4Network(item.destination)
         device = _device(host, item)
-        if device and address in network and (best is None or network.prefixlen > best[0]):
+        if device and address in network and (best is None or network.prefixlen >= best[0]):
             best = (network.prefixlen, device, item.gateway or target, item.origin)
     return best[1:] if best else None
 
