@@ -231,6 +231,10 @@ class RequestLog:
             await self.app(scope, receive, send_with_id)
         except ClientDisconnect:
             status = status or 499
+        except asyncio.CancelledError:
+            # The server goes down and has waited long enough. What has begun is cut: the client sees a failure.
+            if not status:
+                await _unavailable("The server is going down.")(scope, receive, send_with_id)
         except Exception as error:
             if status:
                 # Too late for an answer of our own: cut the connection, so that the client sees a failure.
@@ -255,6 +259,10 @@ class RequestLog:
         )
 
 
+def _unavailable(message: str) -> Response:
+    return respond(503, error_body(503, "Service Unavailable", message), {"Retry-After": "5"})
+
+
 _OPERATORS = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
 """What the disk says that is the operator's to mend."""
 
@@ -268,8 +276,7 @@ def _last_resort(error: Exception, ident: str) -> Response:
     if isinstance(error, UserError) or (isinstance(error, OSError) and error.errno in _OPERATORS):
         # A full disk, a locked database: nothing of ours is wrong, and the operator can mend it.
         log.error("%s", error)
-        message = f"The server cannot do that at present; its log has the reason under {ident}."
-        return respond(503, error_body(503, "Service Unavailable", message), {"Retry-After": "5"})
+        return _unavailable(f"The server cannot do that at present; its log has the reason under {ident}.")
     log.error("request failed", exc_info=error)
     message = f"The server failed to answer; its log has the reason under {ident}."
     return respond(500, error_body(500, "Internal Server Error", message))

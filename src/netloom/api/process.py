@@ -44,6 +44,9 @@ log = logging.getLogger("netloom.server")
 GRACE_SECONDS = 10
 """How long requests that are being answered may take after SIGTERM."""
 
+_KEEPALIVE = ((socket.TCP_KEEPIDLE, 60), (socket.TCP_KEEPINTVL, 15), (socket.TCP_KEEPCNT, 4))
+"""A connection that has been silent for a minute is asked every 15 s; after four times without an answer it ends."""
+
 PASSWORDS = "first-passwords.json"
 """In the state folder, mode 0600: the passwords that admin and demo got at the first start."""
 
@@ -65,7 +68,9 @@ def run(settings: Settings) -> None:
         if not is_bootstrapped(store):
             bootstrap(store, first_users(*first_passwords(services.state_dir / PASSWORDS)))
         with store.reader() as reader:
-            files.sweep(services.state_dir, {image.id for image in reader.list(Image)})
+            # Data of a queued image was put in place by a server that was killed before it could say so.
+            images = {image.id for image in reader.list(Image) if image.status != "queued"}
+        files.sweep(services.state_dir, images)
         _Process(services, settings.server).run(sockets)
     finally:
         services.feed.stop()
@@ -195,6 +200,10 @@ def _tcp(host: str, port: int) -> socket.socket:
         family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
         bound = socket.socket(family, kind, protocol)
         bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        # Every connection takes these over: a client whose machine is gone does not hold its half upload for good.
+        bound.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+        for option, value in _KEEPALIVE:
+            bound.setsockopt(socket.IPPROTO_TCP, option, value)
         bound.bind(address)
         bound.listen(2048)
     except OSError as error:
