@@ -31,6 +31,7 @@ from netloom.dataplane.process import ApplyError
 from netloom.dataplane.watch import Watch
 from netloom.model.hosts import HostFacts, HostView
 from netloom.model.hoststate import Device, HostState
+from netloom.model.structs import compile_structs
 from netloom.plan import plan
 from netloom.plan.metadata import answer
 
@@ -157,6 +158,7 @@ class Agent:
 
     def run(self, link: Link | None = None) -> None:
         """Serve until `stop`. Without a link the host stays as the last view says."""
+        compile_structs()
         self._link = link
         cached = view.load(self._cache, self._facts)
         if cached is not None:

@@ -31,6 +31,7 @@ from netloom.api.settings import Settings
 from netloom.identity.tokens import Tokens
 from netloom.model import Away, Caller, Context
 from netloom.model.errors import ServiceError, TooLarge, Unauthorized, UserError
+from netloom.model.structs import compile_structs
 from netloom.scope import Scope as HostScope
 from netloom.store import Reader, Store, Writer
 
@@ -62,6 +63,7 @@ class Services:
     @classmethod
     def start(cls, store: Store, settings: Settings, tokens: Tokens, away: Away) -> Services:
         """Start the threads: one that writes, `[server] readers` that read, a few for slow work."""
+        compile_structs()
         return cls(
             store=store,
             settings=settings,
