@@ -33,6 +33,7 @@ from netloom.api.settings import ServerSettings, Settings
 from netloom.identity.bootstrap import bootstrap, first_users, is_bootstrapped
 from netloom.identity.tokens import Tokens
 from netloom.image import files
+from netloom.keeper.clock import Clock, was_set, was_set_back_meanwhile
 from netloom.keeper.loop import Memory, tick
 from netloom.model.cloud import Image
 from netloom.model.errors import UserError
@@ -61,6 +62,7 @@ def run(settings: Settings) -> None:
     store = open_database(settings.server)
     alone = hold(store.file)
     tokens = Tokens.open(Path(settings.server.state_dir), settings.identity.token_seconds)
+    was_set_back_meanwhile(store, time.time())
     with store.reader() as reader:
         away = not_heard(reader, time.time())
     services = Services.start(store, settings, tokens, away)
@@ -275,9 +277,14 @@ class _Process(uvicorn.Server):
 
     def _keep(self) -> None:
         """Let the keeper work once a second, until the server goes down."""
-        services, memory = self.services, Memory()
+        services, memory, clock = self.services, Memory(), Clock()
         while not services.feed.stopped:
             try:
+                if by := clock.moved():
+                    moved = services.writer.submit(was_set, services.store, services.away, by, time.time())
+                    services.away = moved.result()
+                    # As after a restart: what is timed by the old clock begins anew.
+                    memory = Memory(alive=memory.alive)
                 work = services.writer.submit(
                     tick,
                     services.store,
