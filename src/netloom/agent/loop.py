@@ -116,11 +116,7 @@ class Agent:
         if step.delta is None:
             self.view = msgspec.structs.replace(self.view, seq=step.seq)
         else:
-            try:
-                self.take_view(view.apply_delta(self.view, step.delta))
-            except msgspec.ValidationError as error:
-                log.error("seq %d is not understood: %s", step.seq, error)
-                return
+            self.take_view(view.apply_delta(self.view, step.delta))
             self._unsaved = True
             self._requests += step.delta.request_ids
         self._epoch = step.epoch

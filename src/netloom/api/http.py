@@ -27,6 +27,7 @@ from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from netloom.api.feed import Feed
+from netloom.api.presence import Presence
 from netloom.api.settings import Settings
 from netloom.identity.tokens import Tokens
 from netloom.model import Away, Caller, Context
@@ -46,9 +47,12 @@ request_id: contextvars.ContextVar[str] = contextvars.ContextVar("request_id", d
 """The id of the request that is being served, also inside run_read and run_write: log lines carry it."""
 
 
-@dataclass(frozen=True)
+@dataclass
 class Services:
-    """What handlers may reach; one for the process (`services_of(request)`)."""
+    """What handlers may reach; one for the process (`services_of(request)`).
+
+    All of it stays as it was made, but for `away`, which moves with the clock when that is set.
+    """
 
     store: Store
     settings: Settings
@@ -59,6 +63,7 @@ class Services:
     readers: ThreadPoolExecutor
     workers: ThreadPoolExecutor
     away: Away
+    presence: Presence
 
     @classmethod
     def start(cls, store: Store, settings: Settings, tokens: Tokens, away: Away) -> Services:
@@ -74,6 +79,7 @@ class Services:
             readers=ThreadPoolExecutor(settings.server.readers, thread_name_prefix="reader"),
             workers=ThreadPoolExecutor(WORKERS, thread_name_prefix="worker"),
             away=away,
+            presence=Presence(),
         )
 
     def stop(self) -> None:

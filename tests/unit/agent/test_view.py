@@ -27,13 +27,12 @@ def test_a_snapshot_replaces_all_and_deltas_change_rows() -> None:
             "chassis": [doc(Chassis(host="a", tunnel_ip="192.0.2.1"))],
         },
     )
-    now = view.apply_delta(start, snapshot)
+    now = view.apply_delta(start, view.typed(snapshot))
     assert (now.seq, list(now.networks), list(now.chassis)) == (7, ["n1"], ["a"])
     assert now.ports["p1"].host == "a"
     renamed = doc(Network(id="n1", key=5, name="blue"))
-    later = view.apply_delta(
-        now, ViewDelta(seq=9, upsert={"networks": [renamed]}, delete={"ports": ["p1", "never there"]})
-    )
+    step = ViewDelta(seq=9, upsert={"networks": [renamed]}, delete={"ports": ["p1", "never there"]})
+    later = view.apply_delta(now, view.typed(step))
     assert later.networks["n1"].name == "blue"
     assert later.ports == {}
     assert later.chassis is now.chassis  # what did not change is not copied
@@ -42,7 +41,7 @@ def test_a_snapshot_replaces_all_and_deltas_change_rows() -> None:
 
 def test_a_malformed_row_is_an_error() -> None:
     with pytest.raises(msgspec.ValidationError):
-        view.apply_delta(HostView(seq=0, facts=FACTS), ViewDelta(seq=1, upsert={"ports": [{"id": 5}]}))
+        view.typed(ViewDelta(seq=1, upsert={"ports": [{"id": 5}]}))
 
 
 def test_the_copy_on_disk_is_for_root_alone_and_comes_back(tmp_path: Path) -> None:
