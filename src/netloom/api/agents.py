@@ -146,11 +146,20 @@ async def _post_status(request: Request, host: str) -> Response:
     report = _decode(await body_of(request), StatusReport)
 
     def write(writer: Writer, _: Context) -> None:
-        now = time.time()
+        before = writer.hosts()[host].applied_seq
+        writer.heartbeat(host, time.time(), report.applied_seq)
+        touched = {(row.kind, row.id) for row in report.rows}
         if report.rows:
             writer.put_status(host, report.rows)
-            status.refresh(writer, {(row.kind, row.id) for row in report.rows})
-        writer.heartbeat(host, now, report.applied_seq)
+        if report.applied_seq > before:
+            # Started and stopped again, or the reverse, before the host heard of it: there is nothing to report.
+            touched |= {
+                (Server.KIND, server.id)
+                for server in writer.list(Server, host=host)
+                if before < server.power_seq <= report.applied_seq
+            }
+        if touched:
+            status.refresh(writer, touched)
 
     await run_write(request, write)
     return respond(204)
