@@ -19,8 +19,9 @@ from serving import Serving, serving
 from netloom.agent.link import Link, Step
 from netloom.agent.settings import AgentSettings
 from netloom.api.presence import FRESH_SECONDS, Presence
-from netloom.model import HostFacts
+from netloom.model import HostFacts, Status
 from netloom.model.errors import Conflict
+from netloom.store import Store
 
 FACTS = HostFacts(host="c1", tunnel_ip="192.0.2.1")
 ADMIN = {"X-Roles": "admin,member,reader", "X-Project-Id": "a" * 32}
@@ -117,6 +118,30 @@ def test_an_agent_that_is_silent_may_be_replaced(monkeypatch: pytest.MonkeyPatch
     presence.ended("c1", "old")
     presence.ended("c1", "young")
     presence.heard("c1", "third")
+
+
+@pytest.mark.slow
+def test_the_console_of_a_server_that_is_gone_holds_up_no_report(
+    server: Serving, link: Callable[..., tuple[Link, list[Step]]], caplog: pytest.LogCaptureFixture
+) -> None:
+    """An instance may say its last words after its server was deleted."""
+    running, steps = link()
+    until(lambda: bool(steps), "no snapshot")
+    running.console("9c2f6d6e-0000-4000-8000-000000000001", b"last words")
+    row = Status(kind="host", id="c1", aspect="state", seq=1, state="error", detail="said after it")
+    until(lambda: "/console/9c2f6d6e-0000-4000-8000-000000000001 404" in server.log, "it was not sent")
+    running.report(7, [row])
+    until(lambda: server.log.count("/console/") > 1 or applied(server) == 7, "the report is not sent")
+    assert server.log.count("/console/") == 1 and lines(caplog, "report:") == []
+
+
+def applied(server: Serving) -> int:
+    store = Store.open(f"sqlite:///{server.state}/netloom.db")
+    try:
+        with store.reader() as reader:
+            return reader.hosts()["c1"].applied_seq
+    finally:
+        store.close()
 
 
 @pytest.mark.slow

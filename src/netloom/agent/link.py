@@ -16,6 +16,7 @@ import threading
 import time
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
+from http import HTTPStatus
 from pathlib import Path
 from typing import BinaryIO
 from urllib.parse import quote, urlsplit
@@ -56,7 +57,11 @@ class _Line(ViewDelta, frozen=True, kw_only=True):
 
 
 class ServerError(Exception):
-    """The server is away or refuses; one line."""
+    """The server is away or refuses (with an HTTP `status`, else 0); one line."""
+
+    def __init__(self, message: str, status: int = 0) -> None:
+        super().__init__(message)
+        self.status = status
 
 
 class _UnixConnection(http.client.HTTPConnection):
@@ -126,7 +131,10 @@ class Link:
                     size += len(block)
                     if size > limit:
                         raise ApplyError(f"image {image_id} is larger than this host takes")
-                    into.write(block)
+                    try:
+                        into.write(block)
+                    except OSError as error:
+                        raise ApplyError(f"image {image_id} cannot be stored: {error.strerror}") from error
                 return response.headers.get("x-image-sha512", "")
         except ServerError as error:
             raise ApplyError(f"image {image_id} cannot be fetched: {error}") from error
@@ -147,7 +155,8 @@ class Link:
             connection.request(method, self._prefix + path, body, headers)
             response = connection.getresponse()
             if response.status >= 300:
-                raise ServerError(f"the server answered {response.status}: {_said(response.read(2000))}")
+                words = f"the server answered {response.status}: {_said(response.read(2000))}"
+                raise ServerError(words, response.status)
             yield response
         except (OSError, http.client.HTTPException) as error:
             raise ServerError(f"{self._settings.server}: {error or type(error).__name__}") from error
@@ -217,7 +226,7 @@ class Link:
             try:
                 self._send("POST", "/status", _report(applied, list(rows.values())))
                 for server_id, tail in list(consoles.items()):
-                    self._send("PUT", f"/console/{quote(server_id, safe='')}", tail)
+                    self._send_console(server_id, tail)
                     del consoles[server_id]
                 attempt = 0
                 heartbeat = time.monotonic() + HEARTBEAT_SECONDS
@@ -230,6 +239,14 @@ class Link:
                 self._stopping.wait(PAUSES[min(attempt, len(PAUSES) - 1)])
                 attempt += 1
                 heartbeat = 0.0
+
+    def _send_console(self, server_id: str, tail: bytes) -> None:
+        """Send a console; of a server that has been deleted meanwhile nobody wants it."""
+        try:
+            self._send("PUT", f"/console/{quote(server_id, safe='')}", tail)
+        except ServerError as error:
+            if error.status != HTTPStatus.NOT_FOUND:
+                raise
 
     def _say(self, what: str, trouble: str) -> None:
         """Log trouble once, and that it is over."""

@@ -43,7 +43,7 @@ AUDIT_SECONDS = 60.0
 """How often it reads everything again, in case somebody else changed something."""
 
 AGAIN_SECONDS = 5.0
-"""When it tries again after a mistake of its own."""
+"""When it tries again after a mistake of its own, or what the disk did not take."""
 GREET_SECONDS = 240.0
 """How often the ends of tunnels are greeted; the switch forgets a neighbour after 15 minutes."""
 
@@ -84,6 +84,8 @@ class Agent:
         self._dirty = True
         self._replan = True
         self._unsaved = False
+        self._save_at = 0.0  # not before (time.monotonic)
+        self._disk = ""  # what is wrong with the state folder
         self._requests: tuple[str, ...] = ()  # the API requests behind what is to be carried out
         self._switch_identity: tuple[str, ...] = ()
         self._repeat: list[tuple[float, list[tuple[Device, list[str]]]]] = []
@@ -176,8 +178,12 @@ class Agent:
                 break
             now = time.monotonic()
             if now >= watched + WATCH_SECONDS:
-                self._watch()
                 watched = now
+                try:
+                    self._watch()
+                except (ApplyError, OSError) as error:
+                    self._complain(str(error))
+                    self._stale = True
             if now >= self._audit_at:
                 self._stale = True
                 self._audit_at = now + AUDIT_SECONDS
@@ -308,6 +314,7 @@ class Agent:
 
     def _report(self) -> None:
         rows = status.collect(self._state, self.tracker.trouble) | status.tunnels(self._tunnels)
+        rows |= status.of_host(self._facts.host, self._disk)
         if self._link is not None:
             self._link.report(self.view.seq, status.changes(self._sent, rows, self.view.seq))
         self._sent = rows
@@ -322,6 +329,17 @@ class Agent:
         return self._settings.state / "view.json"
 
     def _save(self) -> None:
-        if self._unsaved and not self._replan:
+        """Keep the view on disk; one that takes nothing is tried again, and stops nothing but that."""
+        if not self._unsaved or self._replan or time.monotonic() < self._save_at:
+            return
+        wrong = ""
+        try:
             view.save(self._cache, self._epoch, self.view)
             self._unsaved = False
+        except OSError as error:
+            wrong = f"the view cannot be kept for the next start: {error.strerror}"
+            self._save_at = time.monotonic() + AGAIN_SECONDS
+        if wrong != self._disk:
+            log.log(logging.ERROR if wrong else logging.INFO, "%s", wrong or "the view is kept again")
+            self._disk = wrong
+            self._report()
