@@ -60,7 +60,7 @@ def serving(folder: Path, server: str = "", port: int | None = None) -> Iterator
     try:
         for _ in range(300):
             if process.poll() is not None:
-                raise RuntimeError(made.log)
+                raise RuntimeError(f"ended with {process.returncode}: {made.log[-3000:]}")
             try:
                 httpx.get(made.url, timeout=2)
                 break

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import os
+import signal
+import socket
 import sqlite3
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+import uuid
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,8 +20,14 @@ import httpx
 import pytest
 from serving import free_port, serving
 
+from netloom.api.process import listen
+from netloom.api.settings import ServerSettings
+from netloom.image import files
 from netloom.store import Store
 
+TRUSTED = 'auth = "trusted-headers"'
+OCTETS = {"Content-Type": "application/octet-stream"}
+DISK = bytes(3 << 20)
 ADMIN = {"X-Roles": "admin,member,reader", "X-Project-Id": "a" * 32}
 
 
@@ -103,6 +112,102 @@ def test_a_full_disk_is_said_plainly_and_passes(tmp_path: Path) -> None:
         assert names(server.client) == {"before", "after"}
 
 
+@contextmanager
+def half_an_upload(client: httpx.Client) -> Iterator[tuple[str, socket.socket]]:
+    """An image of which the server has the first half on disk: (id, connection)."""
+    body = {"name": "i", "disk_format": "raw", "container_format": "bare"}
+    image = client.post("/image/v2/images", json=body).json()["id"]
+    with socket.create_connection((client.base_url.host, client.base_url.port or 80), 30) as raw:
+        head = f"PUT /image/v2/images/{image}/file HTTP/1.1\r\nHost: x\r\nContent-Length: {len(DISK)}\r\n"
+        more = "".join(f"{name}: {value}\r\n" for name, value in (ADMIN | OCTETS).items())
+        raw.sendall(f"{head}{more}\r\n".encode() + DISK[: len(DISK) // 2])
+        yield image, raw
+
+
+def until(condition: Callable[[], bool], what: str, seconds: float = 30) -> None:
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, what
+        time.sleep(0.05)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
+def test_a_server_that_ends_amid_an_upload_leaves_none_of_it(tmp_path: Path, number: int) -> None:
+    images = tmp_path / "state/images"
+    with (
+        serving(tmp_path, TRUSTED) as server,
+        httpx.Client(base_url=server.url, headers=ADMIN, timeout=30) as client,
+        half_an_upload(client) as (image, raw),
+    ):
+        until(lambda: images.is_dir() and any(f.stat().st_size for f in images.iterdir()), "no data arrived")
+        server.process.send_signal(number)
+        server.process.wait(30)
+        assert "Traceback" not in server.log
+        answer = raw.recv(1000)
+        assert answer == b"" if number == signal.SIGKILL else answer.startswith(b"HTTP/1.1 503")
+    with (
+        serving(tmp_path, TRUSTED) as server,
+        httpx.Client(base_url=server.url, headers=ADMIN, timeout=30) as client,
+    ):
+        assert list(images.iterdir()) == []
+        assert client.get(f"/image/v2/images/{image}").json()["status"] == "queued"
+        put = client.put(f"/image/v2/images/{image}/file", content=DISK, headers=OCTETS)
+        assert put.status_code == 204
+        assert client.get(f"/image/v2/images/{image}/file").content == DISK
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
+def test_a_server_that_ends_amid_a_download_cuts_it(tmp_path: Path, number: int) -> None:
+    """A client sees that it has not all of it; one that SIGTERM finds at work may still get it whole."""
+    with (
+        serving(tmp_path, TRUSTED) as server,
+        httpx.Client(base_url=server.url, headers=ADMIN, timeout=30) as client,
+    ):
+        body = {"name": "i", "disk_format": "raw", "container_format": "bare"}
+        image = client.post("/image/v2/images", json=body).json()["id"]
+        disk = bytes(64 << 20)
+        client.put(f"/image/v2/images/{image}/file", content=disk, headers=OCTETS)
+        got = 0
+        with client.stream("GET", f"/image/v2/images/{image}/file") as answer:
+            blocks = answer.iter_raw(1 << 20)
+            got += len(next(blocks))
+            server.process.send_signal(number)
+            try:
+                got += sum(len(block) for block in blocks)
+                assert got == len(disk) and number == signal.SIGTERM
+            except httpx.TransportError:
+                assert got < len(disk)
+        server.process.wait(30)
+        assert "Traceback" not in server.log
+
+
+@pytest.mark.slow
+def test_data_whose_image_was_never_said_to_be_there_is_swept_away(tmp_path: Path) -> None:
+    """Killed between putting the data in its place and the commit."""
+    with (
+        serving(tmp_path, TRUSTED) as server,
+        httpx.Client(base_url=server.url, headers=ADMIN, timeout=30) as client,
+    ):
+        body = {"name": "i", "disk_format": "raw", "container_format": "bare"}
+        image = client.post("/image/v2/images", json=body).json()["id"]
+    (tmp_path / "state/images").mkdir(exist_ok=True)
+    (tmp_path / "state/images" / image).write_bytes(DISK)
+    with serving(tmp_path, TRUSTED):
+        assert list((tmp_path / "state/images").iterdir()) == []
+
+
+def test_data_put_in_place_goes_when_it_cannot_be_said_to_be_there(tmp_path: Path) -> None:
+    image = str(uuid.uuid4())
+    with pytest.raises(OSError, match="full"), files.Upload(tmp_path, image, len(DISK)) as upload:
+        upload.write(DISK)
+        upload.finish()
+        upload.keep()
+        raise OSError("the disk is full")  # as the commit may find it
+    assert list(files.folder(tmp_path).iterdir()) == []
+
+
 @pytest.mark.slow
 def test_a_database_that_another_process_holds_is_said_plainly_and_passes(tmp_path: Path) -> None:
     with (
@@ -177,3 +282,15 @@ def test_what_the_operator_removed_does_not_come_back(tmp_path: Path) -> None:
         with httpx.Client(base_url=server.url, headers=ADMIN, timeout=30) as client:
             assert set(users(client)) == {"admin"}
         assert not (server.state / "first-passwords.json").exists()
+
+
+def test_a_client_whose_machine_is_gone_is_noticed() -> None:
+    """The kernel asks after connections that are silent: they take that over from the socket that listens."""
+    port = free_port()
+    listening = listen(ServerSettings(listen=f"127.0.0.1:{port}"))[0]
+    with listening, socket.create_connection(("127.0.0.1", port)):
+        listening.setblocking(True)
+        accepted, _ = listening.accept()
+        with accepted:
+            assert accepted.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE) == 1
+            assert accepted.getsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE) == 60

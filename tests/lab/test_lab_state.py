@@ -121,6 +121,15 @@ def test_two_at_once_are_refused() -> None:
     lab = state.find("busy")
     with lab.lock(), pytest.raises(UserError, match="just now"), lab.lock():
         pass
+    with lab.lock():
+        pass
+
+
+def test_a_lock_leaves_nothing_however_it_ends() -> None:
+    lab = state.find("cut")
+    with pytest.raises(KeyboardInterrupt), lab.lock():
+        raise KeyboardInterrupt
+    assert list(lab.directory.parent.iterdir()) == []
 
 
 def test_settings_files_are_toml_and_private() -> None:

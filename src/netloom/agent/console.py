@@ -49,7 +49,9 @@ class Consoles:
                     continue  # it has just gone
                 self._open[server_id] = descriptor
                 kept = pipe.with_name("console.log")
-                self._tails[server_id] = kept.read_bytes()[-TAIL_BYTES:] if kept.is_file() else b""
+                self._tails[server_id] = b""
+                with contextlib.suppress(OSError):
+                    self._tails[server_id] = kept.read_bytes()[-TAIL_BYTES:]
                 self._changed.add(server_id)
                 self._selector.register(descriptor, selectors.EVENT_READ, (server_id, kept))
 
@@ -82,8 +84,13 @@ class Consoles:
 
 
 def _keep(path: Path, tail: bytes) -> None:
-    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    """Replace the file whole: a full disk keeps what was kept before."""
+    partial = path.with_name(path.name + ".new")
+    descriptor = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
     try:
-        os.write(descriptor, tail)
-    finally:
-        os.close(descriptor)
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(tail)
+        partial.replace(path)
+    except OSError:
+        partial.unlink(missing_ok=True)
+        raise

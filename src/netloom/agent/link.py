@@ -9,12 +9,14 @@ from __future__ import annotations
 import http.client
 import logging
 import queue
+import secrets
 import socket
 import ssl
 import threading
 import time
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
+from http import HTTPStatus
 from pathlib import Path
 from typing import BinaryIO
 from urllib.parse import quote, urlsplit
@@ -22,6 +24,7 @@ from urllib.parse import quote, urlsplit
 import msgspec
 from msgspec import Struct
 
+from netloom.agent import view
 from netloom.agent.settings import AgentSettings
 from netloom.dataplane.process import ApplyError
 from netloom.model.errors import UserError
@@ -30,6 +33,7 @@ from netloom.model.hosts import HostFacts, Status, ViewDelta
 log = logging.getLogger(__name__)
 
 EPOCH_HEADER = "x-netloom-epoch"
+AGENT_HEADER = "x-netloom-agent"
 HEARTBEAT_SECONDS = 5.0
 SILENCE_SECONDS = 20.0
 """A stream that says nothing, not even that it lives, for so long is dead."""
@@ -53,7 +57,11 @@ class _Line(ViewDelta, frozen=True, kw_only=True):
 
 
 class ServerError(Exception):
-    """The server is away or refuses; one line."""
+    """The server is away or refuses (with an HTTP `status`, else 0); one line."""
+
+    def __init__(self, message: str, status: int = 0) -> None:
+        super().__init__(message)
+        self.status = status
 
 
 class _UnixConnection(http.client.HTTPConnection):
@@ -76,6 +84,7 @@ class Link:
         self.facts = facts
         self._secret = _secret(settings)
         _trust(settings)
+        self._agent = secrets.token_hex(8)  # the server lets one agent at a time speak for a host
         self._prefix = f"/agent/v1/hosts/{quote(settings.host, safe='')}"
         self._reports: queue.SimpleQueue[None] = queue.SimpleQueue()
         self._lock = threading.Lock()
@@ -122,7 +131,10 @@ class Link:
                     size += len(block)
                     if size > limit:
                         raise ApplyError(f"image {image_id} is larger than this host takes")
-                    into.write(block)
+                    try:
+                        into.write(block)
+                    except OSError as error:
+                        raise ApplyError(f"image {image_id} cannot be stored: {error.strerror}") from error
                 return response.headers.get("x-image-sha512", "")
         except ServerError as error:
             raise ApplyError(f"image {image_id} cannot be fetched: {error}") from error
@@ -135,12 +147,16 @@ class Link:
         connection: http.client.HTTPConnection | None = None
         try:
             connection = self._connection(timeout)
-            headers = {"Authorization": f"Bearer {self._secret}", "Content-Type": "application/json"}
+            headers = {
+                "Authorization": f"Bearer {self._secret}",
+                "Content-Type": "application/json",
+                AGENT_HEADER: self._agent,
+            }
             connection.request(method, self._prefix + path, body, headers)
             response = connection.getresponse()
             if response.status >= 300:
-                words = response.read(2000).decode(errors="replace")
-                raise ServerError(f"the server answered {response.status}: {words}")
+                words = f"the server answered {response.status}: {_said(response.read(2000))}"
+                raise ServerError(words, response.status)
             yield response
         except (OSError, http.client.HTTPException) as error:
             raise ServerError(f"{self._settings.server}: {error or type(error).__name__}") from error
@@ -182,13 +198,14 @@ class Link:
         path = f"/stream?after={after}&epoch={quote(epoch, safe='')}"
         with self._open("GET", path, timeout=SILENCE_SECONDS) as response:
             epoch = response.headers.get(EPOCH_HEADER, "")
-            self._say("stream", "")
             connected()
             while line := response.readline(LONGEST_LINE):
                 if not line.strip():
                     continue
                 said = msgspec.json.decode(line, type=_Line)
-                yield Step(epoch, said.seq, None if said.keepalive else said)
+                step = Step(epoch, said.seq, None if said.keepalive else _typed(said))
+                self._say("stream", "")
+                yield step
 
     # --- reports -------------------------------------------------------------------------------
 
@@ -209,7 +226,7 @@ class Link:
             try:
                 self._send("POST", "/status", _report(applied, list(rows.values())))
                 for server_id, tail in list(consoles.items()):
-                    self._send("PUT", f"/console/{quote(server_id, safe='')}", tail)
+                    self._send_console(server_id, tail)
                     del consoles[server_id]
                 attempt = 0
                 heartbeat = time.monotonic() + HEARTBEAT_SECONDS
@@ -223,6 +240,14 @@ class Link:
                 attempt += 1
                 heartbeat = 0.0
 
+    def _send_console(self, server_id: str, tail: bytes) -> None:
+        """Send a console; of a server that has been deleted meanwhile nobody wants it."""
+        try:
+            self._send("PUT", f"/console/{quote(server_id, safe='')}", tail)
+        except ServerError as error:
+            if error.status != HTTPStatus.NOT_FOUND:
+                raise
+
     def _say(self, what: str, trouble: str) -> None:
         """Log trouble once, and that it is over."""
         if trouble != self._trouble.get(what, ""):
@@ -233,8 +258,27 @@ class Link:
                 log.info("%s: the server answers again", what)
 
 
+def _typed(delta: ViewDelta) -> ViewDelta:
+    """The step with its rows as structs. What is not understood ends the stream here: it must not be left out."""
+    try:
+        return view.typed(delta)
+    except msgspec.ValidationError as error:
+        raise ServerError(
+            f"change {delta.seq} is not understood, and this host stays as it is until both programs are of the same"
+            f" version: {error}"
+        ) from error
+
+
 def _report(applied: int, rows: list[Status]) -> bytes:
     return msgspec.json.encode({"applied_seq": applied, "rows": rows})
+
+
+def _said(body: bytes) -> str:
+    """The message of an error document, or the body as it is, in one line."""
+    try:
+        return str(msgspec.json.decode(body)["error"]["message"])
+    except (msgspec.MsgspecError, KeyError, TypeError):
+        return " ".join(body.decode(errors="replace").split())
 
 
 def _secret(settings: AgentSettings) -> str:

@@ -32,6 +32,7 @@ from netloom.dataplane.process import ApplyError
 from netloom.dataplane.watch import Watch
 from netloom.model.hosts import HostFacts, HostView
 from netloom.model.hoststate import Device, HostState
+from netloom.model.structs import compile_structs
 from netloom.plan import plan
 from netloom.plan.metadata import answer
 
@@ -43,7 +44,7 @@ AUDIT_SECONDS = 60.0
 """How often it reads everything again, in case somebody else changed something."""
 
 AGAIN_SECONDS = 5.0
-"""When it tries again after a mistake of its own."""
+"""When it tries again after a mistake of its own, or what the disk did not take."""
 GREET_SECONDS = 240.0
 """How often the ends of tunnels are greeted; the switch forgets a neighbour after 15 minutes."""
 
@@ -84,6 +85,8 @@ class Agent:
         self._dirty = True
         self._replan = True
         self._unsaved = False
+        self._save_at = 0.0  # not before (time.monotonic)
+        self._disk = ""  # what is wrong with the state folder
         self._requests: tuple[str, ...] = ()  # the API requests behind what is to be carried out
         self._switch_identity: tuple[str, ...] = ()
         self._repeat: list[tuple[float, list[tuple[Device, list[str]]]]] = []
@@ -116,11 +119,7 @@ class Agent:
         if step.delta is None:
             self.view = msgspec.structs.replace(self.view, seq=step.seq)
         else:
-            try:
-                self.take_view(view.apply_delta(self.view, step.delta))
-            except msgspec.ValidationError as error:
-                log.error("seq %d is not understood: %s", step.seq, error)
-                return
+            self.take_view(view.apply_delta(self.view, step.delta))
             self._unsaved = True
             self._requests += step.delta.request_ids
         self._epoch = step.epoch
@@ -158,6 +157,7 @@ class Agent:
 
     def run(self, link: Link | None = None) -> None:
         """Serve until `stop`. Without a link the host stays as the last view says."""
+        compile_structs()
         self._link = link
         cached = view.load(self._cache, self._facts)
         if cached is not None:
@@ -179,12 +179,17 @@ class Agent:
                 break
             now = time.monotonic()
             if now >= watched + WATCH_SECONDS:
-                self._watch()
                 watched = now
+                try:
+                    self._watch()
+                except (ApplyError, OSError) as error:
+                    self._complain(str(error))
+                    self._stale = True
             if now >= self._audit_at:
                 self._stale = True
                 self._audit_at = now + AUDIT_SECONDS
             self.once()
+            self._save_again()
         self.tracker.workers.stop()
 
     def _wait(self, watch: float) -> None:
@@ -305,6 +310,7 @@ class Agent:
             except queue.Empty:
                 continue
             self.once()
+            self._save_again()
         self.tracker.workers.stop()
 
     def _asked(self) -> str:
@@ -319,6 +325,7 @@ class Agent:
 
     def _report(self) -> None:
         rows = status.collect(self._state, self.tracker.trouble) | status.tunnels(self._tunnels)
+        rows |= status.of_host(self._facts.host, self._disk)
         if self._link is not None:
             self._link.report(self.view.seq, status.changes(self._sent, rows, self.view.seq))
         self._sent = rows
@@ -332,10 +339,24 @@ class Agent:
     def _cache(self) -> Path:
         return self._settings.state / "view.json"
 
+    def _save_again(self) -> None:
+        """What the disk did not take before is tried again, also while nothing else happens."""
+        before = self._disk
+        self._save()
+        if self._disk != before and self._known and not self._replan:
+            self._report()
+
     def _save(self) -> None:
-        if self._unsaved:
+        """Keep the view on disk; one that takes nothing is tried again, and stops nothing but that."""
+        if not self._unsaved or time.monotonic() < self._save_at:
+            return
+        wrong = ""
+        try:
+            view.save(self._cache, self._epoch, self.view)
             self._unsaved = False
-            try:
-                view.save(self._cache, self._epoch, self.view)
-            except OSError as error:
-                log.warning("the view cannot be kept for the next start: %s", error.strerror)
+        except OSError as error:
+            wrong = f"the view cannot be kept for the next start: {error.strerror}"
+            self._save_at = time.monotonic() + AGAIN_SECONDS
+        if wrong != self._disk:
+            log.log(logging.ERROR if wrong else logging.INFO, "%s", wrong or "the view is kept again")
+            self._disk = wrong

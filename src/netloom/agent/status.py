@@ -34,6 +34,11 @@ def tunnels(wrong: Mapping[str, str]) -> dict[Row, tuple[str, str]]:
     return {("host", host, "tunnel"): ("error" if text else "ok", text) for host, text in wrong.items()}
 
 
+def of_host(host: str, wrong: str) -> dict[Row, tuple[str, str]]:
+    """The row on this host itself: what is wrong with its state folder, empty where it is well."""
+    return {("host", host, "state"): ("error" if wrong else "ok", wrong)}
+
+
 def changes(
     before: Mapping[Row, tuple[str, str]], after: Mapping[Row, tuple[str, str]], seq: int
 ) -> list[Status]:

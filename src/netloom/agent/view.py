@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -21,37 +23,68 @@ class Cached(Struct, frozen=True):
     view: HostView
 
 
+class _File(Struct, frozen=True):
+    """How it lies there. `digest`: SHA-256 of `view`, as a damaged view may well be one that can be read."""
+
+    epoch: str
+    digest: str
+    view: msgspec.Raw
+
+
+def typed(delta: ViewDelta) -> ViewDelta:
+    """A step as it came, with its rows as structs; raises msgspec.ValidationError where one is malformed.
+
+    A table that is not known here is left to those who plan for it.
+    """
+    upsert = {
+        table: [msgspec.convert(row, kind) for row in delta.upsert.get(table, ())]
+        for table, kind in TABLES.items()
+    }
+    return msgspec.structs.replace(delta, upsert={table: rows for table, rows in upsert.items() if rows})
+
+
 def apply_delta(view: HostView, delta: ViewDelta) -> HostView:
-    """The view after one step of the stream; raises msgspec.ValidationError where it is malformed."""
+    """The view after one step of the stream, as `typed` gives it."""
     changed: dict[str, Any] = {}
-    for table, kind in TABLES.items():
+    for table in TABLES:
         if not delta.snapshot and table not in delta.upsert and table not in delta.delete:
             continue
         rows = {} if delta.snapshot else dict(getattr(view, table))
         for ident in delta.delete.get(table, ()):
             rows.pop(ident, None)
-        for raw in delta.upsert.get(table, ()):
-            row: Any = msgspec.convert(raw, kind)
+        for row in delta.upsert.get(table, ()):
             rows[getattr(row, _KEY.get(table, "id"))] = row
         changed[table] = rows
     return msgspec.structs.replace(view, seq=delta.seq, **changed)
 
 
 def save(path: Path, epoch: str, view: HostView) -> None:
-    """Keep the view for the next start. It holds user data, so it is for root alone."""
+    """Keep the view for the next start. It holds user data, so it is for root alone.
+
+    Raises OSError; then none is kept: an older one would undo, at the next start, what came since.
+    """
+    encoded = msgspec.json.encode(view)
+    content = msgspec.json.encode(_File(epoch, hashlib.sha256(encoded).hexdigest(), msgspec.Raw(encoded)))
     partial = path.with_name(path.name + ".new")
-    descriptor = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-    with os.fdopen(descriptor, "wb") as file:
-        file.write(msgspec.json.encode(Cached(epoch, view)))
-    partial.replace(path)
+    try:
+        descriptor = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+        with os.fdopen(descriptor, "wb") as stream:
+            stream.write(content)
+        partial.replace(path)
+    except OSError:
+        for file in (partial, path):
+            with suppress(OSError):
+                file.unlink(missing_ok=True)
+        raise
 
 
 def load(path: Path, facts: HostFacts) -> Cached | None:
     """The view of the last run with today's facts; None where there is none that can be read."""
     try:
-        cached = msgspec.json.decode(path.read_bytes(), type=Cached)
-    except (OSError, msgspec.MsgspecError):
-        return None  # a first start, or another version's file: the server sends all of it again
-    if cached.view.facts.host != facts.host:
+        file = msgspec.json.decode(path.read_bytes(), type=_File)
+        view = msgspec.json.decode(file.view, type=HostView)
+    except (OSError, ValueError):
+        return None  # a first start, another version's file, a damaged one: the server sends all of it again
+    if hashlib.sha256(file.view).hexdigest() != file.digest or view.facts.host != facts.host:
         return None
-    return Cached(cached.epoch, msgspec.structs.replace(cached.view, facts=facts))
+    return Cached(file.epoch, msgspec.structs.replace(view, facts=facts))

@@ -33,7 +33,7 @@ from netloom.api.http import (
 from netloom.compute import console
 from netloom.image import files
 from netloom.model import Context, HostFacts, Image, Server, Status, ViewDelta
-from netloom.model.errors import BadRequest, Forbidden, NotFound, Unauthorized
+from netloom.model.errors import BadRequest, Conflict, Forbidden, NotFound, Unauthorized
 from netloom.network import status
 from netloom.store import Change, Reader, Writer
 
@@ -45,6 +45,9 @@ MOST_CHANGES = 200
 
 EPOCH_HEADER = "x-netloom-epoch"
 """Which feed the numbers of a stream belong to; an agent gives it back with the last it applied."""
+
+AGENT_HEADER = "x-netloom-agent"
+"""Which process speaks for the host: a word that it draws when it starts."""
 
 T = TypeVar("T")
 Handler = Callable[[Request, str], Awaitable[Response]]
@@ -90,8 +93,9 @@ def _of_host(handler: Handler) -> Callable[[Request], Awaitable[Response]]:
             host = request.path_params["host"]
             _check_socket(services_of(request), request, host)
             await run_read(request, lambda reader, _: _check_secret(reader, request, host))
+            services_of(request).presence.heard(host, _agent(request))
             return await handler(request, host)
-        except (BadRequest, Unauthorized, Forbidden, NotFound) as error:
+        except (BadRequest, Unauthorized, Forbidden, NotFound, Conflict) as error:
             return respond(error.code, error_body(error.code, error.title, str(error)))
 
     return endpoint
@@ -112,6 +116,10 @@ def _check_secret(reader: Reader, request: Request, host: str) -> None:
     given = secret_hash(secret.strip())
     if scheme.lower() != "bearer" or not secret or not hmac.compare_digest(given, expected):
         raise Unauthorized("The host's credential is not valid: see `netloom host add`.")
+
+
+def _agent(request: Request) -> str:
+    return request.headers.get(AGENT_HEADER, "")
 
 
 def _decode(body: bytes, kind: type[T]) -> T:
@@ -138,11 +146,20 @@ async def _post_status(request: Request, host: str) -> Response:
     report = _decode(await body_of(request), StatusReport)
 
     def write(writer: Writer, _: Context) -> None:
-        now = time.time()
+        before = writer.hosts()[host].applied_seq
+        writer.heartbeat(host, time.time(), report.applied_seq)
+        touched = {(row.kind, row.id) for row in report.rows}
         if report.rows:
             writer.put_status(host, report.rows)
-            status.refresh(writer, {(row.kind, row.id) for row in report.rows})
-        writer.heartbeat(host, now, report.applied_seq)
+        if report.applied_seq > before:
+            # Started and stopped again, or the reverse, before the host heard of it: there is nothing to report.
+            touched |= {
+                (Server.KIND, server.id)
+                for server in writer.list(Server, host=host)
+                if before < server.power_seq <= report.applied_seq
+            }
+        if touched:
+            status.refresh(writer, touched)
 
     await run_write(request, write)
     return respond(204)
@@ -155,26 +172,30 @@ async def _stream(request: Request, host: str) -> Response:
         raise BadRequest("`after` must be the number of a change.")
     same_feed = request.query_params.get("epoch", "") == services.feed.epoch
     return StreamingResponse(
-        _lines(services, host, int(after) if same_feed else None),
+        _lines(services, host, _agent(request), int(after) if same_feed else None),
         media_type="application/x-ndjson",
         headers={EPOCH_HEADER: services.feed.epoch},
     )
 
 
-async def _lines(services: Services, host: str, after: int | None) -> AsyncIterator[bytes]:
+async def _lines(services: Services, host: str, agent: str, after: int | None) -> AsyncIterator[bytes]:
     """Yield the missed steps or a snapshot, then each step as it comes, and a keepalive between.
 
     What is sent is read from the scope when the reader is ready for it: nothing piles up for a slow one.
     """
     seq = after
-    while not services.feed.stopped:
-        deltas = await in_reader_thread(services, functools.partial(_steps, services, host, seq))
-        for delta in deltas:
-            yield msgspec.json.encode(delta) + b"\n"
-        seq = deltas[-1].seq if deltas else seq or 0
-        if not deltas:
-            yield msgspec.json.encode(Keepalive(seq)) + b"\n"
-        await services.feed.wait(seq, KEEPALIVE_SECONDS)
+    services.presence.begun(host, agent)
+    try:
+        while not services.feed.stopped:
+            deltas = await in_reader_thread(services, functools.partial(_steps, services, host, seq))
+            for delta in deltas:
+                yield msgspec.json.encode(delta) + b"\n"
+            seq = deltas[-1].seq if deltas else seq or 0
+            if not deltas:
+                yield msgspec.json.encode(Keepalive(seq)) + b"\n"
+            await services.feed.wait(seq, KEEPALIVE_SECONDS)
+    finally:
+        services.presence.ended(host, agent)
 
 
 def _steps(services: Services, host: str, after: int | None) -> list[ViewDelta]:

@@ -45,11 +45,11 @@ _ADMINS_TEXTS: dict[str, Callable[[Server], str]] = {
 }
 """For others than admins these say nothing, as in Nova: all they see is of their project."""
 
-_OF_STATUS: dict[str, Callable[[str], str]] = {
-    "vm_state": lambda status: forms.STATES.get(status, (status.lower(), 0))[0],
-    "power_state": lambda status: str(forms.STATES.get(status, ("", 0))[1]),
-    "task_state": lambda status: forms.task_state(status) or "",
-    "progress": lambda status: "100" if status == "ACTIVE" else "0",
+_OF_STATUS: dict[str, Callable[[str, str], str]] = {
+    "vm_state": lambda status, _: forms.STATES.get(status, (status.lower(), 0))[0],
+    "power_state": lambda status, _: str(forms.STATES.get(status, ("", 0))[1]),
+    "task_state": lambda status, power: forms.task_state(status, power) or "",
+    "progress": lambda status, _: "100" if status == "ACTIVE" else "0",
 }
 
 _FLAGS = {"locked": 73, "config_drive": 1}
@@ -131,7 +131,7 @@ def _by_text(request: Request, states: dict[str, str]) -> list[Test]:
     for name, of in _OF_STATUS.items():
         if query.get(name):
             word = query[name].lower()
-            tests.append(lambda s, of=of, word=word: of(states.get(s.id) or "BUILD") == word)
+            tests.append(lambda s, of=of, word=word: of(states.get(s.id) or "BUILD", s.power) == word)
     texts = _TEXTS | _ADMINS_TEXTS if caller_of(request).is_admin else _TEXTS
     for name, read in texts.items():
         if query.get(name):

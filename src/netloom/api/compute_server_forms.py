@@ -22,9 +22,13 @@ STATES = {"ACTIVE": ("active", 1), "BUILD": ("building", 0), "ERROR": ("error", 
 """Status → (vm_state, power_state: 1 running, 4 shut down, 0 no state)."""
 
 
-def task_state(status: str) -> str | None:
-    """Return what is being done with a server of this status."""
-    return "spawning" if status == "BUILD" else None
+def task_state(status: str, power: str) -> str | None:
+    """Return what is being done with a server of this status, which is to be `power` (on, off)."""
+    return {
+        ("BUILD", "on"): "spawning",
+        ("ACTIVE", "off"): "powering-off",
+        ("SHUTOFF", "on"): "powering-on",
+    }.get((status, power))
 
 
 def reservation_id(server: Server) -> str:
@@ -125,7 +129,7 @@ def form(request: Request, server: Server, near: Around) -> dict[str, Any]:
         "key_name": server.key_name,
         "OS-SRV-USG:launched_at": None,
         "OS-SRV-USG:terminated_at": None,
-        "OS-EXT-STS:task_state": task_state(status),
+        "OS-EXT-STS:task_state": task_state(status, server.power),
         "OS-EXT-STS:vm_state": vm_state,
         "OS-EXT-STS:power_state": power_state,
         "os-extended-volumes:volumes_attached": [],

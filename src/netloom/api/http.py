@@ -27,10 +27,12 @@ from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from netloom.api.feed import Feed
+from netloom.api.presence import Presence
 from netloom.api.settings import Settings
 from netloom.identity.tokens import Tokens
 from netloom.model import Away, Caller, Context
 from netloom.model.errors import ServiceError, TooLarge, Unauthorized, UserError
+from netloom.model.structs import compile_structs
 from netloom.scope import Scope as HostScope
 from netloom.store import Reader, Store, Writer
 
@@ -45,9 +47,12 @@ request_id: contextvars.ContextVar[str] = contextvars.ContextVar("request_id", d
 """The id of the request that is being served, also inside run_read and run_write: log lines carry it."""
 
 
-@dataclass(frozen=True)
+@dataclass
 class Services:
-    """What handlers may reach; one for the process (`services_of(request)`)."""
+    """What handlers may reach; one for the process (`services_of(request)`).
+
+    All of it stays as it was made, but for `away`, which moves with the clock when that is set.
+    """
 
     store: Store
     settings: Settings
@@ -58,10 +63,12 @@ class Services:
     readers: ThreadPoolExecutor
     workers: ThreadPoolExecutor
     away: Away
+    presence: Presence
 
     @classmethod
     def start(cls, store: Store, settings: Settings, tokens: Tokens, away: Away) -> Services:
         """Start the threads: one that writes, `[server] readers` that read, a few for slow work."""
+        compile_structs()
         return cls(
             store=store,
             settings=settings,
@@ -72,6 +79,7 @@ class Services:
             readers=ThreadPoolExecutor(settings.server.readers, thread_name_prefix="reader"),
             workers=ThreadPoolExecutor(WORKERS, thread_name_prefix="worker"),
             away=away,
+            presence=Presence(),
         )
 
     def stop(self) -> None:
@@ -231,6 +239,10 @@ class RequestLog:
             await self.app(scope, receive, send_with_id)
         except ClientDisconnect:
             status = status or 499
+        except asyncio.CancelledError:
+            # The server goes down and has waited long enough. What has begun is cut: the client sees a failure.
+            if not status:
+                await _unavailable("The server is going down.")(scope, receive, send_with_id)
         except Exception as error:
             if status:
                 # Too late for an answer of our own: cut the connection, so that the client sees a failure.
@@ -255,6 +267,10 @@ class RequestLog:
         )
 
 
+def _unavailable(message: str) -> Response:
+    return respond(503, error_body(503, "Service Unavailable", message), {"Retry-After": "5"})
+
+
 _OPERATORS = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
 """What the disk says that is the operator's to mend."""
 
@@ -268,8 +284,7 @@ def _last_resort(error: Exception, ident: str) -> Response:
     if isinstance(error, UserError) or (isinstance(error, OSError) and error.errno in _OPERATORS):
         # A full disk, a locked database: nothing of ours is wrong, and the operator can mend it.
         log.error("%s", error)
-        message = f"The server cannot do that at present; its log has the reason under {ident}."
-        return respond(503, error_body(503, "Service Unavailable", message), {"Retry-After": "5"})
+        return _unavailable(f"The server cannot do that at present; its log has the reason under {ident}.")
     log.error("request failed", exc_info=error)
     message = f"The server failed to answer; its log has the reason under {ident}."
     return respond(500, error_body(500, "Internal Server Error", message))

@@ -33,6 +33,7 @@ from netloom.api.settings import ServerSettings, Settings
 from netloom.identity.bootstrap import bootstrap, first_users, is_bootstrapped
 from netloom.identity.tokens import Tokens
 from netloom.image import files
+from netloom.keeper.clock import Clock, was_set, was_set_back_meanwhile
 from netloom.keeper.loop import Memory, tick
 from netloom.model.cloud import Image
 from netloom.model.errors import UserError
@@ -43,6 +44,9 @@ log = logging.getLogger("netloom.server")
 
 GRACE_SECONDS = 10
 """How long requests that are being answered may take after SIGTERM."""
+
+_KEEPALIVE = ((socket.TCP_KEEPIDLE, 60), (socket.TCP_KEEPINTVL, 15), (socket.TCP_KEEPCNT, 4))
+"""A connection that has been silent for a minute is asked every 15 s; after four times without an answer it ends."""
 
 PASSWORDS = "first-passwords.json"
 """In the state folder, mode 0600: the passwords that admin and demo got at the first start."""
@@ -58,6 +62,7 @@ def run(settings: Settings) -> None:
     store = open_database(settings.server)
     alone = hold(store.file)
     tokens = Tokens.open(Path(settings.server.state_dir), settings.identity.token_seconds)
+    was_set_back_meanwhile(store, time.time())
     with store.reader() as reader:
         away = not_heard(reader, time.time())
     services = Services.start(store, settings, tokens, away)
@@ -65,7 +70,9 @@ def run(settings: Settings) -> None:
         if not is_bootstrapped(store):
             bootstrap(store, first_users(*first_passwords(services.state_dir / PASSWORDS)))
         with store.reader() as reader:
-            files.sweep(services.state_dir, {image.id for image in reader.list(Image)})
+            # Data of a queued image was put in place by a server that was killed before it could say so.
+            images = {image.id for image in reader.list(Image) if image.status != "queued"}
+        files.sweep(services.state_dir, images)
         _Process(services, settings.server).run(sockets)
     finally:
         services.feed.stop()
@@ -195,6 +202,10 @@ def _tcp(host: str, port: int) -> socket.socket:
         family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
         bound = socket.socket(family, kind, protocol)
         bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        # Every connection takes these over: a client whose machine is gone does not hold its half upload for good.
+        bound.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+        for option, value in _KEEPALIVE:
+            bound.setsockopt(socket.IPPROTO_TCP, option, value)
         bound.bind(address)
         bound.listen(2048)
     except OSError as error:
@@ -266,9 +277,14 @@ class _Process(uvicorn.Server):
 
     def _keep(self) -> None:
         """Let the keeper work once a second, until the server goes down."""
-        services, memory = self.services, Memory()
+        services, memory, clock = self.services, Memory(), Clock()
         while not services.feed.stopped:
             try:
+                if by := clock.moved():
+                    moved = services.writer.submit(was_set, services.store, services.away, by, time.time())
+                    services.away = moved.result()
+                    # As after a restart: what is timed by the old clock begins anew.
+                    memory = Memory(alive=memory.alive)
                 work = services.writer.submit(
                     tick,
                     services.store,

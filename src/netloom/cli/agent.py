@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import argparse
+import fcntl
 import logging
+import os
 import signal
 import sys
 import time
@@ -77,6 +79,7 @@ def run(args: argparse.Namespace) -> int:
             directory.mkdir(parents=True, exist_ok=True, mode=0o711)
     except OSError as error:
         raise UserError(f"cannot make {error.filename}: {error.strerror}") from error
+    alone = _hold(settings.agent.state)
     agent = Agent(settings, facts)
     if args.view:
         return _once(agent, args.view, facts)
@@ -87,7 +90,22 @@ def run(args: argparse.Namespace) -> int:
         signal.signal(number, lambda _number, _frame: agent.stop())
     agent.run(link)
     link.stop()
+    os.close(alone)
     return 0
+
+
+def _hold(state: Path) -> int:
+    """Hold the state folder against a second agent until this process ends; returns the open folder.
+
+    The folder itself, not a file in it: that could not be made on a full disk.
+    """
+    held = os.open(state, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        os.close(held)
+        raise UserError(f"another agent works with {state}: stop that first") from error
+    return held
 
 
 def _facts(settings: Settings) -> HostFacts:

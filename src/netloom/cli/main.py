@@ -27,7 +27,18 @@ Modules are imported only when their command is called, so that an agent never l
 
 def main(argv: list[str] | None = None) -> int:
     """Run one command; returns its exit status. A user's mistake is one line on stderr and status 2."""
-    arguments = sys.argv[1:] if argv is None else argv
+    try:
+        return _main(sys.argv[1:] if argv is None else argv)
+    except KeyboardInterrupt:
+        return 130
+    except UserError as error:
+        print(f"netloom: {error}", file=sys.stderr)
+        return 2
+    except BrokenPipeError:
+        return 141
+
+
+def _main(arguments: list[str]) -> int:
     parser = argparse.ArgumentParser(prog="netloom", description="OpenStack networking, readable.")
     subparsers = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
     wanted = next((word for word in arguments if word in COMMANDS), None)
@@ -36,12 +47,4 @@ def main(argv: list[str] | None = None) -> int:
         if name == wanted:
             importlib.import_module(module).add_arguments(sub)
     args = parser.parse_args(arguments)
-    try:
-        return int(importlib.import_module(COMMANDS[args.command][0]).run(args) or 0)
-    except KeyboardInterrupt:
-        return 130
-    except UserError as error:
-        print(f"netloom: {error}", file=sys.stderr)
-        return 2
-    except BrokenPipeError:
-        return 141
+    return int(importlib.import_module(COMMANDS[args.command][0]).run(args) or 0)

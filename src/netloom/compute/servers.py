@@ -235,7 +235,8 @@ def set_power(w: Writer, server: Server, power: str) -> None:
         raise Conflict(f"Cannot '{action}' instance {server.id} while it is in vm_state {state}")
     if not server.host:
         raise Conflict(f"Cannot '{action}' instance {server.id} while it is in vm_state error")
-    w.update(structs.replace(server, power=power))
+    # What its host has reported so far is of before: only from this change on it says what became of it.
+    w.update(structs.replace(server, power=power, power_seq=w.last_seq + 1))
 
 
 def fail(w: Writer, server: Server, message: str) -> None:

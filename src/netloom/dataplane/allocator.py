@@ -25,19 +25,25 @@ class Allocator:
         self._removed: list[str] = []
 
     def load(self) -> None:
-        """Take over what the database holds."""
+        """Take over what the database holds; what is no number, or another name's, goes with the next `save`."""
         external: dict[str, str] = self._database.root().get("external_ids", {})
-        for kind in FIRST:
-            prefix = f"netloom-{kind}-"
-            self._numbers[kind] = {
-                key.removeprefix(prefix): int(value)
-                for key, value in external.items()
-                if key.startswith(prefix) and value.isdigit()
-            }
-            self._taken[kind] = set(self._numbers[kind].values())
-            self._lowest[kind] = FIRST[kind]
         self._added.clear()
         self._removed.clear()
+        for kind in FIRST:
+            prefix = f"netloom-{kind}-"
+            numbers: dict[str, int] = {}
+            taken = set[int]()
+            for key, value in external.items():
+                if not key.startswith(prefix):
+                    continue
+                number = int(value) if value.isdecimal() else 0
+                if FIRST[kind] <= number <= LAST[kind] and number not in taken:
+                    numbers[key.removeprefix(prefix)] = number
+                    taken.add(number)
+                else:
+                    self._removed.append(key)
+            self._numbers[kind], self._taken[kind] = numbers, taken
+            self._lowest[kind] = FIRST[kind]
 
     def number(self, kind: str, name: str) -> int:
         """The number of `name`, allotted now if it has none."""

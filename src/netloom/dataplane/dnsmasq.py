@@ -45,8 +45,8 @@ def _mark(home: Path) -> tuple[str, str]:
     """(fingerprint, what a restart depends on) as of the last `ensure`."""
     try:
         mark, _, fixed = (home / "mark").read_text().partition(" ")
-    except FileNotFoundError:
-        return "", ""
+    except (OSError, ValueError):
+        return "", ""  # not there, or damaged
     return mark, fixed
 
 
@@ -66,7 +66,7 @@ def _running(home: Path) -> int:
 
 def _write(path: Path, text: str) -> bool:
     """Write the file if it differs; true if it did."""
-    if path.is_file() and path.read_text() == text:
+    if path.is_file() and path.read_bytes() == text.encode():
         return False
     partial = path.with_name(path.name + ".new")
     partial.write_text(text)

@@ -83,18 +83,16 @@ class Instances:
                 if home.name.startswith("."):
                     continue  # being removed
                 pid, mark = self._running(home)
-                stopped = (home / "stopped").is_file()
-                found["instance", home.name] = (
-                    mark if pid else (home / "stopped").read_text() if stopped else ""
-                )
+                found["instance", home.name] = mark if pid else _text(home / "stopped")
         return found
 
     def _running(self, home: Path) -> tuple[int, str]:
         try:
-            pid, started, mark = (home / "running").read_text().split()
-        except (OSError, ValueError):
+            words, started, mark = _text(home / "running").split()
+            pid = int(words)
+        except ValueError:
             return 0, ""
-        return (int(pid), mark) if _start_time(int(pid)) == started else (0, "")
+        return (pid, mark) if _start_time(pid) == started else (0, "")
 
     def consoles(self) -> dict[str, Path]:
         """Server id → the pipe that its console comes out of."""
@@ -133,11 +131,12 @@ class Instances:
             os.close(console)
         try:
             self._plug(pid, item)
+            # Before it runs: one that could not be written down would be taken for gone, and started again.
+            self._note(home, pid, item)
             self._crun.start(_name(item.server_id))
-        except ApplyError:
+        except (ApplyError, OSError):
             self._crun.delete(_name(item.server_id))
             raise
-        self._note(home, pid, item)
 
     def _note(self, home: Path, pid: int, item: Instance) -> None:
         partial = home / "running.new"
@@ -174,9 +173,13 @@ class Instances:
         if not root.is_dir():
             partial = home / "rootfs.new"
             shutil.rmtree(partial, ignore_errors=True)
-            with self.image(item) as unpacked:
-                copy_shifted(unpacked, partial, base)
-            partial.rename(root)
+            try:
+                with self.image(item) as unpacked:
+                    copy_shifted(unpacked, partial, base)
+                partial.rename(root)
+            except BaseException:
+                shutil.rmtree(partial, ignore_errors=True)  # a full disk is not for this instance alone
+                raise
         # The way to the state folder may be closed to others than root: the instance's root file system is
         # mounted where the way is open.
         place = self._roots / item.server_id
@@ -240,6 +243,14 @@ class Instances:
                         shutil.rmtree(home, ignore_errors=True)
                     finally:
                         lock.release()
+
+
+def _text(path: Path) -> str:
+    """What a file of ours says; empty where it is not there or damaged."""
+    try:
+        return path.read_text()
+    except (OSError, ValueError):
+        return ""
 
 
 def _name(server_id: str) -> str:

@@ -29,6 +29,9 @@ from netloom.store import Reader, Writer
 REVOKED = "revoked-token"
 """Claim scope of tokens that were ended one by one; keys are `<expiry>:<audit id>`."""
 
+KEPT_SECONDS = 86400
+"""How long a revocation outlives its token: were the clock set back, the token would be valid again."""
+
 _KEY_BYTES = 32
 _CACHE = 4096
 
@@ -240,7 +243,7 @@ def revoke(w: Writer, claims: Claims) -> None:
 def forget_expired(w: Writer, now: float) -> None:
     """Forget revoked tokens that would have expired by now anyway."""
     for key in w.claims(REVOKED):
-        if int(key.partition(":")[0]) < now:
+        if int(key.partition(":")[0]) < now - KEPT_SECONDS:
             w.release(REVOKED, key)
 
 

@@ -44,7 +44,11 @@ def sweep(state_dir: Path, image_ids: Collection[str]) -> None:
 
 
 class Upload:
-    """Data on its way to disk. As a context manager: what was not kept is removed."""
+    """Data on its way to disk. As a context manager: what was not kept is removed, and what was kept in vain.
+
+    That is so where an error comes after `keep`: the transaction it was part of was rolled back. A handler that is
+    cancelled knows nothing of its transaction, which is carried through: the data stays where it is.
+    """
 
     def __init__(self, state_dir: Path, image_id: str, max_bytes: int) -> None:
         self._final = path(state_dir, image_id)
@@ -55,6 +59,7 @@ class Upload:
         self._md5 = hashlib.md5(usedforsecurity=False)
         self._hash = hashlib.new(HASH)
         self.size = 0
+        self._kept = False
 
     def __enter__(self) -> Upload:
         return self
@@ -64,6 +69,8 @@ class Upload:
     ) -> None:
         self._file.close()
         self.path.unlink(missing_ok=True)
+        if self._kept and isinstance(error, Exception):
+            self._final.unlink(missing_ok=True)
 
     def write(self, data: bytes) -> None:
         """Append; raises TooLarge past the limit."""
@@ -93,6 +100,7 @@ class Upload:
     def keep(self) -> None:
         """Put the data in the image's place, durably."""
         self.path.replace(self._final)
+        self._kept = True
         descriptor = os.open(self._final.parent, os.O_RDONLY)
         try:
             os.fsync(descriptor)

@@ -122,12 +122,16 @@ class Lab(Struct, frozen=True):
         with path.open("w") as handle:
             try:
                 fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                raise UserError(
-                    f"lab {self.name!r} is being started or removed just now: wait for that"
-                ) from None
-            yield
-            path.unlink(missing_ok=True)
+                # Of a file that its holder has just removed, a lock keeps nobody out.
+                gone = not path.exists() or os.fstat(handle.fileno()).st_ino != path.stat().st_ino
+            except (BlockingIOError, FileNotFoundError):
+                gone = True
+            if gone:
+                raise UserError(f"lab {self.name!r} is being started or removed just now: wait for that")
+            try:
+                yield
+            finally:
+                path.unlink(missing_ok=True)
 
 
 def state_directory() -> Path:

@@ -108,7 +108,8 @@ class Server(Resource, frozen=True, kw_only=True):
     """A Nova server (instance). Everything its host needs to run it and to answer its metadata.
 
     `flavor` is the flavor as it was at boot. `user_data` is base64 as given. Its ports are those whose
-    `device_id` is the server's id; `port_ids` gives their order.
+    `device_id` is the server's id; `port_ids` gives their order. `power`: on or off, as its user wants it since
+    change `power_seq`.
     """
 
     KIND: ClassVar[str] = "server"
@@ -131,6 +132,7 @@ class Server(Resource, frozen=True, kw_only=True):
     availability_zone: str = "nova"
     config_drive: bool = False
     power: str = "on"
+    power_seq: int = 0
     fault: dict[str, Any] | None = None
 
 

@@ -64,21 +64,26 @@ def router_status(router: Router, rows: Sequence[StatusRow]) -> str:
 
 
 def server_status(
-    server: Server, ports: Sequence[str], rows: Sequence[StatusRow], before: str
+    server: Server, ports: Sequence[str], rows: Sequence[StatusRow], before: str, applied: int
 ) -> tuple[str, str]:
     """Return (status, why it failed): ACTIVE when its instance runs and its ports' statuses are ACTIVE.
 
     A server that was ACTIVE stays so while its instance runs, whatever becomes of its ports: the machine
-    is there. A fault that something else put (the build took too long) stands until the instance runs.
+    is there. A fault that something else put (the build took too long) stands until the instance runs. One that
+    is being started or stopped is what it was until its host, which has `applied` so many changes, says that it is done.
     """
     rows = [row for row in rows if row.host == server.host and row.aspect == "instance"]
     failed = next((row for row in rows if row.state == "error"), None)
     if failed is not None:
         return ERROR, failed.detail or "the host could not run the instance"
-    running = any(row.state == "ok" for row in rows)
+    if before and applied < server.power_seq:
+        return before, ""
+    done = any(row.state == "ok" for row in rows)
     if server.power != "on":
+        return (SHUTOFF if done else before or BUILD), ""
+    if not done and before == SHUTOFF:
         return SHUTOFF, ""
-    if running and (before == ACTIVE or all(status == ACTIVE for status in ports)):
+    if done and (before == ACTIVE or all(status == ACTIVE for status in ports)):
         return ACTIVE, ""
     return (ERROR if server.fault else BUILD), ""
 
@@ -156,9 +161,12 @@ def differences(reader: Reader, touched: Iterable[tuple[str, str]]) -> Differenc
     }
     changed_servers: list[Server] = []
     before = reader.api_status(Server.KIND, list(servers)) if servers else {}
+    at = reader.hosts() if servers else {}
     for ident, server in servers.items():
         own = [wanted[Port.KIND][port.id] for port in ports.values() if port.device_id == ident]
-        status, reason = server_status(server, own, rows[ident], before.get(ident, ""))
+        row = at.get(server.host)
+        applied = row.applied_seq if row is not None else 0
+        status, reason = server_status(server, own, rows[ident], before.get(ident, ""), applied)
         wanted[Server.KIND][ident] = status
         fault = _fault(server, status, reason)
         if fault != server.fault:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import Any, TypeVar
 
 import msgspec
-from sqlalchemy import Connection, bindparam, delete, insert, select, update
+from sqlalchemy import Connection, bindparam, delete, func, insert, select, update
 from sqlalchemy.dialects.sqlite import insert as upsert
 
 from netloom.model import KINDS, HostFacts, Resource, Status
@@ -80,6 +80,11 @@ _HEARTBEAT = (
     update(schema.host)
     .where(schema.host.c.name == bindparam("n"))
     .values(heartbeat_at=bindparam("at"), applied_seq=bindparam("seq"))
+)
+_MOVE_HEARTBEATS = (
+    update(schema.host)
+    .where(func.abs(schema.host.c.heartbeat_at - bindparam("now")) > bindparam("near"))
+    .values(heartbeat_at=schema.host.c.heartbeat_at + bindparam("moved_by"))
 )
 _setting = upsert(schema.setting)
 _SET_SETTING = _setting.on_conflict_do_update(
@@ -318,6 +323,10 @@ class Writer(Reader):
     def heartbeat(self, name: str, at: float, applied_seq: int) -> None:
         """Note that a host lives (`at`: seconds since 1970) and how far it is; not in the feed."""
         self._connection.execute(_HEARTBEAT, {"n": name, "at": at, "seq": applied_seq})
+
+    def move_heartbeats(self, by: float, now: float, near: float) -> None:
+        """The clock was set by `by` seconds: move all heartbeats along but those within `near` of `now`."""
+        self._connection.execute(_MOVE_HEARTBEATS, {"now": now, "near": near, "moved_by": by})
 
     def set_setting(self, key: str, value: str) -> None:
         """Keep a setting in the database; not in the feed."""

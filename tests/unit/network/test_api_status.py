@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from netloom.compute import servers
 from netloom.model import Flavor, FloatingIP, Network, Port, Router, Server, Status
 from netloom.network import status
 from netloom.store import Store
@@ -161,3 +162,55 @@ def test_a_port_that_moves_is_down_until_its_new_host_has_it(store: Store) -> No
             )
             status.refresh(w, {("port", "port")})
         assert statuses(store)["port"] == wanted, host
+
+
+def power(store: Store, wanted: str) -> int:
+    """The user switches the server on or off; returns the change that does it."""
+    with store.writer() as w:
+        server = w.get(Server, "vm")
+        assert server is not None
+        servers.set_power(w, server, wanted)
+    with store.reader() as r:
+        seq = r.seq()
+        server = r.get(Server, "vm")
+        assert server is not None and server.power_seq == seq
+    follow(store)
+    return seq
+
+
+def follow(store: Store) -> None:
+    """As the feed does after every change."""
+    with store.writer() as w:
+        status.refresh(w, {("server", "vm")})
+
+
+def applied(store: Store, seq: int) -> None:
+    with store.writer() as w:
+        w.heartbeat("c1", 1.0, seq)
+
+
+def test_a_server_is_what_it_was_until_its_host_has_switched_it(store: Store) -> None:
+    with store.writer() as w:
+        w.put_host("c1", secret_hash="x")
+    report(store, "c1", ("port", "port", "l2", "ok"), ("server", "vm", "instance", "ok"))
+    off = power(store, "off")
+    assert statuses(store)["vm"] == "ACTIVE"  # what was reported is of before
+    applied(store, off)
+    report(store, "c1", ("server", "vm", "instance", "pending"))
+    assert statuses(store)["vm"] == "ACTIVE"
+    report(store, "c1", ("server", "vm", "instance", "ok"))
+    assert statuses(store)["vm"] == "SHUTOFF"
+    on = power(store, "on")
+    assert statuses(store)["vm"] == "SHUTOFF"
+    applied(store, on)
+    report(store, "c1", ("server", "vm", "instance", "pending"))
+    assert statuses(store)["vm"] == "SHUTOFF"
+    report(store, "c1", ("server", "vm", "instance", "ok"))
+    assert statuses(store)["vm"] == "ACTIVE"
+    # Off and on again before the host heard of either: it has nothing to report but how far it is.
+    power(store, "off")
+    seq = power(store, "on")
+    assert statuses(store)["vm"] == "ACTIVE"
+    applied(store, seq)
+    follow(store)
+    assert statuses(store)["vm"] == "ACTIVE"

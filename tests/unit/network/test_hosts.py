@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from msgspec.structs import replace
 
+from netloom.keeper.clock import was_set, was_set_back_meanwhile
 from netloom.model import Away, HostFacts
 from netloom.network import hosts
 from netloom.store import Store
@@ -65,3 +66,30 @@ def test_a_restart_of_the_server_kills_no_host(store: Store) -> None:
 def test_a_new_server_was_never_away(store: Store) -> None:
     with store.reader() as r:
         assert hosts.not_heard(r, NOW) == Away(NOW, NOW)
+
+
+@pytest.mark.parametrize("by", [3600, -3600])
+def test_a_clock_that_is_set_kills_no_host_and_keeps_none_alive(store: Store, by: float) -> None:
+    heard(store, "good", NOW)
+    heard(store, "dying", NOW - 50)
+    heard(store, "dead", NOW - 100)
+    heard(store, "quick", NOW + by)  # reported once more before anybody noticed that the clock was set
+    away = was_set(store, Away(NOW - 9000, NOW - 8000), by, NOW + by)
+    assert away == Away(NOW - 9000 + by, NOW - 8000 + by)
+    names = ("good", "dying", "dead", "quick")
+    assert [alive(store, name, NOW + by, away) for name in names] == [True, True, False, True]
+    assert [alive(store, name, NOW + by + 30, away) for name in names] == [True, False, False, True]
+    assert not any(alive(store, name, NOW + by + DOWN + 1, away) for name in names)
+
+
+def test_a_clock_that_was_set_back_while_the_server_was_away_kills_no_host(store: Store) -> None:
+    heard(store, "good", NOW)
+    heard(store, "dead", NOW - 100)
+    back = NOW - 3600
+    was_set_back_meanwhile(store, back)
+    with store.reader() as r:
+        away = hosts.not_heard(r, back)
+    assert alive(store, "good", back, away) and not alive(store, "dead", back, away)
+    heard(store, "good", back + 60)
+    assert alive(store, "good", back + 70, away)
+    assert not alive(store, "good", back + 60 + DOWN + 1, away)

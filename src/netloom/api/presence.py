@@ -1,0 +1,55 @@
+"""Which agent process speaks for a host: one at a time, or two machines would carry the same routers."""
+
+from __future__ import annotations
+
+import threading
+import time
+from dataclasses import dataclass
+
+from netloom.model.errors import Conflict
+
+FRESH_SECONDS = 12.0
+"""An agent reports every five seconds: one that has been silent for so long may be replaced."""
+
+
+@dataclass
+class _Agent:
+    """An agent with `streams` open, last heard of at `heard` (time.monotonic)."""
+
+    streams: int
+    heard: float
+
+
+class Presence:
+    """Any thread may ask. An agent is a random word that its process sends with every request."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._hosts: dict[str, dict[str, _Agent]] = {}
+
+    def heard(self, host: str, agent: str) -> None:
+        """Note a request of an agent; raises Conflict while another one streams for that host and is alive."""
+        now = time.monotonic()
+        with self._lock:
+            for name, other in self._hosts.get(host, {}).items():
+                if name == agent:
+                    other.heard = now
+                elif now - other.heard < FRESH_SECONDS:
+                    raise Conflict(
+                        f"Another agent reports as host {host}: stop that one, or give this host a name of its own."
+                    )
+
+    def begun(self, host: str, agent: str) -> None:
+        """Note that an agent's stream is open."""
+        with self._lock:
+            found = self._hosts.setdefault(host, {}).setdefault(agent, _Agent(0, 0.0))
+            found.streams += 1
+            found.heard = time.monotonic()
+
+    def ended(self, host: str, agent: str) -> None:
+        """Note that a stream is closed; an agent without any is nobody."""
+        with self._lock:
+            found = self._hosts[host][agent]
+            found.streams -= 1
+            if not found.streams:
+                del self._hosts[host][agent]
