@@ -45,6 +45,23 @@ def test_where_there_is_no_subnet_none_can_be_named(cloud, subnetless, network):
         )
 
 
+def test_addresses_come_from_subnets_that_one_sees(cloud, subnetless):
+    network = {"network_id": subnetless["id"]}
+    theirs = cloud.admin.make("subnet", project_id=TWO, cidr="10.8.0.0/24", ip_version=4, **network)
+    asked = {"fixed_ips": [{"subnet_id": theirs["id"]}]}
+    assert cloud.member.make("port", **network)["fixed_ips"] == []
+    assert error_of(cloud.member("POST", "/ports", {"port": network | asked}))[:2] == (400, "InvalidInput")
+    mine = cloud.member.make("subnet", cidr="10.9.0.0/24", ip_version=4, **network)
+    (fixed,) = cloud.member.make("port", **network)["fixed_ips"]
+    assert fixed["subnet_id"] == mine["id"]
+    assert error_of(cloud.member("POST", "/ports", {"port": network | asked}))[:2] == (404, "SubnetNotFound")
+    # An address that the port has, by whoever's doing, stays.
+    port = cloud.admin.make("port", project_id=ONE, **network, **asked)
+    assert port["fixed_ips"][0]["subnet_id"] == theirs["id"]
+    again = {"port": {"fixed_ips": port["fixed_ips"], "name": "kept"}}
+    assert cloud.member("PUT", f"/ports/{port['id']}", again).json()["port"]["fixed_ips"] == port["fixed_ips"]
+
+
 def test_a_new_port(cloud, network):
     port = cloud.member.make("port", network_id=network["id"], name="web", tags=["a"])
     assert port["status"] == "DOWN" and port["name"] == "web" and port["tags"] == ["a"]

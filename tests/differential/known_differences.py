@@ -184,6 +184,16 @@ KNOWN: tuple[Known, ...] = (
         r"^quotas?(\[\])?\.(rbac_policy|subnetpool): .* \| absent",
     ),
     Known(
+        "The same, set: refused.",
+        r"(status|message|type): .* \| .*(Unrecognized attribute\(s\) '(subnetpool|rbac_policy)|HTTPBadRequest)",
+        r"PUT quotas/.*'(subnetpool|rbac_policy)'",
+    ),
+    Known(
+        "Neutron's answer to new tags is the request's body, whatever else is in it.",
+        r"^\w+: .* \| absent",
+        r"(POST|PUT) \S+/tags ",
+    ),
+    Known(
         "Neutron fills belongs_to_default_sg only where the rule itself is asked for, not inside its group.",
         r"security_group_rules\[\]\.belongs_to_default_sg: None \| (True|False)",
     ),
@@ -214,7 +224,7 @@ KNOWN: tuple[Known, ...] = (
     ),
     Known(
         "The same.",
-        r"(type: 'AddrFormatError' \| |message: .* \| .*Invalid input for routes)",
+        r"(type: '(AddrFormatError|InvalidRoutes)' \| |message: .* \| .*Invalid input for routes)",
         r"PUT routers/\S+/add_extraroutes",
     ),
     Known(
@@ -332,6 +342,51 @@ KNOWN: tuple[Known, ...] = (
         "The same as for ports: what is wrong with a subnet itself, and a network that is not there.",
         r"status: 400 .* \| 404 .*NetworkNotFound",
         r"POST subnets",
+    ),
+    Known(
+        "A marker that nobody has: Neutron begins anew for subnets, floating IPs, groups and rules (docs/behaviours.md, 28).",
+        r"status: 200 .* \| 404 .*NotFound",
+        r"GET \S+[?&]marker=",
+    ),
+    Known(
+        "Neutron takes methods that it does not know for GET, where it looks at them at all.",
+        r"status: (200|40\d) .* \| 405 .*HTTPMethodNotAllowed",
+        r"\w+: (OPTIONS|TRACE) |\w+: (PATCH|POST) \S+/tags",
+    ),
+    Known(
+        "Extensions that have no definition in neutron-lib are described in words of our own, and fewer are advertised.",
+        r"^extension\.(description|name): |^extensions: 82 elements",
+        r"GET extensions/",
+    ),
+    Known(
+        "An alias and a slash: Neutron has another page for it.",
+        r"^: \{'NeutronError': .*Extension with alias",
+        r"GET extensions/",
+    ),
+    Known(
+        "Neutron reads a tag in a path as latin-1, whatever it is written in: a longer one, and other letters.",
+        r"status: 400 .*\\u00.* \| (404 .*TagNotFound|20\d)|message: .*Tag .*could not be found",
+        r"/tags/\S*%[89A-F]",
+    ),
+    Known(
+        "If-Match and something else wrong with the request: which is said first.",
+        r"status: 404 .* \| 400 .*Bad if-match",
+        r"'If-Match'",
+    ),
+    Known(
+        "Neutron's quotas are written with two names of a project at once.",
+        r"message: .*Unrecognized attribute\(s\) '.*(tenant_id|project_id).* \| ",
+        r"PUT quotas/",
+    ),
+    Known(
+        "Types of networks that are not there (gre, geneve, local): Neutron looks at the rest of what is said of them.",
+        r"message: 'Invalid input for operation: .* \| .*network_type value '\w+' not supported",
+        r"(POST|PUT) networks",
+    ),
+    Known(
+        "Over quota, and not allowed besides: which is said first.",
+        r"status: 409 .*OverQuota.* \| 403 .*PolicyNotAuthorized",
+        r"POST ",
     ),
     Known(
         "Subnet pools are not there yet.",

@@ -9,9 +9,9 @@ from __future__ import annotations
 from collections.abc import Generator
 from typing import Any
 
-from hypothesis import strategies as st
-
-from differential.operations import COLLECTIONS, UNKNOWN, Draw, Request, Text, Twin, World, both
+from differential import pick
+from differential.operations import COLLECTIONS, UNKNOWN, Request, Text, Twin, World, both
+from differential.pick import Draw
 from differential.sides import Identity
 
 Story = Generator[Request, Twin | None]
@@ -47,7 +47,7 @@ def _pool(base: str) -> list[dict[str, str]]:
 
 
 def _some(draw: Draw, *choices: Any) -> Any:
-    return draw(st.sampled_from(choices))
+    return draw(pick.sampled_from(choices))
 
 
 def _outside(world: World, draw: Draw) -> Any:
@@ -68,9 +68,9 @@ def behind_a_router(world: World, draw: Draw) -> Story:
     yield _act(who, router, "add_router_interface", {"subnet_id": subnet})
     address = _some(draw, [], [{"fixed_ips": [{"ip_address": f"{base}.{n}"} for n in (5, 6)]}])
     port = yield _make(who, "port", network_id=network, **dict(*address) if address else {})
-    more = {"fixed_ip_address": _some(draw, f"{base}.5", f"{base}.7")} if draw(st.booleans()) else {}
+    more = {"fixed_ip_address": _some(draw, f"{base}.5", f"{base}.7")} if draw(pick.booleans()) else {}
     fip = yield _make(who, "floatingip", floating_network_id=outside, port_id=port, **more)
-    for step in draw(st.permutations(range(12)))[: draw(st.integers(3, 12))]:
+    for step in draw(pick.permutations(range(12)))[: draw(pick.integers(3, 12))]:
         requests = [
             lambda: _act(who, router, "remove_router_interface", {"subnet_id": subnet}),
             lambda: _act(who, router, "add_router_interface", {"subnet_id": subnet}),
@@ -123,9 +123,9 @@ def shared_with_others(world: World, draw: Draw) -> Story:
         ),
     )
     router = yield _make(other, "router", name="o")
-    for _ in range(draw(st.integers(3, 9))):
+    for _ in range(draw(pick.integers(3, 9))):
         who = _some(draw, other, other, member, member, admin, reader, service, manager)
-        step = draw(st.integers(0, 9))
+        step = draw(pick.integers(0, 9))
         if step <= 3:
             yield _set(who, port, **_port_change(world, draw, subnet, base))
         elif step == 4:
@@ -174,15 +174,14 @@ def secured(world: World, draw: Draw) -> Story:
     """Port security, groups and address pairs of one port, in every order."""
     admin, member, *_ = world.identities
     who = _some(draw, member, admin)
-    network = yield _make(who, "network", name="s", port_security_enabled=draw(st.booleans()))
-    group = yield _make(who, "security_group", name="g", stateful=draw(st.booleans()))
+    network = yield _make(who, "network", name="s", port_security_enabled=draw(pick.booleans()))
+    group = yield _make(who, "security_group", name="g", stateful=draw(pick.booleans()))
     pair = {"ip_address": "10.0.0.50"}
-    secure = st.fixed_dictionaries(
-        {},
-        optional={
-            "port_security_enabled": st.booleans(),
-            "security_groups": st.sampled_from([[], [group], None]),
-            "allowed_address_pairs": st.sampled_from(
+    secure = pick.some_of(
+        {
+            "port_security_enabled": pick.booleans(),
+            "security_groups": pick.sampled_from([[], [group], None]),
+            "allowed_address_pairs": pick.sampled_from(
                 [
                     [],
                     [pair],
@@ -194,9 +193,9 @@ def secured(world: World, draw: Draw) -> Story:
         },
     )
     port = yield _make(who, "port", network_id=network, **draw(secure))
-    for _ in range(draw(st.integers(2, 6))):
+    for _ in range(draw(pick.integers(2, 6))):
         yield _set(who, port, **draw(secure))
-    yield _set(who, group, stateful=draw(st.booleans()))
+    yield _set(who, group, stateful=draw(pick.booleans()))
     yield _delete(who, group)
 
 
@@ -207,13 +206,13 @@ def counted(world: World, draw: Draw) -> Story:
     kind = _some(
         draw, "network", "port", "subnet", "router", "security_group", "security_group_rule", "floatingip"
     )
-    limit = draw(st.integers(0, 3))
+    limit = draw(pick.integers(0, 3))
     quota = f"quotas/{who.project}"
     yield Request(admin, "PUT", (quota,), {"quota": {kind: limit, "force": True}})
     network = world.likely(draw, "network", "project_id", who.project)
     outside = _outside(world, draw)
     group = world.likely(draw, "security_group", "project_id", who.project)
-    for number in range(draw(st.integers(1, 4))):
+    for number in range(draw(pick.integers(1, 4))):
         attributes: dict[str, Any] = {
             "network": {"name": "q"},
             "port": {"network_id": network},
@@ -229,7 +228,7 @@ def counted(world: World, draw: Draw) -> Story:
             },
             "floatingip": {"floating_network_id": outside},
         }[kind]
-        many = draw(st.integers(1, 4))
+        many = draw(pick.integers(1, 4))
         if many == 1 or kind in ("subnet", "security_group_rule"):
             yield _make(who, kind, **attributes)
         else:
@@ -249,12 +248,12 @@ def subnet_in_use(world: World, draw: Draw) -> Story:
         who, "subnet", network_id=network, ip_version=4, cidr=f"{base}.0/24", allocation_pools=_pool(base)
     )
     router = yield _make(who, "router", name="u")
-    if draw(st.booleans()):
+    if draw(pick.booleans()):
         yield _act(who, router, "add_router_interface", {"subnet_id": subnet})
     port = yield _make(
         who, "port", network_id=network, fixed_ips=[{"ip_address": f"{base}.{_some(draw, 5, 70)}"}]
     )
-    for _ in range(draw(st.integers(2, 6))):
+    for _ in range(draw(pick.integers(2, 6))):
         yield _set(
             who,
             subnet,
@@ -301,7 +300,7 @@ def gateways(world: World, draw: Draw) -> Story:
         allocation_pools=_pool("172.25.0"),
     )
     router = yield _make(member, "router", name="g")
-    for number in range(draw(st.integers(2, 6))):
+    for number in range(draw(pick.integers(2, 6))):
         who = _some(draw, member, admin, admin, manager)
         info = _some(
             draw,
@@ -329,7 +328,7 @@ def gateways(world: World, draw: Draw) -> Story:
             {"enable_snat": False},
             {"external_fixed_ips": [{"ip_address": "172.25.0.9"}]},
         )
-        if number == 0 and draw(st.booleans()):
+        if number == 0 and draw(pick.booleans()):
             router = yield _make(who, "router", external_gateway_info=info)
         else:
             yield _set(who, router, external_gateway_info=info)
@@ -342,7 +341,7 @@ def gateways(world: World, draw: Draw) -> Story:
 def by_name(world: World, draw: Draw) -> Story:
     """How command line clients find an object: by id, then by name."""
     who = world.who(draw)
-    collection = COLLECTIONS[draw(st.sampled_from(sorted(COLLECTIONS)))]
+    collection = COLLECTIONS[draw(pick.sampled_from(sorted(COLLECTIONS)))]
     name = _some(draw, "inside", "web", "a", "default", "outside", "nobody")
     yield Request(who, "GET", (f"{collection}/{name}",))
     yield Request(who, "GET", (f"{collection}?name={name}",))
@@ -362,8 +361,8 @@ def guarded(world: World, draw: Draw) -> Story:
     step = _some(draw, 0, 0, 0, 1, -1)
     guard: dict[str, str | Text] = {"If-Match": ("revision_number=", both(theirs + step, ours + step))}
     path = (COLLECTIONS[kind], "/", twin)
-    if draw(st.integers(0, 2)):
-        body = {kind: {"description": f"guarded {draw(st.integers(1, 9))}"}}
+    if draw(pick.integers(0, 2)):
+        body = {kind: {"description": f"guarded {draw(pick.integers(1, 9))}"}}
         yield Request(world.who(draw), "PUT", path, body, guard)
     else:
         yield Request(world.who(draw), "DELETE", path, headers=guard, removes=twin)

@@ -24,6 +24,7 @@ from netloom.model import (
 )
 from netloom.model.names import OWNER_DHCP, OWNER_FLOATING_IP, OWNER_ROUTER_GATEWAY, OWNER_ROUTER_INTERFACE
 from netloom.network import (
+    access,
     binding,
     dhcp,
     ipam,
@@ -81,7 +82,7 @@ def create(w: Writer, ctx: Context, attrs: dict[str, Any]) -> Port:
         network_id=network.id,
         mac_address=mac,
         admin_state_up=_get(attrs, "admin_state_up", True),
-        fixed_ips=_first_addresses(w, network, _get(attrs, "fixed_ips", None), owner, id),
+        fixed_ips=_first_addresses(w, network, _get(attrs, "fixed_ips", None), owner, id, ctx),
         device_id=_get(attrs, "device_id", ""),
         device_owner=owner,
         security_groups=groups,
@@ -124,17 +125,39 @@ def create_service(
     return w.insert(port)
 
 
-def _wishes(r: Reader, network: Network, asked: Sequence[Any] | None) -> list[ipam.Wish]:
+def _wishes(
+    r: Reader,
+    network: Network,
+    asked: Sequence[Any] | None,
+    ctx: Context | None,
+    held: Sequence[FixedIP] = (),
+) -> list[ipam.Wish]:
+    """Return what is wished for of the subnets that the caller sees (no `ctx`: of all).
+
+    A network's owner does not see others' subnets on it; a port that `held` an address of one may keep it.
+    """
+    on_network = r.list(Subnet, network_id=network.id)
+    if ctx is None:
+        subnets, hidden = on_network, set[str]()
+    else:
+        seen = {subnet.id for subnet in access.find_all(r, ctx, Subnet, network_id=network.id)}
+        seen |= {fixed.subnet_id for fixed in held}
+        subnets = [subnet for subnet in on_network if subnet.id in seen]
+        hidden = {subnet.id for subnet in on_network} - seen
     named = {str(entry["subnet_id"]) for entry in asked or () if entry.get("subnet_id")}
-    subnets = r.list(Subnet, network_id=network.id)
-    known = r.get_many(Subnet, named - {subnet.id for subnet in subnets})
+    known = r.get_many(Subnet, named - {subnet.id for subnet in subnets} - hidden)
     return ipam.wishes(network.id, subnets, asked, known)
 
 
 def _first_addresses(
-    w: Writer, network: Network, asked: Sequence[Any] | None, device_owner: str, id: str
+    w: Writer,
+    network: Network,
+    asked: Sequence[Any] | None,
+    device_owner: str,
+    id: str,
+    ctx: Context | None = None,
 ) -> tuple[FixedIP, ...]:
-    wanted = _wishes(w, network, asked)
+    wanted = _wishes(w, network, asked, ctx)
     return ipam.ordered(ipam.allocate(w, network.id, wanted, id, lowest=device_owner == OWNER_DHCP))
 
 
@@ -171,7 +194,7 @@ def update(w: Writer, ctx: Context, old: Port, attrs: dict[str, Any]) -> Port:
     if given(attrs, "mac_address"):
         new = _readdressed(w, ctx, old, new, attrs["mac_address"])
     if given(attrs, "fixed_ips"):
-        new = replace(new, fixed_ips=_changed_addresses(w, network, old, attrs["fixed_ips"]))
+        new = replace(new, fixed_ips=_changed_addresses(w, ctx, network, old, attrs["fixed_ips"]))
     if given(attrs, "extra_dhcp_opts"):
         new = replace(new, extra_dhcp_opts=_dhcp_options(old.extra_dhcp_opts, attrs["extra_dhcp_opts"]))
     new = _rebound(w, ctx, old, new, network, attrs)
@@ -220,8 +243,10 @@ def _readdressed(w: Writer, ctx: Context, old: Port, new: Port, named: str | Non
     return replace(new, mac_address=mac)
 
 
-def _changed_addresses(w: Writer, network: Network, old: Port, asked: Sequence[Any]) -> tuple[FixedIP, ...]:
-    kept, rest = ipam.keep(old.fixed_ips, _wishes(w, network, asked or ()))
+def _changed_addresses(
+    w: Writer, ctx: Context, network: Network, old: Port, asked: Sequence[Any]
+) -> tuple[FixedIP, ...]:
+    kept, rest = ipam.keep(old.fixed_ips, _wishes(w, network, asked or (), ctx, old.fixed_ips))
     gone = [fixed for fixed in old.fixed_ips if fixed not in kept]
     if not gone and not rest:
         return old.fixed_ips
