@@ -71,7 +71,7 @@ KNOWN: tuple[Known, ...] = (
     Known(
         "What are extensions in Neutron (all but networks, subnets and ports) has If-Match looked at before the body.",
         r"message: 'Bad if-match request.* \| |type: 'BadRequest' \| '(HTTPBadRequest|InvalidInput)'",
-        r"PUT (routers|floatingips|security-groups|security-group-rules)/.*'If-Match': 'revision_number=x?'",
+        r"PUT (routers|floatingips|security-groups|security-group-rules)/.*'If-Match': ",
     ),
     Known(
         "If-Match holds for an update that changes nothing, too; in Neutron for what reaches the database.",
@@ -350,8 +350,8 @@ KNOWN: tuple[Known, ...] = (
     ),
     Known(
         "Neutron takes methods that it does not know for GET, where it looks at them at all.",
-        r"status: (200|40\d) .* \| 405 .*HTTPMethodNotAllowed",
-        r"\w+: (OPTIONS|TRACE) |\w+: (PATCH|POST) \S+/tags",
+        r"status: (200|40\d) .* \| 40[45] ",
+        r"\w+: (OPTIONS|TRACE|HEAD) |\w+: (PATCH|POST) \S+/",
     ),
     Known(
         "Extensions that have no definition in neutron-lib are described in words of our own, and fewer are advertised.",
@@ -360,7 +360,7 @@ KNOWN: tuple[Known, ...] = (
     ),
     Known(
         "An alias and a slash: Neutron has another page for it.",
-        r"^: \{'NeutronError': .*Extension with alias",
+        r"^: .*Extension with alias",
         r"GET extensions/",
     ),
     Known(
@@ -382,6 +382,21 @@ KNOWN: tuple[Known, ...] = (
         "Types of networks that are not there (gre, geneve, local): Neutron looks at the rest of what is said of them.",
         r"message: 'Invalid input for operation: .* \| .*network_type value '\w+' not supported",
         r"(POST|PUT) networks",
+    ),
+    Known(
+        "NaN and infinity are no JSON; Python's library reads them.",
+        r"(status|message|type): .* \| .*(Body contains invalid data|HTTPBadRequest)",
+        r"NaN|Infinity|1e999",
+    ),
+    Known(
+        "Neutron keeps the default group of a project that a request made which then failed.",
+        r"^security_group(_rule)?s: \d+ elements",
+        r"(admin|service): GET security-group(-rule)?s",
+    ),
+    Known(
+        "An update of nothing, and what is wrong with it: which is said first.",
+        r"status: 400 .* \| 404 .* None could not be found",
+        r"PUT (\S+/\.|[a-z-]+) ",
     ),
     Known(
         "Over quota, and not allowed besides: which is said first.",
