@@ -129,6 +129,9 @@ class World:
         return newest(draw, twins) if twins and draw(pick.integers(0, 5)) else self.some(draw, kind)
 
     def who(self, draw: Draw) -> Identity:
+        """Return who asks, now and then somebody whose project has nothing yet."""
+        if draw(pick.integers(0, 40)) == 0:
+            return Identity("newcomer", f"{draw(pick.integers(0, 2**128 - 1)):032x}", "member,reader")
         admin, member, reader, other, service, manager = self.identities
         return draw(
             pick.sampled_from(

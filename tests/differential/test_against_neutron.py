@@ -9,11 +9,13 @@ from __future__ import annotations
 import os
 import re
 import time
+from collections import Counter
 from collections.abc import Iterator
 
 import pytest
 
 from differential.comparing import Comparison, Found, clear, shortened
+from differential.known_differences import KNOWN
 from differential.novelty import Novelty
 from differential.sides import Side, netloom, neutron
 
@@ -62,6 +64,7 @@ def test_the_same_requests_get_the_same_answers(sides: tuple[Side, Side]) -> Non
     seed = SEED or str(time.time()) if SEED is not None else "always the same"
     novelty = Novelty()
     sorts: dict[str, list[Found]] = {}
+    known: Counter[str] = Counter()
     asked = 0
     for number in range(WORLDS):
         comparison = Comparison(sides)
@@ -71,11 +74,14 @@ def test_the_same_requests_get_the_same_answers(sides: tuple[Side, Side]) -> Non
             clear(side, comparison.world.identities[0])
         asked += len(comparison.asked)
         _tell(sorts, comparison.found)
+        known.update(each.reason for each in comparison.known)
         if SEED is not None:
             print(f"{number}: {asked} requests so far, {len(novelty.different)} different", flush=True)
     print(
         f"seed {seed}: {asked} requests, {len(novelty.different)} different, {len(sorts)} sorts of differences"
     )
+    if SEED is not None:
+        print("Listed and not met:", *(each.reason for each in KNOWN if not known[each.reason]), sep="\n  ")
     for found in list(sorts.values())[: SHORTEN if SEED is not None else 0]:
         print("\nSHORTENED", found[0], *shortened(sides, found[0]), sep="\n  ", flush=True)
     texts = [f"{len(found)} times: {min(map(str, found), key=len)}" for found in sorts.values()]
