@@ -166,7 +166,7 @@ KNOWN: tuple[Known, ...] = (
     ),
     Known(
         "Free floating IPs go with their network, whosever they are; Neutron does not find another project's.",
-        r"status: 404 .*FloatingIPNotFound.* \| 204",
+        r"status: 404 .*FloatingIPNotFound.* \| (204|409 .*NetworkInUse)",
         r"DELETE networks/",
     ),
     Known(
@@ -177,7 +177,7 @@ KNOWN: tuple[Known, ...] = (
     Known(
         "Only networks, subnets and ports look at Accept in Neutron; Netloom answers nobody in what it cannot read.",
         r"status: [24]\d\d .* \| 406 .*HTTPNotAcceptable",
-        r"'Accept': '(application/xml|text/html)'",
+        r"'Accept': '(application/xml|text/(html|plain))'",
     ),
     Known(
         "Quotas of what is not there yet.",
@@ -407,6 +407,21 @@ KNOWN: tuple[Known, ...] = (
         "An update of nothing, and what is wrong with it: which is said first.",
         r"status: 400 .* \| 404 .* None could not be found",
         r"PUT (\S+/\.|[a-z-]+) ",
+    ),
+    Known(
+        "Several subnets on a network: which of them gives an address is chance.",
+        r"fixed_ips\[\]\.subnet_id: '[0-9a-f-]{36}' \| '[0-9a-f-]{36}'$",
+        r"^(?!.*(POST|PUT) .*'subnet_id')",
+    ),
+    Known(
+        "A port of one's own on a network that one does not see any more: in Neutron it cannot be deleted.",
+        r"status: 404 .*NetworkNotFound.* \| 204",
+        r"DELETE ports/",
+    ),
+    Known(
+        "Neutron's message lists the routes in an order of its own.",
+        r"message: \"Invalid format for routes: \[.*\| \"Invalid format for routes: \[",
+        r"add_extraroutes",
     ),
     Known(
         "Over quota, and not allowed besides: which is said first.",

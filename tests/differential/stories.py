@@ -368,4 +368,153 @@ def guarded(world: World, draw: Draw) -> Story:
         yield Request(world.who(draw), "DELETE", path, headers=guard, removes=twin)
 
 
-STORIES = [guarded, behind_a_router, shared_with_others, secured, counted, subnet_in_use, gateways, by_name]
+def mixed_owners(world: World, draw: Draw) -> Story:
+    """An administrator puts subnets and ports of several projects on one network; each of them works with it."""
+    admin, member, reader, other, service, manager = world.identities
+    network = yield _make(member, "network", name="mixed")
+    subnets: list[Twin | None] = []
+    for number, owner in enumerate(
+        draw(pick.permutations([member, other, admin]))[: draw(pick.integers(1, 2))]
+    ):
+        base = f"10.6.{number}"
+        subnets.append(
+            (
+                yield _make(
+                    admin,
+                    "subnet",
+                    network_id=network,
+                    project_id=owner.project,
+                    ip_version=4,
+                    cidr=f"{base}.0/24",
+                    allocation_pools=_pool(base),
+                )
+            )
+        )
+    port = yield _make(admin, "port", network_id=network, project_id=_some(draw, member, other).project)
+    router = yield _make(_some(draw, member, other), "router", name="mixed")
+    for _ in range(draw(pick.integers(3, 9))):
+        who = _some(draw, member, member, other, other, admin, reader, service, manager)
+        subnet = _some(draw, *subnets)
+        asked = _some(
+            draw,
+            {},
+            {"fixed_ips": [{"subnet_id": subnet}]},
+            {"fixed_ips": [{"ip_address": "10.6.0.9"}]},
+            {"fixed_ips": [{"subnet_id": subnet, "ip_address": "10.6.1.9"}]},
+            {"fixed_ips": []},
+        )
+        yield _some(
+            draw,
+            _make(who, "port", network_id=network, **asked),
+            _set(who, port, **(asked or {"name": "m"})),
+            _act(who, router, "add_router_interface", {"subnet_id": subnet}),
+            _act(who, router, "add_router_interface", {"port_id": port}),
+            _act(who, router, "remove_router_interface", {"subnet_id": subnet}),
+            _show(who, _some(draw, subnet, port, network)),
+            Request(who, "GET", (_some(draw, "ports", "subnets") + "?network_id=", network or UNKNOWN)),
+            _set(who, subnet, **_some(draw, {"name": "m"}, {"enable_dhcp": False}, {"gateway_ip": None})),
+            _delete(who, _some(draw, subnet, port, network)),
+        )
+
+
+def outside_in_use(world: World, draw: Draw) -> Story:
+    """Two subnets of an external network, with gateways and floating IPs of several projects on them."""
+    admin, member, reader, other, _, manager = world.identities
+    outside = yield _make(admin, "network", name="busy", router__external=True)
+    subnets: list[Twin | None] = []
+    for base in ("172.26.0", "172.27.0"):
+        cidr, few = f"{base}.0/24", [{"start": f"{base}.64", "end": f"{base}.{_some(draw, 64, 65, 99)}"}]
+        subnets.append(
+            (yield _make(admin, "subnet", network_id=outside, ip_version=4, cidr=cidr, allocation_pools=few))
+        )
+    router = yield _make(member, "router", name="busy", external_gateway_info={"network_id": outside})
+    fip = yield _make(_some(draw, member, other), "floatingip", floating_network_id=outside)
+    for _ in range(draw(pick.integers(3, 9))):
+        who, subnet = _some(draw, member, member, other, admin, admin, reader, manager), _some(draw, *subnets)
+        named = _some(
+            draw, {}, {"subnet_id": subnet}, {"floating_ip_address": "172.26.0.9"}, {"subnet_id": UNKNOWN}
+        )
+        fixed = _some(
+            draw,
+            [{"subnet_id": subnet}],
+            [{"ip_address": "172.27.0.9"}],
+            [{"subnet_id": each} for each in subnets],
+        )
+        yield _some(
+            draw,
+            _make(who, "floatingip", floating_network_id=outside, **named),
+            _make(who, "router", external_gateway_info={"network_id": outside}),
+            _set(who, router, external_gateway_info={"network_id": outside, "external_fixed_ips": fixed}),
+            _set(who, router, external_gateway_info=_some(draw, {}, {"network_id": outside})),
+            _set(who, fip, port_id=world.some(draw, "port")),
+            _set(who, fip, **_some(draw, {"port_id": None}, {"description": "f"}, {})),
+            _delete(who, _some(draw, subnet, subnet, outside, router, fip)),
+            _set(admin, outside, **_some(draw, {"router__external": False}, {"shared": True}, {"name": "o"})),
+            _set(
+                who,
+                subnet,
+                **_some(draw, {"gateway_ip": "172.26.0.2"}, {"allocation_pools": []}, {"name": "s"}),
+            ),
+            Request(who, "GET", ("ports?network_id=", outside or UNKNOWN)),
+            Request(who, "GET", ("floatingips?floating_network_id=", outside or UNKNOWN)),
+        )
+    for twin in (router, fip, outside):
+        yield _show(_some(draw, member, other, admin), twin)
+
+
+def routed(world: World, draw: Draw) -> Story:
+    """A router's extra routes, set whole and bit by bit, while its interfaces come and go."""
+    admin, member, *_ = world.identities
+    who = _some(draw, member, member, admin)
+    router = yield _make(who, "router", name="routed")
+    subnets: list[Twin | None] = []
+    for base in ("10.7.0", "10.8.0"):
+        network = yield _make(who, "network", name="routed")
+        cidr = f"{base}.0/24"
+        subnets.append(
+            (
+                yield _make(
+                    who, "subnet", network_id=network, ip_version=4, cidr=cidr, allocation_pools=_pool(base)
+                )
+            )
+        )
+        yield _act(who, router, "add_router_interface", {"subnet_id": subnets[-1]})
+    for _ in range(draw(pick.integers(3, 9))):
+        routes = draw(
+            pick.lists(
+                pick.sampled_from(
+                    [
+                        {"destination": f"192.0.{net}.0/24", "nexthop": f"10.{octet}.0.{last}"}
+                        for net in (1, 2)
+                        for octet in (7, 8, 9)
+                        for last in (1, 5)
+                    ]
+                ),
+                max_size=3,
+            )
+        )
+        yield _some(
+            draw,
+            _set(who, router, routes=routes),
+            _act(who, router, "add_extraroutes", {"router": {"routes": routes}}),
+            _act(who, router, "add_extraroutes", {"router": {"routes": routes}}),
+            _act(who, router, "remove_extraroutes", {"router": {"routes": routes}}),
+            _act(who, router, "remove_router_interface", {"subnet_id": _some(draw, *subnets)}),
+            _act(who, router, "add_router_interface", {"subnet_id": _some(draw, *subnets)}),
+        )
+    yield _show(who, router)
+
+
+STORIES = [
+    behind_a_router,
+    by_name,
+    counted,
+    gateways,
+    guarded,
+    mixed_owners,
+    outside_in_use,
+    routed,
+    secured,
+    shared_with_others,
+    subnet_in_use,
+]
