@@ -39,6 +39,9 @@ from netloom.store import Reader, Writer
 SERVICE_OWNERS = frozenset({OWNER_ROUTER_INTERFACE, OWNER_ROUTER_GATEWAY, OWNER_FLOATING_IP})
 """Owners whose ports go only with the router or floating IP that they belong to."""
 
+ROUTER_OWNERS = frozenset({*constants.ROUTER_INTERFACE_OWNERS, OWNER_ROUTER_GATEWAY})
+"""Owners whose ports are part of the router that `device_id` names."""
+
 _PLAIN = ("name", "description", "admin_state_up", "device_id", "device_owner")
 """Attributes that are taken as they are."""
 
@@ -52,11 +55,20 @@ def _get(attrs: Mapping[str, Any], name: str, default: Any) -> Any:
     return attrs[name] if given(attrs, name) else default
 
 
+def check_device(r: Reader, ctx: Context, project_id: str, device_owner: str, device_id: str) -> None:
+    """Raise DeviceIDNotOwnedByTenant for a port of a project that would join a network to another project's router."""
+    if device_owner in ROUTER_OWNERS and not ctx.caller.is_admin:
+        router = r.get(Router, device_id)
+        if router is not None and router.project_id != project_id:
+            raise lib.DeviceIDNotOwnedByTenant(device_id=device_id)
+
+
 def create(w: Writer, ctx: Context, attrs: dict[str, Any]) -> Port:
     """Make a port as a request asks for it."""
     network = lookup.network(w, ctx, attrs["network_id"])
     project_id = attrs["project_id"]
     owner = _get(attrs, "device_owner", "")
+    check_device(w, ctx, project_id, owner, _get(attrs, "device_id", ""))
     default_group = security_groups.ensure_default(w, ctx, project_id)
     # The network's own ports are never checked, whatever the request says.
     trusted = port_security.is_trusted(owner)
@@ -190,6 +202,8 @@ def update(w: Writer, ctx: Context, old: Port, attrs: dict[str, Any]) -> Port:
         raise lib.NetworkNotFound(net_id=old.network_id)
     new = replace(old, **{name: attrs[name] for name in _PLAIN if given(attrs, name)})
     new = replace(new, device_id=new.device_id or "", device_owner=new.device_owner or "")
+    if given(attrs, "device_owner") or given(attrs, "device_id"):
+        check_device(w, ctx, new.project_id, new.device_owner, new.device_id)
     new = _secured(w, ctx, old, new, attrs)
     if given(attrs, "mac_address"):
         new = _readdressed(w, ctx, old, new, attrs["mac_address"])

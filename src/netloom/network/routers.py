@@ -139,6 +139,7 @@ def _attach_port(w: Writer, ctx: Context, router: Router, port_id: str) -> Port:
     port = lookup.port(w, ctx, port_id)
     if port.device_id:
         raise lib.PortInUse(net_id=port.network_id, port_id=port.id, device_id=port.device_id)
+    ports.check_device(w, ctx, port.project_id, OWNER_ROUTER_INTERFACE, router.id)
     if not port.fixed_ips:
         raise lib.BadRequest(resource="router", msg="Router port must have at least one fixed IP")
     subnets = list(w.get_many(Subnet, {fixed.subnet_id for fixed in port.fixed_ips}).values())
