@@ -132,6 +132,10 @@ class Comparison:
         self.judge(request, theirs, ours)
         if (theirs.status < 300) != (ours.status < 300):
             self.parted = not self._even(request, theirs, ours)
+        elif theirs.status == 409 and request.method == "DELETE" and request.path[0] == "networks":
+            # Before it finds that an external network cannot go, Neutron takes away its free floating IPs.
+            gone = request.path[2] if len(request.path) > 2 else None
+            self.parted = isinstance(gone, Twin) and gone.fact("router:external") is not False
         elif request.makes and theirs.status == 201:
             self._remember(request.makes, theirs, ours)
         elif request.removes and theirs.status == 204:

@@ -389,11 +389,6 @@ KNOWN: tuple[Known, ...] = (
         r"GET \S+limit=(?!.*sort_key)",
     ),
     Known(
-        "Neutron takes away a network's free floating IPs before it finds that the network cannot go.",
-        r"status: 404 .*FloatingIPNotFound.* \| 2|^floatingips: \d+ elements",
-        r"\w+: \w+ floatingips",
-    ),
-    Known(
         "A read is not guarded by If-Match; Neutron looks at what it says all the same.",
         r"status: 400 .*Bad if-match.* \| (200|404) ",
         r"GET .*'If-Match'",
