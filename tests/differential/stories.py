@@ -373,9 +373,7 @@ def mixed_owners(world: World, draw: Draw) -> Story:
     admin, member, reader, other, service, manager = world.identities
     network = yield _make(member, "network", name="mixed")
     subnets: list[Twin | None] = []
-    for number, owner in enumerate(
-        draw(pick.permutations([member, other, admin]))[: draw(pick.integers(1, 2))]
-    ):
+    for number, owner in enumerate(draw(pick.permutations([member, other]))[: draw(pick.integers(1, 2))]):
         base = f"10.6.{number}"
         subnets.append(
             (
@@ -390,7 +388,10 @@ def mixed_owners(world: World, draw: Draw) -> Story:
                 )
             )
         )
-    port = yield _make(admin, "port", network_id=network, project_id=_some(draw, member, other).project)
+    # Who sees several subnets names one: which of them gives an address is chance.
+    fixed = [{"subnet_id": subnets[0]}]
+    project = _some(draw, member, other).project
+    port = yield _make(admin, "port", network_id=network, project_id=project, fixed_ips=fixed)
     router = yield _make(_some(draw, member, other), "router", name="mixed")
     for _ in range(draw(pick.integers(3, 9))):
         who = _some(draw, member, member, other, other, admin, reader, service, manager)
@@ -403,6 +404,8 @@ def mixed_owners(world: World, draw: Draw) -> Story:
             {"fixed_ips": [{"subnet_id": subnet, "ip_address": "10.6.1.9"}]},
             {"fixed_ips": []},
         )
+        if who in (admin, service) and not asked:
+            asked = {"fixed_ips": fixed}
         yield _some(
             draw,
             _make(who, "port", network_id=network, **asked),
@@ -427,12 +430,17 @@ def outside_in_use(world: World, draw: Draw) -> Story:
         subnets.append(
             (yield _make(admin, "subnet", network_id=outside, ip_version=4, cidr=cidr, allocation_pools=few))
         )
-    router = yield _make(member, "router", name="busy", external_gateway_info={"network_id": outside})
-    fip = yield _make(_some(draw, member, other), "floatingip", floating_network_id=outside)
+    # Of several subnets one is named: which of them gives an address is chance.
+    gateway = {"network_id": outside, "external_fixed_ips": [{"subnet_id": subnets[0]}]}
+    mine = {"project_id": member.project}
+    router = yield _make(admin, "router", name="busy", external_gateway_info=gateway, **mine)
+    fip = yield _make(
+        _some(draw, member, other), "floatingip", floating_network_id=outside, subnet_id=subnets[1]
+    )
     for _ in range(draw(pick.integers(3, 9))):
         who, subnet = _some(draw, member, member, other, admin, admin, reader, manager), _some(draw, *subnets)
         named = _some(
-            draw, {}, {"subnet_id": subnet}, {"floating_ip_address": "172.26.0.9"}, {"subnet_id": UNKNOWN}
+            draw, {"subnet_id": subnet}, {"floating_ip_address": "172.26.0.9"}, {"subnet_id": UNKNOWN}
         )
         fixed = _some(
             draw,
@@ -443,9 +451,9 @@ def outside_in_use(world: World, draw: Draw) -> Story:
         yield _some(
             draw,
             _make(who, "floatingip", floating_network_id=outside, **named),
-            _make(who, "router", external_gateway_info={"network_id": outside}),
+            _make(admin, "router", external_gateway_info=gateway, project_id=who.project),
             _set(who, router, external_gateway_info={"network_id": outside, "external_fixed_ips": fixed}),
-            _set(who, router, external_gateway_info=_some(draw, {}, {"network_id": outside})),
+            _set(_some(draw, who, admin), router, external_gateway_info=_some(draw, {}, gateway)),
             _set(who, fip, port_id=world.some(draw, "port")),
             _set(who, fip, **_some(draw, {"port_id": None}, {"description": "f"}, {})),
             _delete(who, _some(draw, subnet, subnet, outside, router, fip)),
