@@ -265,7 +265,7 @@ KNOWN: tuple[Known, ...] = (
     ),
     Known(
         "A body without the object, for a floating IP that is not there: which is said first.",
-        r"status: 400 .*Unable to find.* \| 404 .*FloatingIPNotFound",
+        r"status: 400 .*Unable to find.* \| 404 .*NotFound",
         r"PUT floatingips/\S+ b'",
     ),
     Known(
@@ -305,7 +305,7 @@ KNOWN: tuple[Known, ...] = (
     ),
     Known(
         "A body that is no object, for a router that is not there: which is said first.",
-        r"status: 404 .*RouterNotFound.* \| 400 .*Body contains invalid data",
+        r"status: 404 .*NotFound.* \| 400 .*Body contains invalid data",
         r"PUT routers/\S+/",
     ),
     Known(
@@ -389,6 +389,12 @@ KNOWN: tuple[Known, ...] = (
         r"GET \S+limit=(?!.*sort_key)",
     ),
     Known(
+        "Attributes of extensions that are not there are unknown; Neutron says what else is wrong with them.",
+        r"(message|type): .* \| (.*Unrecognized attribute\(s\) '|'HTTPBadRequest)",
+        r"'(ipv[46]_address_scope|segments|service_types|use_default_subnetpool|prefixlen|flavor_id|"
+        r"remote_address_group_id)':|networks.*'ha':|security-groups.*'shared':",
+    ),
+    Known(
         "A read is not guarded by If-Match; Neutron looks at what it says all the same.",
         r"status: 400 .*Bad if-match.* \| (200|404) ",
         r"GET .*'If-Match'",
@@ -419,9 +425,9 @@ KNOWN: tuple[Known, ...] = (
         r"^(?!.*(POST|PUT) .*'subnet_id')",
     ),
     Known(
-        "A port of one's own on a network that one does not see any more: in Neutron it cannot be deleted.",
-        r"status: 404 .*NetworkNotFound.* \| 204",
-        r"DELETE ports/",
+        "A port of one's own on a network that one does not see any more: in Neutron it is stuck.",
+        r"status: 404 .*NetworkNotFound.* \| 20",
+        r"(PUT|DELETE) ports/",
     ),
     Known(
         "Neutron's message lists the routes in an order of its own.",

@@ -6,6 +6,7 @@ import re
 from collections import Counter
 from collections.abc import Iterator
 from itertools import combinations
+from pathlib import Path
 from typing import Any
 
 from differential.operations import UNKNOWN, Request, Twin, World
@@ -28,18 +29,26 @@ _OF_CHANCE = re.compile(r"[0-9a-f-]{32,}")
 class Novelty:
     """Counts what was asked, by what tells requests from one another."""
 
-    def __init__(self) -> None:
+    def __init__(self, past: Path | None = None) -> None:
+        """`past`: a file of what other runs asked, a line each; `keep` adds what this one did."""
         self._asked: Counter[Feature] = Counter()
+        self._past = past
+        self._seen = set(past.read_text().splitlines()) if past and past.exists() else set[str]()
         self.different: set[str] = set()
         """Requests that were asked, each object by its part in it and not by its id."""
 
+    def keep(self) -> None:
+        if self._past:
+            self._past.write_text("".join(f"{each}\n" for each in sorted(self._seen)))
+
     def note(self, request: Request, world: World) -> None:
         self.different.add(told(request, world))
+        self._seen.add(told(request, world))
         self._asked.update(features(request))
 
     def newest(self, requests: list[Request], world: World) -> Request:
         """Return the request whose features were asked the least."""
-        fresh = [each for each in requests if told(each, world) not in self.different]
+        fresh = [each for each in requests if told(each, world) not in self._seen]
         return max(fresh or requests, key=lambda each: self._rarity(each))
 
     def _rarity(self, request: Request) -> float:
@@ -55,7 +64,7 @@ def told(request: Request, world: World) -> str:
     text = f"{request.who.name}: {request.method} {path} {_plain(request.body)!r} {_plain(request.headers)}"
     for identity in world.identities:
         text = text.replace(identity.project, f"<{identity.name}>")
-    return _OF_CHANCE.sub("·", text)
+    return _OF_CHANCE.sub("·", text.encode("unicode_escape").decode())
 
 
 def features(request: Request) -> list[Feature]:

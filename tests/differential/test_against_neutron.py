@@ -1,7 +1,8 @@
 """Hundreds of requests by six identities: Netloom answers as Neutron does, save for what is listed.
 
 NETLOOM_ORACLE_RANDOM=SEED (any text, "" for one of chance) explores: other requests, more of them, and each sort of
-difference is shortened to the requests that bring it about.
+difference is shortened to the requests that bring it about. NETLOOM_ORACLE_PAST=FILE keeps what was asked, for the
+next seed to ask something else.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ import re
 import time
 from collections import Counter
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -28,6 +30,7 @@ SEED = os.environ.get("NETLOOM_ORACLE_RANDOM")
 """Explore. Without it the same requests each time, so that a run can be trusted."""
 WORLDS = int(os.environ.get("NETLOOM_ORACLE_EXAMPLES", "25"))
 STEPS = 120 if SEED is not None else 30
+PAST = os.environ.get("NETLOOM_ORACLE_PAST")
 SHORTEN = int(os.environ.get("NETLOOM_ORACLE_SHORTEN", "5"))
 """Sorts of differences that an explorer has shortened, the first ones: each takes half a minute."""
 
@@ -62,7 +65,7 @@ def _tell(sorts: dict[str, list[Found]], found: list[Found]) -> None:
 
 def test_the_same_requests_get_the_same_answers(sides: tuple[Side, Side]) -> None:
     seed = SEED or str(time.time()) if SEED is not None else "always the same"
-    novelty = Novelty()
+    novelty = Novelty(Path(PAST) if PAST else None)
     sorts: dict[str, list[Found]] = {}
     known: Counter[str] = Counter()
     asked = 0
@@ -73,6 +76,7 @@ def test_the_same_requests_get_the_same_answers(sides: tuple[Side, Side]) -> Non
         for side in sides:
             clear(side, comparison.world.identities[0])
         asked += len(comparison.asked)
+        novelty.keep()
         _tell(sorts, comparison.found)
         known.update(each.reason for each in comparison.known)
         if SEED is not None:
