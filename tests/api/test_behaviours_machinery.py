@@ -107,6 +107,15 @@ BODIES = [
     ),
     put("4", SUBNET, {"cidr": "10.0.0.0/24"}, (*BAD, "Cannot update read-only attribute cidr")),
     put("4", PORT, {"network_id": "{net}"}, (*BAD, "Cannot update read-only attribute network_id")),
+    put("4", NETWORK, {"tags": [], "project_id": ONE}, (*BAD, "Cannot update read-only attribute tenant_id")),
+    Case(
+        "14",
+        "member",
+        "GET",
+        NETWORK + "/tags/a%0Ab",
+        None,
+        (404, "TagNotFound", "Tag a\nb could not be found."),
+    ),
     *(
         put("4", path, {owner: ONE}, (*BAD, "Cannot update read-only attribute tenant_id"))
         for path in EVERYTHING

@@ -264,6 +264,11 @@ def test_119_an_administrator_finds_the_default_group_of_the_project_that_it_nam
         ]
 
 
+def test_119_the_rules_of_the_default_group_are_there_for_whoever_lists_rules(cloud):
+    assert len(cloud.other.list("/security-group-rules")) == 4
+    assert len(cloud.admin.list(f"/security-group-rules?project_id={'r' * 32}")) == 4
+
+
 @pytest.mark.parametrize(
     "twice",
     [

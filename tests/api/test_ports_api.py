@@ -45,6 +45,51 @@ def test_where_there_is_no_subnet_none_can_be_named(cloud, subnetless, network):
         )
 
 
+def test_addresses_come_from_subnets_that_one_sees(cloud, subnetless):
+    network = {"network_id": subnetless["id"]}
+    theirs = cloud.admin.make("subnet", project_id=TWO, cidr="10.8.0.0/24", ip_version=4, **network)
+    asked = {"fixed_ips": [{"subnet_id": theirs["id"]}]}
+    assert cloud.member.make("port", **network)["fixed_ips"] == []
+    assert error_of(cloud.member("POST", "/ports", {"port": network | asked}))[:2] == (400, "InvalidInput")
+    mine = cloud.member.make("subnet", cidr="10.9.0.0/24", ip_version=4, **network)
+    (fixed,) = cloud.member.make("port", **network)["fixed_ips"]
+    assert fixed["subnet_id"] == mine["id"]
+    assert error_of(cloud.member("POST", "/ports", {"port": network | asked}))[:2] == (404, "SubnetNotFound")
+    # An address that the port has, by whoever's doing, stays.
+    port = cloud.admin.make("port", project_id=ONE, **network, **asked)
+    assert port["fixed_ips"][0]["subnet_id"] == theirs["id"]
+    again = {"port": {"fixed_ips": port["fixed_ips"], "name": "kept"}}
+    assert cloud.member("PUT", f"/ports/{port['id']}", again).json()["port"]["fixed_ips"] == port["fixed_ips"]
+
+
+@pytest.mark.parametrize("owner", ["network:router_interface", "network:router_gateway"])
+def test_no_port_joins_a_network_to_the_router_of_another_project(cloud, network, owner):
+    theirs = cloud.other.make("router")["id"]
+    refused = (
+        409,
+        "DeviceIDNotOwnedByTenant",
+        f"The following device_id {theirs} is not owned by your project or matches another project router.",
+    )
+    fake = {"device_owner": owner, "device_id": theirs}
+    answer = cloud.member("POST", "/ports", {"port": fake | {"network_id": network["id"]}})
+    assert error_of(answer) == refused
+    # Nor bit by bit.
+    for first in ({"device_owner": owner}, {"device_id": theirs}, {}):
+        port = cloud.member.make("port", network_id=network["id"], **first)
+        assert error_of(cloud.member("PUT", f"/ports/{port['id']}", {"port": fake})) == refused
+        rest = {name: value for name, value in fake.items() if name not in first}
+        assert error_of(cloud.member("PUT", f"/ports/{port['id']}", {"port": rest})) == refused
+    # Nor another project's port to one's own router.
+    mine = cloud.member.make("router")["id"]
+    port = cloud.admin.make("port", network_id=network["id"], project_id=TWO)
+    answer = cloud.member("PUT", f"/routers/{mine}/add_router_interface", {"port_id": port["id"]})
+    assert error_of(answer)[:2] == (409, "DeviceIDNotOwnedByTenant")
+    # An administrator may, and everybody with a router of its own.
+    answer = cloud.admin("PUT", f"/routers/{mine}/add_router_interface", {"port_id": port["id"]})
+    assert answer.status_code == 200
+    cloud.member.make("port", network_id=network["id"], device_owner=owner, device_id=mine)
+
+
 def test_a_new_port(cloud, network):
     port = cloud.member.make("port", network_id=network["id"], name="web", tags=["a"])
     assert port["status"] == "DOWN" and port["name"] == "web" and port["tags"] == ["a"]

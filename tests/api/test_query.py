@@ -33,6 +33,9 @@ def names(cloud, query, who=None):
             "limit=-1",
             (400, "BadRequest", "Bad limit request: Limit must be an integer 0 or greater and not '-1'."),
         ),
+        # A number is what Python reads as one, as in Neutron.
+        ("limit=%2B1&marker=x", (404, "NetworkNotFound", "Network x could not be found.")),
+        ("limit=%201&marker=x", (404, "NetworkNotFound", "Network x could not be found.")),
         ("limit=1&marker=x", (404, "NetworkNotFound", "Network x could not be found.")),
         ("sort_key=a", (400, "HTTPBadRequest", "The number of sort_keys and sort_dirs must be same")),
         ("sort_key=a&sort_dir=asc", (400, "HTTPBadRequest", "['a'] is invalid attribute for sort_keys")),

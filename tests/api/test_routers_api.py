@@ -201,3 +201,17 @@ def test_150_what_makes_neutron_fail_is_a_plain_400_here(cloud, body):
         assert answer.status_code == 400, answer.text
     for action in ("add_external_gateways", "foo"):
         assert cloud.member("PUT", f"/routers/{router['id']}/{action}", body).status_code == 404
+
+
+def test_no_interface_on_what_one_does_not_see(cloud):
+    """A subnet of one's own on a network of others, and an address of others' subnets on one's own network."""
+    network = cloud.other.make("network")["id"]
+    router = cloud.member.make("router")["id"]
+    subnet = {"network_id": network, "cidr": "10.5.0.0/24", "ip_version": 4}
+    mine = cloud.admin.make("subnet", project_id=ONE, **subnet)["id"]
+    answer = cloud.member("PUT", f"/routers/{router}/add_router_interface", {"subnet_id": mine})
+    assert error_of(answer)[:2] == (404, "NetworkNotFound")
+    theirs = cloud.other.make("router")["id"]
+    port = cloud.admin.make("port", network_id=network, project_id=TWO, fixed_ips=[{"subnet_id": mine}])
+    answer = cloud.other("PUT", f"/routers/{theirs}/add_router_interface", {"port_id": port["id"]})
+    assert error_of(answer)[:2] == (404, "SubnetNotFound")

@@ -56,7 +56,7 @@ def test_defaults(cloud, network):
             "Invalid input for operation: nope is not in a CIDR format.",
         ),
         (
-            {"cidr": "10.0.0.0/24", "ip_version": 6},
+            {"cidr": "10.0.0.7/24", "ip_version": 6},
             400,
             "InvalidInput",
             "Invalid input for operation: cidr '10.0.0.0/24' does not match the ip_version '6'.",

@@ -5,12 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from hypothesis import strategies as st
-
+from differential import pick
 from differential.operations import (
     COLLECTIONS,
     UNKNOWN,
-    Draw,
     Request,
     Text,
     Twin,
@@ -26,6 +24,7 @@ from differential.operations import (
     switches,
     texts,
 )
+from differential.pick import Draw
 
 Sort = Callable[[World, Draw], Request]
 """A sort of request."""
@@ -34,7 +33,7 @@ Sort = Callable[[World, Draw], Request]
 def _create(world: World, draw: Draw, kind: str, attributes: dict[str, Any], bulk: bool = False) -> Request:
     who = world.who(draw)
     path = (COLLECTIONS[kind],)
-    if bulk and draw(st.integers(1, 8)) == 1:
+    if bulk and draw(pick.integers(1, 8)) == 1:
         second = attributes | maybe(draw, {}, 3, name=texts, foo=1)
         return Request(who, "POST", path, {kind + "s": [attributes, second]}, makes=kind)
     return Request(who, "POST", path, {kind: attributes}, makes=kind)
@@ -42,9 +41,9 @@ def _create(world: World, draw: Draw, kind: str, attributes: dict[str, Any], bul
 
 def _change(world: World, draw: Draw, kind: str, attributes: dict[str, Any]) -> Request:
     headers: dict[str, str | Text] = {}
-    if draw(st.integers(1, 20)) == 1:
+    if draw(pick.integers(1, 20)) == 1:
         headers["If-Match"] = draw(
-            st.sampled_from(
+            pick.sampled_from(
                 [
                     "revision_number=0",
                     "revision_number=x",
@@ -105,7 +104,7 @@ def update_router(world: World, draw: Draw) -> Request:
 
 def router_action(world: World, draw: Draw) -> Request:
     action = draw(
-        st.sampled_from(
+        pick.sampled_from(
             ["add_router_interface"] * 3
             + ["remove_router_interface"] * 2
             + ["add_extraroutes", "remove_extraroutes"]
@@ -113,7 +112,7 @@ def router_action(world: World, draw: Draw) -> Request:
     )
     subnet, port, network = (world.some(draw, kind) for kind in ("subnet", "port", "network"))
     body: Any = draw(
-        st.sampled_from(
+        pick.sampled_from(
             [
                 {"subnet_id": subnet},
                 {"subnet_id": subnet},
@@ -133,16 +132,16 @@ def router_action(world: World, draw: Draw) -> Request:
     )
     if action.endswith("extraroutes"):
         body = {"router": {"routes": draw(extra_routes)}}
-        if draw(st.integers(1, 8)) == 1:
+        if draw(pick.integers(1, 8)) == 1:
             body = draw(
-                st.sampled_from([{}, {"router": {}}, {"router": {"foo": 1}}, {"routes": []}, [], None])
+                pick.sampled_from([{}, {"router": {}}, {"router": {"foo": 1}}, {"routes": []}, [], None])
             )
     return Request(world.who(draw), "PUT", ("routers/", world.some(draw, "router"), "/", action), body)
 
 
-extra_routes = st.one_of(
-    st.lists(
-        st.sampled_from(
+extra_routes = pick.one_of(
+    pick.lists(
+        pick.sampled_from(
             [
                 {"destination": "192.0.2.0/24", "nexthop": "10.0.0.9"},
                 {"destination": "192.0.2.0/24", "nexthop": "10.0.0.10"},
@@ -153,7 +152,7 @@ extra_routes = st.one_of(
         ),
         max_size=3,
     ),
-    st.sampled_from(
+    pick.sampled_from(
         [
             [{"destination": "192.0.2.0/24"}],
             [{"destination": "198.51.100.7/24", "nexthop": "10.0.0.9"}],
@@ -173,7 +172,7 @@ def set_gateway(world: World, draw: Draw) -> Request:
     network = world.likely(draw, "network", "router:external", True)
     subnet = world.some(draw, "subnet")
     info = draw(
-        st.sampled_from(
+        pick.sampled_from(
             [
                 {},
                 None,
@@ -201,7 +200,7 @@ def set_gateway(world: World, draw: Draw) -> Request:
 def share(world: World, draw: Draw) -> Request:
     """Share a network, or take it back; open it to routers, or close it."""
     attributes = draw(
-        st.sampled_from(
+        pick.sampled_from(
             [
                 {"shared": True},
                 {"shared": True},
@@ -241,15 +240,15 @@ def create_rule(world: World, draw: Draw) -> Request:
 
 
 def show(world: World, draw: Draw) -> Request:
-    kind = draw(st.sampled_from(sorted(COLLECTIONS)))
+    kind = draw(pick.sampled_from(sorted(COLLECTIONS)))
     path: tuple[str | Twin, ...] = (COLLECTIONS[kind], "/", world.some(draw, kind))
-    if draw(st.integers(1, 5)) == 1:
-        path = (*path, draw(st.sampled_from(["?fields=id&fields=name", "?fields=foo", "?fields=status"])))
+    if draw(pick.integers(1, 5)) == 1:
+        path = (*path, draw(pick.sampled_from(["?fields=id&fields=name", "?fields=foo", "?fields=status"])))
     return Request(world.who(draw), "GET", path)
 
 
 def remove(world: World, draw: Draw) -> Request:
-    kind = draw(st.sampled_from(sorted(COLLECTIONS)))
+    kind = draw(pick.sampled_from(sorted(COLLECTIONS)))
     twin = world.some(draw, kind)
     return Request(
         world.who(draw),
@@ -260,12 +259,12 @@ def remove(world: World, draw: Draw) -> Request:
 
 
 def listing(world: World, draw: Draw) -> Request:
-    kind = draw(st.sampled_from(sorted(COLLECTIONS)))
+    kind = draw(pick.sampled_from(sorted(COLLECTIONS)))
     who = world.who(draw)
     query = [f"project_id={world.identities[1].project}"] if who.name == "admin" else []
     query += draw(
-        st.lists(
-            st.sampled_from(
+        pick.lists(
+            pick.sampled_from(
                 [
                     "name=a",
                     "name=",
@@ -301,15 +300,15 @@ def listing(world: World, draw: Draw) -> Request:
             max_size=2,
         )
     )
-    if draw(st.integers(1, 6)) == 1 and world.of("network"):
+    if draw(pick.integers(1, 6)) == 1 and world.of("network"):
         return Request(who, "GET", (COLLECTIONS[kind], "?network_id=", world.some(draw, "network")))
     return Request(who, "GET", (COLLECTIONS[kind] + ("?" if query else "") + "&".join(query),))
 
 
 def tags(world: World, draw: Draw) -> Request:
-    kind = draw(st.sampled_from(["network", "subnet", "port", "router", "floatingip", "security_group"]))
+    kind = draw(pick.sampled_from(["network", "subnet", "port", "router", "floatingip", "security_group"]))
     method, tail, body = draw(
-        st.sampled_from(
+        pick.sampled_from(
             [
                 ("PUT", "/tags", {"tags": ["blue", "green"]}),
                 ("PUT", "/tags/red", None),
@@ -328,9 +327,9 @@ def tags(world: World, draw: Draw) -> Request:
 
 
 def quotas(world: World, draw: Draw) -> Request:
-    project = draw(st.sampled_from(world.identities)).project
+    project = draw(pick.sampled_from(world.identities)).project
     method, tail, body = draw(
-        st.sampled_from(
+        pick.sampled_from(
             [
                 ("GET", "", None),
                 ("GET", "/default", None),
@@ -365,7 +364,7 @@ def quotas(world: World, draw: Draw) -> Request:
 def spoken(world: World, draw: Draw) -> Request:
     """An ordinary request with headers that say otherwise."""
     headers: dict[str, str | Text] = draw(
-        st.sampled_from(
+        pick.sampled_from(
             [
                 {"Content-Type": ""},
                 {"Content-Type": "text/plain"},
@@ -383,11 +382,11 @@ def spoken(world: World, draw: Draw) -> Request:
             ]
         )
     )
-    kind = draw(st.sampled_from(sorted(COLLECTIONS)))
+    kind = draw(pick.sampled_from(sorted(COLLECTIONS)))
     who, path = world.who(draw), (COLLECTIONS[kind], "/", world.some(draw, kind))
-    if draw(st.booleans()):
-        return Request(who, "GET", draw(st.sampled_from([path, path[:1]])), headers=headers)
-    if draw(st.booleans()):
+    if draw(pick.booleans()):
+        return Request(who, "GET", draw(pick.sampled_from([path, path[:1]])), headers=headers)
+    if draw(pick.booleans()):
         return Request(who, "POST", ("networks",), {"network": {"name": "h"}}, headers, makes="network")
     return Request(who, "PUT", path, {kind: {"name": "h"}}, headers)
 
@@ -395,7 +394,7 @@ def spoken(world: World, draw: Draw) -> Request:
 def operating(world: World, draw: Draw) -> Request:
     """Agents and zones, as each role; there are no hosts here, so they are what nobody has."""
     method, path, body = draw(
-        st.sampled_from(
+        pick.sampled_from(
             [
                 ("GET", f"agents/{UNKNOWN}", None),
                 ("PUT", f"agents/{UNKNOWN}", {"agent": {"admin_state_up": False}}),
@@ -426,9 +425,9 @@ def operating(world: World, draw: Draw) -> Request:
 
 
 def malformed(world: World, draw: Draw) -> Request:
-    kind = draw(st.sampled_from(sorted(COLLECTIONS)))
+    kind = draw(pick.sampled_from(sorted(COLLECTIONS)))
     body = draw(
-        st.sampled_from(
+        pick.sampled_from(
             [
                 b"",
                 b"{",
@@ -448,14 +447,14 @@ def malformed(world: World, draw: Draw) -> Request:
             ]
         )
     )
-    if draw(st.booleans()):
+    if draw(pick.booleans()):
         return Request(world.who(draw), "POST", (COLLECTIONS[kind],), body)
     return Request(world.who(draw), "PUT", (COLLECTIONS[kind], "/", world.some(draw, kind)), body)
 
 
 def odd(world: World, draw: Draw) -> Request:
     method, path = draw(
-        st.sampled_from(
+        pick.sampled_from(
             [
                 ("PUT", "networks"),
                 ("PATCH", "networks/" + UNKNOWN),

@@ -178,6 +178,7 @@ _TELLING = {
     "remote_group_id",
     "port_range_min",
     "device_owner",
+    "device_id",
     "project_id",
     "security_group_id",
     "network_id",

@@ -1,4 +1,4 @@
-"""What is asked: requests drawn by hypothesis, mostly sensible, some wrong on purpose.
+"""What is asked: requests drawn at random, mostly sensible, some wrong on purpose.
 
 A request names objects by `Twin`, an object that exists on both sides under two ids; `on(side)` fills in that
 side's id. Addresses that requests name have a last octet below 64, pools begin at 64; second octets from 128
@@ -7,17 +7,15 @@ mark subnets whose pools the server chooses (compare.py relies on it).
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import quote
 
-from hypothesis import strategies as st
-
+from differential import pick
+from differential.pick import Draw
 from differential.sides import Identity
 
 UNKNOWN = "00000000-0000-4000-8000-000000000bad"
-Draw = Callable[[st.SearchStrategy[Any]], Any]
 
 
 @dataclass(eq=False)
@@ -121,19 +119,22 @@ class World:
     def some(self, draw: Draw, kind: str) -> Any:
         """Return a twin of the kind, now and then an id that nobody has."""
         twins = self.of(kind)
-        if not twins or draw(st.integers(0, 19)) == 0:
+        if not twins or draw(pick.integers(0, 19)) == 0:
             return UNKNOWN
         return newest(draw, twins)
 
     def likely(self, draw: Draw, kind: str, name: str, value: Any) -> Any:
         """Return a twin of the kind, mostly one with this attribute (an external network …)."""
         twins = self.where(kind, name, value)
-        return newest(draw, twins) if twins and draw(st.integers(0, 5)) else self.some(draw, kind)
+        return newest(draw, twins) if twins and draw(pick.integers(0, 5)) else self.some(draw, kind)
 
     def who(self, draw: Draw) -> Identity:
+        """Return who asks, now and then somebody whose project has nothing yet."""
+        if draw(pick.integers(0, 40)) == 0:
+            return Identity("newcomer", f"{draw(pick.integers(0, 2**128 - 1)):032x}", "member,reader")
         admin, member, reader, other, service, manager = self.identities
         return draw(
-            st.sampled_from(
+            pick.sampled_from(
                 [admin, admin, admin, member, member, member, member, reader, other, other, service, manager]
             )
         )
@@ -141,22 +142,22 @@ class World:
 
 def newest(draw: Draw, twins: list[Twin]) -> Twin:
     """Return a twin; the newest are the likeliest: chains of objects come about."""
-    return twins[-1 - min(draw(st.integers(0, len(twins) - 1)), draw(st.integers(0, len(twins) - 1)))]
+    return twins[-1 - min(draw(pick.integers(0, len(twins) - 1)), draw(pick.integers(0, len(twins) - 1)))]
 
 
 def maybe(draw: Draw, attributes: dict[str, Any], odds: int, **choices: Any) -> dict[str, Any]:
     """Add each of the choices (a strategy, or a value) with odds of one in `odds`."""
     for name, choice in choices.items():
-        if draw(st.integers(1, odds)) == 1:
+        if draw(pick.integers(1, odds)) == 1:
             key = name.replace("__", ":")
-            attributes[key] = draw(choice) if isinstance(choice, st.SearchStrategy) else choice
+            attributes[key] = draw(choice) if isinstance(choice, pick.Choice) else choice
     return attributes
 
 
-names = st.sampled_from(["", "a", "b", "web", "x" * 255])
-bad_names = st.sampled_from(["x" * 256, 5, None, ["a"], {"a": 1}])
-switches = st.sampled_from([True, False, "true", "False", 0, 1, "maybe", None])
-texts = st.one_of(names, names, names, bad_names)
+names = pick.sampled_from(["", "a", "b", "web", "x" * 255])
+bad_names = pick.sampled_from(["x" * 256, 5, None, ["a"], {"a": 1}])
+switches = pick.sampled_from([True, False, "true", "False", 0, 1, "maybe", None])
+texts = pick.one_of(names, names, names, bad_names)
 
 
 def network_attributes(world: World, draw: Draw, updating: bool = False) -> dict[str, Any]:
@@ -167,7 +168,7 @@ def network_attributes(world: World, draw: Draw, updating: bool = False) -> dict
         name=texts,
         description=texts,
         admin_state_up=switches,
-        mtu=st.sampled_from([1300, 1450, 1500, 60, 0, -1, "1400", "x", None, 9000]),
+        mtu=pick.sampled_from([1300, 1450, 1500, 60, 0, -1, "1400", "x", None, 9000]),
         port_security_enabled=switches,
     )
     maybe(
@@ -180,26 +181,26 @@ def network_attributes(world: World, draw: Draw, updating: bool = False) -> dict
         foo="bar",
         status="DOWN",
         tags=["a"],
-        availability_zone_hints=st.sampled_from([[], ["nova"], ["moon"], "x"]),
-        project_id=st.sampled_from([identity.project for identity in world.identities]),
+        availability_zone_hints=pick.sampled_from([[], ["nova"], ["moon"], "x"]),
+        project_id=pick.sampled_from([identity.project for identity in world.identities]),
     )
-    if draw(st.integers(1, 5)) == 1:
+    if draw(pick.integers(1, 5)) == 1:
         maybe(
             draw,
             attributes,
             2,
-            provider__network_type=st.sampled_from(["vxlan", "flat", "vlan", "gre", "local", "moon", None]),
-            provider__physical_network=st.sampled_from(
+            provider__network_type=pick.sampled_from(["vxlan", "flat", "vlan", "gre", "local", "moon", None]),
+            provider__physical_network=pick.sampled_from(
                 ["physnet1", "physnet2", "extnet", "nowhere", None, 7]
             ),
-            provider__segmentation_id=st.sampled_from([101, 102, 999, 0, 4095, 5000, "102", "x", None]),
+            provider__segmentation_id=pick.sampled_from([101, 102, 999, 0, 4095, 5000, "102", "x", None]),
         )
     if updating and not attributes:
         attributes["name"] = draw(names)
     return attributes
 
 
-cidrs = st.sampled_from(
+cidrs = pick.sampled_from(
     [
         "10.0.0.0/24",
         "10.0.1.0/24",
@@ -210,7 +211,7 @@ cidrs = st.sampled_from(
         "10.1.0.0/24",
     ]
 )
-bad_cidrs = st.sampled_from(
+bad_cidrs = pick.sampled_from(
     [
         "10.0.0.0/33",
         "10.0.0.0",
@@ -230,12 +231,15 @@ def subnet_attributes(world: World, draw: Draw, network: Any, updating: bool = F
     attributes: dict[str, Any] = {}
     base = "10.0.0"
     if not updating:
-        cidr = draw(st.one_of(cidrs, cidrs, cidrs, cidrs, bad_cidrs))
-        attributes = {"network_id": network, "ip_version": draw(st.sampled_from([4] * 9 + [6, 5, "4", None]))}
+        cidr = draw(pick.one_of(cidrs, cidrs, cidrs, cidrs, bad_cidrs))
+        attributes = {
+            "network_id": network,
+            "ip_version": draw(pick.sampled_from([4] * 9 + [6, 5, "4", None])),
+        }
         attributes["cidr"] = cidr
         base = ".".join(str(cidr).split(".")[:3])
-        if draw(st.integers(1, 25)) == 1:
-            del attributes[draw(st.sampled_from(sorted(attributes)))]
+        if draw(pick.integers(1, 25)) == 1:
+            del attributes[draw(pick.sampled_from(sorted(attributes)))]
     maybe(
         draw,
         attributes,
@@ -243,10 +247,10 @@ def subnet_attributes(world: World, draw: Draw, network: Any, updating: bool = F
         name=texts,
         description=texts,
         enable_dhcp=switches,
-        gateway_ip=st.sampled_from(
+        gateway_ip=pick.sampled_from(
             [f"{base}.1", f"{base}.9", None, "192.0.2.1", f"{base}.0", "x", f"{base}.255", ""]
         ),
-        dns_nameservers=st.sampled_from(
+        dns_nameservers=pick.sampled_from(
             [
                 [],
                 ["8.8.8.8"],
@@ -257,7 +261,7 @@ def subnet_attributes(world: World, draw: Draw, network: Any, updating: bool = F
                 "x",
             ]
         ),
-        host_routes=st.sampled_from(
+        host_routes=pick.sampled_from(
             [
                 [],
                 [{"destination": "192.0.2.0/24", "nexthop": f"{base}.7"}],
@@ -267,15 +271,15 @@ def subnet_attributes(world: World, draw: Draw, network: Any, updating: bool = F
             ]
         ),
     )
-    if not updating and str(attributes.get("cidr")).split(".")[1:2] < ["128"] and draw(st.integers(0, 9)):
+    if not updating and str(attributes.get("cidr")).split(".")[1:2] < ["128"] and draw(pick.integers(0, 9)):
         attributes["allocation_pools"] = [
-            {"start": f"{base}.64", "end": f"{base}.{draw(st.sampled_from([65, 99]))}"}
+            {"start": f"{base}.64", "end": f"{base}.{draw(pick.sampled_from([65, 99]))}"}
         ]
     maybe(
         draw,
         attributes,
         14,
-        allocation_pools=st.sampled_from(
+        allocation_pools=pick.sampled_from(
             [
                 [],
                 [{"start": f"{base}.70", "end": f"{base}.64"}],
@@ -298,7 +302,7 @@ def port_attributes(world: World, draw: Draw, network: Any, updating: bool = Fal
     attributes: dict[str, Any] = {} if updating else {"network_id": network}
     subnet = world.some(draw, "subnet")
     group = world.some(draw, "security_group")
-    addresses = st.sampled_from(
+    addresses = pick.sampled_from(
         ["10.0.0.5", "10.0.0.6", "10.0.0.1", "10.0.0.0", "192.0.2.7", "x", "10.0.1.5"]
     )
     maybe(
@@ -308,14 +312,16 @@ def port_attributes(world: World, draw: Draw, network: Any, updating: bool = Fal
         name=texts,
         description=texts,
         admin_state_up=switches,
-        device_id=st.sampled_from(["", "vm1", "vm2"]),
-        device_owner=st.sampled_from(["", "compute:nova", "me", "network:dhcp", "network:router_interface"]),
-        mac_address=st.sampled_from(
+        device_id=pick.sampled_from(["", "vm1", "vm2"]),
+        device_owner=pick.sampled_from(
+            ["", "compute:nova", "me", "network:dhcp", "network:router_interface"]
+        ),
+        mac_address=pick.sampled_from(
             ["fa:16:3e:11:22:33", "fa:16:3e:11:22:34", "00:00:00:00:00:00", "x", None]
         ),
-        security_groups=st.sampled_from([[], [group], [group, group], "x", None]),
+        security_groups=pick.sampled_from([[], [group], [group, group], "x", None]),
         port_security_enabled=switches,
-        fixed_ips=st.sampled_from(
+        fixed_ips=pick.sampled_from(
             [
                 [],
                 [{"subnet_id": subnet}],
@@ -326,7 +332,7 @@ def port_attributes(world: World, draw: Draw, network: Any, updating: bool = Fal
                 [{}],
             ]
         ),
-        allowed_address_pairs=st.sampled_from(
+        allowed_address_pairs=pick.sampled_from(
             [
                 [],
                 [{"ip_address": "10.0.0.40"}],
@@ -342,18 +348,18 @@ def port_attributes(world: World, draw: Draw, network: Any, updating: bool = Fal
         draw,
         attributes,
         14,
-        binding__host_id=st.sampled_from(["node1", "nowhere", ""]),
-        binding__profile=st.sampled_from([{}, {"a": 1}, "x"]),
-        binding__vnic_type=st.sampled_from(["normal", "moon"]),
-        extra_dhcp_opts=st.sampled_from(
+        binding__host_id=pick.sampled_from(["node1", "nowhere", ""]),
+        binding__profile=pick.sampled_from([{}, {"a": 1}, "x"]),
+        binding__vnic_type=pick.sampled_from(["normal", "moon"]),
+        extra_dhcp_opts=pick.sampled_from(
             [[{"opt_name": "mtu", "opt_value": "1300"}], [{"opt_name": "x"}], "x"]
         ),
         tags=["blue"],
         network_id=network,
         foo=1,
-        project_id=st.sampled_from([identity.project for identity in world.identities]),
+        project_id=pick.sampled_from([identity.project for identity in world.identities]),
     )
-    if not updating and draw(st.integers(1, 40)) == 1:
+    if not updating and draw(pick.integers(1, 40)) == 1:
         del attributes["network_id"]
     return attributes or {"name": "p"}
 
@@ -365,7 +371,7 @@ def router_attributes(world: World, draw: Draw) -> dict[str, Any]:
         draw,
         attributes,
         6,
-        external_gateway_info=st.sampled_from(
+        external_gateway_info=pick.sampled_from(
             [
                 None,
                 {},
@@ -377,7 +383,7 @@ def router_attributes(world: World, draw: Draw) -> dict[str, Any]:
                 "x",
             ]
         ),
-        routes=st.sampled_from(
+        routes=pick.sampled_from(
             [
                 [],
                 [{"destination": "192.0.2.0/24", "nexthop": "10.0.0.9"}],
@@ -386,8 +392,8 @@ def router_attributes(world: World, draw: Draw) -> dict[str, Any]:
                 [{"destination": "192.0.2.0/24", "nexthop": "10.0.0.9"}] * 2,
             ]
         ),
-        ha=st.sampled_from([False, "false", None, "x"]),
-        distributed=st.sampled_from([False, "x"]),
+        ha=pick.sampled_from([False, "false", None, "x"]),
+        distributed=pick.sampled_from([False, "x"]),
         foo=1,
     )
     return attributes
@@ -401,15 +407,15 @@ def floatingip_attributes(world: World, draw: Draw, updating: bool = False) -> d
         draw,
         attributes,
         2,
-        port_id=st.sampled_from([world.some(draw, "port"), world.some(draw, "port"), None]),
+        port_id=pick.sampled_from([world.some(draw, "port"), world.some(draw, "port"), None]),
     )
     return maybe(
         draw,
         attributes,
         7,
         description=texts,
-        fixed_ip_address=st.sampled_from(["10.0.0.5", "x", None]),
-        floating_ip_address=st.sampled_from(
+        fixed_ip_address=pick.sampled_from(["10.0.0.5", "x", None]),
+        floating_ip_address=pick.sampled_from(
             ["172.24.4.40", "172.24.4.1", "10.0.0.40", "192.0.2.1", "x", None]
         ),
         subnet_id=world.some(draw, "subnet"),
@@ -422,13 +428,13 @@ def floatingip_attributes(world: World, draw: Draw, updating: bool = False) -> d
 def rule_attributes(world: World, draw: Draw) -> dict[str, Any]:
     attributes: dict[str, Any] = {
         "security_group_id": world.some(draw, "security_group"),
-        "direction": draw(st.sampled_from(["ingress", "ingress", "ingress", "egress", "moon"])),
+        "direction": draw(pick.sampled_from(["ingress", "ingress", "ingress", "egress", "moon"])),
     }
     maybe(
         draw,
         attributes,
         2,
-        protocol=st.sampled_from(
+        protocol=pick.sampled_from(
             [
                 "tcp",
                 "udp",
@@ -459,15 +465,15 @@ def rule_attributes(world: World, draw: Draw) -> dict[str, Any]:
                 "0",
             ]
         ),
-        port_range_min=st.sampled_from([22, 80, 0, 65536, "22", "x", None, 8, -1, 255, 256]),
-        port_range_max=st.sampled_from([22, 80, 443, "80", None, 0, 8, 65535, 65536]),
+        port_range_min=pick.sampled_from([22, 80, 0, 65536, "22", "x", None, 8, -1, 255, 256]),
+        port_range_max=pick.sampled_from([22, 80, 443, "80", None, 0, 8, 65535, 65536]),
     )
     return maybe(
         draw,
         attributes,
         5,
-        ethertype=st.sampled_from(["IPv4", "IPv6", "ipv4", "x", 4]),
-        remote_ip_prefix=st.sampled_from(
+        ethertype=pick.sampled_from(["IPv4", "IPv6", "ipv4", "x", 4]),
+        remote_ip_prefix=pick.sampled_from(
             ["10.0.0.0/24", "10.0.0.7/24", "10.0.0.7", "fd00::/64", "x", None, "", "0.0.0.0/0", "::/0", 5]
         ),
         remote_group_id=world.some(draw, "security_group"),

@@ -7,9 +7,9 @@ import re
 from typing import Any
 from urllib.parse import quote
 
-from hypothesis import strategies as st
-
-from differential.operations import COLLECTIONS, UNKNOWN, Draw, Request, Text, Twin, World, both
+from differential import pick
+from differential.operations import COLLECTIONS, UNKNOWN, Request, Text, Twin, World, both
+from differential.pick import Draw
 from differential.sides import Answer, Identity, Side
 from netloom.contract.attributes import MAPS
 
@@ -30,7 +30,7 @@ DRAWN = {
 LACKING = {"is_default", "shared"}
 """Not asked of networks and groups by everyone: known_differences.py says why they are shown otherwise."""
 
-GARBAGE = st.sampled_from(["", "x", "true", "False", "0", "1", "None", "null", "a,b", "%", UNKNOWN])
+GARBAGE = pick.sampled_from(["", "x", "true", "False", "0", "1", "None", "null", "a,b", "%", UNKNOWN])
 
 SORTABLE = {
     "network": ["name", "admin_state_up", "status", "mtu", "shared", "foo", "tenant_id", "project_id"],
@@ -45,11 +45,11 @@ SORTABLE = {
 
 def filtering(world: World, draw: Draw) -> Request:
     """Ask for the objects that have a value, mostly one that some object really has."""
-    kind = draw(st.sampled_from(sorted(COLLECTIONS)))
+    kind = draw(pick.sampled_from(sorted(COLLECTIONS)))
     parts: list[str | Twin] = []
-    for _ in range(draw(st.sampled_from([1, 1, 2, 3]))):
-        name = draw(st.sampled_from([*ATTRIBUTES[kind], "foo"]))
-        for _ in range(draw(st.sampled_from([1, 1, 1, 2]))):
+    for _ in range(draw(pick.sampled_from([1, 1, 2, 3]))):
+        name = draw(pick.sampled_from([*ATTRIBUTES[kind], "foo"]))
+        for _ in range(draw(pick.sampled_from([1, 1, 1, 2]))):
             parts += ["&" if parts else "?", quote(name, safe=":"), "=", _value(world, draw, kind, name)]
     return Request(_asker(world, draw), "GET", (COLLECTIONS[kind], *parts))
 
@@ -61,9 +61,9 @@ def _asker(world: World, draw: Draw) -> Identity:
 
 def _value(world: World, draw: Draw, kind: str, name: str) -> str | Twin:
     twins = [twin for twin in world.of(kind) if name in twin.facts]
-    if not twins or name in DRAWN or draw(st.integers(0, 3)) == 0:
+    if not twins or name in DRAWN or draw(pick.integers(0, 3)) == 0:
         return draw(GARBAGE)
-    theirs, ours = draw(st.sampled_from(twins)).facts[name]
+    theirs, ours = draw(pick.sampled_from(twins)).facts[name]
     if isinstance(theirs, list):
         if not theirs or not isinstance(theirs[0], str) or len(theirs) != len(ours) or len(theirs) > 1:
             return draw(GARBAGE)
@@ -97,31 +97,33 @@ def addresses(world: World, draw: Draw) -> Request:
         ("security-group-rules?security_group_id=", world.some(draw, "security_group")),
         ("security-group-rules?remote_group_id=", world.some(draw, "security_group")),
     ]
-    return Request(_asker(world, draw), "GET", draw(st.sampled_from(forms)))
+    return Request(_asker(world, draw), "GET", draw(pick.sampled_from(forms)))
 
 
 def fields(world: World, draw: Draw) -> Request:
     """Ask for some attributes only, of one object or of all."""
-    kind = draw(st.sampled_from(sorted(COLLECTIONS)))
-    names = draw(st.lists(st.sampled_from([*ATTRIBUTES[kind], "foo", ""]), min_size=1, max_size=3))
+    kind = draw(pick.sampled_from(sorted(COLLECTIONS)))
+    names = draw(pick.lists(pick.sampled_from([*ATTRIBUTES[kind], "foo", ""]), min_size=1, max_size=3))
     # Ids come along where they can: without them the objects of two lists cannot be paired.
-    if draw(st.booleans()):
+    if draw(pick.booleans()):
         names.append("id")
     query = "?" + "&".join("fields=" + quote(name, safe=":") for name in names)
     path: Text = (COLLECTIONS[kind], query)
-    if "id" not in names or draw(st.booleans()):
+    if "id" not in names or draw(pick.booleans()):
         path = (COLLECTIONS[kind], "/", world.some(draw, kind), query)
     return Request(_asker(world, draw), "GET", path)
 
 
 def pages(world: World, draw: Draw) -> Request:
     """Return the request for the first page of a list; `walk` follows its links to the end."""
-    kind = draw(st.sampled_from(sorted(COLLECTIONS)))
-    query = [f"limit={draw(st.sampled_from([1, 2, 2, 3, 1000]))}"]
-    for key in draw(st.lists(st.sampled_from(SORTABLE[kind]), max_size=2, unique=True)):
-        query += [f"sort_key={key}", f"sort_dir={draw(st.sampled_from(['asc', 'desc']))}"]
+    kind = draw(pick.sampled_from(sorted(COLLECTIONS)))
+    query = [f"limit={draw(pick.sampled_from([1, 2, 2, 3, 1000]))}"]
+    for key in draw(pick.lists(pick.sampled_from(SORTABLE[kind]), max_size=2, unique=True)):
+        query += [f"sort_key={key}", f"sort_dir={draw(pick.sampled_from(['asc', 'desc']))}"]
     query += draw(
-        st.sampled_from([[], [], ["page_reverse=True"], ["fields=name"], ["admin_state_up=True"], ["name=a"]])
+        pick.sampled_from(
+            [[], [], ["page_reverse=True"], ["fields=name"], ["admin_state_up=True"], ["name=a"]]
+        )
     )
     return Request(world.who(draw), "GET", (COLLECTIONS[kind] + "?" + "&".join(query),))
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import socket
 import subprocess
@@ -85,12 +86,11 @@ class Side:
 
     def ask(self, who: Identity, method: str, path: str, body: Any, headers: dict[str, str]) -> Answer:
         """Send one request. `body`: JSON values, raw bytes, or None for no body."""
-        content = body if isinstance(body, bytes) else None
+        content = body if body is None or isinstance(body, bytes) else json.dumps(body).encode()
         response = self._client.request(
             method,
             path,
             content=content,
-            json=None if body is None or content is not None else body,
             headers={"Content-Type": "application/json", **who.headers, **headers},
         )
         try:

@@ -9,9 +9,9 @@ from __future__ import annotations
 from collections.abc import Generator
 from typing import Any
 
-from hypothesis import strategies as st
-
-from differential.operations import COLLECTIONS, UNKNOWN, Draw, Request, Text, Twin, World, both
+from differential import pick
+from differential.operations import COLLECTIONS, UNKNOWN, Request, Text, Twin, World, both
+from differential.pick import Draw
 from differential.sides import Identity
 
 Story = Generator[Request, Twin | None]
@@ -47,7 +47,7 @@ def _pool(base: str) -> list[dict[str, str]]:
 
 
 def _some(draw: Draw, *choices: Any) -> Any:
-    return draw(st.sampled_from(choices))
+    return draw(pick.sampled_from(choices))
 
 
 def _outside(world: World, draw: Draw) -> Any:
@@ -68,9 +68,9 @@ def behind_a_router(world: World, draw: Draw) -> Story:
     yield _act(who, router, "add_router_interface", {"subnet_id": subnet})
     address = _some(draw, [], [{"fixed_ips": [{"ip_address": f"{base}.{n}"} for n in (5, 6)]}])
     port = yield _make(who, "port", network_id=network, **dict(*address) if address else {})
-    more = {"fixed_ip_address": _some(draw, f"{base}.5", f"{base}.7")} if draw(st.booleans()) else {}
+    more = {"fixed_ip_address": _some(draw, f"{base}.5", f"{base}.7")} if draw(pick.booleans()) else {}
     fip = yield _make(who, "floatingip", floating_network_id=outside, port_id=port, **more)
-    for step in draw(st.permutations(range(12)))[: draw(st.integers(3, 12))]:
+    for step in draw(pick.permutations(range(12)))[: draw(pick.integers(3, 12))]:
         requests = [
             lambda: _act(who, router, "remove_router_interface", {"subnet_id": subnet}),
             lambda: _act(who, router, "add_router_interface", {"subnet_id": subnet}),
@@ -123,9 +123,9 @@ def shared_with_others(world: World, draw: Draw) -> Story:
         ),
     )
     router = yield _make(other, "router", name="o")
-    for _ in range(draw(st.integers(3, 9))):
+    for _ in range(draw(pick.integers(3, 9))):
         who = _some(draw, other, other, member, member, admin, reader, service, manager)
-        step = draw(st.integers(0, 9))
+        step = draw(pick.integers(0, 9))
         if step <= 3:
             yield _set(who, port, **_port_change(world, draw, subnet, base))
         elif step == 4:
@@ -174,15 +174,14 @@ def secured(world: World, draw: Draw) -> Story:
     """Port security, groups and address pairs of one port, in every order."""
     admin, member, *_ = world.identities
     who = _some(draw, member, admin)
-    network = yield _make(who, "network", name="s", port_security_enabled=draw(st.booleans()))
-    group = yield _make(who, "security_group", name="g", stateful=draw(st.booleans()))
+    network = yield _make(who, "network", name="s", port_security_enabled=draw(pick.booleans()))
+    group = yield _make(who, "security_group", name="g", stateful=draw(pick.booleans()))
     pair = {"ip_address": "10.0.0.50"}
-    secure = st.fixed_dictionaries(
-        {},
-        optional={
-            "port_security_enabled": st.booleans(),
-            "security_groups": st.sampled_from([[], [group], None]),
-            "allowed_address_pairs": st.sampled_from(
+    secure = pick.some_of(
+        {
+            "port_security_enabled": pick.booleans(),
+            "security_groups": pick.sampled_from([[], [group], None]),
+            "allowed_address_pairs": pick.sampled_from(
                 [
                     [],
                     [pair],
@@ -194,9 +193,9 @@ def secured(world: World, draw: Draw) -> Story:
         },
     )
     port = yield _make(who, "port", network_id=network, **draw(secure))
-    for _ in range(draw(st.integers(2, 6))):
+    for _ in range(draw(pick.integers(2, 6))):
         yield _set(who, port, **draw(secure))
-    yield _set(who, group, stateful=draw(st.booleans()))
+    yield _set(who, group, stateful=draw(pick.booleans()))
     yield _delete(who, group)
 
 
@@ -207,13 +206,13 @@ def counted(world: World, draw: Draw) -> Story:
     kind = _some(
         draw, "network", "port", "subnet", "router", "security_group", "security_group_rule", "floatingip"
     )
-    limit = draw(st.integers(0, 3))
+    limit = draw(pick.integers(0, 3))
     quota = f"quotas/{who.project}"
     yield Request(admin, "PUT", (quota,), {"quota": {kind: limit, "force": True}})
     network = world.likely(draw, "network", "project_id", who.project)
     outside = _outside(world, draw)
     group = world.likely(draw, "security_group", "project_id", who.project)
-    for number in range(draw(st.integers(1, 4))):
+    for number in range(draw(pick.integers(1, 4))):
         attributes: dict[str, Any] = {
             "network": {"name": "q"},
             "port": {"network_id": network},
@@ -229,7 +228,7 @@ def counted(world: World, draw: Draw) -> Story:
             },
             "floatingip": {"floating_network_id": outside},
         }[kind]
-        many = draw(st.integers(1, 4))
+        many = draw(pick.integers(1, 4))
         if many == 1 or kind in ("subnet", "security_group_rule"):
             yield _make(who, kind, **attributes)
         else:
@@ -249,12 +248,12 @@ def subnet_in_use(world: World, draw: Draw) -> Story:
         who, "subnet", network_id=network, ip_version=4, cidr=f"{base}.0/24", allocation_pools=_pool(base)
     )
     router = yield _make(who, "router", name="u")
-    if draw(st.booleans()):
+    if draw(pick.booleans()):
         yield _act(who, router, "add_router_interface", {"subnet_id": subnet})
     port = yield _make(
         who, "port", network_id=network, fixed_ips=[{"ip_address": f"{base}.{_some(draw, 5, 70)}"}]
     )
-    for _ in range(draw(st.integers(2, 6))):
+    for _ in range(draw(pick.integers(2, 6))):
         yield _set(
             who,
             subnet,
@@ -301,7 +300,7 @@ def gateways(world: World, draw: Draw) -> Story:
         allocation_pools=_pool("172.25.0"),
     )
     router = yield _make(member, "router", name="g")
-    for number in range(draw(st.integers(2, 6))):
+    for number in range(draw(pick.integers(2, 6))):
         who = _some(draw, member, admin, admin, manager)
         info = _some(
             draw,
@@ -329,7 +328,7 @@ def gateways(world: World, draw: Draw) -> Story:
             {"enable_snat": False},
             {"external_fixed_ips": [{"ip_address": "172.25.0.9"}]},
         )
-        if number == 0 and draw(st.booleans()):
+        if number == 0 and draw(pick.booleans()):
             router = yield _make(who, "router", external_gateway_info=info)
         else:
             yield _set(who, router, external_gateway_info=info)
@@ -342,7 +341,7 @@ def gateways(world: World, draw: Draw) -> Story:
 def by_name(world: World, draw: Draw) -> Story:
     """How command line clients find an object: by id, then by name."""
     who = world.who(draw)
-    collection = COLLECTIONS[draw(st.sampled_from(sorted(COLLECTIONS)))]
+    collection = COLLECTIONS[draw(pick.sampled_from(sorted(COLLECTIONS)))]
     name = _some(draw, "inside", "web", "a", "default", "outside", "nobody")
     yield Request(who, "GET", (f"{collection}/{name}",))
     yield Request(who, "GET", (f"{collection}?name={name}",))
@@ -362,11 +361,168 @@ def guarded(world: World, draw: Draw) -> Story:
     step = _some(draw, 0, 0, 0, 1, -1)
     guard: dict[str, str | Text] = {"If-Match": ("revision_number=", both(theirs + step, ours + step))}
     path = (COLLECTIONS[kind], "/", twin)
-    if draw(st.integers(0, 2)):
-        body = {kind: {"description": f"guarded {draw(st.integers(1, 9))}"}}
+    if draw(pick.integers(0, 2)):
+        body = {kind: {"description": f"guarded {draw(pick.integers(1, 9))}"}}
         yield Request(world.who(draw), "PUT", path, body, guard)
     else:
         yield Request(world.who(draw), "DELETE", path, headers=guard, removes=twin)
 
 
-STORIES = [guarded, behind_a_router, shared_with_others, secured, counted, subnet_in_use, gateways, by_name]
+def mixed_owners(world: World, draw: Draw) -> Story:
+    """An administrator puts subnets and ports of several projects on one network; each of them works with it."""
+    admin, member, reader, other, service, manager = world.identities
+    network = yield _make(member, "network", name="mixed")
+    subnets: list[Twin | None] = []
+    for number, owner in enumerate(draw(pick.permutations([member, other]))[: draw(pick.integers(1, 2))]):
+        base = f"10.6.{number}"
+        subnets.append(
+            (
+                yield _make(
+                    admin,
+                    "subnet",
+                    network_id=network,
+                    project_id=owner.project,
+                    ip_version=4,
+                    cidr=f"{base}.0/24",
+                    allocation_pools=_pool(base),
+                )
+            )
+        )
+    # Who sees several subnets names one: which of them gives an address is chance.
+    fixed = [{"subnet_id": subnets[0]}]
+    project = _some(draw, member, other).project
+    port = yield _make(admin, "port", network_id=network, project_id=project, fixed_ips=fixed)
+    router = yield _make(_some(draw, member, other), "router", name="mixed")
+    for _ in range(draw(pick.integers(3, 9))):
+        who = _some(draw, member, member, other, other, admin, reader, service, manager)
+        subnet = _some(draw, *subnets)
+        asked = _some(
+            draw,
+            {},
+            {"fixed_ips": [{"subnet_id": subnet}]},
+            {"fixed_ips": [{"ip_address": "10.6.0.9"}]},
+            {"fixed_ips": [{"subnet_id": subnet, "ip_address": "10.6.1.9"}]},
+            {"fixed_ips": []},
+        )
+        if who in (admin, service) and not asked:
+            asked = {"fixed_ips": fixed}
+        yield _some(
+            draw,
+            _make(who, "port", network_id=network, **asked),
+            _set(who, port, **(asked or {"name": "m"})),
+            _act(who, router, "add_router_interface", {"subnet_id": subnet}),
+            _act(who, router, "add_router_interface", {"port_id": port}),
+            _act(who, router, "remove_router_interface", {"subnet_id": subnet}),
+            _show(who, _some(draw, subnet, port, network)),
+            Request(who, "GET", (_some(draw, "ports", "subnets") + "?network_id=", network or UNKNOWN)),
+            _set(who, subnet, **_some(draw, {"name": "m"}, {"enable_dhcp": False}, {"gateway_ip": None})),
+            _delete(who, _some(draw, subnet, port, network)),
+        )
+
+
+def outside_in_use(world: World, draw: Draw) -> Story:
+    """Two subnets of an external network, with gateways and floating IPs of several projects on them."""
+    admin, member, reader, other, _, manager = world.identities
+    outside = yield _make(admin, "network", name="busy", router__external=True)
+    subnets: list[Twin | None] = []
+    for base in ("172.26.0", "172.27.0"):
+        cidr, few = f"{base}.0/24", [{"start": f"{base}.64", "end": f"{base}.{_some(draw, 64, 65, 99)}"}]
+        subnets.append(
+            (yield _make(admin, "subnet", network_id=outside, ip_version=4, cidr=cidr, allocation_pools=few))
+        )
+    # Of several subnets one is named: which of them gives an address is chance.
+    gateway = {"network_id": outside, "external_fixed_ips": [{"subnet_id": subnets[0]}]}
+    mine = {"project_id": member.project}
+    router = yield _make(admin, "router", name="busy", external_gateway_info=gateway, **mine)
+    fip = yield _make(
+        _some(draw, member, other), "floatingip", floating_network_id=outside, subnet_id=subnets[1]
+    )
+    for _ in range(draw(pick.integers(3, 9))):
+        who, subnet = _some(draw, member, member, other, admin, admin, reader, manager), _some(draw, *subnets)
+        named = _some(
+            draw, {"subnet_id": subnet}, {"floating_ip_address": "172.26.0.9"}, {"subnet_id": UNKNOWN}
+        )
+        fixed = _some(
+            draw,
+            [{"subnet_id": subnet}],
+            [{"ip_address": "172.27.0.9"}],
+            [{"subnet_id": each} for each in subnets],
+        )
+        yield _some(
+            draw,
+            _make(who, "floatingip", floating_network_id=outside, **named),
+            _make(admin, "router", external_gateway_info=gateway, project_id=who.project),
+            _set(who, router, external_gateway_info={"network_id": outside, "external_fixed_ips": fixed}),
+            _set(_some(draw, who, admin), router, external_gateway_info=_some(draw, {}, gateway)),
+            _set(who, fip, port_id=world.some(draw, "port")),
+            _set(who, fip, **_some(draw, {"port_id": None}, {"description": "f"}, {})),
+            _delete(who, _some(draw, subnet, subnet, outside, router, fip)),
+            _set(admin, outside, **_some(draw, {"router__external": False}, {"shared": True}, {"name": "o"})),
+            _set(
+                who,
+                subnet,
+                **_some(draw, {"gateway_ip": "172.26.0.2"}, {"allocation_pools": []}, {"name": "s"}),
+            ),
+            Request(who, "GET", ("ports?network_id=", outside or UNKNOWN)),
+            Request(who, "GET", ("floatingips?floating_network_id=", outside or UNKNOWN)),
+        )
+    for twin in (router, fip, outside):
+        yield _show(_some(draw, member, other, admin), twin)
+
+
+def routed(world: World, draw: Draw) -> Story:
+    """A router's extra routes, set whole and bit by bit, while its interfaces come and go."""
+    admin, member, *_ = world.identities
+    who = _some(draw, member, member, admin)
+    router = yield _make(who, "router", name="routed")
+    subnets: list[Twin | None] = []
+    for base in ("10.7.0", "10.8.0"):
+        network = yield _make(who, "network", name="routed")
+        cidr = f"{base}.0/24"
+        subnets.append(
+            (
+                yield _make(
+                    who, "subnet", network_id=network, ip_version=4, cidr=cidr, allocation_pools=_pool(base)
+                )
+            )
+        )
+        yield _act(who, router, "add_router_interface", {"subnet_id": subnets[-1]})
+    for _ in range(draw(pick.integers(3, 9))):
+        routes = draw(
+            pick.lists(
+                pick.sampled_from(
+                    [
+                        {"destination": f"192.0.{net}.0/24", "nexthop": f"10.{octet}.0.{last}"}
+                        for net in (1, 2)
+                        for octet in (7, 8, 9)
+                        for last in (1, 5)
+                    ]
+                ),
+                max_size=3,
+            )
+        )
+        yield _some(
+            draw,
+            _set(who, router, routes=routes),
+            _act(who, router, "add_extraroutes", {"router": {"routes": routes}}),
+            _act(who, router, "add_extraroutes", {"router": {"routes": routes}}),
+            _act(who, router, "remove_extraroutes", {"router": {"routes": routes}}),
+            _act(who, router, "remove_router_interface", {"subnet_id": _some(draw, *subnets)}),
+            _act(who, router, "add_router_interface", {"subnet_id": _some(draw, *subnets)}),
+        )
+    yield _show(who, router)
+
+
+STORIES = [
+    behind_a_router,
+    by_name,
+    counted,
+    gateways,
+    guarded,
+    mixed_owners,
+    outside_in_use,
+    routed,
+    secured,
+    shared_with_others,
+    subnet_in_use,
+]

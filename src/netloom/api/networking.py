@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 from collections.abc import Awaitable, Callable
 
 from neutron_lib import exceptions as lib
@@ -39,7 +40,10 @@ _ITEM: dict[str, Handler] = {
 
 def routes() -> list[BaseRoute]:
     """Return everything under `/networking`."""
-    return [Mount(PREFIX, app=_answer)]
+    mount = Mount(PREFIX, app=_answer)
+    # A tag may hold a line break, and then so does its path.
+    mount.path_regex = re.compile(mount.path_regex.pattern, re.DOTALL)
+    return [mount]
 
 
 async def _answer(scope: Scope, receive: Receive, send: Send) -> None:

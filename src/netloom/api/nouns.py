@@ -159,6 +159,8 @@ NOUNS: dict[str, Noun] = {
             parent="security_group_id",
             parent_not_found=lambda id: SecurityGroupNotFound(id=id),
             check_bulk=security_group_rules.check_bulk,
+            lacks=_lacks_default_group,
+            prepare=security_groups.ensure_default,
         ),
     )
 }

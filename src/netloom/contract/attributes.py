@@ -120,10 +120,11 @@ def _merge(*maps: Attributes) -> Attributes:
     for attributes in maps:
         for name, facts in attributes.items():
             merged[name] = merged.get(name, {}) | facts
-    # Both names of the owner are accepted and shown everywhere.
-    if "tenant_id" in merged:
-        merged["project_id"] = merged["tenant_id"]
-    return merged
+    # Both names of the owner are accepted and shown everywhere, the newer one in the older one's place.
+    owned: Attributes = {}
+    for name, facts in merged.items():
+        owned |= {"tenant_id": facts, "project_id": facts} if name == "tenant_id" else {name: facts}
+    return owned
 
 
 def _of(definition: Any, collection: str) -> Attributes:

@@ -24,6 +24,7 @@ from netloom.model import (
 )
 from netloom.model.names import OWNER_DHCP, OWNER_FLOATING_IP, OWNER_ROUTER_GATEWAY, OWNER_ROUTER_INTERFACE
 from netloom.network import (
+    access,
     binding,
     dhcp,
     ipam,
@@ -38,6 +39,9 @@ from netloom.store import Reader, Writer
 SERVICE_OWNERS = frozenset({OWNER_ROUTER_INTERFACE, OWNER_ROUTER_GATEWAY, OWNER_FLOATING_IP})
 """Owners whose ports go only with the router or floating IP that they belong to."""
 
+ROUTER_OWNERS = frozenset({*constants.ROUTER_INTERFACE_OWNERS, OWNER_ROUTER_GATEWAY})
+"""Owners whose ports are part of the router that `device_id` names."""
+
 _PLAIN = ("name", "description", "admin_state_up", "device_id", "device_owner")
 """Attributes that are taken as they are."""
 
@@ -51,11 +55,20 @@ def _get(attrs: Mapping[str, Any], name: str, default: Any) -> Any:
     return attrs[name] if given(attrs, name) else default
 
 
+def check_device(r: Reader, ctx: Context, project_id: str, device_owner: str, device_id: str) -> None:
+    """Raise DeviceIDNotOwnedByTenant for a port of a project that would join a network to another project's router."""
+    if device_owner in ROUTER_OWNERS and not ctx.caller.is_admin:
+        router = r.get(Router, device_id)
+        if router is not None and router.project_id != project_id:
+            raise lib.DeviceIDNotOwnedByTenant(device_id=device_id)
+
+
 def create(w: Writer, ctx: Context, attrs: dict[str, Any]) -> Port:
     """Make a port as a request asks for it."""
     network = lookup.network(w, ctx, attrs["network_id"])
     project_id = attrs["project_id"]
     owner = _get(attrs, "device_owner", "")
+    check_device(w, ctx, project_id, owner, _get(attrs, "device_id", ""))
     default_group = security_groups.ensure_default(w, ctx, project_id)
     # The network's own ports are never checked, whatever the request says.
     trusted = port_security.is_trusted(owner)
@@ -81,7 +94,7 @@ def create(w: Writer, ctx: Context, attrs: dict[str, Any]) -> Port:
         network_id=network.id,
         mac_address=mac,
         admin_state_up=_get(attrs, "admin_state_up", True),
-        fixed_ips=_first_addresses(w, network, _get(attrs, "fixed_ips", None), owner, id),
+        fixed_ips=_first_addresses(w, network, _get(attrs, "fixed_ips", None), owner, id, ctx),
         device_id=_get(attrs, "device_id", ""),
         device_owner=owner,
         security_groups=groups,
@@ -124,17 +137,39 @@ def create_service(
     return w.insert(port)
 
 
-def _wishes(r: Reader, network: Network, asked: Sequence[Any] | None) -> list[ipam.Wish]:
+def _wishes(
+    r: Reader,
+    network: Network,
+    asked: Sequence[Any] | None,
+    ctx: Context | None,
+    held: Sequence[FixedIP] = (),
+) -> list[ipam.Wish]:
+    """Return what is wished for of the subnets that the caller sees (no `ctx`: of all).
+
+    A network's owner does not see others' subnets on it; a port that `held` an address of one may keep it.
+    """
+    on_network = r.list(Subnet, network_id=network.id)
+    if ctx is None:
+        subnets, hidden = on_network, set[str]()
+    else:
+        seen = {subnet.id for subnet in access.find_all(r, ctx, Subnet, network_id=network.id)}
+        seen |= {fixed.subnet_id for fixed in held}
+        subnets = [subnet for subnet in on_network if subnet.id in seen]
+        hidden = {subnet.id for subnet in on_network} - seen
     named = {str(entry["subnet_id"]) for entry in asked or () if entry.get("subnet_id")}
-    subnets = r.list(Subnet, network_id=network.id)
-    known = r.get_many(Subnet, named - {subnet.id for subnet in subnets})
+    known = r.get_many(Subnet, named - {subnet.id for subnet in subnets} - hidden)
     return ipam.wishes(network.id, subnets, asked, known)
 
 
 def _first_addresses(
-    w: Writer, network: Network, asked: Sequence[Any] | None, device_owner: str, id: str
+    w: Writer,
+    network: Network,
+    asked: Sequence[Any] | None,
+    device_owner: str,
+    id: str,
+    ctx: Context | None = None,
 ) -> tuple[FixedIP, ...]:
-    wanted = _wishes(w, network, asked)
+    wanted = _wishes(w, network, asked, ctx)
     return ipam.ordered(ipam.allocate(w, network.id, wanted, id, lowest=device_owner == OWNER_DHCP))
 
 
@@ -167,11 +202,13 @@ def update(w: Writer, ctx: Context, old: Port, attrs: dict[str, Any]) -> Port:
         raise lib.NetworkNotFound(net_id=old.network_id)
     new = replace(old, **{name: attrs[name] for name in _PLAIN if given(attrs, name)})
     new = replace(new, device_id=new.device_id or "", device_owner=new.device_owner or "")
+    if given(attrs, "device_owner") or given(attrs, "device_id"):
+        check_device(w, ctx, new.project_id, new.device_owner, new.device_id)
     new = _secured(w, ctx, old, new, attrs)
     if given(attrs, "mac_address"):
         new = _readdressed(w, ctx, old, new, attrs["mac_address"])
     if given(attrs, "fixed_ips"):
-        new = replace(new, fixed_ips=_changed_addresses(w, network, old, attrs["fixed_ips"]))
+        new = replace(new, fixed_ips=_changed_addresses(w, ctx, network, old, attrs["fixed_ips"]))
     if given(attrs, "extra_dhcp_opts"):
         new = replace(new, extra_dhcp_opts=_dhcp_options(old.extra_dhcp_opts, attrs["extra_dhcp_opts"]))
     new = _rebound(w, ctx, old, new, network, attrs)
@@ -220,8 +257,10 @@ def _readdressed(w: Writer, ctx: Context, old: Port, new: Port, named: str | Non
     return replace(new, mac_address=mac)
 
 
-def _changed_addresses(w: Writer, network: Network, old: Port, asked: Sequence[Any]) -> tuple[FixedIP, ...]:
-    kept, rest = ipam.keep(old.fixed_ips, _wishes(w, network, asked or ()))
+def _changed_addresses(
+    w: Writer, ctx: Context, network: Network, old: Port, asked: Sequence[Any]
+) -> tuple[FixedIP, ...]:
+    kept, rest = ipam.keep(old.fixed_ips, _wishes(w, network, asked or (), ctx, old.fixed_ips))
     gone = [fixed for fixed in old.fixed_ips if fixed not in kept]
     if not gone and not rest:
         return old.fixed_ips

@@ -13,7 +13,7 @@ from neutron_lib.exceptions import l3
 from neutron_lib.exceptions.availability_zone import AvailabilityZoneNotFound
 from neutron_lib.exceptions.extraroute import RouterInterfaceInUseByRoute
 
-from netloom.model import Context, FloatingIP, Network, Port, Route, Router, Subnet, to_doc
+from netloom.model import Context, FloatingIP, Port, Route, Router, Subnet, to_doc
 from netloom.model.names import OWNER_ROUTER_INTERFACE
 from netloom.network import agents, gateways, hosts, lookup, ports, quotas, router_checks, routes
 from netloom.network.ports import given
@@ -139,9 +139,10 @@ def _attach_port(w: Writer, ctx: Context, router: Router, port_id: str) -> Port:
     port = lookup.port(w, ctx, port_id)
     if port.device_id:
         raise lib.PortInUse(net_id=port.network_id, port_id=port.id, device_id=port.device_id)
+    ports.check_device(w, ctx, port.project_id, OWNER_ROUTER_INTERFACE, router.id)
     if not port.fixed_ips:
         raise lib.BadRequest(resource="router", msg="Router port must have at least one fixed IP")
-    subnets = list(w.get_many(Subnet, {fixed.subnet_id for fixed in port.fixed_ips}).values())
+    subnets = [lookup.subnet(w, ctx, id) for id in {fixed.subnet_id: None for fixed in port.fixed_ips}]
     router_checks.check_duplicates(w, router_checks.ports_of(w, router), subnets)
     if len(port.fixed_ips) > 1:
         raise lib.BadRequest(resource="router", msg="Cannot have multiple IPv4 subnets on router port")
@@ -150,9 +151,6 @@ def _attach_port(w: Writer, ctx: Context, router: Router, port_id: str) -> Port:
 
 def _attach_subnet(w: Writer, ctx: Context, router: Router, subnet_id: str) -> Port:
     subnet = lookup.subnet(w, ctx, subnet_id)
-    network = w.get(Network, subnet.network_id)
-    if network is None:
-        raise lib.NetworkNotFound(net_id=subnet.network_id)
     if not subnet.gateway_ip:
         raise lib.BadRequest(resource="router", msg="Subnet for router interface must have a gateway IP")
     if not lookup.may_route(w, ctx, subnet):
@@ -167,7 +165,7 @@ def _attach_subnet(w: Writer, ctx: Context, router: Router, subnet_id: str) -> P
     return ports.create_service(
         w,
         ctx,
-        network,
+        lookup.network(w, ctx, subnet.network_id),
         project_id=router.project_id,
         device_id=router.id,
         device_owner=OWNER_ROUTER_INTERFACE,
