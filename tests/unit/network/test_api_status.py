@@ -99,7 +99,13 @@ def test_a_server_is_active_only_with_its_port(store: Store) -> None:
 
 
 def test_a_new_object_needs_no_second_write(store: Store) -> None:
-    new = [("port", "port"), ("port", "leg"), ("port", "fipport"), ("router", "router"), ("floatingip", "fip")]
+    new = [
+        ("port", "port"),
+        ("port", "leg"),
+        ("port", "fipport"),
+        ("router", "router"),
+        ("floatingip", "fip"),
+    ]
     with store.writer() as w:
         # As `compute` leaves it: the server's own status is written when it is made.
         w.set_api_status(Server, "vm", "BUILD")
