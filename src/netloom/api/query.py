@@ -149,7 +149,7 @@ def _sorts(collection: str, values: Mapping[str, list[str]]) -> tuple[Sort, ...]
 def _limit(values: Mapping[str, list[str]], max_limit: int) -> int:
     """Return how many objects a page holds; 0 for no limit."""
     given = values.get("limit", ["0"])[-1]
-    limit = int(given) if given.isascii() and given.isdigit() else -1
+    limit = int(given) if given.isascii() and given.isdigit() and len(given) <= 18 else -1
     if limit < 0:
         raise lib.BadRequest(resource="limit", msg=f"Limit must be an integer 0 or greater and not '{given}'")
     if max_limit > 0:
