@@ -106,7 +106,11 @@ class Lab(Struct, frozen=True):
         """The state of a lab that must be running; UserError where it is not."""
         state = self.load()
         if state is None and not self.directory.exists():
-            raise UserError(f"there is no lab {self.name!r}: start it with `{command('up', self.name)}`")
+            others = ", ".join(lab.name for lab in all_labs())
+            raise UserError(
+                f"there is no lab {self.name!r}: start it with `{command('up', self.name)}`"
+                + (f", or name another with --name (there is {others})" if others else "")
+            )
         if state is None or not state.ready or not state.alive:
             raise UserError(
                 f"lab {self.name!r} is not running any more: remove what is left of it with "
