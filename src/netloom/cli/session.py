@@ -91,7 +91,10 @@ def _files() -> list[Path]:
 
 
 def _load(path: Path) -> dict[str, Any]:
-    yaml: Any = importlib.import_module("yaml")
+    try:
+        yaml: Any = importlib.import_module("yaml")
+    except ImportError:
+        raise UserError(f"reading {path} needs PyYAML: install it, or use the OS_* variables") from None
     try:
         document: Any = yaml.safe_load(path.read_text())
     except OSError as error:
