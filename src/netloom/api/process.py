@@ -38,6 +38,7 @@ from netloom.image import files
 from netloom.keeper.loop import Memory, tick
 from netloom.model.cloud import Image
 from netloom.model.errors import UserError
+from netloom.model.files import write_whole
 from netloom.network.hosts import not_heard
 from netloom.store import Store, migrate
 
@@ -145,10 +146,7 @@ def first_passwords(path: Path) -> tuple[str, str]:
     try:
         if not path.exists():
             made = {"admin": secrets.token_urlsafe(18), "demo": secrets.token_urlsafe(18)}
-            aside = path.with_name(f".{path.name}.{os.getpid()}")
-            with os.fdopen(os.open(aside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as file:
-                file.write(msgspec.json.encode(made) + b"\n")
-            aside.rename(path)
+            write_whole(path, msgspec.json.encode(made) + b"\n")
         first = msgspec.json.decode(path.read_bytes(), type=dict[str, str])
         return first["admin"], first["demo"]
     except OSError as error:

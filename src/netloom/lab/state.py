@@ -30,6 +30,7 @@ from msgspec import Struct, field
 
 from netloom.lab.processes import Process, boot_id
 from netloom.model.errors import UserError
+from netloom.model.files import write_whole
 
 DEFAULT_NAME = "netloom"
 _NAME = re.compile(r"[a-z0-9]([a-z0-9-]{0,30}[a-z0-9])?")
@@ -197,9 +198,4 @@ def command(verb: str, name: str) -> str:
 
 def write(path: Path, text: str, mode: int = 0o600) -> None:
     """Write a file whole or not at all; readable by its owner only unless `mode` says else."""
-    partial = path.with_name(path.name + ".new")
-    partial.unlink(missing_ok=True)
-    descriptor = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
-    with os.fdopen(descriptor, "w", encoding="utf-8") as handle:
-        handle.write(text)
-    partial.replace(path)
+    write_whole(path, text.encode(), mode)
