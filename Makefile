@@ -12,7 +12,7 @@ help:
 	@echo "make check   the quick part of it, without root"
 	@echo "make oracle  set up real Neutron 29.0.0 for the differential test"
 	@echo "make article-clients  set up the clients of the article's time for tests/lab/test_article_clients.py"
-	@echo "make bench   measure, beside Neutron where it is set up"
+	@echo "make bench   measure the API and a lab"
 
 install:
 	@tools/install-debian

@@ -90,7 +90,9 @@ def test_mistakes_are_one_line(server):
         assert done.returncode == 2
         assert done.stderr.startswith("netloom: ")
         assert done.stderr.count("\n") == 1
-    assert "Traceback" not in netloom(server, "vm-my2", "outside", user="nobody").stderr
+    refused = netloom(server, "vm-my2", "outside", user="nobody")
+    assert refused.returncode == 2
+    assert refused.stderr.endswith("/v3 does not take the user nobody with this password and project\n")
 
 
 def test_not_for_everybody(server):

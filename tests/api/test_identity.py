@@ -166,6 +166,18 @@ def test_bad_input_from_an_admin(cloud: Cloud):
         assert len(admin.get(page["links"]["next"]).json()["projects"]) == 1
 
 
+def test_changing_a_password_tells_strangers_nothing(cloud: Cloud):
+    body = {"user": {"original_password": "wrong", "password": "new"}}
+    with cloud.client("admin", "admin") as admin:
+        (known,) = admin.get("/identity/v3/users?name=demo").json()["users"]
+    answers = [
+        cloud.http.post(f"/identity/v3/users/{ident}/password", json=body)
+        for ident in (known["id"], "0" * 32)
+    ]
+    assert [answer.status_code for answer in answers] == [401, 401]
+    assert answers[0].json() == answers[1].json()
+
+
 def test_no_answer_shows_a_password_hash(cloud: Cloud):
     with cloud.client("admin", "admin") as admin:
         assert "argon2" not in admin.get("/identity/v3/users").text

@@ -101,6 +101,16 @@ def test_sorting(cloud, three):
     assert ids == sorted(ids)
 
 
+def test_links_say_the_public_url(make_cloud):
+    cloud = make_cloud(public_url="https://cloud.example.org/openstack/")
+    for name in ("a", "b"):
+        assert cloud.member("POST", "/networks", {"network": {"name": name}}).status_code == 201
+    following = cloud.member("GET", "/networks?limit=1").json()["networks_links"][0]["href"]
+    assert following.startswith(
+        "https://cloud.example.org/openstack/networking/v2.0/networks?limit=1&marker="
+    )
+
+
 @pytest.mark.parametrize("key", ["name", "status", "id"])
 @pytest.mark.parametrize("direction", ["asc", "desc"])
 def test_pages_forward_and_back(cloud, three, key, direction):

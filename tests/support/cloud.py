@@ -20,6 +20,7 @@ from starlette.types import ASGIApp
 
 from netloom.api.app import compose
 from netloom.api.http import Services
+from netloom.api.patience import PatientProtocol
 from netloom.api.process import all_routes
 from netloom.api.settings import Settings
 from netloom.identity.bootstrap import bootstrap, first_users
@@ -116,7 +117,9 @@ def running(folder: Path, **sections: dict[str, Any]) -> Iterator[Cloud]:
         services = Services.start(store, settings, tokens, Away())
         app = compose(services, all_routes())
         listener.listen(64)
-        process = uvicorn.Server(uvicorn.Config(app, log_config=None, lifespan="off", access_log=False))
+        process = uvicorn.Server(
+            uvicorn.Config(app, http=PatientProtocol, log_config=None, lifespan="off", access_log=False)
+        )
         thread = threading.Thread(target=process.run, args=([listener],), daemon=True)
         thread.start()
         cloud = Cloud(services, app, settings.server.url, folder)

@@ -168,7 +168,7 @@ async def _post_status(request: Request, host: str) -> Response:
 async def _stream(request: Request, host: str) -> Response:
     services = services_of(request)
     after = request.query_params.get("after", "0")
-    if not after.isdigit():
+    if not (after.isascii() and after.isdigit() and len(after) <= 18):
         raise BadRequest("`after` must be the number of a change.")
     same_feed = request.query_params.get("epoch", "") == services.feed.epoch
     return StreamingResponse(

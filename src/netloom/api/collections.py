@@ -269,7 +269,9 @@ _QUOTED = re.compile(r'"([^"]*)"')
 
 
 def url(request: Request) -> str:
-    """Return where this API is, as the client reaches it."""
+    """Return where this API is, as the client reaches it: what the settings say, else what it asked for."""
+    if public := services_of(request).settings.server.public_url:
+        return f"{public.rstrip('/')}{_PREFIX}"
     scheme = request.headers.get("x-forwarded-proto") or request.url.scheme
     return f"{scheme}://{request.url.netloc}{_PREFIX}"
 

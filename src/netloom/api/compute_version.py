@@ -19,7 +19,7 @@ Version = tuple[int, int]
 PROXIES_UNTIL = (2, 35)
 """The last microversion with security groups, floating IPs and networks under the compute API."""
 
-_HEADER = re.compile(r"([1-9]\d*)\.([1-9]\d*|0)", re.ASCII)
+_HEADER = re.compile(r"([1-9]\d{0,8})\.([1-9]\d{0,8}|0)", re.ASCII)
 _NAMES = {
     400: "badRequest",
     401: "unauthorized",

@@ -34,7 +34,7 @@ async def _explain(request: Request) -> Response:
         if not source or not destination:
             raise UserError("explain needs a source and a destination")
         port = query.get("port")
-        if port is not None and not port.isdecimal():
+        if port is not None and not (port.isdecimal() and len(port) <= 5):
             raise UserError(f"{port} is no port: 1 to 65535")
 
         def work() -> Explanation:

@@ -114,7 +114,8 @@ class Feed:
                 self._store.wait(seq, 1.0)
                 with self._store.reader() as reader:
                     changes = reader.changes(seq, BATCH)
-                touched = [(c.kind, c.id) for c in changes if c.kind in status.KINDS and c.op != "delete"]
+                # Of what is new no host has said anything yet: it stands as it was made.
+                touched = [(c.kind, c.id) for c in changes if c.kind in status.KINDS and c.op == "update"]
                 seq = changes[-1].seq if changes else seq
             except Exception:
                 # The thread must outlive what it did not expect: statuses would stand still otherwise.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from starlette.datastructures import URL
 from starlette.requests import Request
 from starlette.responses import Response
 
@@ -129,6 +130,11 @@ def _fits(value: Any, comparator: str, wanted: str, name: str) -> bool:
             raise BadRequest(f"Unknown comparator in the query parameter {name}.")
 
 
+def _here(url: URL, request: Request) -> str:
+    """Write a URL of this server as clients reach it."""
+    return services_of(request).settings.server.url + url.path + (f"?{url.query}" if url.query else "")
+
+
 def collection(request: Request, key: str, items: list[dict[str, Any]]) -> Response:
     """Answer with a list, a page of it where `limit` and `marker` ask for one."""
     query = request.query_params
@@ -142,6 +148,6 @@ def collection(request: Request, key: str, items: list[dict[str, Any]]) -> Respo
         limit = whole(query["limit"], "limit")
         if 0 < limit < len(items):
             items = items[:limit]
-            following = str(request.url.include_query_params(marker=items[-1]["id"]))
-    links = {"self": str(request.url), "next": following, "previous": None}
+            following = _here(request.url.include_query_params(marker=items[-1]["id"]), request)
+    links = {"self": _here(request.url, request), "next": following, "previous": None}
     return respond(200, {key: items, "links": links})

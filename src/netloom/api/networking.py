@@ -9,7 +9,7 @@ from collections.abc import Awaitable, Callable
 from neutron_lib import exceptions as lib
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, Response
-from starlette.routing import BaseRoute, Mount
+from starlette.routing import BaseRoute, Mount, Route
 from starlette.types import Receive, Scope, Send
 
 from netloom.api import collections, extensions, operations, tags
@@ -40,27 +40,31 @@ _ITEM: dict[str, Handler] = {
 
 def routes() -> list[BaseRoute]:
     """Return everything under `/networking`."""
-    mount = Mount(PREFIX, app=_answer)
+    mount = Mount(PREFIX, app=_mounted)
     # A tag may hold a line break, and then so does its path.
     mount.path_regex = re.compile(mount.path_regex.pattern, re.DOTALL)
-    return [mount]
+    # A mount does not have its own path without a slash, which is what the catalog says.
+    return [Route(PREFIX, _answer, methods=["GET", "HEAD", "POST", "PUT", "DELETE"]), mount]
 
 
-async def _answer(scope: Scope, receive: Receive, send: Send) -> None:
+async def _mounted(scope: Scope, receive: Receive, send: Send) -> None:
+    response = await _answer(Request(scope, receive))
+    await response(scope, receive, send)
+
+
+async def _answer(request: Request) -> Response:
     """Serve one request; every error of the contract becomes its body here."""
-    request = Request(scope, receive)
     try:
-        response = await _dispatch(request)
+        return await _dispatch(request)
     except StoreError as error:
         # The rules check first: this is a check that they forgot, and the store's keys at work.
         log.error("refused by the store alone: %s", error)
-        response = respond(409, body_of(lib.Conflict(), str(error)))
+        return respond(409, body_of(lib.Conflict(), str(error)))
     except Exception as error:
         code = code_of(error)
         if code == 500:
             raise
-        response = respond(code, body_of(error))
-    await response(scope, receive, send)
+        return respond(code, body_of(error))
 
 
 async def _dispatch(request: Request) -> Response:

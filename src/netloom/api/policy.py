@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 import re
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -44,6 +44,8 @@ class FieldCheck(oslo.Check):
         super().__init__(kind, match)
         resource, _, rest = match.partition(":")
         self.field, _, value = rest.rpartition("=")
+        if not self.field:
+            raise ValueError(f"field:{match} must be field:<resource>:<field>=<value>")
         self.pattern = re.compile(value[1:]) if value.startswith("~") else None
         self.value: Any = {"True": True, "False": False}.get(value, value)
         # Ports and subnets are asked whether *their network* is shared.
@@ -56,64 +58,22 @@ class FieldCheck(oslo.Check):
         return bool(self.pattern.match(value)) if self.pattern else value == self.value
 
 
-class Policy:
-    """The rules in force: the defaults and what the file overrides; the file is looked at again when it changes."""
+_ASKED = (FieldCheck, checks.RoleCheck, checks.GenericCheck, checks.TrueCheck, checks.FalseCheck)
+"""Checks that need nothing but the caller and the target: no others are asked under the writer's lock."""
 
-    def __init__(self, policy_file: str = "") -> None:
-        conf = cfg.ConfigOpts()
-        conf([], project="netloom", default_config_files=[], default_config_dirs=[])
-        self._enforcer = oslo.Enforcer(conf, policy_file=policy_file or None, use_conf=bool(policy_file))
-        self._enforcer.suppress_default_change_warnings = True
-        self._enforcer.suppress_deprecation_warnings = True
-        for name, rule in RULES.items():
-            self._enforcer.register_default(oslo.RuleDefault(name, rule))
-        self._file = policy_file
+
+class _Rules:
+    """One set of rules, and what it has answered."""
+
+    def __init__(self, rules: Mapping[str, Any], enforcer: oslo.Enforcer) -> None:
+        self.rules = rules
+        self._enforcer = enforcer
         self._answers: dict[Any, bool] = {}
         self._reads: dict[str, tuple[str, ...]] = {}
-        self._looked = 0.0
-        self._rules: Any = None
-        self._refresh(force=True)
-
-    def _refresh(self, force: bool = False) -> None:
-        """Take up a changed file, at most once a second."""
-        now = time.monotonic()
-        if not force and now - self._looked < _SECONDS_BETWEEN_LOOKS:
-            return
-        self._looked = now
-        try:
-            self._enforcer.load_rules(force_reload=force)
-        except Exception as error:
-            if force:
-                raise UserError(f"cannot read the policy file {self._file}: {error}") from error
-            # A server that runs goes on with the rules that it has.
-            log.error("cannot read the policy file %s, the old rules stay: %s", self._file, error)
-        if force:
-            self._check_file()
-        if self._enforcer.rules is not self._rules:
-            self._rules = self._enforcer.rules
-            self._answers, self._reads = {}, {}
-
-    def _check_file(self) -> None:
-        """Refuse a file that is not there, or a rule in it that says nothing: it would forbid silently."""
-        if not self._file:
-            return
-        if not Path(self._file).is_file():
-            raise UserError(f"there is no policy file {self._file}")
-        for name, rule in self._enforcer.file_rules.items():
-            if isinstance(rule.check, checks.FalseCheck) and rule.check_str.strip() != "!":
-                raise UserError(
-                    f"policy file {self._file}: cannot understand the rule of {name}: {rule.check_str}"
-                )
-
-    def has(self, rule: str) -> bool:
-        """Tell whether there is a rule of this name."""
-        return rule in self._rules
 
     def allows(self, caller: Caller, rule: str, target: Target) -> bool:
-        """Tell whether the caller may; a rule that is not there is answered by the rule `default`."""
-        reads = self._reads.get(rule)
-        if reads is None:
-            reads = self._reads[rule] = self._fields_read(rule)
+        """As `Policy.allows`."""
+        reads = self.fields_read(rule)
         key = (
             rule,
             caller.user_id,
@@ -130,16 +90,70 @@ class Policy:
             )
         return answer
 
-    def reads_target(self, rule: str) -> bool:
-        """Tell whether the answer depends on the target at all."""
-        if rule not in self._reads:
-            self._reads[rule] = self._fields_read(rule)
-        return bool(self._reads[rule])
+    def fields_read(self, rule: str) -> tuple[str, ...]:
+        """Return the fields of a target that decide a rule."""
+        reads = self._reads.get(rule)
+        if reads is None:
+            found: set[str] = set()
+            for check in _leaves(self.rules, rule if rule in self.rules else "default"):
+                if isinstance(check, FieldCheck):
+                    found.update((check.field, check.parent_field))
+                elif isinstance(check, checks.Check):
+                    found.update(_SUBSTITUTION.findall(check.match))
+            reads = self._reads[rule] = tuple(sorted(found))
+        return reads
+
+    def _ask(self, caller: Caller, rule: str, target: dict[str, Any]) -> bool:
+        creds = {
+            "user_id": caller.user_id,
+            "project_id": caller.project_id,
+            "tenant_id": caller.project_id,
+            "domain_id": caller.domain_id,
+            "roles": sorted(caller.roles),
+            "service_roles": [],
+            "is_admin": caller.is_admin,
+        }
+        known = {field: value for field, value in target.items() if value is not None}
+        return bool(self.rules[rule](known, creds, self._enforcer, rule))
+
+
+class Policy:
+    """The rules in force: the defaults and what the file overrides; the file is looked at again when it changes."""
+
+    def __init__(self, policy_file: str = "") -> None:
+        self._file = policy_file
+        self._looked = time.monotonic()
+        self._stamp = _stamp(policy_file)
+        # All of it is replaced at once: no answer by old rules is kept among those by new ones.
+        self._now = _load(policy_file)
 
     def refresh(self) -> None:
-        """Begin a request: see whether the file changed."""
-        if self._file:
-            self._refresh()
+        """Begin a request: take up a changed file, looked for at most once a second."""
+        now = time.monotonic()
+        if not self._file or now - self._looked < _SECONDS_BETWEEN_LOOKS:
+            return
+        self._looked = now
+        stamp = _stamp(self._file)
+        if stamp == self._stamp:
+            return
+        self._stamp = stamp
+        try:
+            self._now = _load(self._file)
+        except UserError as error:
+            # A server that runs goes on with the rules that it has.
+            log.error("%s; the old rules stay", error)
+
+    def has(self, rule: str) -> bool:
+        """Tell whether there is a rule of this name."""
+        return rule in self._now.rules
+
+    def allows(self, caller: Caller, rule: str, target: Target) -> bool:
+        """Tell whether the caller may; a rule that is not there is answered by the rule `default`."""
+        return self._now.allows(caller, rule, target)
+
+    def reads_target(self, rule: str) -> bool:
+        """Tell whether the answer depends on the target at all."""
+        return bool(self._now.fields_read(rule))
 
     def require(
         self, caller: Caller, action: str, collection: str, target: Target, sent: Iterable[str] | None = None
@@ -153,41 +167,80 @@ class Policy:
         if not all(self.allows(caller, rule, target) for rule in rules):
             raise PolicyNotAuthorized(expression)
 
-    def _ask(self, caller: Caller, rule: str, target: dict[str, Any]) -> bool:
-        creds = {
-            "user_id": caller.user_id,
-            "project_id": caller.project_id,
-            "tenant_id": caller.project_id,
-            "domain_id": caller.domain_id,
-            "roles": sorted(caller.roles),
-            "service_roles": [],
-            "is_admin": caller.is_admin,
-        }
-        known = {field: value for field, value in target.items() if value is not None}
-        return bool(self._rules[rule](known, creds, self._enforcer, rule))
 
-    def _fields_read(self, rule: str) -> tuple[str, ...]:
-        """Return the fields of a target that decide a rule."""
-        found: set[str] = set()
-        seen: set[str] = set()
+def _stamp(file: str) -> tuple[int, ...]:
+    """Return what tells one version of the file from another; empty where there is no file."""
+    try:
+        there = Path(file).stat()
+    except OSError:
+        return ()
+    return there.st_mtime_ns, there.st_size, there.st_ino
 
-        def walk(check: Any) -> None:
-            if isinstance(check, checks.RuleCheck):
-                if check.match not in seen:
-                    seen.add(check.match)
-                    walk(self._rules[check.match])
-            elif isinstance(check, checks.AndCheck | checks.OrCheck):
-                for inner in check.rules:
-                    walk(inner)
-            elif isinstance(check, checks.NotCheck):
-                walk(check.rule)
-            elif isinstance(check, FieldCheck):
-                found.update((check.field, check.parent_field))
-            elif isinstance(check, checks.Check):
-                found.update(_SUBSTITUTION.findall(check.match))
 
-        walk(self._rules[rule])
-        return tuple(sorted(found))
+def _load(file: str) -> _Rules:
+    """Read the rules. A file that is not there, or says what cannot be asked, is refused: UserError."""
+    conf = cfg.ConfigOpts()
+    conf([], project="netloom", default_config_files=[], default_config_dirs=[])
+    enforcer = oslo.Enforcer(conf, policy_file=file or None, use_conf=bool(file))
+    enforcer.suppress_default_change_warnings = True
+    enforcer.suppress_deprecation_warnings = True
+    for name, rule in RULES.items():
+        enforcer.register_default(oslo.RuleDefault(name, rule))
+    if file and not Path(file).is_file():
+        raise UserError(f"there is no policy file {file}")
+    try:
+        enforcer.load_rules(force_reload=True)
+    except Exception as error:
+        raise UserError(f"cannot read the policy file {file}: {error}") from error
+    rules = enforcer.rules or {}
+    if file:
+        _check(file, enforcer.file_rules, rules)
+    return _Rules(rules, enforcer)
+
+
+def _check(file: str, own: Mapping[str, Any], rules: Mapping[str, Any]) -> None:
+    """Refuse what oslo.policy would take for something else: a name mistyped in a rule would let `default` decide."""
+    for name, rule in own.items():
+        if isinstance(rule.check, checks.FalseCheck) and rule.check_str.strip() != "!":
+            raise UserError(f"policy file {file}: cannot understand the rule of {name}: {rule.check_str}")
+    named: set[str] = set()
+    for name in rules:
+        try:
+            strange = [check for check in _leaves(rules, name, named) if not isinstance(check, _ASKED)]
+        except ValueError as error:
+            raise UserError(f"policy file {file}: the rule of {name} {error}") from None
+        if strange:
+            raise UserError(
+                f"policy file {file}: the rule of {name} has a check that is not offered: {strange[0]}"
+            )
+    if idle := sorted(name for name in own if name.partition(":")[0] not in RULES and name not in named):
+        log.warning("policy file %s: this server asks for no rule called %s", file, ", ".join(idle))
+
+
+def _leaves(
+    rules: Mapping[str, Any], name: str, named: set[str] | None = None, above: tuple[str, ...] = ()
+) -> Iterator[Any]:
+    """Yield the checks that decide a rule, those of the rules it names included; note these in `named`.
+
+    Raises ValueError for a rule that is not there or leads back to itself.
+    """
+    if name in above:
+        raise ValueError(f"leads back to {name}")
+    if name not in rules:
+        raise ValueError(f"names {name}, which is no rule")
+    waiting = [rules[name]]
+    while waiting:
+        check = waiting.pop()
+        if isinstance(check, checks.RuleCheck):
+            if named is not None:
+                named.add(check.match)
+            yield from _leaves(rules, check.match, named, (*above, name))
+        elif isinstance(check, checks.AndCheck | checks.OrCheck):
+            waiting += check.rules
+        elif isinstance(check, checks.NotCheck):
+            waiting.append(check.rule)
+        else:
+            yield check
 
 
 @lru_cache

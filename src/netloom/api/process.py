@@ -8,6 +8,7 @@ import fcntl
 import ipaddress
 import logging
 import os
+import resource
 import secrets
 import signal
 import socket
@@ -28,6 +29,7 @@ from starlette.routing import BaseRoute
 from netloom.api import agents, compute, explain, identity, image, networking
 from netloom.api.app import compose
 from netloom.api.http import Services, request_id
+from netloom.api.patience import PatientProtocol
 from netloom.api.policy import policy_of
 from netloom.api.settings import ServerSettings, Settings
 from netloom.identity.bootstrap import bootstrap, first_users, is_bootstrapped
@@ -37,6 +39,7 @@ from netloom.keeper.clock import Clock, was_set, was_set_back_meanwhile
 from netloom.keeper.loop import Memory, tick
 from netloom.model.cloud import Image
 from netloom.model.errors import UserError
+from netloom.model.files import write_whole
 from netloom.network.hosts import not_heard
 from netloom.store import Store, migrate
 
@@ -56,6 +59,9 @@ def run(settings: Settings) -> None:
     """Serve until SIGTERM or SIGINT. Raises UserError for what the operator can mend."""
     # Database, secrets, images, sockets: all of it is the server's alone.
     os.umask(0o077)
+    # Each client and each host holds a connection; what a shell allows by default is soon used up.
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
     _log_to_stderr(settings.server.log_level)
     policy_of(settings.server.policy_file)  # a mistake in it is said now, not at the first request
     sockets = listen(settings.server)
@@ -147,10 +153,7 @@ def first_passwords(path: Path) -> tuple[str, str]:
     try:
         if not path.exists():
             made = {"admin": secrets.token_urlsafe(18), "demo": secrets.token_urlsafe(18)}
-            aside = path.with_name(f".{path.name}.{os.getpid()}")
-            with os.fdopen(os.open(aside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as file:
-                file.write(msgspec.json.encode(made) + b"\n")
-            aside.rename(path)
+            write_whole(path, msgspec.json.encode(made) + b"\n")
         first = msgspec.json.decode(path.read_bytes(), type=dict[str, str])
         return first["admin"], first["demo"]
     except OSError as error:
@@ -252,7 +255,8 @@ class _Process(uvicorn.Server):
             uvicorn.Config(
                 compose(services, all_routes()),
                 loop="uvloop",
-                http="httptools",
+                http=PatientProtocol,
+                ws="none",
                 lifespan="off",
                 log_config=None,
                 access_log=False,
@@ -311,10 +315,16 @@ def _go_on(_number: int, _frame: FrameType | None) -> None:
 
 
 class _WithRequest(logging.Filter):
-    """Put the id of the request being served into every record."""
+    """Put the id of the request being served into every record; keep one record one line.
+
+    Paths and what hosts report are strangers' words: a line break in them would be a line of the log.
+    """
 
     def filter(self, record: logging.LogRecord) -> bool:
         record.request_id = request_id.get()
+        text = record.getMessage()
+        if not text.isprintable():
+            record.msg, record.args = text.encode("unicode_escape").decode(), None
         return True
 
 

@@ -26,6 +26,8 @@ Sort = tuple[str, bool]
 
 _NO_FILTERS = frozenset({"fields", "sort_key", "sort_dir", "limit", "marker", "page_reverse"})
 _TAG_FILTERS = ("tags", "tags-any", "not-tags", "not-tags-any")
+_MOST = 10**18
+"""What SQLite can count to, and more than anybody has."""
 
 _INDEXED: dict[str, dict[str, str]] = {
     "subnets": {"network_id": "network_id"},
@@ -150,7 +152,7 @@ def _limit(values: Mapping[str, list[str]], max_limit: int) -> int:
     """Return how many objects a page holds; 0 for no limit."""
     given = values.get("limit", ["0"])[-1]
     try:
-        limit = int(given)
+        limit = min(int(given), _MOST)
     except ValueError:
         limit = -1
     if limit < 0:

@@ -29,11 +29,13 @@ BEGIN, END = "<!-- netloom bench: begin -->", "<!-- netloom bench: end -->"
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Say what the command takes."""
     parser.add_argument("--only", choices=("api", "lab"), help="one part (api needs no root)")
-    parser.add_argument("--samples", type=int, default=50, help="requests of each sort (default 50)")
+    parser.add_argument(
+        "--samples", type=int, default=50, metavar="N", help="requests of each sort (default 50)"
+    )
     parser.add_argument(
         "--neutron",
         metavar="URL",
-        help="a real Neutron to measure beside it, as shared/bench/neutron sets one up (http://127.0.0.1:9696)",
+        help="a real Neutron without Keystone, to send the same requests (http://127.0.0.1:9696)",
     )
     parser.add_argument("--write", metavar="FILE", help="put the table between the markers of this page")
     parser.add_argument("--json", action="store_true", help="print JSON instead of a table")
@@ -43,6 +45,8 @@ def run(args: argparse.Namespace) -> int:
     """Measure, print, write."""
     ours: dict[str, float] = {}
     theirs: dict[str, float] = {}
+    if args.samples < 1:
+        raise UserError("--samples must be at least 1")
     if args.neutron and args.only == "lab":
         raise UserError("--neutron compares the API, which --only lab leaves out")
     if args.only != "api":

@@ -64,6 +64,8 @@ def measure(lab: Lab, state: LabState, api: Endpoint, say: Say) -> dict[str, flo
     gateway = {"router": {"external_gateway_info": {"network_id": external[0]["id"]}}}
     api.ask("PUT", f"routers/{router['id']}", gateway)
     _let_ping_in(api, port)
+    # What is timed is the floating IP, not the router that it goes through.
+    _until(lambda: _router_is_made(api, router), f"router {router['id']} is not made")
     begun = time.perf_counter()
     floating = api.create("floatingip", floating_network_id=external[0]["id"], port_id=port["id"])
     outside = hosts.find(state, "outside")
@@ -133,6 +135,11 @@ def _inside(port: Any) -> str:
 
 def _status(api: Endpoint, port: Any) -> str:
     return api.ask("GET", f"ports/{port['id']}")["port"]["status"]
+
+
+def _router_is_made(api: Endpoint, router: Any) -> bool:
+    ports = api.ask("GET", f"ports?device_id={router['id']}")["ports"]
+    return len(ports) == 2 and all(port["status"] == "ACTIVE" for port in ports)
 
 
 def _active(api: Endpoint, network: Any) -> set[str]:

@@ -24,7 +24,7 @@ from netloom.model.errors import UserError
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Say what the command takes."""
-    parser.add_argument("--name", metavar="X", help="of the lab, where there are several")
+    parser.add_argument("--name", metavar="X", help="of the lab (default: netloom)")
 
 
 @state.plain_errors()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import os
 import secrets
 import sys
 import time
@@ -12,6 +11,7 @@ from pathlib import Path
 from netloom.api import settings
 from netloom.api.agents import secret_hash
 from netloom.model.errors import UserError
+from netloom.model.files import write_whole
 from netloom.store import Store
 
 
@@ -57,13 +57,8 @@ def _add(store: Store, name: str, file: str | None) -> int:
 
 
 def _write(path: Path, secret: str) -> None:
-    """Write the file whole or not at all."""
-    partial = path.with_name(path.name + ".new")
     try:
-        partial.unlink(missing_ok=True)
-        with os.fdopen(os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as stream:
-            stream.write(secret + "\n")
-        partial.replace(path)
+        write_whole(path, f"{secret}\n".encode())
     except OSError as error:
         raise UserError(f"cannot write the secret to {path}: {error.strerror}") from error
 

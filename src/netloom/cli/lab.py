@@ -33,7 +33,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     environment = verbs.add_parser("env", help='OS_* exports for any client: eval "$(netloom lab env)"')
     environment.add_argument("--user", choices=("admin", "demo"), default="admin")
     for verb in (start, end, run_in, show, environment):
-        verb.add_argument("--name", metavar="X", help="of the lab, where there are several")
+        verb.add_argument("--name", metavar="X", help="of the lab (default: netloom)")
 
 
 @state.plain_errors()

@@ -6,6 +6,7 @@ import argparse
 import importlib
 import sys
 
+from netloom import __version__
 from netloom.model.errors import UserError
 
 COMMANDS: dict[str, tuple[str, str]] = {
@@ -16,7 +17,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "lab": ("netloom.cli.lab", "many hosts on this machine: up, down, exec, status, env"),
     "demo": ("netloom.cli.demo", "carry out both walkthroughs on a lab"),
     "explain": ("netloom.cli.explain", "why a packet does or does not arrive"),
-    "bench": ("netloom.cli.bench", "measure, beside Neutron where it is set up"),
+    "bench": ("netloom.cli.bench", "measure the API and a lab, with --neutron beside a real Neutron"),
     "support-dump": ("netloom.cli.support_dump", "one archive for a bug report, secrets left out"),
 }
 """Command → module with `add_arguments(parser)` and `run(args) -> int`, and one line of help.
@@ -39,7 +40,10 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def _main(arguments: list[str]) -> int:
-    parser = argparse.ArgumentParser(prog="netloom", description="OpenStack networking, readable.")
+    parser = argparse.ArgumentParser(
+        prog="netloom", description="OpenStack networking that one person can run, read and trust."
+    )
+    parser.add_argument("--version", action="version", version=f"netloom {__version__}")
     subparsers = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
     wanted = next((word for word in arguments if word in COMMANDS), None)
     for name, (module, summary) in COMMANDS.items():

@@ -51,6 +51,8 @@ def open_session() -> Session:
         answer = client.post(url + "/auth/tokens", json={"auth": _request(auth)})
     except httpx.HTTPError as error:
         raise UserError(f"{url} does not answer: {error}") from error
+    if answer.status_code == 401:
+        raise UserError(f"{url} does not take the user {auth['username']} with this password and project")
     document = _json(answer)
     client.headers["X-Auth-Token"] = answer.headers.get("x-subject-token", "")
     return Session(client, _base(document, url))
@@ -89,7 +91,10 @@ def _files() -> list[Path]:
 
 
 def _load(path: Path) -> dict[str, Any]:
-    yaml: Any = importlib.import_module("yaml")
+    try:
+        yaml: Any = importlib.import_module("yaml")
+    except ImportError:
+        raise UserError(f"reading {path} needs PyYAML: install it, or use the OS_* variables") from None
     try:
         document: Any = yaml.safe_load(path.read_text())
     except OSError as error:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import importlib.metadata
 import io
+import os
 import platform
 import re
 import subprocess
@@ -84,7 +85,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Say what the command takes."""
     which = parser.add_mutually_exclusive_group()
     which.add_argument("--config", metavar="FILE", help="settings of the server to describe")
-    which.add_argument("--name", metavar="LAB", help="the lab to describe (default: the lab that is there)")
+    which.add_argument("--name", metavar="LAB", help="the lab to describe (default: netloom)")
     parser.add_argument("--output", metavar="FILE", help="the archive (default: netloom-support-TIME.tar.gz)")
 
 
@@ -116,7 +117,10 @@ def write(output: Path, server: settings.Settings, lab: Lab | None) -> int:
     parts += [("settings.json", _json(msgspec.to_builtins(server))), *(_lab(lab) if lab else ())]
     count = 0
     try:
-        with tarfile.open(output, "w:gz") as archive:
+        # For its owner only from the first byte on.
+        file = os.fdopen(os.open(output, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb")
+        with file, tarfile.open(fileobj=file, mode="w:gz") as archive:
+            os.fchmod(file.fileno(), 0o600)
             for name, text in parts:
                 content = clean(text).encode()
                 entry = tarfile.TarInfo(f"netloom-support/{name}")
@@ -125,7 +129,6 @@ def write(output: Path, server: settings.Settings, lab: Lab | None) -> int:
                 count += 1
     except OSError as error:
         raise UserError(f"cannot write {output}: {error.strerror}") from error
-    output.chmod(0o600)
     return count
 
 

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import contextlib
-import os
-import tempfile
 from pathlib import Path
+
+from netloom.model.files import write_whole
 
 MAX_BYTES = 100 * 1024
 """The most that is kept of one console."""
@@ -20,15 +20,7 @@ def write(state_dir: Path, server_id: str, text: bytes) -> None:
     """Replace the console; only its last MAX_BYTES are kept. A reader never sees half of one."""
     target = path(state_dir, server_id)
     target.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    descriptor, name = tempfile.mkstemp(dir=target.parent)
-    try:
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(text[-MAX_BYTES:])
-        Path(name).replace(target)
-    except OSError:
-        # A full disk: hosts try again and again, so nothing of it may stay.
-        Path(name).unlink(missing_ok=True)
-        raise
+    write_whole(target, text[-MAX_BYTES:])
 
 
 def read(state_dir: Path, server_id: str, lines: int | None = None) -> str:

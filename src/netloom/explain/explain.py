@@ -131,7 +131,7 @@ def protocol_number(protocol: str, port: int | None) -> int:
     """A protocol's number, by name or number. Raises UserError."""
     number = PROTOCOLS.get(protocol)
     if number is None:
-        if not protocol.isdecimal() or not 0 < int(protocol) < 256:
+        if not protocol.isdecimal() or len(protocol) > 3 or not 0 < int(protocol) < 256:
             raise UserError(
                 f"unknown protocol {protocol}: icmp, tcp, udp, another name or a number up to 255"
             )

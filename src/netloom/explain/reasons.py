@@ -59,8 +59,8 @@ def unplaced(cloud: Cloud, spot: Spot) -> Reason | None:
             f"{capital(named)} could not be bound to host {port.host}: the host does not have what {network} "
             "needs (its physical network, or tunnels).",
             f"port/{port.id}",
-            f"openstack network agent list --host {port.host} --long; map the physical network there "
-            "(bridge_mappings), then bind the port again",
+            f"openstack network agent list --host {port.host} --long; give the host what is missing "
+            "([physical_networks] or tunnel_ip in its agent.toml), then change the port in any way: it is bound again",
         )
     return None
 

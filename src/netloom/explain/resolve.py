@@ -79,7 +79,7 @@ def _named(cloud: Cloud, word: str) -> list[Spot]:
         ports = [cloud.ports[port_id] for port_id in server.port_ids if port_id in cloud.ports]
         ports += [p for _, p in sorted(cloud.ports.items()) if p.device_id == server.id and p not in ports]
         if not ports:
-            raise UserError(f"instance {word} has no port: give it one (openstack server add port)")
+            raise UserError(f"instance {word} has no port: an instance gets its ports when it is made")
     if not servers:
         ports = [p for _, p in sorted(cloud.ports.items()) if word in (p.id, p.name) and word]
         if len(ports) > 1 and not any(port.id == word for port in ports):

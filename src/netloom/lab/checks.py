@@ -24,7 +24,6 @@ _PROGRAMS = {
     "crun": "crun",
     "qemu-img": "qemu-utils",
     "mke2fs": "e2fsprogs",
-    "debugfs": "e2fsprogs",
     "busybox": "busybox-static",
     "dropbear": "dropbear-bin",
     "ethtool": "ethtool",

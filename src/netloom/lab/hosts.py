@@ -68,14 +68,13 @@ def outside_services(lab: Lab) -> list[Service]:
         program, '#!/bin/sh\nprintf "Content-Type: text/plain\\r\\n\\r\\n%s\\n" "$REMOTE_ADDR"\n', mode=0o700
     )
     write(site / "index.html", "the web server outside\n", mode=0o644)
-    names = ["--no-hosts", "--no-resolv", "--local-service", f"--address=/www.example.net/{WEB}"]
     return [
         {"name": "httpd", "command": ["busybox", "httpd", "-f", "-p", "80", "-h", str(site)]},
         {
             "name": "dns",
             "command": [
                 *("dnsmasq", "--keep-in-foreground", "--conf-file=/dev/null", "--pid-file=", "--user=root"),
-                *(name for name in names if name != "--local-service"),
+                *("--no-hosts", "--no-resolv", f"--address=/www.example.net/{WEB}"),
             ],
         },
     ]

@@ -30,6 +30,7 @@ from msgspec import Struct, field
 
 from netloom.lab.processes import Process, boot_id
 from netloom.model.errors import UserError
+from netloom.model.files import write_whole
 
 DEFAULT_NAME = "netloom"
 _NAME = re.compile(r"[a-z0-9]([a-z0-9-]{0,30}[a-z0-9])?")
@@ -106,7 +107,11 @@ class Lab(Struct, frozen=True):
         """The state of a lab that must be running; UserError where it is not."""
         state = self.load()
         if state is None and not self.directory.exists():
-            raise UserError(f"there is no lab {self.name!r}: start it with `{command('up', self.name)}`")
+            others = ", ".join(lab.name for lab in all_labs())
+            raise UserError(
+                f"there is no lab {self.name!r}: start it with `{command('up', self.name)}`"
+                + (f", or name another with --name (there is {others})" if others else "")
+            )
         if state is None or not state.ready or not state.alive:
             raise UserError(
                 f"lab {self.name!r} is not running any more: remove what is left of it with "
@@ -197,9 +202,4 @@ def command(verb: str, name: str) -> str:
 
 def write(path: Path, text: str, mode: int = 0o600) -> None:
     """Write a file whole or not at all; readable by its owner only unless `mode` says else."""
-    partial = path.with_name(path.name + ".new")
-    partial.unlink(missing_ok=True)
-    descriptor = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
-    with os.fdopen(descriptor, "w", encoding="utf-8") as handle:
-        handle.write(text)
-    partial.replace(path)
+    write_whole(path, text.encode(), mode)

@@ -40,10 +40,10 @@ def used(r: Reader, project_id: str, resource: str) -> int:
     return r.count(resource, project_id=project_id)
 
 
-def check(w: Reader, ctx: Context, project_id: str, kind: str, more: int = 1) -> None:
-    """Raise OverQuota where `more` objects of this kind would be too many for the project."""
-    limit = limits(w, ctx, project_id)[kind]
-    if limit != UNLIMITED and used(w, project_id, kind) + more > limit:
+def check(r: Reader, ctx: Context, project_id: str, kind: str) -> None:
+    """Raise OverQuota where one more object of this kind would be too many for the project."""
+    limit = limits(r, ctx, project_id)[kind]
+    if limit != UNLIMITED and used(r, project_id, kind) >= limit:
         raise over(kind)
 
 

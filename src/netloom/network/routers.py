@@ -69,12 +69,9 @@ def delete(w: Writer, ctx: Context, old: Router) -> None:
     if attached:
         reason = "has ports still attached: " + ", ".join(port.id for port in attached)
         raise l3.RouterInUse(router_id=old.id, reason=reason)
-    w.delete(Router, gateways.change(w, ctx, replace_routes(w, old), None).id)
-
-
-def replace_routes(w: Writer, router: Router) -> Router:
-    """Return the router without routes: those through the gateway must not hinder its deletion."""
-    return w.update(replace(router, routes=()))
+    # Routes through the gateway must not hinder its deletion.
+    bare = w.update(replace(old, routes=()))
+    w.delete(Router, gateways.change(w, ctx, bare, None).id)
 
 
 def _set_routes(w: Writer, ctx: Context, router: Router, wanted: Sequence[Route]) -> Router:

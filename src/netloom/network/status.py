@@ -176,7 +176,7 @@ def differences(reader: Reader, touched: Iterable[tuple[str, str]]) -> Differenc
     for kind, each in wanted.items():
         present = reader.api_status(kind, list(each)) if each else {}
         for ident, status in each.items():
-            if status != NOT_APPLICABLE and present.get(ident, UNWRITTEN.get(kind)) != status:
+            if status != NOT_APPLICABLE and (present.get(ident) or UNWRITTEN.get(kind)) != status:
                 statuses[kind, ident] = status
     return Differences(statuses, changed_servers, stale)
 

@@ -1,6 +1,8 @@
 """Policy: answers are kept under what the rule reads, and must be those that oslo.policy gives."""
 
+import logging
 import os
+import re
 import time
 
 import pytest
@@ -38,7 +40,7 @@ CALLERS = st.builds(
 @given(CALLERS, st.sampled_from(sorted(RULES)), TARGETS)
 def test_a_kept_answer_is_the_answer(caller, rule, target):
     kept = POLICY.allows(caller, rule, target)
-    assert kept == POLICY._ask(caller, rule, target)
+    assert kept == POLICY._now._ask(caller, rule, target)
     assert kept == POLICY.allows(caller, rule, target)
 
 
@@ -98,6 +100,11 @@ def test_a_changed_file_is_taken_up(tmp_path):
     [
         ('"create_router": [\n', "cannot read the policy file"),
         ('"create_router": "foo bar"\n', "cannot understand the rule of create_router: foo bar"),
+        ('"create_router": "rule:admin_onyl"\n', "rule of create_router names admin_onyl, which is no rule"),
+        ('"default": "rule:nobody"\n', "rule of default names nobody, which is no rule"),
+        ('"create_router": "not rule:create_router"\n', "create_router leads back to create_router"),
+        ('"get_router": "http://x/y"\n', "rule of get_router has a check that is not offered: http://x/y"),
+        ('"create_router": "field:x"\n', "field:x must be field:<resource>:<field>=<value>"),
         (None, "there is no policy file"),
     ],
 )
@@ -105,17 +112,36 @@ def test_a_wrong_file_is_one_plain_line(tmp_path, text, message):
     file = tmp_path / "policy.yaml"
     if text is not None:
         file.write_text(text)
-    with pytest.raises(UserError, match=message):
+    with pytest.raises(UserError, match=re.escape(message)):
         Policy(str(file))
 
 
-def test_a_file_that_breaks_later_leaves_the_rules_as_they_are(tmp_path):
+def test_a_rule_that_nobody_asks_for_is_said(tmp_path, caplog):
+    file = tmp_path / "policy.yaml"
+    file.write_text(
+        '"creat_network": "!"\n"mine": "role:builder"\n"create_router": "rule:mine"\n"get_network:mtu": "!"\n'
+    )
+    with caplog.at_level(logging.WARNING, "netloom.policy"):
+        Policy(str(file))
+    assert caplog.messages == [f"policy file {file}: this server asks for no rule called creat_network"]
+
+
+@pytest.mark.parametrize(
+    "broken", ['"create_router": [', '"create_router": "rule:nobody"', '"create_router": "role:', None]
+)
+def test_a_file_that_breaks_later_leaves_the_rules_as_they_are(tmp_path, caplog, broken):
     file = tmp_path / "policy.yaml"
     file.write_text('"create_router": "role:builder"\n')
     policy = Policy(str(file))
-    file.write_text('"create_router": [\n')
-    os.utime(file, (time.time() + 5, time.time() + 5))
+    if broken is None:
+        file.unlink()
+    else:
+        file.write_text(broken)
+        os.utime(file, (time.time() + 5, time.time() + 5))
     policy._looked = 0.0
     policy.refresh()
     builder = Caller(project_id="a", roles=frozenset({"builder"}))
+    owner = Caller(project_id="b", roles=frozenset({"member"}))
     assert policy.allows(builder, "create_router", {"project_id": "b"})
+    assert not policy.allows(owner, "create_router", {"project_id": "b"})
+    assert caplog.messages[-1].endswith("; the old rules stay")
