@@ -19,12 +19,12 @@ from msgspec import Struct
 
 from netloom.agent.metadata import MetadataServer
 from netloom.agent.neighbours import Neighbours
+from netloom.agent.shields import Shields
 from netloom.agent.workers import Workers
-from netloom.dataplane import bridges, dnsmasq, namespaces, nat, netns, shield, watch
+from netloom.dataplane import bridges, dnsmasq, namespaces, nat, netns, watch
 from netloom.dataplane.allocator import Allocator
 from netloom.dataplane.instances import Instances, instance_mark
 from netloom.dataplane.mark import fingerprint
-from netloom.dataplane.netlink import link_names
 from netloom.dataplane.openflow import Switch, cookie
 from netloom.dataplane.ovsdb import Ovsdb
 from netloom.dataplane.process import ApplyError
@@ -104,8 +104,7 @@ class Tracker:
         self.dirty = False
         self._now = 0.0
         self._numbers: dict[str, int] = {}
-        self._shielded: dict[str, int] = {}  # device → its index when it was
-        self._open: dict[str, str] = {}  # device → why it could not be
+        self._shields = Shields(database)
         self._neighbours = Neighbours()
         self._touched: set[str] = set()
         self._free: dict[str, set[str]] = {}
@@ -130,12 +129,7 @@ class Tracker:
                 self.found["nat", key[1]] = mark
         self.flows = {key[1]: self.switch.read(key[1]) for key in self.found if key[0] == "bridge"}
         if self.userspace:
-            self._read_shields()
-
-    def _read_shields(self) -> None:
-        there, devices = shield.read(), bridges.kernel_devices(self.database)
-        self._shielded = {name: devices[name] for name in there if name in devices}
-        shield.remove(there - devices.keys())
+            self._shields.read()
 
     def switch_moved(self) -> bool:
         """Take in what the database says now of bridges and ports; true if that is not as we left it."""
@@ -288,7 +282,7 @@ class Tracker:
         if not ours:
             return
         failed = bridges.apply(self.database, ours, self.userspace)
-        links = link_names()
+        self._shields.made(item.name for item in ours if item.key not in failed)
         for item in ours:
             if item.key in failed:
                 self._fail(item.key, fingerprint(item), failed[item.key])
@@ -296,30 +290,18 @@ class Tracker:
                 self._done(item)
                 if isinstance(item, Bridge):
                     self.flows.setdefault(item.name, set())
-                elif item.name in links:
-                    self._shielded[item.name] = links[item.name]
 
     def _shield(self) -> None:
-        """Devices that others have plugged, and those whose shield somebody took away."""
         if not self.userspace:
             return
-        devices = bridges.kernel_devices(self.database)
-        bare = [
-            item
-            for item in self._state.each(Interface)
-            if item.name in devices and self._shielded.get(item.name) != devices[item.name]
-        ]
-        cards = [item.name for item in bare if item.type == "system"]
-        self._open = shield.ensure([item.name for item in bare], cards)
-        for item in bare:
-            if item.name in self._open:
-                self._fail(item.key, self._wanted_mark(item), self._open[item.name])
-            else:
-                self._shielded[item.name] = devices[item.name]
+        items = {item.name: item for item in self._state.each(Interface)}
+        self._shields.ensure(items.values())
+        for name, reason in self._shields.failed.items():
+            self._fail(items[name].key, self._wanted_mark(items[name]), reason)
 
     def _expect(self, item: Interface, numbers: Mapping[str, int]) -> None:
         """Somebody else plugs it: it is there, or we wait for the database to say so."""
-        if item.name in self._open:
+        if item.name in self._shields.failed:
             return
         if item.name in numbers:
             self.trouble.pop(item.key, None)

@@ -1,0 +1,38 @@
+"""Which devices of the userspace switch the host's own kernel is kept from, so that only what is new is looked at."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from netloom.dataplane import bridges, shield
+from netloom.dataplane.netlink import link_names
+from netloom.dataplane.ovsdb import Ovsdb
+from netloom.model.hoststate import Interface
+
+
+class Shields:
+    """Device → its index when it was shielded. `failed`: device → why it could not be."""
+
+    def __init__(self, database: Ovsdb) -> None:
+        self._database = database
+        self._known: dict[str, int] = {}
+        self.failed: dict[str, str] = {}
+
+    def read(self) -> None:
+        """Look which there are; those of devices that are gone are removed."""
+        there, devices = shield.read(), bridges.kernel_devices(self._database)
+        self._known = {name: devices[name] for name in there if name in devices}
+        shield.remove(there - devices.keys())
+
+    def made(self, names: Iterable[str]) -> None:
+        """Take down that these were shielded as they were made."""
+        links = link_names()
+        self._known |= {name: links[name] for name in names if name in links}
+
+    def ensure(self, wanted: Iterable[Interface]) -> None:
+        """Shield devices that others have plugged, and those whose shield somebody took away."""
+        devices = bridges.kernel_devices(self._database)
+        bare = [i for i in wanted if i.name in devices and self._known.get(i.name) != devices[i.name]]
+        cards = [item.name for item in bare if item.type == "system"]
+        self.failed = shield.ensure([item.name for item in bare], cards)
+        self._known |= {item.name: devices[item.name] for item in bare if item.name not in self.failed}
