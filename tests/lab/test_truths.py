@@ -231,6 +231,18 @@ def test_only_the_instance_answers_at_its_floating_ip(lab: RunningLab, cloud: Si
     assert hops["63"] > 50 and set(hops) == {"63"}, hops
 
 
+def test_an_address_used_again_has_a_lease_and_is_reached(lab: RunningLab, cloud: SimpleNamespace) -> None:
+    """DHCP kept the lease of the one that is gone for a day, and neighbours its MAC address for half a minute."""
+    address, macs = "10.41.0.77", set[str]()
+    for host in ("compute1", "compute1", "compute2"):
+        with Tenant(lab) as tenant:
+            found = tenant.instance(tenant.boot("again", host, cloud.red, cloud.open, address=address))
+            for asks in (cloud.red1, cloud.red2, cloud.blue2):
+                asks.reaches(address, 15)
+            macs.add(found.mac)
+    assert len(macs) == 3
+
+
 def test_a_removed_rule_cuts_an_open_session(cloud: SimpleNamespace) -> None:
     tenant = cloud.tenant
     group = tenant.group({"protocol": "tcp", "port_range_min": 7002, "port_range_max": 7002})

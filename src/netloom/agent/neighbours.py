@@ -19,7 +19,7 @@ Where = tuple[int, str]
 
 
 class Neighbours:
-    """What ARP was answered here. An address that is given up is remembered as long as its network is here."""
+    """What ARP was answered here. That an address was given up is remembered as long as its network is here."""
 
     def __init__(self) -> None:
         self._known: dict[Where, str] = {}
@@ -37,7 +37,8 @@ class Neighbours:
         before = {where: mac for where, mac in self._known.items() if where[0] in _networks(flows)}
         came = here - self._here if self._here is not None else set[Where]()
         moved = {where for where, mac in now.items() if before.get(where, mac) != mac}
-        self._known = before | now
+        # Not answered for a while (another port's address pair named it): nobody knows what was said meanwhile.
+        self._known = dict.fromkeys(before, "") | now
         self._here = here
         return [
             (arp_request(now[where], where[1], where[1]), _to_devices(where[0], remote=where not in came))

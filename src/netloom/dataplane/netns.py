@@ -121,8 +121,20 @@ def delete(name: str) -> None:
 
 
 def is_mounted(place: Path) -> bool:
-    """True where something is mounted at this path, seen from this mount namespace."""
-    return f" {place} " in Path("/proc/thread-self/mountinfo").read_text()
+    """True where something is mounted at this path, in sight of this thread: not below another mount."""
+    try:
+        return _mount_id(place) != _mount_id(place.parent)
+    except FileNotFoundError:
+        return False
+
+
+def _mount_id(place: Path) -> str:
+    opened = os.open(place, os.O_PATH | os.O_CLOEXEC)
+    try:
+        lines = Path(f"/proc/thread-self/fdinfo/{opened}").read_text().splitlines()
+    finally:
+        os.close(opened)
+    return next(line for line in lines if line.startswith("mnt_id:"))
 
 
 def bind(source: Path, place: Path) -> None:

@@ -36,6 +36,9 @@ def test_an_address_that_moved_elsewhere_is_told_to_devices_here() -> None:
     assert told(neighbours, state()) == []
     assert told(neighbours, state((NEW, "b"))) == [(arp_request(NEW, ADDRESS, ADDRESS), TO_DEVICES_HERE)]
     assert told(neighbours, state((NEW, "b"))) == []
+    # Between these others may have used it.
+    assert told(neighbours, state()) == []
+    assert told(neighbours, state((NEW, "b"))) == [(arp_request(NEW, ADDRESS, ADDRESS), TO_DEVICES_HERE)]
 
 
 def test_an_address_that_is_new_here_is_told_to_all() -> None:

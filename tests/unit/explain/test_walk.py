@@ -8,8 +8,10 @@ import pytest
 
 import worlds
 from netloom.explain.frames import ICMP, TCP, UDP, Frame, arp_request
+from netloom.explain.namespaces import route
 from netloom.explain.walk import Outside, Walker
 from netloom.explain.world import World
+from netloom.model import Route
 from netloom.model.hoststate import Device
 
 
@@ -374,6 +376,11 @@ def test_east_west_between_networks_goes_through_the_router():
     assert walk.reachable, last(walk)
     assert walk.there.frame.ip_src == "10.0.0.5"
     assert w.exchange(w.world.endpoints["my2"], "10.0.0.1").reachable
+    # A route of the router's own to a connected network is used before that one, as on the host.
+    world.change("routers", "router1", routes=(Route("10.1.0.0/24", "10.0.0.5"),))
+    network1 = walker(world).world.hosts["network1"]
+    found = route(network1, "qrouter-router1", "10.1.0.7")
+    assert found is not None and found[1] == "10.0.0.5"
 
 
 def test_stateless_groups_check_both_directions():
