@@ -121,8 +121,21 @@ def delete(name: str) -> None:
 
 
 def is_mounted(place: Path) -> bool:
-    """True where something is mounted at this path, seen from this mount namespace."""
-    return f" {place} " in Path("/proc/thread-self/mountinfo").read_text()
+    """True where something is mounted at this path, seen from this mount namespace.
+
+    What is mounted there below a later mount of the way to it (another /run) does not count.
+    """
+    try:
+        descriptor = os.open(place, os.O_PATH | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return False
+    try:
+        about = Path(f"/proc/thread-self/fdinfo/{descriptor}").read_text().split()
+    finally:
+        os.close(descriptor)
+    mount = about[about.index("mnt_id:") + 1]
+    lines = [line.split() for line in Path("/proc/thread-self/mountinfo").read_text().splitlines()]
+    return any(line[0] == mount and line[4] == str(place) for line in lines)
 
 
 def bind(source: Path, place: Path) -> None:
