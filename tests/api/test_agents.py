@@ -147,6 +147,36 @@ def test_what_a_host_reports_becomes_the_status(server: Serving) -> None:
     store.close()
 
 
+def test_trouble_that_is_no_more_leaves_the_status(server: Serving) -> None:
+    store = store_of(server)
+    with store.writer() as w:
+        w.insert(Network(id="net-g", key=12))
+        w.insert(Port(id="pg", network_id="net-g", mac_address="fa:16:3e:00:00:12", host="c1"))
+
+    def report(*rows: tuple[str, str, str, str], whole: bool = False) -> dict[tuple[str, str], str]:
+        made = [Status(kind=k, id=i, aspect=a, seq=3, state=s, detail="d") for k, i, a, s in rows]
+        body = msgspec.json.encode({"applied_seq": 3, "rows": made, "whole": whole})
+        assert agent(server, "c1").post("/agent/v1/hosts/c1/status", content=body).status_code == 204
+        with store.reader() as r:
+            return {(row.id, row.aspect): row.state for row in r.status_rows(["net-g", "pg"], host="c1")}
+
+    bad = ("port", "pg", "security", "error"), ("network", "net-g", "dhcp", "error")
+    assert report(("port", "pg", "l2", "ok"), *bad) == {
+        ("pg", "l2"): "ok",
+        ("pg", "security"): "error",
+        ("net-g", "dhcp"): "error",
+    }
+    with store.reader() as r:
+        assert r.api_status("port", ["pg"]) == {"pg": "ERROR"}
+    assert report(("port", "pg", "security", "gone")) == {("pg", "l2"): "ok", ("net-g", "dhcp"): "error"}
+    with store.reader() as r:
+        assert r.api_status("port", ["pg"]) == {"pg": "ACTIVE"}
+    # An agent that was started anew says all there is: of the rest nothing is wrong any more.
+    assert report(whole=True) == {("pg", "l2"): "ok"}
+    assert report(bad[1], whole=True) == {("pg", "l2"): "ok", ("net-g", "dhcp"): "error"}
+    store.close()
+
+
 def test_images_and_consoles_of_the_hosts_own_instances_only(server: Serving) -> None:
     image_id = "0fc2e1ab-0000-4000-8000-000000000001"
     store = store_of(server)

@@ -112,6 +112,24 @@ def test_a_full_disk_is_said_plainly_and_passes(tmp_path: Path) -> None:
         assert names(server.client) == {"before", "after"}
 
 
+@pytest.mark.root
+@pytest.mark.slow
+def test_a_database_that_cannot_be_written_is_one_line(tmp_path: Path) -> None:
+    """Its file system was mounted read-only, as a kernel does that finds it damaged."""
+    with serving(tmp_path, TRUSTED) as server:
+        config = server.config
+    script = (
+        'mount --bind "$1" "$1" && mount -o remount,bind,ro "$1" && exec "$2" -m netloom server --config "$3"'
+    )
+    words = ["unshare", "--mount", "sh", "-c", script, "sh", f"{tmp_path}/state", sys.executable, str(config)]
+    done = subprocess.run(words, capture_output=True, text=True, timeout=60, check=False)
+    assert (
+        done.returncode == 2
+        and done.stderr.count("\n") == 1
+        and "check the folder and its permissions" in done.stderr
+    )
+
+
 @contextmanager
 def half_an_upload(client: httpx.Client) -> Iterator[tuple[str, socket.socket]]:
     """An image of which the server has the first half on disk: (id, connection)."""

@@ -79,17 +79,3 @@ print(bridges.read(database).keys(), bridges.remove(database, [("bridge", "br-in
     assert "is not Netloom's" in said
     assert "device nic0 is not there" in said
     assert host.run("ovs-vsctl", "list-br").split() == ["br-int"]
-
-
-def test_a_namespace_goes_though_a_hidden_mount_has_its_folder_s_name(host: Host) -> None:
-    """`/run` mounted anew over a machine on which `ip netns add` was typed before."""
-    host.sh("mount --bind /run/netns /run/netns; mount -t tmpfs tmpfs /run; mkdir /run/netns")
-    program = """
-from netloom.dataplane import netns
-netns.create("ours")
-print(netns.exists("ours"))
-"""
-    assert host.python(program) == "True\n"
-    host.sh("ip netns add theirs")
-    host.python("from netloom.dataplane import netns; netns.delete('ours')")
-    assert host.run("ip", "netns").split() == ["theirs"]

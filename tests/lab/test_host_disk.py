@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import sys
 import tempfile
 from collections.abc import Iterator
 from typing import Any
@@ -86,6 +87,15 @@ def test_a_full_disk_is_said_of_what_it_concerns_and_heals(own: RunningLab) -> N
         own.until(lambda: not errors(own), 30, "an error stays")
         assert "fault" not in server(tenant, ident)
         unplug(own, path)
+
+
+def test_a_second_agent_of_a_host_is_refused(own: RunningLab) -> None:
+    config = str(own.lab.host(HOST) / "agent.toml")
+    script = '"$@" 2>&1; echo "status $?"'
+    said = own.exec(
+        HOST, "sh", "-c", script, "sh", sys.executable, "-m", "netloom", "agent", "--config", config
+    )
+    assert said == f"netloom: another agent works with {disk(own)}: stop that first\nstatus 2\n"
 
 
 def plugged(lab: RunningLab, tenant: Tenant, network: dict[str, Any], name: str) -> str:

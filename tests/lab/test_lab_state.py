@@ -14,7 +14,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from netloom.lab import checks, down, processes, settings, state, topology
+from netloom.lab import checks, down, init, processes, settings, state, topology
 from netloom.lab.processes import Process
 from netloom.model.errors import UserError
 
@@ -123,6 +123,15 @@ def test_two_at_once_are_refused() -> None:
         pass
     with lab.lock():
         pass
+
+
+def test_pid_1_outlives_a_log_that_cannot_be_written() -> None:
+    """On a full disk it would end otherwise, and all of its host with it."""
+    service = init.Service("ovsdb-server", Path("/proc"))  # where nobody can make a file
+    service.pid, service.started = 7, time.monotonic()
+    service.wanted = {"name": "ovsdb-server", "command": ["true"]}
+    service.ended(9, time.monotonic())
+    assert service.pid == 0 and service.due(service.started) is not None
 
 
 def test_a_lock_leaves_nothing_however_it_ends() -> None:

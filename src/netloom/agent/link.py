@@ -89,6 +89,7 @@ class Link:
         self._reports: queue.SimpleQueue[None] = queue.SimpleQueue()
         self._lock = threading.Lock()
         self._rows: dict[tuple[str, str, str], Status] = {}
+        self._whole = False
         self._consoles: dict[str, bytes] = {}
         self._applied = 0
         self._stopping = threading.Event()
@@ -102,9 +103,14 @@ class Link:
         threading.Thread(target=self._stream_forever, args=arguments, daemon=True, name="stream").start()
         threading.Thread(target=self._report_forever, daemon=True, name="report").start()
 
-    def report(self, applied: int, rows: list[Status]) -> None:
-        """Send these rows soon, and that `applied` is carried out with the next report."""
+    def report(self, applied: int, rows: list[Status], whole: bool = False) -> None:
+        """Send these rows soon, and that `applied` is carried out with the next report.
+
+        `whole`: nothing else is wrong on this host, whatever was said earlier.
+        """
         with self._lock:
+            if whole:
+                self._whole, self._rows = True, {}
             news = bool(rows) or applied != self._applied
             self._applied = applied
             self._rows.update({(row.kind, row.id, row.aspect): row for row in rows})
@@ -221,10 +227,12 @@ class Link:
                 pass
             with self._lock:
                 rows, self._rows = self._rows, {}
+                whole, self._whole = self._whole, False
                 consoles, self._consoles = self._consoles, {}
                 applied = self._applied
             try:
-                self._send("POST", "/status", _report(applied, list(rows.values())))
+                self._send("POST", "/status", _report(applied, list(rows.values()), whole))
+                whole, rows = False, {}
                 for server_id, tail in list(consoles.items()):
                     self._send_console(server_id, tail)
                     del consoles[server_id]
@@ -234,7 +242,8 @@ class Link:
             except ServerError as error:
                 self._say("report", str(error))
                 with self._lock:
-                    self._rows = rows | self._rows
+                    if not self._whole:
+                        self._whole, self._rows = whole, rows | self._rows
                     self._consoles = consoles | self._consoles
                 self._stopping.wait(PAUSES[min(attempt, len(PAUSES) - 1)])
                 attempt += 1
@@ -269,8 +278,8 @@ def _typed(delta: ViewDelta) -> ViewDelta:
         ) from error
 
 
-def _report(applied: int, rows: list[Status]) -> bytes:
-    return msgspec.json.encode({"applied_seq": applied, "rows": rows})
+def _report(applied: int, rows: list[Status], whole: bool) -> bytes:
+    return msgspec.json.encode({"applied_seq": applied, "rows": rows, "whole": whole})
 
 
 def _said(body: bytes) -> str:

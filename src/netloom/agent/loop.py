@@ -327,7 +327,9 @@ class Agent:
         rows = status.collect(self._state, self.tracker.trouble) | status.tunnels(self._tunnels)
         rows |= status.of_host(self._facts.host, self._disk)
         if self._link is not None:
-            self._link.report(self.view.seq, status.changes(self._sent, rows, self.view.seq))
+            news = status.changes(self._sent, rows, self.view.seq)
+            # The first report to a server holds everything that there is to say.
+            self._link.report(self.view.seq, news, whole=not self._sent)
         self._sent = rows
 
     def _heartbeat(self) -> None:

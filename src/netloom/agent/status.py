@@ -42,9 +42,10 @@ def of_host(host: str, wrong: str) -> dict[Row, tuple[str, str]]:
 def changes(
     before: Mapping[Row, tuple[str, str]], after: Mapping[Row, tuple[str, str]], seq: int
 ) -> list[Status]:
-    """The rows to send: those that are new or differ."""
+    """The rows to send: those that are new or differ, and of those that are no more the ones that were in trouble."""
+    gone = {row: ("gone", "") for row, (state, _) in before.items() if row not in after and state != "ok"}
     return [
         Status(kind=row[0], id=row[1], aspect=row[2], seq=seq, state=state, detail=detail)
-        for row, (state, detail) in after.items()
+        for row, (state, detail) in {**after, **gone}.items()
         if before.get(row) != (state, detail)
     ]

@@ -54,10 +54,14 @@ Handler = Callable[[Request, str], Awaitable[Response]]
 
 
 class StatusReport(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """`applied_seq`: the change that the host has carried out; `rows`: what became of its objects."""
+    """`applied_seq`: the change that the host has carried out; `rows`: what became of its objects.
+
+    `whole`: nothing else is wrong there, whatever was reported earlier.
+    """
 
     applied_seq: int
     rows: tuple[Status, ...] = ()
+    whole: bool = False
 
 
 class Keepalive(Struct, frozen=True):
@@ -148,9 +152,9 @@ async def _post_status(request: Request, host: str) -> Response:
     def write(writer: Writer, _: Context) -> None:
         before = writer.hosts()[host].applied_seq
         writer.heartbeat(host, time.time(), report.applied_seq)
-        touched = {(row.kind, row.id) for row in report.rows}
-        if report.rows:
-            writer.put_status(host, report.rows)
+        rows = [*report.rows, *(_no_more(writer, host, report) if report.whole else ())]
+        touched = {(row.kind, row.id) for row in rows}
+        writer.put_status(host, rows)
         if report.applied_seq > before:
             # Started and stopped again, or the reverse, before the host heard of it: there is nothing to report.
             touched |= {
@@ -163,6 +167,16 @@ async def _post_status(request: Request, host: str) -> Response:
 
     await run_write(request, write)
     return respond(204)
+
+
+def _no_more(reader: Reader, host: str, report: StatusReport) -> list[Status]:
+    """What was wrong when the host last reported and is not in its whole report: no trouble of today."""
+    said = {(row.kind, row.id, row.aspect) for row in report.rows}
+    return [
+        Status(kind=old.kind, id=old.id, aspect=old.aspect, seq=report.applied_seq, state="gone")
+        for old in reader.status_rows(host=host)
+        if old.state != "ok" and (old.kind, old.id, old.aspect) not in said
+    ]
 
 
 async def _stream(request: Request, host: str) -> Response:

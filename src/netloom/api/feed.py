@@ -12,10 +12,14 @@ import logging
 import threading
 
 from netloom.model import KINDS
+from netloom.model.errors import UserError
 from netloom.network import status
 from netloom.store import Store
 
 log = logging.getLogger("netloom.api.feed")
+
+PAUSE_SECONDS = 5.0
+"""How long what the operator must mend is left alone before it is tried, and said, again."""
 
 BATCH = 500
 """Changes looked at in one go."""
@@ -117,6 +121,10 @@ class Feed:
                 # Of what is new no host has said anything yet: it stands as it was made.
                 touched = [(c.kind, c.id) for c in changes if c.kind in status.KINDS and c.op == "update"]
                 seq = changes[-1].seq if changes else seq
+            except UserError as error:
+                # A full disk, say: requests that fail for it say so as well.
+                log.error("statuses cannot follow the changes after %d: %s", seq, error)
+                self._stopping.wait(PAUSE_SECONDS)
             except Exception:
                 # The thread must outlive what it did not expect: statuses would stand still otherwise.
                 log.exception("statuses could not follow the changes after %d", seq)

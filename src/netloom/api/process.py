@@ -28,6 +28,7 @@ from starlette.routing import BaseRoute
 
 from netloom.api import agents, compute, explain, identity, image, networking
 from netloom.api.app import compose
+from netloom.api.feed import PAUSE_SECONDS
 from netloom.api.http import Services, request_id
 from netloom.api.patience import PatientProtocol
 from netloom.api.policy import policy_of
@@ -299,6 +300,10 @@ class _Process(uvicorn.Server):
                     services.away,
                 )
                 work.result()
+            except UserError as error:
+                # A full disk, say: nothing of ours is wrong, and the operator can mend it.
+                log.error("the keeper cannot work: %s", error)
+                services.feed.sleep(PAUSE_SECONDS)
             except Exception:
                 # The next tick finds what this one did not do; at the end the writer takes no more work.
                 if not services.feed.stopped:

@@ -11,6 +11,7 @@ files say: a lease that is gone from them is released in its client's place.
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import signal
 import socket
@@ -30,6 +31,7 @@ from netloom.model.render import dnsmasq_conf, dnsmasq_hosts, dnsmasq_opts
 
 STOP_SECONDS = 1.0
 _SERVER_PORT = 67
+_LEASE = re.compile(r"^([0-9a-f]{2}(?::[0-9a-f]{2}){5}),(?:[^\n]*,)?(\d+\.\d+\.\d+\.\d+),[^,\n]*$", re.MULTILINE)
 
 
 def read(directory: Path) -> dict[Key, str]:
@@ -101,10 +103,10 @@ def ensure(item: Dnsmasq, directory: Path) -> None:
 
 
 def _leases(home: Path) -> set[tuple[str, str]]:
-    """MAC and address of every lease in `hosts`."""
+    """MAC and address of every lease in `hosts`, as far as it is ours to read: somebody may have damaged it."""
     path = home / "hosts"
-    lines = path.read_text().splitlines() if path.is_file() else []
-    return {(words[0], words[-2]) for words in (line.split(",") for line in lines)}
+    text = path.read_text(errors="replace") if path.is_file() else ""
+    return set(_LEASE.findall(text))
 
 
 def _release(item: Dnsmasq, leases: Iterable[tuple[str, str]]) -> None:

@@ -11,6 +11,7 @@ stopped. Standard library only, so that it starts at once and stays small.
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import json
 import os
@@ -134,7 +135,8 @@ class Service:
     def ended(self, status: int, now: float) -> None:
         """Note that it ended; one that keeps ending is started ever more seldom."""
         code = os.waitstatus_to_exitcode(status)
-        with self.log.open("a", encoding="utf-8") as log:
+        # PID 1 must outlive a full disk: all of its host would end with it.
+        with contextlib.suppress(OSError), self.log.open("a", encoding="utf-8") as log:
             log.write(f"-- {time.strftime('%H:%M:%S')} {self.name} ended with {code}\n")
         lived = now - self.started
         self.pause = 0.0 if lived > LONGEST_PAUSE else min(LONGEST_PAUSE, max(0.1, self.pause * 2))
@@ -171,7 +173,8 @@ def serve(path: Path, config: dict[str, Any]) -> None:
                 waits.append(due)
                 continue
             service.start()
-            (pids / service.name).write_text(str(service.pid))
+            with contextlib.suppress(OSError):
+                (pids / service.name).write_text(str(service.pid))
         got = signal.sigtimedwait(signals, min(waits, default=3600.0))
         if got is not None and got.si_signo == signal.SIGTERM:
             return

@@ -91,7 +91,8 @@ class Status(Struct, frozen=True, kw_only=True):
     """What a host reports of one object: `aspect` reached `seq`, well (`ok`) or not, and why not.
 
     Aspects: `l2` (device plugged, flows in place), `dhcp`, `metadata`, `l3`, `instance`.
-    `state`: `ok`, `pending` (waiting for something outside, as a device that is not plugged) or `error`.
+    `state`: `ok`, `pending` (waiting for something outside, as a device that is not plugged), `error`, or `gone`:
+    the host has nothing to do with it any more, so whatever was wrong is not.
     """
 
     kind: str

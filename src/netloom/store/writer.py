@@ -71,6 +71,12 @@ _PUT_STATUS = _status.on_conflict_do_update(
     index_elements=["id", "kind", "host", "aspect"],
     set_={name: _status.excluded[name] for name in ("seq", "state", "detail", "at")},
 )
+_DROP_STATUS = delete(schema.status).where(
+    schema.status.c.id == bindparam("i"),
+    schema.status.c.kind == bindparam("k"),
+    schema.status.c.host == bindparam("h"),
+    schema.status.c.aspect == bindparam("a"),
+)
 _host = upsert(schema.host)
 _PUT_HOST = _host.on_conflict_do_update(
     index_elements=["name"],
@@ -263,6 +269,12 @@ class Writer(Reader):
 
     def put_status(self, host: str, rows: Sequence[Status], at: str = "") -> None:
         """Note what a host reports, `at` (default: now); reports on objects that are gone are dropped."""
+        gone = [
+            {"i": row.id, "k": row.kind, "h": host, "a": row.aspect} for row in rows if row.state == "gone"
+        ]
+        if gone:
+            self._connection.execute(_DROP_STATUS, gone)
+        rows = [row for row in rows if row.state != "gone"]
         if not rows:
             return
         ids = encode(list({row.id for row in rows}))

@@ -36,3 +36,13 @@ def test_only_what_changed_is_sent() -> None:
     }
     sent = changes(before, after, 8)
     assert {(row.id, row.state, row.seq) for row in sent} == {("p2", "error", 8), ("p3", "ok", 8)}
+
+
+def test_trouble_with_what_is_no_more_is_taken_back() -> None:
+    before = {
+        ("network", "n1", "dhcp"): ("error", "the disk is full"),
+        ("port", "p1", "l2"): ("pending", "not plugged"),
+        ("port", "p2", "l2"): ("ok", ""),
+    }
+    sent = changes(before, {}, 8)
+    assert {(row.id, row.aspect, row.state) for row in sent} == {("n1", "dhcp", "gone"), ("p1", "l2", "gone")}
