@@ -395,6 +395,16 @@ KNOWN: tuple[Known, ...] = (
         r"remote_address_group_id)':|networks.*'ha':|security-groups.*'shared':",
     ),
     Known(
+        "The DHCP ports that the oracle has not (without_dhcp) are counted.",
+        r"quota\.port\.used: ",
+        r"GET quotas/\S+/details",
+    ),
+    Known(
+        "Formats are no part of a path here: what ends in .xml is an id like any other.",
+        r"(message|type): '(The resource could not be found.|HTTPNotFound)' \| ",
+        r"\w+: \w+ \S+\.xml ",
+    ),
+    Known(
         "A read is not guarded by If-Match; Neutron looks at what it says all the same.",
         r"status: 400 .*Bad if-match.* \| (200|404) ",
         r"GET .*'If-Match'",
@@ -411,7 +421,7 @@ KNOWN: tuple[Known, ...] = (
     ),
     Known(
         "Neutron keeps the default group of a project that a request made which then failed.",
-        r"^security_group(_rule)?s: \d+ elements",
+        r"^security_group(_rule)?s: \d+ elements|^cuts: ",
         r"(admin|service): GET security-group(-rule)?s",
     ),
     Known(
