@@ -187,6 +187,19 @@ def test_93_to_115_what_is_refused(cloud, network, attrs, error):
     assert cloud.member.list("/ports") == []
 
 
+@pytest.mark.parametrize("mac", ["fa:16:3e:00:00:09", None])
+def test_the_mac_address_of_a_port_of_the_network_itself_stays(cloud, network, mac):
+    port = cloud.member.make("port", network_id=network["id"], device_owner="network:router_interface")
+    answer = cloud.admin("PUT", f"/ports/{port['id']}", {"port": {"mac_address": mac}})
+    assert error_of(answer) == (
+        409,
+        "UnsupportedPortDeviceOwner",
+        f"Operation mac address update is not supported for device_owner network:router_interface on port {port['id']}.",
+    )
+    same = {"port": {"mac_address": port["mac_address"].upper(), "name": "same"}}
+    assert cloud.admin("PUT", f"/ports/{port['id']}", same).status_code == 200
+
+
 def test_100_a_mac_address_in_use(cloud, network):
     port = cloud.member.make("port", network_id=network["id"])
     answer = cloud.member(

@@ -243,9 +243,15 @@ def _secured(w: Writer, ctx: Context, old: Port, new: Port, attrs: Mapping[str, 
 
 
 def _readdressed(w: Writer, ctx: Context, old: Port, new: Port, named: str | None) -> Port:
-    """Return the port with another MAC address, a random one for None; raises PortBound for a bound port."""
+    """Return the port with another MAC address, a random one for None.
+
+    Raises PortBound for a bound port, UnsupportedPortDeviceOwner for one of the network's own.
+    """
     if named and named.lower() == old.mac_address:
         return new
+    owner = new.device_owner or old.device_owner
+    if owner.startswith("network:") and not binding.is_bound(old):
+        raise lib.UnsupportedPortDeviceOwner(op="mac address update", port_id=old.id, device_owner=owner)
     mac = (
         macs.claim(w, old.network_id, named, old.id)
         if named
