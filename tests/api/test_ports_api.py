@@ -60,6 +60,8 @@ def test_addresses_come_from_subnets_that_one_sees(cloud, subnetless):
     assert port["fixed_ips"][0]["subnet_id"] == theirs["id"]
     again = {"port": {"fixed_ips": port["fixed_ips"], "name": "kept"}}
     assert cloud.member("PUT", f"/ports/{port['id']}", again).json()["port"]["fixed_ips"] == port["fixed_ips"]
+    another = {"port": {"fixed_ips": [{"subnet_id": theirs["id"], "ip_address": "10.8.0.250"}]}}
+    assert error_of(cloud.member("PUT", f"/ports/{port['id']}", another))[:2] == (404, "SubnetNotFound")
 
 
 @pytest.mark.parametrize("owner", ["network:router_interface", "network:router_gateway"])

@@ -401,8 +401,8 @@ KNOWN: tuple[Known, ...] = (
     ),
     Known(
         "A read is not guarded by If-Match; Neutron looks at what it says all the same.",
-        r"status: 400 .*Bad if-match.* \| (200|404) ",
-        r"GET .*'If-Match'",
+        r"status: 400 .*Bad if-match.* \| (200|404|405) ",
+        r"(GET|PATCH|POST|HEAD|OPTIONS|TRACE) .*'If-Match'",
     ),
     Known(
         "Types of networks that are not there (gre, geneve, local): Neutron looks at the rest of what is said of them.",

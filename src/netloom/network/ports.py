@@ -153,7 +153,9 @@ def _wishes(
         subnets, hidden = on_network, set[str]()
     else:
         seen = {subnet.id for subnet in access.find_all(r, ctx, Subnet, network_id=network.id)}
-        seen |= {fixed.subnet_id for fixed in held}
+        has = {None, *(fixed.ip_address for fixed in held)}
+        wants = {entry.get("subnet_id") for entry in asked or () if entry.get("ip_address") not in has}
+        seen |= {fixed.subnet_id for fixed in held} - wants
         subnets = [subnet for subnet in on_network if subnet.id in seen]
         hidden = {subnet.id for subnet in on_network} - seen
     named = {str(entry["subnet_id"]) for entry in asked or () if entry.get("subnet_id")}
