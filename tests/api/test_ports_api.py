@@ -60,6 +60,8 @@ def test_addresses_come_from_subnets_that_one_sees(cloud, subnetless):
     assert port["fixed_ips"][0]["subnet_id"] == theirs["id"]
     again = {"port": {"fixed_ips": port["fixed_ips"], "name": "kept"}}
     assert cloud.member("PUT", f"/ports/{port['id']}", again).json()["port"]["fixed_ips"] == port["fixed_ips"]
+    another = {"port": {"fixed_ips": [{"subnet_id": theirs["id"], "ip_address": "10.8.0.250"}]}}
+    assert error_of(cloud.member("PUT", f"/ports/{port['id']}", another))[:2] == (404, "SubnetNotFound")
 
 
 @pytest.mark.parametrize("owner", ["network:router_interface", "network:router_gateway"])
@@ -185,6 +187,19 @@ def test_93_to_115_what_is_refused(cloud, network, attrs, error):
     answer = cloud.member("POST", "/ports", {"port": {"network_id": network["id"]} | attrs})
     assert error_of(answer)[:2] == error
     assert cloud.member.list("/ports") == []
+
+
+@pytest.mark.parametrize("mac", ["fa:16:3e:00:00:09", None])
+def test_the_mac_address_of_a_port_of_the_network_itself_stays(cloud, network, mac):
+    port = cloud.member.make("port", network_id=network["id"], device_owner="network:router_interface")
+    answer = cloud.admin("PUT", f"/ports/{port['id']}", {"port": {"mac_address": mac}})
+    assert error_of(answer) == (
+        409,
+        "UnsupportedPortDeviceOwner",
+        f"Operation mac address update is not supported for device_owner network:router_interface on port {port['id']}.",
+    )
+    same = {"port": {"mac_address": port["mac_address"].upper(), "name": "same"}}
+    assert cloud.admin("PUT", f"/ports/{port['id']}", same).status_code == 200
 
 
 def test_100_a_mac_address_in_use(cloud, network):

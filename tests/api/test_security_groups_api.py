@@ -1,7 +1,7 @@
 """Security groups and rules over HTTP, by the numbers of the behaviours list."""
 
 import pytest
-from tests.support.networking import ONE, error_of
+from tests.support.networking import ONE, TWO, error_of
 
 UNKNOWN = "aaaaaaaa-aaaa-4aaa-8aaa-aaaaaaaaaaaa"
 
@@ -161,3 +161,16 @@ def test_30_a_rule_raises_the_groups_revision(cloud):
     rule(cloud.member, group)
     shown = cloud.member("GET", f"/security-groups/{group['id']}").json()["security_group"]
     assert shown["revision_number"] == group["revision_number"] + 1
+
+
+def test_rules_of_several_projects_are_not_made_at_once(cloud):
+    group = cloud.admin.make("security_group")["id"]
+    rules = [
+        {"security_group_id": group, "direction": "ingress", "protocol": protocol, "project_id": project}
+        for protocol, project in (("tcp", ONE), ("udp", TWO))
+    ]
+    assert error_of(cloud.admin("POST", "/security-group-rules", {"security_group_rules": rules})) == (
+        400,
+        "SecurityGroupRulesNotSingleProject",
+        "Multiple project_ids in bulk security group rule create not allowed",
+    )

@@ -274,16 +274,6 @@ KNOWN: tuple[Known, ...] = (
         r"GET \S+limit=\d+\S*sort_key=(gateway_ip|protocol|port_range_min|remote_ip_prefix|port_id|router_id)",
     ),
     Known(
-        "Neutron looks at the revision only where something changes.",
-        r"status: 200 .* \| 412 ",
-        r"PUT .*'If-Match'",
-    ),
-    Known(
-        "Neutron shows everybody everything of a router in this answer, what is internal included.",
-        r"router\.(enable_\w+|gw_port_id|ha|ha_vr_id|distributed): .* \| absent",
-        r"_extraroutes",
-    ),
-    Known(
         "Schedulers of agents (dhcp_agent_scheduler) are not there yet and not advertised.",
         r"status: (403|200) .* \| 404 .*HTTPNotFound",
         r"GET networks/\S+/dhcp-agents",
@@ -395,9 +385,24 @@ KNOWN: tuple[Known, ...] = (
         r"remote_address_group_id)':|networks.*'ha':|security-groups.*'shared':",
     ),
     Known(
+        "The DHCP ports that the oracle has not (without_dhcp) are counted.",
+        r"quota\.port\.used: ",
+        r"GET quotas/\S+/details",
+    ),
+    Known(
+        "Formats are no part of a path here: what ends in .xml is an id like any other.",
+        r"(message|type): '(The resource could not be found.|HTTPNotFound)' \| ",
+        r"\w+: \w+ \S+\.xml ",
+    ),
+    Known(
+        "Neutron's message about a MAC address that cannot change names a function of Python's in the port's place.",
+        r"message: .*built-in function id.* \| .*mac address update is not supported",
+        r"PUT ports/",
+    ),
+    Known(
         "A read is not guarded by If-Match; Neutron looks at what it says all the same.",
-        r"status: 400 .*Bad if-match.* \| (200|404) ",
-        r"GET .*'If-Match'",
+        r"status: 400 .*Bad if-match.* \| (200|404|405) ",
+        r"(GET|PATCH|POST|HEAD|OPTIONS|TRACE) .*'If-Match'",
     ),
     Known(
         "Types of networks that are not there (gre, geneve, local): Neutron looks at the rest of what is said of them.",
@@ -411,7 +416,7 @@ KNOWN: tuple[Known, ...] = (
     ),
     Known(
         "Neutron keeps the default group of a project that a request made which then failed.",
-        r"^security_group(_rule)?s: \d+ elements",
+        r"^security_group(_rule)?s: \d+ elements|^cuts: ",
         r"(admin|service): GET security-group(-rule)?s",
     ),
     Known(

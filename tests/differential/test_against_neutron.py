@@ -28,7 +28,7 @@ WANTED = 500
 
 SEED = os.environ.get("NETLOOM_ORACLE_RANDOM")
 """Explore. Without it the same requests each time, so that a run can be trusted."""
-WORLDS = int(os.environ.get("NETLOOM_ORACLE_EXAMPLES", "25"))
+WORLDS = int(os.environ.get("NETLOOM_ORACLE_EXAMPLES", "22"))
 STEPS = 120 if SEED is not None else 30
 PAST = os.environ.get("NETLOOM_ORACLE_PAST")
 SHORTEN = int(os.environ.get("NETLOOM_ORACLE_SHORTEN", "5"))

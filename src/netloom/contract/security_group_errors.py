@@ -57,6 +57,12 @@ class DuplicateSecurityGroupRuleInPost(lib.InUse):
     message = "Duplicate Security Group Rule in POST."
 
 
+class SecurityGroupRulesNotSingleProject(lib.InvalidInput):
+    """One request holds rules of several projects."""
+
+    message = "Multiple project_ids in bulk security group rule create not allowed"
+
+
 class SecurityGroupNotSingleGroupRules(lib.InvalidInput):
     """One request holds rules of several groups."""
 

@@ -153,7 +153,9 @@ def _wishes(
         subnets, hidden = on_network, set[str]()
     else:
         seen = {subnet.id for subnet in access.find_all(r, ctx, Subnet, network_id=network.id)}
-        seen |= {fixed.subnet_id for fixed in held}
+        has = {None, *(fixed.ip_address for fixed in held)}
+        wants = {entry.get("subnet_id") for entry in asked or () if entry.get("ip_address") not in has}
+        seen |= {fixed.subnet_id for fixed in held} - wants
         subnets = [subnet for subnet in on_network if subnet.id in seen]
         hidden = {subnet.id for subnet in on_network} - seen
     named = {str(entry["subnet_id"]) for entry in asked or () if entry.get("subnet_id")}
@@ -243,9 +245,15 @@ def _secured(w: Writer, ctx: Context, old: Port, new: Port, attrs: Mapping[str, 
 
 
 def _readdressed(w: Writer, ctx: Context, old: Port, new: Port, named: str | None) -> Port:
-    """Return the port with another MAC address, a random one for None; raises PortBound for a bound port."""
+    """Return the port with another MAC address, a random one for None.
+
+    Raises PortBound for a bound port, UnsupportedPortDeviceOwner for one of the network's own.
+    """
     if named and named.lower() == old.mac_address:
         return new
+    owner = new.device_owner or old.device_owner
+    if owner.startswith("network:") and not binding.is_bound(old):
+        raise lib.UnsupportedPortDeviceOwner(op="mac address update", port_id=old.id, device_owner=owner)
     mac = (
         macs.claim(w, old.network_id, named, old.id)
         if named

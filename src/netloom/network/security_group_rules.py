@@ -27,6 +27,7 @@ from netloom.contract.security_group_errors import (
     SecurityGroupProtocolRequiredWithPorts,
     SecurityGroupRuleExists,
     SecurityGroupRuleParameterConflict,
+    SecurityGroupRulesNotSingleProject,
 )
 from netloom.contract.security_groups import SecurityGroupInvalidPortValue
 from netloom.model import Context, SecurityGroup, SecurityGroupRule, to_doc
@@ -154,9 +155,11 @@ def _asked(attrs: dict[str, Any]) -> SecurityGroupRule:
 
 
 def check_bulk(entries: Sequence[dict[str, Any]]) -> None:
-    """Raise for a bulk request whose rules are of several groups, or hold the same rule twice."""
+    """Raise for a bulk request whose rules are of several groups or projects, or hold the same rule twice."""
     if len({attrs["security_group_id"] for attrs in entries}) > 1:
         raise SecurityGroupNotSingleGroupRules()
+    if len({attrs["project_id"] for attrs in entries}) > 1:
+        raise SecurityGroupRulesNotSingleProject()
     seen: set[Meaning] = set()
     for attrs in entries:
         validate(attrs)
