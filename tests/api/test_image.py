@@ -80,6 +80,15 @@ def test_data_in_and_out(cloud: Cloud, demo: httpx.Client):
     assert image["id"] not in stored(cloud)
 
 
+def test_data_that_is_not_there_is_said_plainly(cloud: Cloud, demo: httpx.Client):
+    """As after a backup of the database alone."""
+    image = create(demo)
+    assert put(demo, image, DATA).status_code == 204
+    files.path(cloud.services.state_dir, image["id"]).unlink()
+    answer = demo.get(f"/image/v2/images/{image['id']}/file")
+    assert (answer.status_code, "is not on this server" in answer.text) == (404, True)
+
+
 def test_too_large_leaves_nothing(cloud: Cloud, demo: httpx.Client):
     image = create(demo)
     before = stored(cloud)

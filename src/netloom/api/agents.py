@@ -246,7 +246,7 @@ async def _get_image(request: Request, host: str) -> Response:
     work = functools.partial(_scoped_image, services, host, request.path_params["image_id"])
     image = await in_reader_thread(services, work)
     return FileResponse(
-        files.path(services.state_dir, image.id),
+        files.data(services.state_dir, image.id),
         media_type="application/octet-stream",
         headers={"x-image-sha512": image.os_hash_value or ""},
     )

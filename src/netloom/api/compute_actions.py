@@ -9,6 +9,7 @@ from msgspec import Struct
 from starlette.requests import Request
 from starlette.responses import Response
 
+from netloom.api.compute_policy import may_change
 from netloom.api.compute_servers import server_of
 from netloom.api.compute_version import version_of
 from netloom.api.http import body_of, caller_of, respond, run_in_thread, run_read, run_write, services_of
@@ -93,6 +94,7 @@ async def _add_floatingip(request: Request, arguments: Any) -> Response:
 
     def write(w: Writer, ctx: Context) -> None:
         server, fip = server_of(w, ctx, request), _floatingip(w, ctx, wanted.address)
+        may_change(request, w, ctx, "floatingips", fip, ("port_id", "fixed_ip_address"))
         by_id = {port.id: port for port in w.list(Port, device_id=server.id)}
         own = [by_id[ident] for ident in server.port_ids if ident in by_id]
         own += [port for port in by_id.values() if port.id not in server.port_ids]
@@ -114,6 +116,7 @@ async def _remove_floatingip(request: Request, arguments: Any) -> Response:
 
     def write(w: Writer, ctx: Context) -> None:
         server, fip = server_of(w, ctx, request), _floatingip(w, ctx, wanted.address)
+        may_change(request, w, ctx, "floatingips", fip, ("port_id",))
         port = w.get(Port, fip.port_id) if fip.port_id else None
         if port is None or port.device_id != server.id:
             raise Conflict(f"Floating IP {wanted.address} is not associated with instance {server.id}.")
@@ -138,6 +141,7 @@ async def _add_group(request: Request, arguments: Any) -> Response:
         group = nics.find_groups(w, server.project_id, [name])[0]
         for port in w.list(Port, device_id=server.id):
             if port.port_security_enabled and group not in port.security_groups:
+                may_change(request, w, ctx, "ports", port, ("security_groups",))
                 with as_compute_errors():
                     ports.update(w, ctx, port, {"security_groups": [*port.security_groups, group]})
 
@@ -155,6 +159,7 @@ async def _remove_group(request: Request, arguments: Any) -> Response:
         if not having:
             raise NotFound(f"Security group {name} is not associated with the instance {server.id}")
         for port in having:
+            may_change(request, w, ctx, "ports", port, ("security_groups",))
             left = [ident for ident in port.security_groups if ident != group]
             with as_compute_errors():
                 ports.update(w, ctx, port, {"security_groups": left})

@@ -12,6 +12,7 @@ from msgspec import Struct
 from starlette.requests import Request
 from starlette.responses import Response
 
+from netloom.api.compute_policy import may_change, may_create
 from netloom.api.compute_servers import server_of
 from netloom.api.http import body_of, caller_of, respond, run_read, run_write
 from netloom.api.service import Handler, decode, member, must_be_member
@@ -115,6 +116,7 @@ async def _create_group(request: Request) -> Response:
         with as_compute_errors():
             sent = {"name": body.name, "description": body.description or ""}
             attrs = _decoded(ctx, "security_groups", "security_group", sent)
+            may_create(request, w, ctx, "security_groups", attrs)
             return _group_forms(w, [security_groups.create(w, ctx, attrs)])
 
     return respond(200, {"security_group": (await run_write(request, write))[0]})
@@ -127,7 +129,9 @@ async def _update_group(request: Request) -> Response:
     def write(w: Writer, ctx: Context) -> list[dict[str, Any]]:
         with as_compute_errors():
             attrs = {"name": body.name, "description": body.description or ""}
-            return _group_forms(w, [security_groups.update(w, ctx, _group(w, ctx, ident), attrs)])
+            group = _group(w, ctx, ident)
+            may_change(request, w, ctx, "security_groups", group, attrs)
+            return _group_forms(w, [security_groups.update(w, ctx, group, attrs)])
 
     return respond(200, {"security_group": (await run_write(request, write))[0]})
 
@@ -137,7 +141,9 @@ async def _delete_group(request: Request) -> Response:
 
     def write(w: Writer, ctx: Context) -> None:
         with as_compute_errors():
-            security_groups.delete(w, ctx, _group(w, ctx, request.path_params["group_id"]))
+            group = _group(w, ctx, request.path_params["group_id"])
+            may_change(request, w, ctx, "security_groups", group, None)
+            security_groups.delete(w, ctx, group)
 
     await run_write(request, write)
     return respond(202)
@@ -174,6 +180,7 @@ async def _create_rule(request: Request) -> Response:
     def write(w: Writer, ctx: Context) -> dict[str, Any]:
         with as_compute_errors(missing=NotFound):
             attrs = _decoded(ctx, "security_group_rules", "security_group_rule", sent)
+            may_create(request, w, ctx, "security_group_rules", attrs)
             rule = security_group_rules.create(w, ctx, attrs)
         remote = [rule.remote_group_id] if rule.remote_group_id else []
         return _rule_form(rule, w.get_many(SecurityGroup, remote))
@@ -190,6 +197,7 @@ async def _delete_rule(request: Request) -> Response:
         if rule is None:
             raise NotFound(f"Security group rule {ident} not found.")
         with as_compute_errors():
+            may_change(request, w, ctx, "security_group_rules", rule, None)
             security_group_rules.delete(w, ctx, rule)
 
     await run_write(request, write)
@@ -272,6 +280,7 @@ async def _floating_create(request: Request) -> Response:
         sent = {"floating_network_id": matching[0].id}
         with as_compute_errors():
             attrs = _decoded(ctx, "floatingips", "floatingip", sent)
+            may_create(request, w, ctx, "floatingips", attrs)
             return _fip_forms(w, [floatingips.create(w, ctx, attrs)])
 
     return respond(200, {"floating_ip": (await run_write(request, write))[0]})
@@ -283,7 +292,9 @@ async def _floating_delete(request: Request) -> Response:
 
     def write(w: Writer, ctx: Context) -> None:
         with as_compute_errors():
-            floatingips.delete(w, ctx, _fip(w, ctx, ident))
+            fip = _fip(w, ctx, ident)
+            may_change(request, w, ctx, "floatingips", fip, None)
+            floatingips.delete(w, ctx, fip)
 
     await run_write(request, write)
     return respond(202)

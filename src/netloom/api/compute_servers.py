@@ -8,7 +8,7 @@ from msgspec import UNSET, Struct, UnsetType, structs
 from starlette.requests import Request
 from starlette.responses import Response
 
-from netloom.api import compute_server_body, compute_server_filters
+from netloom.api import compute_policy, compute_server_body, compute_server_filters
 from netloom.api import compute_server_forms as forms
 from netloom.api.compute_page import page
 from netloom.api.compute_version import at_least
@@ -104,7 +104,14 @@ async def _create(request: Request) -> Response:
     must_be_member(caller_of(request), _POLICY + "create")
     settings = services_of(request).settings.compute
     wanted, by_reservation = compute_server_body.read(request, await body_of(request))
-    made = await run_write(request, lambda w, ctx: servers.create(w, ctx, settings, wanted))
+
+    def write(w: Writer, ctx: Context) -> list[Server]:
+        def may_make_port(attrs: dict[str, Any]) -> None:
+            compute_policy.may_create(request, w, ctx, "ports", attrs)
+
+        return servers.create(w, ctx, settings, wanted, may_make_port)
+
+    made = await run_write(request, write)
     first = made[0]
     if by_reservation:
         return respond(202, {"reservation_id": "r-" + first.id[:8]})

@@ -165,7 +165,7 @@ async def _download(request: Request) -> Response:
     if image.status == "queued":
         return respond(204)
     headers = {"Content-MD5": image.checksum or "", "X-Image-Sha512": image.os_hash_value or ""}
-    file = files.path(services_of(request).state_dir, image.id)
+    file = files.data(services_of(request).state_dir, image.id)
     return FileResponse(file, media_type="application/octet-stream", headers=headers)
 
 

@@ -44,13 +44,13 @@ def resolve(reader: Reader, ctx: Context, project_id: str, requested: Requested)
     if requested == "none":
         return []
     if requested is None or requested == "auto" or not requested:
-        found = _only_network(reader, ctx, project_id)
+        found = _only_network(reader, project_id)
         if found is None and requested == "auto":
             raise BadRequest("Unable to automatically allocate a network: the project has none. Create one.")
         plans = [Plan(network=found)] if found else []
     else:
         with as_compute_errors():
-            plans = [_resolve(reader, ctx, nic) for nic in requested]
+            plans = [_resolve(reader, ctx, project_id, nic) for nic in requested]
     if len({plan.port.id for plan in plans if plan.port}) != sum(1 for plan in plans if plan.port):
         raise BadRequest("A port is named twice in networks.")
     for plan in plans:
@@ -58,7 +58,7 @@ def resolve(reader: Reader, ctx: Context, project_id: str, requested: Requested)
     return plans
 
 
-def _only_network(reader: Reader, ctx: Context, project_id: str) -> Network | None:
+def _only_network(reader: Reader, project_id: str) -> Network | None:
     shared = reader.accessible(project_id, access.SHARED)
     usable = {network.id: network for network in reader.list(Network, project_id=project_id)}
     usable |= reader.get_many(Network, shared)
@@ -67,11 +67,14 @@ def _only_network(reader: Reader, ctx: Context, project_id: str) -> Network | No
     return next(iter(usable.values()), None)
 
 
-def _resolve(reader: Reader, ctx: Context, nic: Nic) -> Plan:
+def _resolve(reader: Reader, ctx: Context, project_id: str, nic: Nic) -> Plan:
     if nic.port:
         if nic.fixed_ip:
             raise BadRequest(f"Specified Fixed IP '{nic.fixed_ip}' cannot be used with port '{nic.port}'.")
         port = lookup.port(reader, ctx, nic.port)
+        if port.project_id != project_id:
+            # The owner of a network sees the ports that others have on it, and an administrator all.
+            raise BadRequest(f"Port {port.id} not usable for instance: it is another project's.")
         if port.device_id:
             raise Conflict(f"Port {port.id} is still in use.")
         if port.vnic_type != "normal":
@@ -116,6 +119,14 @@ def find_groups(reader: Reader, project_id: str, names: Sequence[str]) -> list[s
     return found
 
 
+def wanted(plan: Plan, project_id: str) -> dict[str, Any]:
+    """Return the attributes of the port that will be made for a card."""
+    attrs: dict[str, Any] = {"network_id": plan.network.id, "project_id": project_id}
+    if plan.fixed_ip:
+        attrs["fixed_ips"] = [{"ip_address": plan.fixed_ip}]
+    return attrs
+
+
 def attach(
     w: Writer, ctx: Context, server: Server, plans: Sequence[Plan], groups: Sequence[str]
 ) -> tuple[str, ...]:
@@ -134,11 +145,9 @@ def attach(
             if plan.port is not None:
                 made.append(ports.update(w, ctx, plan.port, where).id)
                 continue
-            attrs: dict[str, Any] = where | {"network_id": plan.network.id, "project_id": server.project_id}
+            attrs = where | wanted(plan, server.project_id)
             if plan.network.port_security_enabled:
                 attrs["security_groups"] = list(groups)
-            if plan.fixed_ip:
-                attrs["fixed_ips"] = [{"ip_address": plan.fixed_ip}]
             made.append(ports.create(w, ctx, attrs).id)
     return tuple(made)
 

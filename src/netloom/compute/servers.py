@@ -10,7 +10,7 @@ import base64
 import binascii
 import re
 import uuid
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from msgspec import Struct, field, structs
@@ -61,8 +61,17 @@ def get(reader: Reader, caller: Caller, server_id: str) -> Server:
     return server
 
 
-def create(w: Writer, ctx: Context, settings: ComputeSettings, wanted: Wanted) -> list[Server]:
-    """Make servers. Where no host can take one, it is made nevertheless, in ERROR with the reason."""
+def create(
+    w: Writer,
+    ctx: Context,
+    settings: ComputeSettings,
+    wanted: Wanted,
+    may_make_port: Callable[[dict[str, Any]], None],
+) -> list[Server]:
+    """Make servers. Where no host can take one, it is made nevertheless, in ERROR with the reason.
+
+    `may_make_port` raises where policy lets the caller make no port with these attributes.
+    """
     caller, project_id = ctx.caller, ctx.caller.project_id
     _check_texts(w, settings, wanted, project_id)
     if wanted.host and not caller.is_admin:
@@ -73,6 +82,9 @@ def create(w: Writer, ctx: Context, settings: ComputeSettings, wanted: Wanted) -
     keypair = _keypair(w, caller, wanted.key_name)
     security_groups.ensure_default(w, ctx, project_id)
     plans = nics.resolve(w, ctx, project_id, wanted.networks)
+    for plan in plans:
+        if plan.port is None:
+            may_make_port(nics.wanted(plan, project_id))
     groups = nics.find_groups(w, project_id, wanted.groups or ("default",))
     if wanted.most > 1 and any(plan.port or plan.fixed_ip for plan in plans):
         raise BadRequest("A port or a fixed IP cannot be given to more than one server.")

@@ -20,7 +20,6 @@ from netloom.model.errors import UserError
 from netloom.plan.security_groups import PROTOCOLS, WITH_PORTS
 
 Verdict = Literal["reachable", "unreachable", "unknown"]
-EXIT_STATUS: dict[str, int] = {"reachable": 0, "unreachable": 1, "unknown": 2}
 
 
 class Hop(Struct, frozen=True, kw_only=True):

@@ -18,12 +18,12 @@ from netloom.explain.world import Endpoint, Host, World
 from netloom.model.hoststate import Device
 from netloom.model.names import INTEGRATION_BRIDGE
 from netloom.plan.pipeline import Stage
+from netloom.plan.security_groups import WITH_PORTS
 
 OUTSIDE_MAC = "02:00:00:00:00:01"
 LONGEST = 16
 DHCP_SERVER_PORT, DHCP_CLIENT_PORT = 67, 68
 FIRST_PORT = 40000
-WITH_PORTS = frozenset({6, 17, 132})
 
 
 @dataclass(frozen=True)

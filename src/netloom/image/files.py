@@ -14,7 +14,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import BinaryIO
 
-from netloom.model.errors import TooLarge
+from netloom.model.errors import NotFound, TooLarge
 
 HASH = "sha512"
 
@@ -27,6 +27,14 @@ def folder(state_dir: Path) -> Path:
 def path(state_dir: Path, image_id: str) -> Path:
     """Return the file of an image. Ids are UUIDs, so a path can never lead elsewhere (ValueError)."""
     return folder(state_dir) / str(uuid.UUID(image_id))
+
+
+def data(state_dir: Path, image_id: str) -> Path:
+    """Return the file of an active image; NotFound where it is not there (a backup without images, a deletion just now)."""
+    file = path(state_dir, image_id)
+    if not file.is_file():
+        raise NotFound(f"The data of image {image_id} is not on this server.")
+    return file
 
 
 def remove(state_dir: Path, image_id: str) -> None:

@@ -67,13 +67,6 @@ def kill(processes: Iterable[Process], timeout: float = 10.0) -> list[Process]:
     return wait_gone(left, timeout)
 
 
-def terminate(process: Process, timeout: float = 3.0) -> None:
-    """Ask a process to end, and end it where it does not."""
-    _signal(process, signal.SIGTERM)
-    if wait_gone([process], timeout):
-        kill([process])
-
-
 def wait_gone(processes: Sequence[Process], timeout: float) -> list[Process]:
     """Wait until processes have ended; returns those that have not in time."""
     deadline = time.monotonic() + timeout

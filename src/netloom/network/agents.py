@@ -103,7 +103,7 @@ def delete(w: Writer, ctx: Context, old: Agent) -> None:
     w.delete_host(old.row.name)
 
 
-def zones(r: Reader, ctx: Context) -> set[str]:
+def zones(r: Reader) -> set[str]:
     """Return the availability zones of hosts that may carry routers."""
     return {
         row.facts.availability_zone

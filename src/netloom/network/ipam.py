@@ -23,7 +23,6 @@ from netloom.store import Claimed, Writer
 TRIES = 8
 """Random tries before the free addresses are counted: enough for pools that are up to two thirds full."""
 
-Address = IPv4Address | IPv6Address
 Range = tuple[int, int]
 
 
@@ -157,7 +156,7 @@ def wishes(
         if subnet_id:
             found.append(Wish((_named(network_id, by_id, subnet_id, set(known)),), address))
         else:
-            found.append(Wish((_containing(network_id, subnets, str(address)),), address))
+            found.append(Wish((_containing(subnets, str(address)),), address))
         if address and not inside(found[-1].subnets[0], address):
             raise lib.InvalidIpForSubnet(ip_address=address)
     return found
@@ -176,7 +175,7 @@ def _named(network_id: str, by_id: dict[str, Subnet], subnet_id: str, known: set
     )
 
 
-def _containing(network_id: str, subnets: Sequence[Subnet], address: str) -> Subnet:
+def _containing(subnets: Sequence[Subnet], address: str) -> Subnet:
     for subnet in subnets:
         if inside(subnet, address):
             return subnet

@@ -315,11 +315,6 @@ def _tell_router(w: Writer, port: Port) -> None:
             w.update(replace(router, external_gateway_info=info))
 
 
-def bind(w: Writer, ctx: Context, port: Port, host: str) -> Port:
-    """Bind a port to a host, or to none with an empty name; for the compute service."""
-    return update(w, ctx, port, {"binding:host_id": host})
-
-
 def delete(w: Writer, ctx: Context, old: Port) -> None:
     """Delete a port that belongs to no router or floating IP; a floating IP on it is left unassociated."""
     if _serves(w, old):

@@ -24,7 +24,7 @@ def create(w: Writer, ctx: Context, attrs: dict[str, Any]) -> Router:
     """Make a router, with its gateway if one is asked for."""
     _refuse_kinds(attrs)
     hints = tuple(attrs["availability_zone_hints"]) if given(attrs, "availability_zone_hints") else ()
-    missing = [zone for zone in hints if zone not in agents.zones(w, ctx)]
+    missing = [zone for zone in hints if zone not in agents.zones(w)]
     if missing:
         raise AvailabilityZoneNotFound(availability_zone=", ".join(missing))
     quotas.check(w, ctx, attrs["project_id"], Router.KIND)
@@ -84,16 +84,16 @@ def _set_routes(w: Writer, ctx: Context, router: Router, wanted: Sequence[Route]
 
 def add_extraroutes(w: Writer, ctx: Context, router: Router, attrs: dict[str, Any]) -> Router:
     """Add routes to those that the router has; one that it has already changes nothing."""
-    return _set_routes(w, ctx, router, [*router.routes, *_asked(router, attrs)])
+    return _set_routes(w, ctx, router, [*router.routes, *_asked(attrs)])
 
 
 def remove_extraroutes(w: Writer, ctx: Context, router: Router, attrs: dict[str, Any]) -> Router:
     """Take routes away; one that the router does not have changes nothing."""
-    gone = set(_asked(router, attrs))
+    gone = set(_asked(attrs))
     return _set_routes(w, ctx, router, [route for route in router.routes if route not in gone])
 
 
-def _asked(router: Router, attrs: Any) -> list[Route]:
+def _asked(attrs: Any) -> list[Route]:
     if not isinstance(attrs, dict) or "routes" not in attrs:
         raise lib.BadRequest(resource="router", msg="routes must be specified")
     return routes.parse(attrs["routes"])

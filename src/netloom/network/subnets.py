@@ -23,14 +23,6 @@ MAX_DNS_NAMESERVERS = 5
 MAX_HOST_ROUTES = 20
 
 
-def get(r: Reader, subnet_id: str) -> Subnet:
-    """Return a subnet, whoever asks; raises SubnetNotFound."""
-    subnet = r.get(Subnet, subnet_id)
-    if subnet is None:
-        raise lib.SubnetNotFound(subnet_id=subnet_id)
-    return subnet
-
-
 def create(w: Writer, ctx: Context, attrs: dict[str, Any]) -> Subnet:
     """Make a subnet on a network; the network's revision goes up with it."""
     network = networks.get(w, attrs["network_id"])
@@ -141,12 +133,11 @@ def _cidr(attrs: dict[str, Any]) -> IPv4Network:
         )
     if "prefixlen" in attrs:
         raise lib.BadRequest(resource="subnets", msg="cidr and prefixlen must not be supplied together")
-    network = netaddr.IPNetwork(attrs["cidr"])
-    cidr = f"{network.network}/{network.prefixlen}"
-    _check_version(attrs["ip_version"], cidr, "cidr")
+    _check_version(attrs["ip_version"], attrs["cidr"], "cidr")
     if attrs["ip_version"] != 4:
         raise invalid("IPv6 subnets are not supported by this server, ip_version must be 4")
-    return IPv4Network(cidr)
+    network = netaddr.IPNetwork(attrs["cidr"])
+    return IPv4Network(f"{network.network}/{network.prefixlen}")
 
 
 def _check_version(version: int, value: str, name: str) -> None:

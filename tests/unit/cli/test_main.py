@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -22,12 +23,14 @@ def test_bench_wants_samples(capsys: pytest.CaptureFixture[str]) -> None:
 
 
 def test_another_lab_that_is_there_is_named(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setenv("NETLOOM_STATE", str(tmp_path))
     monkeypatch.setattr("os.geteuid", lambda: 0)
-    (tmp_path / "labs" / "two").mkdir(parents=True)
-    assert main(["lab", "env"]) == 2
+    # Sockets lie in it, whose paths must be short: no tmp_path.
+    with tempfile.TemporaryDirectory(prefix="nl") as state:
+        monkeypatch.setenv("NETLOOM_STATE", state)
+        (Path(state) / "labs" / "two").mkdir(parents=True)
+        assert main(["lab", "env"]) == 2
     said = capsys.readouterr().err
     assert said.startswith("netloom: there is no lab 'netloom': start it with ")
     assert said.endswith(", or name another with --name (there is two)\n")

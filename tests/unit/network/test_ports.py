@@ -136,12 +136,12 @@ def test_a_binding_can_be_moved_taken_away_and_tried_again(world: World) -> None
     network, _ = world.private()
     world.host("c1")
     port = world.port(network)
-    assert ports.bind(world.w, world.ctx, port, "c1").vif_type == "ovs"
-    late = ports.bind(world.w, world.ctx, port, "c2")
+    assert ports.update(world.w, world.ctx, port, {"binding:host_id": "c1"}).vif_type == "ovs"
+    late = ports.update(world.w, world.ctx, port, {"binding:host_id": "c2"})
     assert late.vif_type == "binding_failed"
     world.host("c2")
     assert [p.vif_type for p in binding.retry(world.w, world.ctx, "c2")] == ["ovs"]
-    free = ports.bind(world.w, world.ctx, port, "")
+    free = ports.update(world.w, world.ctx, port, {"binding:host_id": ""})
     assert (free.host, free.vif_type, free.vif_details) == ("", "unbound", {})
 
 
@@ -274,7 +274,7 @@ def test_unbound_ports_bring_no_dhcp_port_and_the_first_bound_one_does(world: Wo
     world.host("c1")
     port = world.port(network)
     assert dhcp.dhcp_port(world.w, network.id) is None
-    ports.bind(world.w, world.ctx, port, "c1")
+    ports.update(world.w, world.ctx, port, {"binding:host_id": "c1"})
     found = dhcp.dhcp_port(world.w, network.id)
     assert found is not None and found.project_id == ALICE and found.host == ""
     assert found.device_owner == "network:dhcp" and found.device_id.endswith(network.id)
