@@ -31,7 +31,9 @@ from netloom.model.render import dnsmasq_conf, dnsmasq_hosts, dnsmasq_opts
 
 STOP_SECONDS = 1.0
 _SERVER_PORT = 67
-_LEASE = re.compile(r"^([0-9a-f]{2}(?::[0-9a-f]{2}){5}),(?:[^\n]*,)?(\d+\.\d+\.\d+\.\d+),[^,\n]*$", re.MULTILINE)
+_LEASE = re.compile(
+    r"^([0-9a-f]{2}(?::[0-9a-f]{2}){5}),(?:[^\n]*,)?(\d+\.\d+\.\d+\.\d+),[^,\n]*$", re.MULTILINE
+)
 
 
 def read(directory: Path) -> dict[Key, str]:
