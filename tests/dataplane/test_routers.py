@@ -149,6 +149,18 @@ def test_the_second_address_stays_when_the_first_goes(host: Host, tmp_path: Path
     assert host.sh("ip -n qrouter-router1 route show 198.51.100.0/24")
 
 
+def test_a_device_that_the_switch_forgot_goes(host: Host, tmp_path: Path) -> None:
+    """A tap outlives ovs-vswitchd where that is killed; nobody takes it away with its port."""
+    config = settings("a", tmp_path / "a", 1, physical={"public": "eth1"})
+    cloud, _ = world(None)
+    apply_view(host, config, cloud.view("a"))
+    devices = "ip -n qrouter-router1 -br link"
+    before = host.sh(devices)
+    host.sh("ip netns exec qrouter-router1 ip tuntap add qr-forgotten mode tap")
+    apply_view(host, config, cloud.view("a"))
+    assert host.sh(devices) == before
+
+
 def test_what_runs_while_snat_is_switched_on_is_translated_too(host: Host, tmp_path: Path) -> None:
     """A floating IP has connections tracked that leave as they are; these must not go on so."""
     config = settings("a", tmp_path / "a", 1, physical={"public": "eth1"})

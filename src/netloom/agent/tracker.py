@@ -577,6 +577,16 @@ class Tracker:
                     self.changes += 1
                     if kind == "bridge":
                         self.flows.pop(key[1], None)
+        for _, name, device in gone["device"]:
+            if ("namespace", name) in kept and ("interface", INTEGRATION_BRIDGE, device) not in self.found:
+                self._delete_device(name, device)
+
+    def _delete_device(self, namespace: str, device: str) -> None:
+        """Where the switch was killed, its device outlives the port that it belonged to."""
+        try:
+            namespaces.delete_device(namespace, device)
+        except ApplyError as error:
+            log.warning("device %s of %s stays: %s", device, namespace, error)
 
     def _drop(self, key: Key, remove: Callable[[Key], object]) -> None:
         try:

@@ -197,6 +197,13 @@ def remove_device(namespace: str, name: str) -> None:
             link.link("set", index=index, state="down")
 
 
+def delete_device(namespace: str, name: str) -> None:
+    """Delete a device that no port of Open vSwitch belongs to (any more), if it is still there."""
+    with netns.inside(namespace), open_netlink() as link:
+        for index in link.link_lookup(ifname=name):
+            link.link("del", index=index)
+
+
 def ensure_route(item: NsRoute) -> None:
     """Put the route in, in the place of another one of ours to the same destination.
 
