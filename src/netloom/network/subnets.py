@@ -133,11 +133,12 @@ def _cidr(attrs: dict[str, Any]) -> IPv4Network:
         )
     if "prefixlen" in attrs:
         raise lib.BadRequest(resource="subnets", msg="cidr and prefixlen must not be supplied together")
-    _check_version(attrs["ip_version"], attrs["cidr"], "cidr")
+    network = netaddr.IPNetwork(attrs["cidr"])
+    cidr = f"{network.network}/{network.prefixlen}"
+    _check_version(attrs["ip_version"], cidr, "cidr")
     if attrs["ip_version"] != 4:
         raise invalid("IPv6 subnets are not supported by this server, ip_version must be 4")
-    network = netaddr.IPNetwork(attrs["cidr"])
-    return IPv4Network(f"{network.network}/{network.prefixlen}")
+    return IPv4Network(cidr)
 
 
 def _check_version(version: int, value: str, name: str) -> None:

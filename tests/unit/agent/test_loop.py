@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import msgspec
 
@@ -26,14 +25,15 @@ def agent_without_a_switch(folder: Path) -> Agent:
     return Agent(Settings(agent=settings), FACTS)
 
 
-def network(id: str) -> dict[str, Any]:
-    return {"networks": [msgspec.to_builtins(Network(id=id, key=1))]}
+def step(id: str) -> Step:
+    upsert = {"networks": [msgspec.to_builtins(Network(id=id, key=1))]}
+    return Step("epoch", 7, view.typed(ViewDelta(seq=7, snapshot=True, upsert=upsert)))
 
 
 def test_what_was_said_is_kept_before_it_is_carried_out(tmp_path: Path) -> None:
     """Killed in the middle of a change, an agent would first go back to how it was before."""
     agent = agent_without_a_switch(tmp_path)
-    agent.post(lambda: agent._step(Step("epoch", 7, ViewDelta(seq=7, snapshot=True, upsert=network("n1")))))
+    agent.post(lambda: agent._step(step("n1")))
     agent.events.get()()
     agent.once()  # nothing of it can be done: there is no Open vSwitch
     kept = view.load(tmp_path / "view.json", FACTS)
@@ -44,7 +44,7 @@ def test_what_was_said_is_kept_before_it_is_carried_out(tmp_path: Path) -> None:
 def test_without_room_for_the_view_the_host_is_served_all_the_same(tmp_path: Path) -> None:
     agent = agent_without_a_switch(tmp_path)
     (tmp_path / "view.json.new").mkdir()  # in the way of the file
-    agent._step(Step("epoch", 7, ViewDelta(seq=7, snapshot=True, upsert=network("n1"))))
+    agent._step(step("n1"))
     agent.once()
     assert "br-int" in str(agent._state.objects)
     assert view.load(tmp_path / "view.json", FACTS) is None
