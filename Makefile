@@ -34,8 +34,8 @@ test: install
 	$(BIN)/ruff format --check .
 	$(BIN)/lint-imports
 	$(BIN)/pyright --pythonpath $(BIN)/python
-	$(BIN)/pytest -n 2 -rs -m "not root"
-	$(BIN)/pytest -rs -m root
+	$(BIN)/pytest -n 2 -rfEs -m "not root"
+	$(BIN)/pytest -rfEs -m root
 
 check: install
 	$(BIN)/ruff check .

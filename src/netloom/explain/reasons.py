@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass, replace
 
 from netloom.explain import fixes
@@ -351,13 +352,17 @@ def of_status(cloud: Cloud, steps: list[Step]) -> Reason | None:
 def of_tunnels(cloud: Cloud, steps: list[Step]) -> Reason | None:
     """A tunnel on the way whose other end does not answer; there may be a reason why it only does not say so."""
     used = {(step.host, far) for step in steps if step.kind == "tunnel" for far in step.origin}
-    for row in cloud.statuses:
-        if row.aspect == TUNNEL and row.state != "ok" and (row.host, f"{row.kind}/{row.id}") in used:
+    broken = [row for row in cloud.statuses if row.aspect == TUNNEL and row.state != "ok"]
+    count = Counter(host for row in broken for host in (row.host, row.id))
+    for row in broken:
+        if (row.host, f"{row.kind}/{row.id}") in used:
             address = row.detail.rpartition(" ")[2]
+            # Both ends say so of each other: it is for the one whose other tunnels are broken too.
+            at_fault = row.host if count[row.host] > count[row.id] else row.id
             return Reason(
                 f"host {row.host} gets {row.detail}: the tunnel between them is broken, unless only ping is "
                 "filtered there.",
-                f"host/{row.id}",
+                f"host/{at_fault}",
                 f"on {row.host}: ping {address}; then look at what is between the two hosts",
                 sure=False,
             )

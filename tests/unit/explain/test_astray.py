@@ -222,6 +222,25 @@ def test_a_tunnel_whose_other_end_is_silent():
     assert explain(cloud(world, [row]), "outside", "vm-my1").verdict == "reachable"
 
 
+@pytest.mark.parametrize("turn", [1, -1])
+def test_the_host_whose_every_tunnel_is_broken_is_at_fault(turn):
+    """Whoever's report comes first."""
+    said = [
+        ("compute1", "compute2"),
+        ("compute2", "compute1"),
+        ("compute2", "network1"),
+        ("network1", "compute2"),
+    ]
+    rows = [
+        StatusRow(
+            "host", far, host, "tunnel", 1, "error", f"no answer to ping from {far} at 192.0.2.2", "now"
+        )
+        for host, far in said[::turn]
+    ]
+    for ends in (("vm1", "vm2"), ("vm2", "vm1")):
+        assert explain(cloud(worlds.two_hosts(), rows), *ends).decided_by == "host/compute2"
+
+
 def test_a_protocol_without_ports_takes_none():
     with pytest.raises(UserError, match="icmp has no ports"):
         ask(worlds.two_hosts(), "vm1", "vm2", "icmp", 22)
