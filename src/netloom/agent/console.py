@@ -10,6 +10,8 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+from netloom.model.files import write_whole
+
 TAIL_BYTES = 100 * 1024
 """What is kept, on disk and on the server, of each console."""
 SEND_SECONDS = 2.0
@@ -71,7 +73,7 @@ class Consoles:
                         self._tails[server_id] = (self._tails[server_id] + said)[-TAIL_BYTES:]
                         self._changed.add(server_id)
                     with contextlib.suppress(OSError):
-                        _keep(kept, self._tails[server_id])
+                        write_whole(kept, self._tails[server_id])
             if time.monotonic() - sent >= SEND_SECONDS:
                 with self._lock:
                     news = {name: self._tails[name] for name in self._changed}
@@ -81,16 +83,3 @@ class Consoles:
                 sent = time.monotonic()
             else:
                 time.sleep(0.05)  # a console that never stops costs little
-
-
-def _keep(path: Path, tail: bytes) -> None:
-    """Replace the file whole: a full disk keeps what was kept before."""
-    partial = path.with_name(path.name + ".new")
-    descriptor = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-    try:
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(tail)
-        partial.replace(path)
-    except OSError:
-        partial.unlink(missing_ok=True)
-        raise

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import os
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -11,6 +10,7 @@ from typing import Any
 import msgspec
 from msgspec import Struct
 
+from netloom.model.files import write_whole
 from netloom.model.hosts import TABLES, HostFacts, HostView, ViewDelta
 
 _KEY = {"chassis": "host"}
@@ -65,16 +65,11 @@ def save(path: Path, epoch: str, view: HostView) -> None:
     """
     encoded = msgspec.json.encode(view)
     content = msgspec.json.encode(_File(epoch, hashlib.sha256(encoded).hexdigest(), msgspec.Raw(encoded)))
-    partial = path.with_name(path.name + ".new")
     try:
-        descriptor = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-        with os.fdopen(descriptor, "wb") as stream:
-            stream.write(content)
-        partial.replace(path)
+        write_whole(path, content)
     except OSError:
-        for file in (partial, path):
-            with suppress(OSError):
-                file.unlink(missing_ok=True)
+        with suppress(OSError):
+            path.unlink(missing_ok=True)
         raise
 
 

@@ -17,6 +17,7 @@ from typing import Any
 
 from netloom.dataplane.process import ApplyError, run
 from netloom.dataplane.rootfs import ID_COUNT
+from netloom.model.files import write_whole
 from netloom.model.hoststate import Instance
 
 CAPABILITIES = (
@@ -212,7 +213,4 @@ def _limits_possible() -> bool:
 def write_bundle(bundle: Path, configuration: dict[str, Any]) -> None:
     """Write config.json, for crun alone."""
     bundle.mkdir(parents=True, exist_ok=True, mode=0o711)
-    partial = bundle / "config.json.new"
-    partial.write_text(json.dumps(configuration, indent=1))
-    partial.chmod(0o600)
-    partial.replace(bundle / "config.json")
+    write_whole(bundle / "config.json", json.dumps(configuration, indent=1).encode())

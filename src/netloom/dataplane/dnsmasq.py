@@ -25,6 +25,7 @@ from netloom.dataplane import netns
 from netloom.dataplane.mark import fingerprint
 from netloom.dataplane.netlink import index_of, open_netlink
 from netloom.dataplane.process import ApplyError, run
+from netloom.model.files import write_whole
 from netloom.model.hoststate import Dnsmasq, Key
 from netloom.model.names import dhcp_namespace
 from netloom.model.render import dnsmasq_conf, dnsmasq_hosts, dnsmasq_opts
@@ -72,10 +73,7 @@ def _write(path: Path, text: str) -> bool:
     """Write the file if it differs; true if it did."""
     if path.is_file() and path.read_bytes() == text.encode():
         return False
-    partial = path.with_name(path.name + ".new")
-    partial.write_text(text)
-    partial.chmod(0o644)  # dnsmasq reads it again after it has given up root
-    partial.replace(path)
+    write_whole(path, text.encode(), 0o644)  # dnsmasq reads it again after it has given up root
     return True
 
 

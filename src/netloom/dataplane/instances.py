@@ -24,6 +24,7 @@ from netloom.dataplane.mark import fingerprint
 from netloom.dataplane.netlink import index_of, open_netlink
 from netloom.dataplane.process import ApplyError
 from netloom.dataplane.rootfs import ID_COUNT, copy_shifted, unpack
+from netloom.model.files import write_whole
 from netloom.model.hoststate import Instance, Key, Nic
 
 Fetch = Callable[[str, BinaryIO, int], str]
@@ -139,9 +140,8 @@ class Instances:
             raise
 
     def _note(self, home: Path, pid: int, item: Instance) -> None:
-        partial = home / "running.new"
-        partial.write_text(f"{pid} {_start_time(pid) or 0} {instance_mark(item)}")
-        partial.replace(home / "running")
+        words = f"{pid} {_start_time(pid) or 0} {instance_mark(item)}"
+        write_whole(home / "running", words.encode(), 0o644)
 
     def _plug(self, pid: int, item: Instance) -> None:
         """Give the instance those of its cards that it does not have yet."""

@@ -43,7 +43,7 @@ def test_what_was_said_is_kept_before_it_is_carried_out(tmp_path: Path) -> None:
 
 def test_without_room_for_the_view_the_host_is_served_all_the_same(tmp_path: Path) -> None:
     agent = agent_without_a_switch(tmp_path)
-    (tmp_path / "view.json.new").mkdir()  # in the way of the file
+    (tmp_path / "view.json").mkdir()  # in the way of the file
     agent._step(step("n1"))
     agent.once()
     assert "br-int" in str(agent._state.objects)
