@@ -22,7 +22,7 @@ from netloom.agent.metadata import MetadataServer
 from netloom.agent.settings import Settings
 from netloom.agent.tracker import Tracker
 from netloom.agent.workers import Workers
-from netloom.dataplane import shield
+from netloom.dataplane import bridges
 from netloom.dataplane.instances import Instances
 from netloom.dataplane.netlink import greet
 from netloom.dataplane.openflow import Switch
@@ -282,7 +282,7 @@ class Agent:
     def _quiet_underlay(self) -> None:
         if self._facts.tunnel_ip and self.tracker.userspace:
             try:
-                shield.quiet_underlay(self.tracker.database, self._facts.tunnel_ip)
+                bridges.quiet_underlay(self.tracker.database, self._facts.tunnel_ip)
             except ApplyError as error:
                 log.warning("tunnels may lose packets: %s", error)
 

@@ -33,6 +33,5 @@ class Shields:
         """Shield devices that others have plugged, and those whose shield somebody took away."""
         devices = bridges.kernel_devices(self._database)
         bare = [i for i in wanted if i.name in devices and self._known.get(i.name) != devices[i.name]]
-        cards = [item.name for item in bare if item.type == "system"]
-        self.failed = shield.ensure([item.name for item in bare], cards)
+        self.failed = shield.ensure(bare)
         self._known |= {item.name: devices[item.name] for item in bare if item.name not in self.failed}

@@ -17,6 +17,7 @@ from typing import TypeVar
 
 from msgspec import Struct
 
+from netloom.agent.flows import number_flows
 from netloom.agent.metadata import MetadataServer
 from netloom.agent.neighbours import Neighbours
 from netloom.agent.shields import Shields
@@ -25,16 +26,14 @@ from netloom.dataplane import bridges, dnsmasq, namespaces, nat, netns, watch
 from netloom.dataplane.allocator import Allocator
 from netloom.dataplane.instances import Instances, instance_mark
 from netloom.dataplane.mark import fingerprint
-from netloom.dataplane.openflow import Switch, cookie
+from netloom.dataplane.openflow import Switch
 from netloom.dataplane.ovsdb import Ovsdb
 from netloom.dataplane.process import ApplyError
-from netloom.model import openflow as of
 from netloom.model.hoststate import (
     Bridge,
     Device,
     Dnsmasq,
     FloatingNat,
-    Flow,
     HostObject,
     HostState,
     Instance,
@@ -46,9 +45,11 @@ from netloom.model.hoststate import (
     SourceNat,
 )
 from netloom.model.names import INTEGRATION_BRIDGE
-from netloom.model.render import Unresolved, flow_text
 
 T = TypeVar("T", bound=HostObject)
+NatTables = dict[str, tuple[list[FloatingNat], list[SourceNat]]]
+"""Router's namespace → what it translates."""
+
 log = logging.getLogger(__name__)
 
 _INSIDE = ("namespace", "device", "route")
@@ -106,8 +107,6 @@ class Tracker:
         self._numbers: dict[str, int] = {}
         self._shields = Shields(database)
         self._neighbours = Neighbours()
-        self._touched: set[str] = set()
-        self._free: dict[str, set[str]] = {}
         self._state = HostState()
         self._announcements: list[tuple[Device, list[str]]] = []
 
@@ -190,20 +189,21 @@ class Tracker:
         self._each(Namespace, namespaces.ensure_namespace)
         # A router answers itself at an address that no NAT leads on from, and remembers that it did: a floating
         # IP's NAT is there before its address and goes after it.
-        self._nat(early=True)
-        self._devices()
+        tables = self._nat_tables()
+        self._nat(tables, early=True)
+        touched = self._devices()
         self._each(NsRoute, namespaces.ensure_route)
-        self._nat(early=False)
+        self._nat(tables, early=False)
         self._each(Dnsmasq, lambda item: dnsmasq.ensure(item, self.dhcp_directory))
         self._each(MetadataListener, self.metadata.ensure)
-        self._all_flows()
+        free = self._all_flows()
         # Only now would anybody hear it.
-        self._tell_neighbours()
+        self._tell_neighbours(touched)
         announcements, self._announcements = self._announcements, []
         self.repeat(announcements)
         self._instances()
-        self._remove()
-        self._free_numbers()
+        self._remove(tables)
+        self._free_numbers(free)
         return announcements
 
     def next_retry(self) -> float | None:
@@ -218,9 +218,8 @@ class Tracker:
             except ApplyError as error:
                 log.warning("%s", error)
 
-    def _tell_neighbours(self) -> None:
-        """Tell who knew addresses that moved, and ask anew from devices that were not heard before now."""
-        touched, self._touched = self._touched, set()
+    def _tell_neighbours(self, touched: Iterable[str]) -> None:
+        """Tell who knew addresses that moved; ask anew from these namespaces, which were not heard before now."""
         try:
             self.switch.send(INTEGRATION_BRIDGE, self._neighbours.news(self._state))
             for name in sorted(touched):
@@ -282,7 +281,8 @@ class Tracker:
         if not ours:
             return
         failed = bridges.apply(self.database, ours, self.userspace)
-        self._shields.made(item.name for item in ours if item.key not in failed)
+        if self.userspace:
+            self._shields.made(item.name for item in ours if item.key not in failed)
         for item in ours:
             if item.key in failed:
                 self._fail(item.key, fingerprint(item), failed[item.key])
@@ -308,8 +308,9 @@ class Tracker:
         else:
             self.trouble[item.key] = Trouble("pending", f"device {item.name} is not plugged")
 
-    def _devices(self) -> None:
-        self._touched = touched = set[str]()
+    def _devices(self) -> set[str]:
+        """Returns the namespaces whose devices were touched."""
+        touched: set[str] = set()
         for item in self._differing(Device):
 
             def ensure(device: Device) -> None:
@@ -332,6 +333,7 @@ class Tracker:
                 key: mark for key, mark in self.found.items() if key[0] != "route" or key[1] != name
             }
             self.found |= {key: mark for key, mark in fresh.items() if key[0] == "route"}
+        return touched
 
     def _let_go(self, device: Device) -> None:
         """Have the switch forget a device that somebody deleted, so that the retry makes it anew.
@@ -345,24 +347,26 @@ class Tracker:
             if key not in bridges.remove(self.database, [key], keep_device=True):
                 self.found.pop(key, None)
 
-    def _nat(self, early: bool) -> None:
-        """One table a namespace: its objects succeed or fail together. `early`: takes no floating IP away yet."""
-        floating: dict[str, list[FloatingNat]] = defaultdict(list)
-        source: dict[str, list[SourceNat]] = defaultdict(list)
+    def _nat_tables(self) -> NatTables:
+        tables: NatTables = defaultdict(lambda: ([], []))
         for item in self._state.each(FloatingNat):
-            floating[item.namespace].append(item)
+            tables[item.namespace][0].append(item)
         for item in self._state.each(SourceNat):
-            source[item.namespace].append(item)
-        for name in sorted({*floating, *source}):
-            members = [*floating[name], *source[name]]
-            _, mark = nat.marked_ruleset(floating[name], source[name])
+            tables[item.namespace][1].append(item)
+        return tables
+
+    def _nat(self, tables: NatTables, early: bool) -> None:
+        """One table a namespace: its objects succeed or fail together. `early`: takes no floating IP away yet."""
+        for name, (floating, source) in sorted(tables.items()):
+            members = [*floating, *source]
+            _, mark = nat.marked_ruleset(floating, source)
             old = self.trouble.get(members[0].key)
             if self.found.get(("nat", name)) == mark:
                 for item in members:
                     self.trouble.pop(item.key, None)
             elif old is None or old.mark != mark or self._now >= old.again:
                 try:
-                    there = nat.apply(name, floating[name], source[name], keep=early)
+                    there = nat.apply(name, floating, source, keep=early)
                 except ApplyError as error:
                     for item in members:
                         self._fail(item.key, mark, str(error))
@@ -374,7 +378,8 @@ class Tracker:
 
     # --- flows ---------------------------------------------------------------------------------
 
-    def _all_flows(self) -> None:
+    def _all_flows(self) -> dict[str, set[str]]:
+        """Bring about all flows; returns kind → names whose numbers no flow in the switch has any more."""
         numbers = self._numbers = bridges.ofports(self.database)
         # Looked for once more, in the very numbers that the flows get: a device that was plugged meanwhile is
         # no news any more when its news comes (`switch_moved`).
@@ -382,51 +387,29 @@ class Tracker:
             if item.expected:
                 self._expect(item, numbers)
 
-        def resolve(kind: str, name: str) -> str | None:
-            if kind == "port":
-                number = numbers.get(name)
-                return None if number is None else str(number)
-            return str(self.allocator.number(kind, name))
-
+        flows = number_flows(self._state, numbers, self.allocator)
         owners = {item.name: item.origin for item in self._state.each(Interface)}
-        wanted: dict[str, dict[int, str]] = defaultdict(dict)
-        keys: dict[int, Key] = {}
-        used: dict[str, set[str]] = {"zone": self._zones_of_ports_down(), "conj": set()}
-        for flow in self._state.each(Flow):
-            for kind, name in symbols(flow):
-                used[kind].add(name)
-            try:
-                text = flow_text(flow, resolve)
-            except Unresolved as missing:
-                detail = f"device {missing.name} is not plugged"
-                self.trouble[flow.key] = Trouble("pending", detail, blame=owners.get(missing.name))
-                continue
-            number = cookie(text)
-            wanted[flow.bridge][number] = text
-            keys[number] = flow.key
+        for key, device in flows.missing.items():
+            self.trouble[key] = Trouble(
+                "pending", f"device {device} is not plugged", blame=owners.get(device)
+            )
         try:
             self.allocator.save()
         except ApplyError as error:
-            for key in keys.values():
+            for key in flows.keys.values():
                 self._fail(key, "", str(error))
-            return
-        for name in sorted({*wanted, *self.flows}):
-            self._flows_of(name, wanted.get(name, {}), keys)
-        if all(there <= wanted[name].keys() for name, there in self.flows.items()):
-            self._free = {kind: self.allocator.names(kind) - names for kind, names in used.items()}
+            return {}
+        for name in sorted({*flows.texts, *self.flows}):
+            self._flows_of(name, flows.texts.get(name, {}), flows.keys)
+        if any(there - flows.texts.get(name, {}).keys() for name, there in self.flows.items()):
+            return {}
+        return {kind: self.allocator.names(kind) - names for kind, names in flows.used.items()}
 
-    def _zones_of_ports_down(self) -> set[str]:
-        """What is known of their connections is still right when they are up again."""
-        shut = {flow.match.in_port for flow in self._state.each(Flow) if not flow.actions}
-        ports = {i.external_ids.get("iface-id", "") for i in self._state.each(Interface) if i.name in shut}
-        return ports & self.allocator.names("zone")
-
-    def _free_numbers(self) -> None:
+    def _free_numbers(self, free: Mapping[str, set[str]]) -> None:
         """Free the numbers that no flow in the switch names any more.
 
         Until then packets filled their zones: only now are these emptied, for whoever gets the number next.
         """
-        free, self._free = self._free, {}
         try:
             for name in free.get("zone", ()):
                 self.switch.forget_connections(self.allocator.number("zone", name))
@@ -536,7 +519,7 @@ class Tracker:
 
     # --- removing ------------------------------------------------------------------------------
 
-    def _remove(self) -> None:
+    def _remove(self, tables: NatTables) -> None:
         gone: dict[str, list[Key]] = defaultdict(list)
         for key in self.found:
             if key not in self._state.objects:
@@ -561,9 +544,8 @@ class Tracker:
                 self._drop(key, lambda k: namespaces.remove_device(k[1], k[2]))
             else:
                 del self.found[key]
-        translating = {item.namespace for kind in (FloatingNat, SourceNat) for item in self._state.each(kind)}
         for key in gone["nat"]:
-            if key[1] not in translating:
+            if key[1] not in tables:
                 self._drop(key, lambda k: nat.remove(k[1]))
         for key in gone["namespace"]:
             self._drop(key, lambda k: namespaces.remove_namespace(k[1]))
@@ -596,14 +578,3 @@ class Tracker:
         else:
             del self.found[key]
             self.changes += 1
-
-
-def symbols(flow: Flow) -> Iterable[tuple[str, str]]:
-    """The symbols of a flow that get their number from the allocator: (kind, name)."""
-    if flow.match.conj is not None:
-        yield "conj", flow.match.conj
-    for action in flow.actions:
-        if isinstance(action, of.Ct):
-            yield "zone", action.zone
-        elif isinstance(action, of.Conjunction):
-            yield "conj", action.name

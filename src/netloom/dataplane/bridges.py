@@ -13,7 +13,14 @@ from typing import Any
 
 from netloom.dataplane import shield
 from netloom.dataplane.mark import fingerprint
-from netloom.dataplane.netlink import checksum_offload_off, index_of, link_names, open_netlink
+from netloom.dataplane.netlink import (
+    checksum_offload_off,
+    delete_link,
+    holder_of,
+    index_of,
+    link_names,
+    open_netlink,
+)
 from netloom.dataplane.netns import write_sysctl
 from netloom.dataplane.ovsdb import Ovsdb, Row, first, many, to_map
 from netloom.dataplane.process import ApplyError
@@ -60,12 +67,30 @@ def ofports(database: Ovsdb) -> dict[str, int]:
 def kernel_devices(database: Ovsdb) -> dict[str, int]:
     """Ports that are devices of this host's kernel, whoever plugged them → their index."""
     links = link_names()
-    rows = database.rows("Interface").values()
-    return {
-        row["name"]: links[row["name"]]
-        for row in rows
-        if row["type"] in ("", "system") and row["name"] in links
-    }
+    names = (row["name"] for row in database.rows("Interface").values() if _is_device(row))
+    return {name: links[name] for name in names if name in links}
+
+
+def quiet_underlay(database: Ovsdb, address: str) -> None:
+    """Let only the bridge that has a tunnel's address answer ARP for it, not the cards in that bridge too.
+
+    A neighbour that hears the card's answer last sends its tunnel to the card's MAC, where nothing unpacks it.
+    """
+    found = holder_of(address)
+    ports, rows = database.rows("Port"), database.rows("Interface")
+    for bridge in database.rows("Bridge").values():
+        if found is None or bridge["name"] != found[0]:
+            continue
+        # All interfaces of a port: it may be a bond.
+        parts = (
+            number
+            for uuid in many(bridge["ports"])
+            if uuid in ports
+            for number in many(ports[uuid]["interfaces"])
+        )
+        for row in (rows[number] for number in parts if number in rows):
+            if _is_device(row):
+                write_sysctl(f"ipv4.conf.{row['name'].replace('.', '/')}.arp_ignore", "1")
 
 
 def read(database: Ovsdb) -> dict[Key, str]:
@@ -214,8 +239,7 @@ def apply(database: Ovsdb, wanted: Sequence[Bridge | Interface], userspace: bool
         except ApplyError as error:
             failed[item.key] = str(error)
     there = [item for item in ours if item.key not in failed]
-    cards = [item.name for item in there if item.type == "system"]
-    open_ = shield.ensure([item.name for item in there], cards) if userspace else {}
+    open_ = shield.ensure(there) if userspace else {}
     for number, item in enumerate(wanted):
         if item.key in failed:
             continue
@@ -258,18 +282,16 @@ def remove(database: Ovsdb, keys: Iterable[Key], *, keep_device: bool = False) -
     failed = _commit(database, operations)
     for key in gone:
         if key not in failed and key[0] == "interface" and key[2] in veths and not keep_device:
-            _delete_link(key[2])
+            delete_link(key[2])
     return failed
+
+
+def _is_device(row: Row) -> bool:
+    return row["type"] in ("", "system")
 
 
 def _is_veth(row: Row) -> bool:
     return row["external_ids"].get("netloom-type") == "veth"
-
-
-def _delete_link(name: str) -> None:
-    with open_netlink() as link:
-        for index in link.link_lookup(ifname=name):
-            link.link("del", index=index)
 
 
 def _commit(database: Ovsdb, operations: dict[Key, list[dict[str, Any]]]) -> dict[Key, str]:

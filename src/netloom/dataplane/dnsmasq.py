@@ -23,7 +23,7 @@ from pathlib import Path
 
 from netloom.dataplane import netns
 from netloom.dataplane.mark import fingerprint
-from netloom.dataplane.netlink import index_of, open_netlink
+from netloom.dataplane.netlink import addresses_on, index_of, open_netlink
 from netloom.dataplane.process import ApplyError, run
 from netloom.model.files import write_whole
 from netloom.model.hoststate import Dnsmasq, Key
@@ -113,11 +113,7 @@ def _release(item: Dnsmasq, leases: Iterable[tuple[str, str]]) -> None:
     """Give back what these clients (MAC, address) hold."""
     with netns.inside(item.namespace):
         with open_netlink() as link:
-            index = index_of(link, item.device)
-            ours = [
-                IPv4Interface(f"{found.get('address')}/{found['prefixlen']}")
-                for found in link.get_addr(family=socket.AF_INET, index=index)
-            ]
+            ours = [IPv4Interface(own) for own in addresses_on(link, index_of(link, item.device))]
         with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as talk:
             for mac, address in sorted(leases):
                 ip = IPv4Interface(address).ip

@@ -15,7 +15,14 @@ from typing import Any
 
 from netloom.dataplane import netns
 from netloom.dataplane.mark import fingerprint
-from netloom.dataplane.netlink import arp_request, index_of, open_netlink, send_frame
+from netloom.dataplane.netlink import (
+    addresses_on,
+    arp_request,
+    delete_link,
+    index_of,
+    open_netlink,
+    send_frame,
+)
 from netloom.dataplane.process import ApplyError, run
 from netloom.model.hoststate import Device, Key, Namespace, NsRoute
 
@@ -152,13 +159,13 @@ def ensure_device(item: Device) -> list[str]:
 
 
 def _set_addresses(link: Any, index: int, wanted: tuple[str, ...]) -> list[str]:
-    before = _addresses(link, index)
+    before = set(addresses_on(link, index))
     for address in sorted(before - set(wanted)):
-        if address in _addresses(link, index):
+        if address in addresses_on(link, index):
             ip, length = address.split("/")
             link.addr("del", index=index, address=ip, prefixlen=int(length))
     # The first address of a subnet takes the others with it.
-    present = _addresses(link, index)
+    present = addresses_on(link, index)
     for address in wanted:
         if address in present:
             continue
@@ -168,11 +175,6 @@ def _set_addresses(link: Any, index: int, wanted: tuple[str, ...]) -> list[str]:
         else:
             link.addr("add", index=index, address=ip, prefixlen=int(length), broadcast=True)
     return [address for address in wanted if address not in before]
-
-
-def _addresses(link: Any, index: int) -> set[str]:
-    found = link.get_addr(family=socket.AF_INET, index=index)
-    return {f"{item.get('address')}/{item['prefixlen']}" for item in found}
 
 
 @contextmanager
@@ -199,9 +201,8 @@ def remove_device(namespace: str, name: str) -> None:
 
 def delete_device(namespace: str, name: str) -> None:
     """Delete a device that no port of Open vSwitch belongs to (any more), if it is still there."""
-    with netns.inside(namespace), open_netlink() as link:
-        for index in link.link_lookup(ifname=name):
-            link.link("del", index=index)
+    with netns.inside(namespace):
+        delete_link(name)
 
 
 def ensure_route(item: NsRoute) -> None:
@@ -256,9 +257,8 @@ def ask_again(name: str) -> None:
                 continue
             device = link.get_links(item["ifindex"])[0]
             wanted = ipaddress.IPv4Address(item.get("dst"))
-            for own in link.get_addr(family=socket.AF_INET, index=item["ifindex"]):
-                network = ipaddress.IPv4Interface(f"{own.get('address')}/{own['prefixlen']}").network
-                if wanted in network:
-                    frame = arp_request(device.get("address"), own.get("address"), str(wanted))
+            for own in map(ipaddress.IPv4Interface, addresses_on(link, item["ifindex"])):
+                if wanted in own.network:
+                    frame = arp_request(device.get("address"), str(own.ip), str(wanted))
                     send_frame(device.get("ifname"), frame)
                     break

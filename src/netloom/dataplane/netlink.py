@@ -61,6 +61,19 @@ def index_of(link: Any, name: str) -> int:
     return int(found[0])
 
 
+def delete_link(name: str) -> None:
+    """Delete a device, if it is there."""
+    with open_netlink() as link:
+        for index in link.link_lookup(ifname=name):
+            link.link("del", index=index)
+
+
+def addresses_on(link: Any, index: int) -> list[str]:
+    """The IPv4 addresses of a device, each with the length of its prefix."""
+    found = link.get_addr(family=socket.AF_INET, index=index)
+    return [f"{item.get('address')}/{item['prefixlen']}" for item in found]
+
+
 def checksum_offload_off(name: str) -> None:
     """Let the kernel fill in checksums before a packet leaves by this device.
 

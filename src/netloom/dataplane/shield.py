@@ -11,10 +11,8 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 
-from netloom.dataplane.netlink import holder_of
-from netloom.dataplane.netns import write_sysctl
-from netloom.dataplane.ovsdb import Ovsdb, many
 from netloom.dataplane.process import ApplyError, run
+from netloom.model.hoststate import Interface
 
 TABLE = "netdev netloom"
 _CHAIN = re.compile(r"chain from-(\S+) \{")
@@ -30,23 +28,19 @@ def read() -> set[str]:
         raise
 
 
-def _text(device: str, tagged: bool) -> str:
-    head = f'type filter hook ingress device "{device}" priority filter; policy drop;'
-    # A VLAN device that the host has on its card is nobody's but the host's.
-    return f"add chain {TABLE} from-{device} {{ {head} }}\n" + (
-        f"flush chain {TABLE} from-{device}\nadd rule {TABLE} from-{device} vlan id 1-4094 accept\n"
-        if tagged
-        else ""
-    )
+def _text(item: Interface) -> str:
+    chain = f"{TABLE} from-{item.name}"
+    hook = f'type filter hook ingress device "{item.name}" priority filter; policy drop;'
+    text = f"add table {TABLE}\nadd chain {chain} {{ {hook} }}\n"
+    if item.type == "system":
+        # A VLAN device that the host has on its card is nobody's but the host's.
+        text += f"flush chain {chain}\nadd rule {chain} vlan id 1-4094 accept\n"
+    return text
 
 
-def ensure(devices: Iterable[str], cards: Iterable[str] = ()) -> dict[str, str]:
-    """Shield devices, all in one transaction; returns device → reason of those that failed.
-
-    `cards`: network cards among them, which may have VLAN devices of the host on them.
-    """
-    uplinks = set(cards)
-    texts = {name: f"add table {TABLE}\n" + _text(name, name in uplinks) for name in {*devices, *uplinks}}
+def ensure(items: Iterable[Interface]) -> dict[str, str]:
+    """Shield these devices, all in one transaction; returns device → reason of those that failed."""
+    texts = {item.name: _text(item) for item in items}
     if not texts:
         return {}
     try:
@@ -68,19 +62,3 @@ def remove(devices: Iterable[str]) -> None:
     text = "".join(f"delete chain {TABLE} from-{name}\n" for name in devices)
     if text:
         run(["nft", "-f", "-"], stdin=text)
-
-
-def quiet_underlay(database: Ovsdb, address: str) -> None:
-    """Let only the bridge that has a tunnel's address answer ARP for it, not the cards in that bridge too.
-
-    A neighbour that hears the card's answer last sends its tunnel to the card's MAC, where nothing unpacks it.
-    """
-    found = holder_of(address)
-    ports, rows = database.rows("Port"), database.rows("Interface")
-    for bridge in database.rows("Bridge").values():
-        if found is None or bridge["name"] != found[0]:
-            continue
-        for uuid in many(bridge["ports"]):
-            for number in many(ports[uuid]["interfaces"]) if uuid in ports else ():
-                if number in rows and rows[number]["type"] in ("", "system"):
-                    write_sysctl(f"ipv4.conf.{rows[number]['name'].replace('.', '/')}.arp_ignore", "1")
