@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import httpx
 from tests.support.cloud import Cloud, running
 
 from netloom.model import HostFacts, Status
@@ -15,6 +16,7 @@ from netloom.model.cloud import Server
 from netloom.network import status
 from netloom.store import Reader
 
+URL = "/compute/v2.1"
 OCTETS = {"content-type": "application/octet-stream"}
 
 
@@ -72,3 +74,37 @@ def world(folder: Path, **sections: dict[str, Any]) -> Iterator[World]:
     sections.setdefault("network", {"agent_down_seconds": 3600})
     with running(folder, **sections) as cloud:
         yield World(cloud)
+
+
+def network(client: httpx.Client, cidr: str = "10.0.0.0/24", **attrs: Any) -> str:
+    made = client.post("/networking/v2.0/networks", json={"network": {"name": "net", **attrs}})
+    assert made.status_code == 201, made.text
+    ident = made.json()["network"]["id"]
+    # Addresses are drawn at random from the pool: those that a test names must lie outside it.
+    first = cidr.removesuffix("0/24")
+    pool = {"start": f"{first}100", "end": f"{first}199"}
+    subnet = {"network_id": ident, "cidr": cidr, "ip_version": 4, "allocation_pools": [pool]}
+    made = client.post("/networking/v2.0/subnets", json={"subnet": subnet})
+    assert made.status_code == 201, made.text
+    return ident
+
+
+def at(version: str) -> dict[str, str]:
+    return {"openstack-api-version": f"compute {version}"}
+
+
+def boot(client: httpx.Client, cloud: World, version: str = "2.1", **attrs: Any) -> httpx.Response:
+    body = {"name": "vm", "imageRef": cloud.image, "flavorRef": "1", **attrs}
+    return client.post(URL + "/servers", json={"server": body}, headers=at(version))
+
+
+def booted(client: httpx.Client, cloud: World, version: str = "2.1", **attrs: Any) -> dict[str, Any]:
+    made = boot(client, cloud, version, **attrs)
+    assert made.status_code == 202, made.text
+    return show(client, made.json()["server"]["id"])
+
+
+def show(client: httpx.Client, ident: str, version: str = "2.1") -> dict[str, Any]:
+    answer = client.get(f"{URL}/servers/{ident}", headers=at(version))
+    assert answer.status_code == 200, answer.text
+    return answer.json()["server"]

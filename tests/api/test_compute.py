@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 import base64
-from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
 from cryptography.hazmat.primitives import serialization
-from tests.api.compute_world import World, world
+from tests.api.compute_world import URL, World, at, boot, booted, network, show, world
 
 from netloom.model import Port
 from netloom.model.cloud import Server
-
-URL = "/compute/v2.1"
 
 
 @pytest.fixture(scope="module")
@@ -39,43 +36,9 @@ def admin(cloud: World):
         yield client
 
 
-def network(client: httpx.Client, cidr: str = "10.0.0.0/24", **attrs: Any) -> str:
-    made = client.post("/networking/v2.0/networks", json={"network": {"name": "net", **attrs}})
-    assert made.status_code == 201, made.text
-    ident = made.json()["network"]["id"]
-    # Addresses are drawn at random from the pool: those that a test names must lie outside it.
-    first = cidr.removesuffix("0/24")
-    pool = {"start": f"{first}100", "end": f"{first}199"}
-    subnet = {"network_id": ident, "cidr": cidr, "ip_version": 4, "allocation_pools": [pool]}
-    made = client.post("/networking/v2.0/subnets", json={"subnet": subnet})
-    assert made.status_code == 201, made.text
-    return ident
-
-
 @pytest.fixture(scope="module")
 def private(demo: httpx.Client) -> str:
     return network(demo)
-
-
-def at(version: str) -> dict[str, str]:
-    return {"openstack-api-version": f"compute {version}"}
-
-
-def boot(client: httpx.Client, cloud: World, version: str = "2.1", **attrs: Any) -> httpx.Response:
-    body = {"name": "vm", "imageRef": cloud.image, "flavorRef": "1", **attrs}
-    return client.post(URL + "/servers", json={"server": body}, headers=at(version))
-
-
-def booted(client: httpx.Client, cloud: World, version: str = "2.1", **attrs: Any) -> dict[str, Any]:
-    made = boot(client, cloud, version, **attrs)
-    assert made.status_code == 202, made.text
-    return show(client, made.json()["server"]["id"])
-
-
-def show(client: httpx.Client, ident: str, version: str = "2.1") -> dict[str, Any]:
-    answer = client.get(f"{URL}/servers/{ident}", headers=at(version))
-    assert answer.status_code == 200, answer.text
-    return answer.json()["server"]
 
 
 def act(client: httpx.Client, ident: str, version: str = "2.1", **action: Any) -> httpx.Response:
@@ -285,87 +248,6 @@ def test_another_project_sees_nothing(cloud: World, demo: httpx.Client, admin: h
             port = reader.list(Port, device_id=server)[0].id
         assert boot(eve, cloud, networks=[{"port": port}]).status_code == 400
     demo.delete(f"{URL}/servers/{server}")
-
-
-def test_ports_of_others_and_addresses_on_networks_of_others(
-    cloud: World, demo: httpx.Client, admin: httpx.Client, private: str
-):
-    def port(client: httpx.Client, network_id: str) -> str:
-        made = client.post("/networking/v2.0/ports", json={"port": {"network_id": network_id}})
-        assert made.status_code == 201, made.text
-        return made.json()["port"]["id"]
-
-    shared = network(admin, "10.7.0.0/24", shared=True)
-    # Whoever owns the network sees the port, and an administrator sees every port: it is not for their servers.
-    for client, foreign in ((admin, port(demo, shared)), (demo, port(admin, private))):
-        refused = boot(client, cloud, networks=[{"port": foreign}])
-        assert (refused.status_code, "not usable" in refused.text) == (400, True), refused.text
-        assert admin.delete(f"/networking/v2.0/ports/{foreign}").status_code == 204
-    # As in the Networking API, an address on another's network is for its owner to give.
-    refused = boot(demo, cloud, networks=[{"uuid": shared, "fixed_ip": "10.7.0.20"}])
-    assert (refused.status_code, "create_port:fixed_ips" in refused.text) == (403, True), refused.text
-    server = booted(demo, cloud, networks=[{"uuid": shared}])
-    demo.delete(f"{URL}/servers/{server['id']}")
-    admin.delete(f"/networking/v2.0/networks/{shared}")
-
-
-def test_what_policy_forbids_at_networking_is_not_to_be_had_here(tmp_path: Path):
-    actions = (
-        *("create_port", "create_floatingip", "update_floatingip", "delete_floatingip"),
-        *("create_security_group", "update_security_group", "delete_security_group"),
-        *("create_security_group_rule", "delete_security_group_rule"),
-    )
-    policy = tmp_path / "policy.yaml"
-    policy.write_text(
-        "".join(f'"{action}": "role:admin"\n' for action in actions) + '"update_port": "role:admin"\n'
-    )
-    with (
-        world(tmp_path / "cloud", server={"policy_file": str(policy)}) as there,
-        there.cloud.client() as demo,
-        there.cloud.client("admin", "demo") as admin,
-    ):
-        there.host("node1")
-        inner, outer = network(admin), network(admin, "10.9.0.0/24", **{"router:external": True})
-        server = booted(admin, there, networks=[{"uuid": inner}])["id"]
-        router = admin.post("/networking/v2.0/routers", json={"router": {}}).json()["router"]["id"]
-        gateway = {"router": {"external_gateway_info": {"network_id": outer}}}
-        assert admin.put(f"/networking/v2.0/routers/{router}", json=gateway).status_code == 200
-        (subnet,) = admin.get("/networking/v2.0/subnets", params={"network_id": inner}).json()["subnets"]
-        plug = f"/networking/v2.0/routers/{router}/add_router_interface"
-        assert admin.put(plug, json={"subnet_id": subnet["id"]}).status_code == 200
-
-        def made(path: str, **body: Any) -> dict[str, Any]:
-            answer = admin.post(URL + path, json=body)
-            assert answer.status_code == 200, answer.text
-            return next(iter(answer.json().values()))
-
-        joined = made("/os-security-groups", security_group={"name": "joined"})["id"]
-        spare = made("/os-security-groups", security_group={"name": "spare"})["id"]
-        rule = {"parent_group_id": joined, "ip_protocol": "tcp", "from_port": 1, "to_port": 2}
-        old = made("/os-security-group-rules", security_group_rule=rule)["id"]
-        fip = made("/os-floating-ips", pool=outer)
-        group, action = {"name": "g", "description": ""}, f"/servers/{server}/action"
-        vm = {"name": "vm", "imageRef": there.image, "flavorRef": "1", "networks": [{"uuid": inner}]}
-        requests: list[tuple[str, str, dict[str, Any] | None]] = [
-            ("POST", "/os-security-groups", {"security_group": group}),
-            ("PUT", f"/os-security-groups/{spare}", {"security_group": group | {"name": "h"}}),
-            ("POST", "/os-security-group-rules", {"security_group_rule": rule | {"to_port": 3}}),
-            ("POST", action, {"addSecurityGroup": {"name": joined}}),
-            ("POST", action, {"removeSecurityGroup": {"name": "default"}}),
-            ("POST", "/os-floating-ips", {"pool": outer}),
-            ("POST", action, {"addFloatingIp": {"address": fip["ip"]}}),
-            ("POST", action, {"removeFloatingIp": {"address": fip["ip"]}}),
-            ("DELETE", f"/os-floating-ips/{fip['id']}", None),
-            ("DELETE", f"/os-security-group-rules/{old}", None),
-            ("DELETE", f"/os-security-groups/{spare}", None),
-            ("POST", "/servers", {"server": vm}),
-        ]
-        for method, path, body in requests:
-            refused = demo.request(method, URL + path, json=body)
-            assert (refused.status_code, "disallowed by policy" in refused.text) == (403, True), (path, body)
-        for method, path, body in requests:
-            answer = admin.request(method, URL + path, json=body)
-            assert answer.status_code in (200, 202), (path, body, answer.text)
 
 
 def test_readers_only_read(cloud: World, admin: httpx.Client, private: str):

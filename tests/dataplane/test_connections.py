@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -11,15 +10,6 @@ from tests.support.host import Host
 from tests.worlds import World
 
 pytestmark = pytest.mark.root
-
-
-@pytest.fixture
-def host() -> Iterator[Host]:
-    made = Host("a")
-    try:
-        yield made
-    finally:
-        made.close()
 
 
 def world(*ports: str, up: bool = True) -> World:

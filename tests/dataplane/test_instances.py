@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -15,15 +14,6 @@ from netloom.dataplane.rootfs import unpack
 from netloom.lab.image import small_image
 
 pytestmark = pytest.mark.root
-
-
-@pytest.fixture
-def host() -> Iterator[Host]:
-    made = Host("a")
-    try:
-        yield made
-    finally:
-        made.close()
 
 
 def world() -> World:

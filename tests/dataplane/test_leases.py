@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -13,15 +12,6 @@ from tests.worlds import World
 pytestmark = pytest.mark.root
 
 MACS = ("old", "new", "left", "right")
-
-
-@pytest.fixture
-def host() -> Iterator[Host]:
-    made = Host("a")
-    try:
-        yield made
-    finally:
-        made.close()
 
 
 def world(**addresses: str) -> World:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import msgspec
@@ -26,15 +25,6 @@ for view in views:
     agent.take_view(view)
     agent.settle()
 """
-
-
-@pytest.fixture
-def host() -> Iterator[Host]:
-    made = Host("a")
-    try:
-        yield made
-    finally:
-        made.close()
 
 
 def world(**macs: str) -> World:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import pytest
 from tests.support.host import Host
 
@@ -19,15 +17,6 @@ from netloom.model.hoststate import Bridge, Interface
 database = Ovsdb("/run/openvswitch/db.sock", lambda: None)
 database.connect()
 """
-
-
-@pytest.fixture
-def host() -> Iterator[Host]:
-    made = Host("a")
-    try:
-        yield made
-    finally:
-        made.close()
 
 
 def test_numbers_outlive_a_restart_and_are_used_again(host: Host) -> None:

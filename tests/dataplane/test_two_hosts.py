@@ -1,25 +1,11 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
 
 import pytest
-from tests.support.host import Host, join
+from tests.support.host import Host
 
 pytestmark = pytest.mark.root
-
-
-@pytest.fixture
-def hosts() -> Iterator[tuple[Host, Host]]:
-    made: list[Host] = []
-    try:
-        made += [Host("a")]
-        made += [Host("b")]
-        join(*made)
-        yield made[0], made[1]
-    finally:
-        for host in made:
-            host.close()
 
 
 def apply(host: Host, *words: str) -> list[str]:

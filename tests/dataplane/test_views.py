@@ -1,29 +1,15 @@
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from tests.support.agents import apply_view, lease, plug, settings
-from tests.support.host import Host, join
+from tests.support.host import Host
 from tests.worlds import World
 
 from netloom.model import Chassis, HostView
 
 pytestmark = pytest.mark.root
-
-
-@pytest.fixture
-def hosts() -> Iterator[tuple[Host, Host]]:
-    made: list[Host] = []
-    try:
-        made += [Host("a")]
-        made += [Host("b")]
-        join(*made)
-        yield made[0], made[1]
-    finally:
-        for host in made:
-            host.close()
 
 
 def world() -> World:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import pytest
 from tests.support.host import Host
 
@@ -36,13 +34,6 @@ after("ip link add gone type veth peer name peer-gone; ip link del gone")
 sh("ip -n one addr add 10.0.0.7/24 dev one")
 after("ip -n two link del two")
 """
-
-
-@pytest.fixture
-def host() -> Iterator[Host]:
-    made = Host("a")
-    yield made
-    made.close()
 
 
 def test_removals_are_told_by_namespace(host: Host) -> None:
