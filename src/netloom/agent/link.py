@@ -28,12 +28,10 @@ from netloom.agent import view
 from netloom.agent.settings import AgentSettings
 from netloom.dataplane.process import ApplyError
 from netloom.model.errors import UserError
-from netloom.model.hosts import HostFacts, Status, ViewDelta
+from netloom.model.hosts import AGENT_HEADER, EPOCH_HEADER, HostFacts, Status, ViewDelta
 
 log = logging.getLogger(__name__)
 
-EPOCH_HEADER = "x-netloom-epoch"
-AGENT_HEADER = "x-netloom-agent"
 HEARTBEAT_SECONDS = 5.0
 SILENCE_SECONDS = 20.0
 """A stream that says nothing, not even that it lives, for so long is dead."""

@@ -34,6 +34,7 @@ from netloom.compute import console
 from netloom.image import files
 from netloom.model import Context, HostFacts, Image, Server, Status, ViewDelta
 from netloom.model.errors import BadRequest, Conflict, Forbidden, NotFound, Unauthorized
+from netloom.model.hosts import AGENT_HEADER, EPOCH_HEADER
 from netloom.network import status
 from netloom.store import Change, Reader, Writer
 
@@ -42,12 +43,6 @@ KEEPALIVE_SECONDS = 5.0
 
 MOST_CHANGES = 200
 """How many changes are looked through for the requests behind a step."""
-
-EPOCH_HEADER = "x-netloom-epoch"
-"""Which feed the numbers of a stream belong to; an agent gives it back with the last it applied."""
-
-AGENT_HEADER = "x-netloom-agent"
-"""Which process speaks for the host: a word that it draws when it starts."""
 
 T = TypeVar("T")
 Handler = Callable[[Request, str], Awaitable[Response]]

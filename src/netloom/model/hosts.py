@@ -17,6 +17,12 @@ from netloom.model.networking import (
     Subnet,
 )
 
+EPOCH_HEADER = "x-netloom-epoch"
+"""Which feed the numbers of a stream belong to; an agent gives it back with the last it applied."""
+
+AGENT_HEADER = "x-netloom-agent"
+"""Which process speaks for the host: a word that it draws when it starts."""
+
 
 class HostFacts(Struct, frozen=True, kw_only=True):
     """What an agent reports of its host at start and whenever it changes.
