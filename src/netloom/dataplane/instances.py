@@ -12,6 +12,7 @@ import hashlib
 import os
 import shutil
 import threading
+import time
 from collections.abc import Callable, Generator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -21,7 +22,7 @@ from netloom.dataplane import netns
 from netloom.dataplane.bridges import peer_name
 from netloom.dataplane.container import Crun, configuration, write_bundle
 from netloom.dataplane.mark import fingerprint
-from netloom.dataplane.netlink import index_of, open_netlink
+from netloom.dataplane.netlink import index_of, link_names, open_netlink
 from netloom.dataplane.process import ApplyError
 from netloom.dataplane.rootfs import ID_COUNT, copy_shifted, unpack
 from netloom.model.files import write_whole
@@ -33,6 +34,8 @@ Fetch = Callable[[str, BinaryIO, int], str]
 CONSOLE_PIPE_BYTES = 1 << 20
 """What an instance may say while no agent listens, before it must wait."""
 _F_SETPIPE_SZ = 1031
+CARD_SECONDS = 10.0
+"""How long a start waits for a card that is still to be made."""
 
 
 def instance_mark(item: Instance) -> str:
@@ -150,6 +153,7 @@ class Instances:
         for nic in item.nics:
             if nic.name in there:
                 continue
+            _await(peer_name(nic.device))
             with open_netlink() as link:
                 link.link("set", index=index_of(link, peer_name(nic.device)), net_ns_pid=pid)
             with netns.inside_pid(pid), open_netlink() as link:
@@ -243,6 +247,15 @@ class Instances:
                         shutil.rmtree(home, ignore_errors=True)
                     finally:
                         lock.release()
+
+
+def _await(device: str) -> None:
+    """Wait a while for a device. That of an instance that has ended goes with it when the kernel clears up; only then is
+    it made anew, by the loop, while a worker is here.
+    """
+    deadline = time.monotonic() + CARD_SECONDS
+    while device not in link_names() and time.monotonic() < deadline:
+        time.sleep(0.1)
 
 
 def _text(path: Path) -> str:
