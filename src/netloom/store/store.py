@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sqlite3
 import threading
 import time
 import uuid
@@ -171,7 +172,7 @@ def _engine(url: str, migrating: bool = False) -> Engine:
     def connected(dbapi_connection: Any, _record: Any) -> None:
         # sqlite3 would begin transactions by itself, deferred and too late; None leaves it to us.
         dbapi_connection.isolation_level = None
-        dbapi_connection.execute("PRAGMA journal_mode=WAL")
+        _use_wal(dbapi_connection)
         dbapi_connection.execute("PRAGMA synchronous=FULL")
         dbapi_connection.execute(f"PRAGMA foreign_keys={'OFF' if migrating else 'ON'}")
 
@@ -181,6 +182,22 @@ def _engine(url: str, migrating: bool = False) -> Engine:
     event.listen(engine, "connect", connected)
     event.listen(engine, "begin", begun)
     return engine
+
+
+def _use_wal(connection: sqlite3.Connection) -> None:
+    """Switch the file to its write-ahead log, also while others do it.
+
+    SQLite says that it is locked at once, and does not wait, where two would wait for each other.
+    """
+    until = time.monotonic() + BUSY_SECONDS
+    while True:
+        try:
+            connection.execute("PRAGMA journal_mode=WAL")
+            return
+        except sqlite3.OperationalError as error:
+            if "locked" not in str(error) or time.monotonic() > until:
+                raise
+            time.sleep(0.01)
 
 
 @contextmanager

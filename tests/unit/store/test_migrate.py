@@ -2,6 +2,8 @@
 
 import shutil
 import threading
+from concurrent.futures import ThreadPoolExecutor
+from threading import Barrier
 
 import pytest
 from alembic.autogenerate import compare_metadata
@@ -12,6 +14,7 @@ from netloom.cli.main import main
 from netloom.model import Network, Port
 from netloom.model.errors import UserError
 from netloom.store import Store, fields, migrate, schema
+from netloom.store.store import _engine
 
 BROKEN = """
 from alembic import op
@@ -103,6 +106,27 @@ def test_two_that_upgrade_at_once_take_turns(url):
         thread.start()
     for thread in threads:
         thread.join()
+    assert failures == []
+
+
+def test_a_new_file_is_opened_by_many_at_once(tmp_path):
+    """Two that switch it to WAL at once get "locked" at once: SQLite does not wait where both would for ever."""
+    failures = []
+    with ThreadPoolExecutor(8) as pool:
+        for number in range(150):
+            url = f"sqlite:///{tmp_path}/{number}.db"
+            ready = Barrier(8)
+
+            def connect(_, url=url, ready=ready):
+                engine = _engine(url)
+                ready.wait(60)
+                try:
+                    engine.raw_connection().close()
+                except Exception as error:
+                    failures.append(error)
+                engine.dispose()
+
+            list(pool.map(connect, range(8)))
     assert failures == []
 
 
