@@ -228,7 +228,8 @@ def test_lists(demo: httpx.Client):
     assert len(demo.get(f"/image/v2/images?id=in:{ids[0]},{ids[1]}").json()["images"]) == 2
     assert demo.get("/image/v2/images?kind=listed&size_min=1").json()["images"] == []
     for bad in ("limit=-1", "limit=x", "sort=shoe:asc", "sort_dir=up", "marker=x", "visibility=x",
-                "member_status=x", "size_min=x", "os_hidden=x", "sort=name&sort_key=name"):  # fmt: skip
+                "member_status=x", "size_min=x", "os_hidden=x", "sort=name&sort_key=name",
+                "name=in:a%0Ab"):  # fmt: skip
         assert demo.get("/image/v2/images?" + bad).status_code == 400, bad
 
 

@@ -155,11 +155,12 @@ def _moment(text: str, name: str) -> str:
     """Return a time as documents have it; one without a zone is UTC."""
     try:
         moment = datetime.fromisoformat(text)
-    except ValueError:
+        moment = (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).astimezone(UTC)
+    except (ValueError, OverflowError):
         raise BadRequest(
             f"Invalid input for query parameters {name}: {text!r} is not a 'date-time'"
         ) from None
-    return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).astimezone(UTC).strftime("%FT%TZ")
+    return moment.strftime("%FT%TZ")
 
 
 def _by_tags(request: Request) -> list[Test]:

@@ -54,13 +54,20 @@ def filtered(request: Request, items: list[dict[str, Any]]) -> list[dict[str, An
             flag = boolean(wanted, name)
             items = [item for item in items if item["protected"] == flag]
         elif name in _TEXT_IN and wanted.startswith("in:"):
-            choices = set(next(csv.reader([wanted[3:]]), []))
+            choices = _choices(name, wanted[3:])
             items = [item for item in items if item[name] in choices]
         elif name in ("created_at", "updated_at"):
             items = [item for item in items if _at(item[name], wanted)]
         else:
             items = [item for item in items if _text(item.get(name)) == wanted]
     return items
+
+
+def _choices(name: str, wanted: str) -> set[str]:
+    try:
+        return set(next(csv.reader([wanted]), []))
+    except csv.Error as error:
+        raise BadRequest(f"Unable to filter by '{name}': {error}.") from None
 
 
 def _text(value: Any) -> str | None:

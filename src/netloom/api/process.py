@@ -285,8 +285,10 @@ class _Process(uvicorn.Server):
         services, memory, clock = self.services, Memory(), Clock()
         while not services.feed.stopped:
             try:
+                now = time.time()  # taken first: one that is set after this is found by the next tick
                 if by := clock.moved():
-                    moved = services.writer.submit(was_set, services.store, services.away, by, time.time())
+                    now = time.time()
+                    moved = services.writer.submit(was_set, services.store, services.away, by, now)
                     services.away = moved.result()
                     # As after a restart: what is timed by the old clock begins anew.
                     memory = Memory(alive=memory.alive)
@@ -296,7 +298,7 @@ class _Process(uvicorn.Server):
                     services.settings.network,
                     services.settings.compute,
                     memory,
-                    time.time(),
+                    now,
                     services.away,
                 )
                 work.result()
