@@ -70,17 +70,15 @@ def kill(processes: Iterable[Process], timeout: float = 10.0) -> list[Process]:
 def wait_gone(processes: Sequence[Process], timeout: float) -> list[Process]:
     """Wait until processes have ended; returns those that have not in time."""
     deadline = time.monotonic() + timeout
-    left = list(processes)
-    while left:
-        for process in left:
-            # Our own children must be reaped; others' are.
+    while True:
+        left = [process for process in processes if process.alive]
+        # Our own children must be reaped, once they have ended; others' are.
+        for process in processes:
             with contextlib.suppress(OSError):
                 os.waitpid(process.pid, os.WNOHANG)
-        left = [process for process in left if process.alive]
         if not left or time.monotonic() > deadline:
-            break
+            return left
         time.sleep(0.02)
-    return left
 
 
 def _signal(process: Process, number: int) -> None:
