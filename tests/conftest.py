@@ -1,12 +1,23 @@
-"""What all tests share: golden files, and the skipping of tests that need root."""
+"""What all tests share: golden files, chance that is the same each time, the skipping of tests that need root."""
 
 from __future__ import annotations
 
 import os
+import random
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, settings
+
+# The same examples each time, however slow the machine: what is new is searched for with --hypothesis-profile=default.
+settings.register_profile(
+    "netloom", deadline=None, derandomize=True, database=None, suppress_health_check=[HealthCheck.too_slow]
+)
+settings.load_profile("netloom")
+# A proxy of the machine is not for its loopback.
+for _name in ("NO_PROXY", "no_proxy"):
+    os.environ[_name] = ",".join(filter(None, (os.environ.get(_name), "127.0.0.1,localhost")))
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -19,6 +30,12 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if item.get_closest_marker("root") and os.geteuid() != 0:
             item.add_marker(pytest.mark.skip(reason="needs root"))
+
+
+@pytest.fixture(autouse=True)
+def same_chance(request: pytest.FixtureRequest) -> None:
+    """Addresses and MACs that a test draws in its own process are the same each time."""
+    random.seed(request.node.nodeid)
 
 
 @pytest.fixture

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import socket
 import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 import httpx
+
+_ports = itertools.count(os.getpid())
 
 SETTINGS = """
 [server]
@@ -58,14 +61,13 @@ def serving(folder: Path, server: str = "", port: int | None = None) -> Iterator
         )
     made = Serving(process, folder / "state", config, f"http://127.0.0.1:{port}")
     try:
-        for _ in range(300):
+        deadline = time.monotonic() + 120
+        while not _answers(made.url):
             if process.poll() is not None:
                 raise RuntimeError(f"ended with {process.returncode}: {made.log[-3000:]}")
-            try:
-                httpx.get(made.url, timeout=2)
-                break
-            except httpx.TransportError:
-                time.sleep(0.1)
+            if time.monotonic() > deadline:
+                raise RuntimeError(f"it does not answer: {made.log[-3000:]}")
+            time.sleep(0.1)
         yield made
     finally:
         if process.poll() is None:
@@ -77,7 +79,23 @@ def serving(folder: Path, server: str = "", port: int | None = None) -> Iterator
                 process.wait()
 
 
+def _answers(url: str) -> bool:
+    try:
+        httpx.get(url, timeout=2)
+    except httpx.TransportError:
+        return False
+    return True
+
+
 def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+    """A port of the loopback that is free, and stays so until a server takes it.
+
+    None that the kernel hands out (to a test in another worker): each worker counts through a range of its own.
+    """
+    worker = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0")[2:])
+    while True:
+        port = 20000 + worker % 10 * 1000 + next(_ports) % 1000
+        with socket.socket() as probe, suppress(OSError):
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            probe.bind(("127.0.0.1", port))
+            return port

@@ -162,7 +162,10 @@ def test_a_server_that_ends_amid_an_upload_leaves_none_of_it(tmp_path: Path, num
         server.process.send_signal(number)
         server.process.wait(30)
         assert "Traceback" not in server.log
-        answer = raw.recv(1000)
+        try:
+            answer = raw.recv(1000)
+        except ConnectionResetError:  # what it had not read yet was still in the kernel
+            answer = b""
         assert answer == b"" if number == signal.SIGKILL else answer.startswith(b"HTTP/1.1 503")
     with (
         serving(tmp_path, TRUSTED) as server,
@@ -244,7 +247,7 @@ def test_a_database_that_another_process_holds_is_said_plainly_and_passes(tmp_pa
 def refused(config: Path) -> str:
     """Start a server that must refuse with one line; returns that."""
     command = [sys.executable, "-m", "netloom", "server", "--config", str(config)]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=30, check=False)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
     assert done.returncode == 2 and done.stderr.count("\n") == 1, done.stderr
     return done.stderr
 

@@ -15,7 +15,8 @@ def external(cloud):
 def routed(cloud, external):
     """A port behind a router with a gateway."""
     network = cloud.member.make("network")
-    subnet = cloud.member.make("subnet", network_id=network["id"], cidr="10.0.0.0/24", ip_version=4)
+    pool = {"allocation_pools": [{"start": "10.0.0.100", "end": "10.0.0.199"}]}
+    subnet = cloud.member.make("subnet", network_id=network["id"], cidr="10.0.0.0/24", ip_version=4, **pool)
     router = cloud.member.make("router", external_gateway_info={"network_id": external["id"]})
     cloud.member("PUT", f"/routers/{router['id']}/add_router_interface", {"subnet_id": subnet["id"]})
     return cloud.member.make("port", network_id=network["id"], name="web") | {"router": router["id"]}

@@ -199,8 +199,8 @@ def test_kill_9_loses_nothing_that_was_acknowledged(tmp_path: Path) -> None:
         host = FollowingHost(tmp_path, socket, secret)
         key = token(server)
         agents = f"{server.url}/{NETWORKING}/agents"
-        until(lambda: bool(httpx.get(agents, headers={"x-auth-token": key}).json()["agents"]), "no host")
         with httpx.Client(base_url=server.url, headers={"x-auth-token": key}, timeout=60) as http:
+            until(lambda: bool(http.get(agents).json()["agents"]), "no host")
             made = furnish(http)
     stop = threading.Event()
     ledgers = [

@@ -47,7 +47,8 @@ def test_where_there_is_no_subnet_none_can_be_named(cloud, subnetless, network):
 
 def test_addresses_come_from_subnets_that_one_sees(cloud, subnetless):
     network = {"network_id": subnetless["id"]}
-    theirs = cloud.admin.make("subnet", project_id=TWO, cidr="10.8.0.0/24", ip_version=4, **network)
+    pool = {"allocation_pools": [{"start": "10.8.0.10", "end": "10.8.0.99"}]}
+    theirs = cloud.admin.make("subnet", project_id=TWO, cidr="10.8.0.0/24", ip_version=4, **pool, **network)
     asked = {"fixed_ips": [{"subnet_id": theirs["id"]}]}
     assert cloud.member.make("port", **network)["fixed_ips"] == []
     assert error_of(cloud.member("POST", "/ports", {"port": network | asked}))[:2] == (400, "InvalidInput")

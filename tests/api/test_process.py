@@ -24,7 +24,7 @@ pytestmark = pytest.mark.slow
 def start(config: Path) -> subprocess.CompletedProcess[str]:
     """Run a server that is expected to refuse."""
     command = [sys.executable, "-m", "netloom", "server", "--config", str(config)]
-    return subprocess.run(command, capture_output=True, text=True, timeout=30, check=False)
+    return subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
 
 
 def test_first_start_and_orderly_end(tmp_path: Path) -> None:

@@ -99,7 +99,7 @@ def test_instances_boot_are_adopted_and_go(host: Host, config: Path) -> None:
     # One that is shut off stays so.
     cloud.change("servers", "vm1", power="off")
     apply_view(host, config, cloud.view("a"))
-    assert not Path(f"/proc/{host.pid}/root/proc/{second['vm1']}").exists()
+    host.sh(f"while [ -e /proc/{second['vm1']} ]; do sleep 0.1; done")
     assert apply_view(host, config, cloud.view("a")).splitlines()[-1] == "1 changes"
     # Its card was taken back first: the next start finds it and does not fail.
     cloud.change("servers", "vm1", power="on")
@@ -123,7 +123,9 @@ def test_an_instance_is_nobody_on_its_host(host: Host, config: Path) -> None:
     apply_view(host, config, cloud.view("a"))
     pid = pids(config)["vm1"]
     other = pids(config)["vm2"]
-    status = host.sh(f"cat /proc/{pid}/status")
+    status = host.sh(
+        f"until grep -q 'Seccomp:.2' /proc/{pid}/status; do sleep 0.1; done; cat /proc/{pid}/status"
+    )
     uid = int(next(line.split()[1] for line in status.splitlines() if line.startswith("Uid:")))
     assert uid >= 1 << 20
     neighbour = next(

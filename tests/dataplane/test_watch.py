@@ -25,8 +25,14 @@ told = queue.SimpleQueue()
 watch.Watch(told.put)
 
 def after(words):
+    # One command is told of in several messages, and the listener gathers them for a while.
     sh(words)
-    print([names.get(number, "here") for number in sorted(told.get(timeout=5))])
+    found = set(told.get(timeout=30))
+    try:
+        while True:
+            found |= told.get(timeout=0.7)
+    except queue.Empty:
+        print([names.get(number, "here") for number in sorted(found)])
 
 after("ip -n one route del default")
 after("ip -n two addr del 10.0.0.1/24 dev two")

@@ -51,7 +51,7 @@ def picture(ours: Path) -> dict[str, set[str]]:
         else set(),
         "rules": set(
             subprocess.run(
-                ["nft", "list", "ruleset"], capture_output=True, text=True, check=False
+                ["nft", "-s", "list", "ruleset"], capture_output=True, text=True, check=False
             ).stdout.splitlines()
         ),
         "commands": {line for line in commands if line.split()[0] != str(os.getpid())},

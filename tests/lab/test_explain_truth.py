@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shlex
 import subprocess
 import sys
@@ -221,6 +222,9 @@ def test_every_answer_is_what_packets_find(lab: RunningLab, cloud: SimpleNamespa
         for question, real in zip(questions, found[source], strict=True):
             answer = explained(cloud, source, *question)
             verdict, sentence = answer["verdict"], answer["sentence"]
+            if verdict == "reachable" and not real:
+                # All at once, a busy machine may have been too slow for this one.
+                [real] = really(line_of(lab, cloud, source), [question])
             tally[verdict] += 1
             if verdict == "unknown":
                 right = any(words in sentence for words in UNKNOWABLE)
@@ -346,19 +350,24 @@ def test_each_hop_s_command_shows_the_hop(lab: RunningLab, cloud: SimpleNamespac
     fip, outside = cloud.places["fip-r1"], on_host(lab, "outside")
     sending = Background([*outside, "ping", "-n", "-i", "0.2", fip])
     try:
+        assert sending.process.stdout is not None
+        for _ in range(3):
+            sending.process.stdout.readline()
         answer = explained(cloud, "outside", "truth-r1")
         for hop in answer["there"] + answer["back"]:
             line = shlex.split(hop["command"])
             if "tcpdump" in line:
                 at = line.index("tcpdump")
-                line[at : at + 1] = ["timeout", "5", "tcpdump", "-c", "1"]
+                line[at : at + 1] = ["timeout", "10", "tcpdump", "-c", "8"]  # others' frames pass too
             said = lab.exec(hop["host"], *line)
             kinds.add(hop["kind"])
             if hop["kind"] == "flow":
                 assert "actions=" in said, (hop, said)
             elif "tcpdump" in line or hop["kind"] in ("nat", "route", "arp"):
-                known = (fip, cloud.places["r1"], "203.0.113.1", "10.61.0.1", "VXLAN")
-                assert any(word in said for word in known), (hop, said)
+                known = "|".join(
+                    map(re.escape, (fip, cloud.places["r1"], "203.0.113.1", "10.61.0.1", "VXLAN"))
+                )
+                assert re.search(rf"\b({known})\b", said), (hop, said)
     finally:
         sending.stop()
     assert kinds >= {"outside", "wire", "flow", "device", "nat", "route", "arp", "tunnel", "instance"}

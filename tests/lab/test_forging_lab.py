@@ -8,7 +8,6 @@ from __future__ import annotations
 import socket
 import struct
 import sys
-import time
 import uuid
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -35,6 +34,7 @@ import socket, sys, time
 link = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, socket.htons(3))
 link.bind((sys.argv[1], 0))
 link.settimeout(0.2)
+open("/run/listens-" + sys.argv[1], "w").close()
 end = time.monotonic() + float(sys.argv[2])
 while time.monotonic() < end:
     try:
@@ -105,6 +105,10 @@ class Plugged:
         lines = self.lab.exec(self.host, *words, timeout=seconds + 30).split()
         return "\n".join(bytes.fromhex(line).decode("latin1") for line in lines)
 
+    def listens(self) -> bool:
+        """Whether `listen` has begun."""
+        return bool(self.lab.exec(self.host, "sh", "-c", f"ls /run/listens-{self.end}", check=False))
+
     def unplug(self) -> None:
         self.lab.exec(self.host, "ovs-vsctl", "--if-exists", "del-port", "br-int", self.device, check=False)
         self.lab.exec(self.host, "ip", "link", "del", self.device, check=False)
@@ -147,8 +151,10 @@ def test_forged_frames_reach_nobody(lab: RunningLab) -> None:
             stranger = plug(networks[1], "compute2", "10.66.0.12")
             everybody = ("ff:ff:ff:ff:ff:ff", "10.66.0.255")
             with ThreadPoolExecutor(3) as pool:
-                heard = [pool.submit(port.listen, 6.0) for port in (two, near, stranger)]
-                time.sleep(1.5)  # until all of them listen
+                ports = (two, near, stranger)
+                heard = [pool.submit(port.listen, 8.0) for port in ports]
+                for port in ports:
+                    lab.until(port.listens, 30, "nobody listens")
                 for target in (two.own, near.own):
                     one.send(
                         udp(one.own, target, "honest-unicast"),

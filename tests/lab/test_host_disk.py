@@ -40,7 +40,7 @@ def disk(lab: RunningLab) -> str:
 
 def agent(lab: RunningLab) -> str:
     """The agent's process id in its host."""
-    return lab.exec(HOST, "sh", "-c", "pgrep -f 'netloom agent' | head -n 1", check=False).strip()
+    return lab.exec(HOST, "sh", "-c", "pgrep -f '[n]etloom agent' | head -n 1", check=False).strip()
 
 
 def kill_agent(lab: RunningLab) -> None:

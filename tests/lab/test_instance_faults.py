@@ -13,14 +13,15 @@ CRUN = ("crun", "--root", "/run/netloom/agent/crun", "list")
 
 
 def processes(lab: RunningLab, server_id: str) -> str:
-    """The process id of an instance's first process, in its host; empty where there is none."""
+    """The process id of an instance's first process, in its host; empty where none runs."""
     lines = [line.split() for line in lab.exec("compute1", *CRUN).splitlines()]
-    return next((line[1] for line in lines if line[0] == f"netloom-{server_id}"), "")
+    return next((line[1] for line in lines if line[0] == f"netloom-{server_id}" and line[2] == "running"), "")
 
 
 def test_an_instance_that_ends_runs_again(lab: RunningLab) -> None:
     with Tenant(lab) as tenant:
-        network = tenant.network("ends", "10.58.0.0/24")
+        pool = {"allocation_pools": [{"start": "10.58.0.100", "end": "10.58.0.199"}]}
+        network = tenant.network("ends", "10.58.0.0/24", pool)
         server = tenant.boot("ends", "compute1", network, tenant.group({}))
         instance = tenant.instance(server)
         instance.reaches("10.58.0.2")

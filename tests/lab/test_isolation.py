@@ -248,7 +248,7 @@ def test_only_the_tunnels_own_device_answers_for_their_address(
 def inside(instance: Instance, script: str) -> str:
     """Run a script as root in the container, with what its own programs may do."""
     crun = ["crun", "--root", "/run/netloom/agent/crun", "exec", f"netloom-{instance.id}", "sh", "-c", script]
-    return instance.lab.exec(instance.host, *crun, check=False).strip()
+    return instance.lab.exec(instance.host, *crun, check=False, timeout=300).strip()
 
 
 def test_the_container_is_closed(cloud: SimpleNamespace) -> None:

@@ -60,7 +60,7 @@ class Host:
             ],
             stdin=subprocess.DEVNULL,
         )
-        deadline = time.monotonic() + 5
+        deadline = time.monotonic() + 30
         self.pid = 0
         while not self.pid and time.monotonic() < deadline:
             children = Path(f"/proc/{self._init.pid}/task/{self._init.pid}/children").read_text().split()
@@ -69,6 +69,7 @@ class Host:
             else:
                 time.sleep(0.01)
         try:
+            assert self.pid, f"no first process of {name}"
             self.sh(SETUP.format(cgroup=CGROUP))
         except BaseException:
             self.close()

@@ -59,10 +59,15 @@ class Instance:
         return done.stdout + done.stderr
 
     def pings(self, address: str, *more: str, count: int = 1) -> bool:
-        """Whether every one of `count` pings is answered."""
-        line = self.line("ping", "-n", "-c", str(count), "-i", "0.2", "-W", "1", *more, address)
-        done = subprocess.run(line, capture_output=True, text=True, check=False)
-        return f" {count} received" in done.stdout
+        """Whether every one of `count` pings is answered.
+
+        Each a program of its own: `ping` waits only for the first answer as long as it is told.
+        """
+        line = self.line("ping", "-n", "-c", "1", "-W", "1", *more, address)
+        return all(
+            " 1 received" in subprocess.run(line, capture_output=True, text=True, check=False).stdout
+            for _ in range(count)
+        )
 
     def reaches(self, address: str, seconds: float = 30.0) -> None:
         """Wait until a ping is answered."""
@@ -95,6 +100,9 @@ class Tenant:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        # A router's interface stays as long as a floating IP needs it.
+        for path in [path for path in self._made if "/floatingips/" in path]:
+            self._http.delete(path)
         for router in [path for path in self._made if "/routers/" in path]:
             ports = self.get(f"{NETWORKING}/ports", device_id=router.rpartition("/")[2])["ports"]
             for port in ports:

@@ -18,6 +18,8 @@ import pytest
 from netloom.dataplane.process import ApplyError
 from netloom.dataplane.rootfs import copy_shifted, unpack
 
+pytestmark = pytest.mark.root
+"""What is unpacked belongs to uid 0."""
 LIMIT = 64 << 20
 needs_tools = pytest.mark.skipif(
     not shutil.which("mke2fs", path=os.environ["PATH"] + ":/sbin:/usr/sbin") or not shutil.which("qemu-img"),
@@ -188,7 +190,6 @@ def test_a_qcow2_that_calls_itself_raw_is_refused(tmp_path: Path) -> None:
         unpack(tmp_path / "image", "raw", "bare", into, LIMIT)
 
 
-@pytest.mark.root
 def test_a_copy_belongs_to_the_instance(source: Path, tmp_path: Path) -> None:
     copy_shifted(source, tmp_path / "copy", 1_000_000)
     check(source, tmp_path / "copy")

@@ -303,7 +303,7 @@ def test_156_the_address_that_a_floating_ip_points_at_stays(world: World) -> Non
     external, _ = world.external()
     router = world.router(external_gateway_info={"network_id": external.id})
     routers.add_interface(world.w, world.ctx, router, {"subnet_id": subnet.id})
-    port = world.port(network)
+    port = world.port(network, fixed_ips=[{"ip_address": "10.0.0.5"}])
     fip = world.floatingip(external, port_id=port.id)
     with pytest.raises(lib.BadRequest, match="has been associated to a floating ip"):
         update(world, port, fixed_ips=[{"ip_address": "10.0.0.44"}])

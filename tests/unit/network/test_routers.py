@@ -29,6 +29,11 @@ def remove(world: World, router: Router, **attrs: Any) -> dict[str, Any]:
     return routers.remove_interface(world.w, world.ctx, world.again(router), attrs)
 
 
+def at(external: Network, address: str) -> dict[str, Any]:
+    """The gateway at an address: one that is drawn may be the next hop of a test's route."""
+    return {"network_id": external.id, "external_fixed_ips": [{"ip_address": address}]}
+
+
 def update(world: World, router: Router, **attrs: Any) -> Router:
     return routers.update(world.w, world.ctx, world.again(router), attrs)
 
@@ -133,7 +138,7 @@ def test_142_removing_interfaces(world: World) -> None:
     network, subnet = world.private()
     _, other = world.private("10.9.0.0/24")
     router = world.router()
-    mine = world.port(network)
+    mine = world.port(network, fixed_ips=[{"ip_address": "10.0.0.5"}])
     add(world, router, port_id=mine.id)
     with pytest.raises(l3.RouterInterfaceNotFoundForSubnet):
         remove(world, router, subnet_id=other.id)
@@ -154,7 +159,7 @@ def test_142_removing_interfaces(world: World) -> None:
 def test_143_deleting_a_router(world: World) -> None:
     _, subnet = world.private()
     external, _ = world.external()
-    router = world.router(external_gateway_info={"network_id": external.id})
+    router = world.router(external_gateway_info=at(external, "203.0.113.5"))
     answer = add(world, router, subnet_id=subnet.id)
     with pytest.raises(l3.RouterInUse, match=f"has ports still attached: {answer['port_id']}"):
         routers.delete(world.w, world.ctx, world.again(router))
@@ -252,7 +257,7 @@ def test_a_gateway_changes_its_network_and_is_cleared(world: World) -> None:
 
 def test_a_gateway_that_routes_need_stays(world: World) -> None:
     external, _ = world.external()
-    router = world.router(external_gateway_info={"network_id": external.id})
+    router = world.router(external_gateway_info=at(external, "203.0.113.5"))
     update(world, router, routes=[{"destination": "192.168.0.0/24", "nexthop": "203.0.113.200"}])
     with pytest.raises(extraroute.InvalidRoutes, match="not connected"):
         update(world, router, external_gateway_info={})
