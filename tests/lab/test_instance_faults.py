@@ -20,8 +20,7 @@ def processes(lab: RunningLab, server_id: str) -> str:
 
 def test_an_instance_that_ends_runs_again(lab: RunningLab) -> None:
     with Tenant(lab) as tenant:
-        pool = {"allocation_pools": [{"start": "10.58.0.100", "end": "10.58.0.199"}]}
-        network = tenant.network("ends", "10.58.0.0/24", pool)
+        network = tenant.network("ends", "10.58.0.0/24")
         server = tenant.boot("ends", "compute1", network, tenant.group({}))
         instance = tenant.instance(server)
         instance.reaches("10.58.0.2")
