@@ -37,14 +37,11 @@ class Switch:
         return (pid, str(pid.isdigit() and Path(f"/proc/{pid}").exists()), *controls)
 
     def forget_connections(self, zone: int) -> None:
-        """Empty a conntrack zone that no flow names any more, so that its next owner inherits nothing."""
+        """Empty a conntrack zone, so that its next owner inherits nothing."""
         pid = (self._rundir / "ovs-vswitchd.pid").read_text().strip()
         control = self._rundir / f"ovs-vswitchd.{pid}.ctl"
         if not control.exists():
             control = self._rundir / "ovs-vswitchd.ctl"
-        # What the datapath has cached of flows that are gone would fill it again. Twice: a round may be under way.
-        for _ in range(2):
-            run(["ovs-appctl", "-t", str(control), "revalidator/wait"])
         run(["ovs-appctl", "-t", str(control), "dpctl/flush-conntrack", f"zone={zone}"])
 
     def send(self, bridge: str, frames: Iterable[tuple[bytes, str]]) -> None:
