@@ -122,7 +122,7 @@ def guests(lab: RunningLab) -> Iterator[tuple[Guest, Guest, Guest]]:
 
 def pid_of(lab: RunningLab, host: str, *words: str) -> int:
     """The process id, in the host, of the one process with these words on its command line; 0 where there is none."""
-    for line in lab.exec(host, "ps", "-eo", "pid,args").splitlines():
+    for line in lab.exec(host, "ps", "-wweo", "pid,args").splitlines():
         pid, _, command = line.strip().partition(" ")
         if all(word in command for word in words) and "<defunct>" not in command:
             return int(pid)

@@ -138,5 +138,5 @@ def test_orphans_are_reaped(empty: Lab) -> None:
     host = running["network1"]
     inside(host, "sh", "-c", "for i in 1 2 3; do (setsid sleep 0.1 &); done")
     states = "cut -d')' -f2 /proc/[0-9]*/stat | cut -c2 || true"
-    until(lambda: "sleep 0.1" not in inside(host, "ps", "-eo", "args"))
+    until(lambda: "sleep 0.1" not in inside(host, "ps", "-wweo", "args"))
     until(lambda: "Z" not in inside(host, "sh", "-c", states))
