@@ -75,7 +75,7 @@ VERSIONS: tuple[tuple[str, ...], ...] = (
     ("ovs-vsctl", "--version"),
     ("nft", "--version"),
     ("dnsmasq", "--version"),
-    ("crun", "--version"),
+    ("crun", "--root", "/proc", "--version"),  # it makes the folder of its state, even for this
     ("qemu-img", "--version"),
     ("uname", "-a"),
 )

@@ -29,6 +29,13 @@ def lab(tmp_path: Path) -> Lab:
     return lab
 
 
+def test_asking_for_versions_leaves_nothing_on_the_machine() -> None:
+    before = set(Path("/run").iterdir())
+    for words in support_dump.VERSIONS:
+        support_dump._output(words)
+    assert set(Path("/run").iterdir()) == before
+
+
 def fill(lab: Lab) -> set[str]:
     """Make an installation with every sort of secret, spill all of them into a log; return them."""
     folder = lab.directory / "server"
