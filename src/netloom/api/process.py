@@ -285,9 +285,8 @@ class _Process(uvicorn.Server):
         services, memory, clock = self.services, Memory(), Clock()
         while not services.feed.stopped:
             try:
-                now = time.time()  # taken first: one that is set after this is found by the next tick
-                if by := clock.moved():
-                    now = time.time()
+                now = time.time()  # once: a clock that is set after this is found by the next tick
+                if by := clock.moved(now):
                     moved = services.writer.submit(was_set, services.store, services.away, by, now)
                     services.away = moved.result()
                     # As after a restart: what is timed by the old clock begins anew.

@@ -22,12 +22,12 @@ class Clock:
     def __init__(self) -> None:
         self._ahead = time.time() - time.monotonic()
 
-    def moved(self) -> float:
-        """Seconds that the clock was set forward (negative: back) since the last call; 0 where it was not.
+    def moved(self, now: float) -> float:
+        """Seconds that the clock, which says `now`, was set forward (negative: back) since the last call; 0 where it was not.
 
         A machine that slept counts as one whose clock was set forward.
         """
-        by = time.time() - time.monotonic() - self._ahead
+        by = now - time.monotonic() - self._ahead
         if abs(by) < LEAST_SECONDS:
             return 0.0
         self._ahead += by
