@@ -153,11 +153,12 @@ class Instances:
         for nic in item.nics:
             if nic.name in there:
                 continue
-            _await(peer_name(nic.device))
+            card = peer_name(nic.device)
+            _await(card)
             with open_netlink() as link:
-                link.link("set", index=index_of(link, peer_name(nic.device)), net_ns_pid=pid)
+                link.link("set", index=index_of(link, card), net_ns_pid=pid)
             with netns.inside_pid(pid), open_netlink() as link:
-                index = index_of(link, peer_name(nic.device))
+                index = index_of(link, card)
                 link.link("set", index=index, ifname=nic.name, address=nic.mac, mtu=nic.mtu)
 
     def _unplug(self, pid: int, item: Instance) -> None:
@@ -250,8 +251,10 @@ class Instances:
 
 
 def _await(device: str) -> None:
-    """Wait a while for a device. That of an instance that has ended goes with it when the kernel clears up; only then is
-    it made anew, by the loop, while a worker is here.
+    """Wait a while for a device.
+
+    That of an instance that has ended goes with it when the kernel clears up; only then does the loop make
+    it anew, while a worker is here.
     """
     deadline = time.monotonic() + CARD_SECONDS
     while device not in link_names() and time.monotonic() < deadline:
