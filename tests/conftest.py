@@ -1,14 +1,15 @@
-"""What all tests share: golden files, chance that is the same each time, the skipping of tests that need root."""
+"""What all tests share: golden files, a private host, chance that is the same each time, no root no test."""
 
 from __future__ import annotations
 
 import os
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, settings
+from tests.support.host import Host
 
 # The same examples each time, however slow the machine: what is new is searched for with --hypothesis-profile=default.
 settings.register_profile(
@@ -36,6 +37,16 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 def same_chance(request: pytest.FixtureRequest) -> None:
     """Addresses and MACs that a test draws in its own process are the same each time."""
     random.seed(request.node.nodeid)
+
+
+@pytest.fixture
+def host() -> Iterator[Host]:
+    """A private host with an Open vSwitch of its own, for tests that need root."""
+    made = Host("a")
+    try:
+        yield made
+    finally:
+        made.close()
 
 
 @pytest.fixture

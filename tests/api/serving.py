@@ -40,9 +40,13 @@ class Serving:
 
     def netloom(self, *words: str) -> subprocess.CompletedProcess[str]:
         """Run a command of the same installation."""
-        return subprocess.run(
-            [sys.executable, "-m", "netloom", *words], capture_output=True, text=True, timeout=60, check=False
-        )
+        return netloom(*words)
+
+
+def netloom(*words: str) -> subprocess.CompletedProcess[str]:
+    """Run a command (or a server that is expected to refuse) to its end."""
+    line = [sys.executable, "-m", "netloom", *words]
+    return subprocess.run(line, capture_output=True, text=True, timeout=120, check=False)
 
 
 @contextmanager

@@ -18,7 +18,7 @@ from typing import Any
 
 import httpx
 import pytest
-from serving import free_port, serving
+from serving import free_port, netloom, serving
 
 from netloom.api.process import listen
 from netloom.api.settings import ServerSettings
@@ -246,8 +246,7 @@ def test_a_database_that_another_process_holds_is_said_plainly_and_passes(tmp_pa
 
 def refused(config: Path) -> str:
     """Start a server that must refuse with one line; returns that."""
-    command = [sys.executable, "-m", "netloom", "server", "--config", str(config)]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+    done = netloom("server", "--config", str(config))
     assert done.returncode == 2 and done.stderr.count("\n") == 1, done.stderr
     return done.stderr
 

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import httpx
 import pytest
-from serving import free_port, serving
+from serving import free_port, netloom, serving
 
 from netloom.store import Store
 
@@ -23,8 +23,7 @@ pytestmark = pytest.mark.slow
 
 def start(config: Path) -> subprocess.CompletedProcess[str]:
     """Run a server that is expected to refuse."""
-    command = [sys.executable, "-m", "netloom", "server", "--config", str(config)]
-    return subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+    return netloom("server", "--config", str(config))
 
 
 def test_first_start_and_orderly_end(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""Private hosts, each with an Open vSwitch of its own."""
+"""Two private hosts that are joined."""
 
 from __future__ import annotations
 
@@ -6,15 +6,6 @@ from collections.abc import Iterator
 
 import pytest
 from tests.support.host import Host, join
-
-
-@pytest.fixture
-def host() -> Iterator[Host]:
-    made = Host("a")
-    try:
-        yield made
-    finally:
-        made.close()
 
 
 @pytest.fixture

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+from serving import free_port
 
 REPOSITORY = Path(__file__).parents[2]
 
@@ -101,12 +102,6 @@ class Side:
 
     def close(self) -> None:
         self._client.close()
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
 
 
 @contextmanager

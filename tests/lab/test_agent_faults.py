@@ -12,12 +12,13 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import pytest
 
 from netloom.lab import wiring
-from support.pings import unanswered
+from support.pings import answered, unanswered
 from support.running_lab import RunningLab
 
 pytestmark = [pytest.mark.root, pytest.mark.slow]
@@ -83,7 +84,7 @@ class Guest:
         assert f"lease of {self.address} obtained" in said
 
     def reaches(self, address: str, *more: str) -> bool:
-        return " 1 received" in self.run("ping", "-c", "1", "-W", "1", *more, address, check=False)
+        return answered(partial(self.run, check=False), address, *more, count=2)
 
 
 @pytest.fixture(scope="module")
@@ -137,7 +138,7 @@ def kill(lab: RunningLab, host: str, *words: str) -> None:
 
 def lost_while(guest: Guest, address: str, seconds: float, fault: Callable[[], None]) -> set[int]:
     """Which packets are lost of a ping at ten a second while something happens."""
-    count = int(seconds * 10)
+    count = int(seconds * 10) + 1  # the last one does not count
     command = ["ip", "netns", "exec", guest.name, "ping", "-n", "-i", "0.1", "-c", str(count), address]
     running = subprocess.Popen(
         wiring.inside(guest.lab.process(guest.host), command), stdout=subprocess.PIPE, text=True

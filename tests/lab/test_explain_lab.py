@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from netloom.lab.client import Client
+from support.pings import answered
 from support.running_lab import RunningLab
 
 pytestmark = [pytest.mark.root, pytest.mark.slow]
@@ -69,15 +70,15 @@ class Cloud:
         assert words in answer["sentence"]
         address = self.floating["floating_ip_address"]
 
-        def answered() -> bool:
-            sent = self.lab.exec("outside", "ping", "-c", "1", "-W", "1", address, check=False)
-            return " 1 received" in sent and "DIFFERENT" not in sent
+        def outside(*words: str) -> str:
+            said = self.lab.exec("outside", *words, check=False)
+            return "" if "DIFFERENT" in said else said
 
         if verdict == "reachable":
             # An instance is ACTIVE when it runs; it asks for its address then.
-            self.lab.until(answered, 30, f"not so: {answer['sentence']}")
+            self.lab.until(lambda: answered(outside, address, count=2), 30, f"not so: {answer['sentence']}")
         else:
-            assert not answered(), answer["sentence"]
+            assert not answered(outside, address, count=2), answer["sentence"]
 
     def clean(self) -> None:
         for path in reversed(self.made):

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import os
 import signal
-import subprocess
-import tempfile
 import time
 from collections.abc import Iterator
 from types import SimpleNamespace
@@ -14,7 +12,7 @@ import pytest
 
 from netloom.lab import up
 from netloom.lab.topology import WEB
-from support.pings import unanswered
+from support.pings import Pinging, unanswered
 from support.running_lab import RunningLab
 from support.tenant import NETWORKING, Instance, Tenant
 
@@ -53,11 +51,9 @@ class Pings:
     """Pings every 50 ms while the context lasts, across hosts and through the router; none may be lost."""
 
     def __init__(self, cloud: SimpleNamespace) -> None:
-        # Into files: a pipe that nobody reads meanwhile would stop them.
-        self._said = [tempfile.TemporaryFile("w+") for _ in range(2)]  # noqa: SIM115
         self._running = [
-            subprocess.Popen(cloud.here.line("ping", "-n", "-i", "0.05", address), stdout=said)
-            for address, said in zip((cloud.there.address, cloud.beyond.address), self._said, strict=True)
+            Pinging(cloud.here.line("ping", "-n", "-i", "0.05", address))
+            for address in (cloud.there.address, cloud.beyond.address)
         ]
 
     def __enter__(self) -> Pings:
@@ -65,14 +61,8 @@ class Pings:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
-        lost: list[set[int]] = []
-        for process, said in zip(self._running, self._said, strict=True):
-            process.send_signal(signal.SIGINT)
-            process.wait(timeout=30)
-            with said:
-                said.seek(0)
-                lost.append(unanswered(said.read()))
-        assert kind or not any(lost), lost
+        said = [pings.stop() for pings in self._running]
+        assert kind or not any(map(unanswered, said)), said
 
 
 def kill(lab: RunningLab, host: str, service: str) -> None:

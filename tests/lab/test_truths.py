@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import re
-import signal
-import subprocess
 import sys
-import tempfile
 import threading
 import time
 from collections import Counter
@@ -18,6 +15,7 @@ import pytest
 
 from netloom.lab.topology import GATEWAYS, WEB
 from support import tcp_talk
+from support.pings import Pinging
 from support.running_lab import RunningLab
 from support.tenant import (
     NETWORKING,
@@ -229,24 +227,18 @@ def test_only_the_instance_answers_at_its_floating_ip(lab: RunningLab, cloud: Si
     tenant: Tenant = cloud.tenant
     fip = tenant.floating_ip(None)
     path, address = f"{NETWORKING}/floatingips/{fip['id']}", fip["floating_ip_address"]
-    # Not into a pipe that nobody reads meanwhile.
-    with (
-        tempfile.TemporaryFile("w+") as said,
-        subprocess.Popen(on_host(lab, "outside", "ping", "-n", "-i", "0.003", address), stdout=said) as pings,
-    ):
-        try:
-            for _ in range(6):
-                tenant.put(path, {"floatingip": {"port_id": cloud.red1.port["id"]}})
-                RunningLab.until(lambda: tenant.get(path)["floatingip"]["status"] == "ACTIVE", 30)
-                time.sleep(0.3)
-                tenant.put(path, {"floatingip": {"port_id": None}})
-                RunningLab.until(lambda: tenant.get(path)["floatingip"]["status"] == "DOWN", 30)
-                time.sleep(0.3)
-        finally:
-            pings.send_signal(signal.SIGINT)
-            pings.wait()
-        said.seek(0)
-        hops = Counter(re.findall(r" ttl=(\d+)", said.read()))
+    pings = Pinging(on_host(lab, "outside", "ping", "-n", "-i", "0.003", address))
+    try:
+        for _ in range(6):
+            tenant.put(path, {"floatingip": {"port_id": cloud.red1.port["id"]}})
+            RunningLab.until(lambda: tenant.get(path)["floatingip"]["status"] == "ACTIVE", 30)
+            time.sleep(0.3)
+            tenant.put(path, {"floatingip": {"port_id": None}})
+            RunningLab.until(lambda: tenant.get(path)["floatingip"]["status"] == "DOWN", 30)
+            time.sleep(0.3)
+    finally:
+        said = pings.stop()
+    hops = Counter(re.findall(r" ttl=(\d+)", said))
     assert hops["63"] > 50 and set(hops) == {"63"}, hops
 
 

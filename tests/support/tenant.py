@@ -16,6 +16,7 @@ import httpx
 
 from netloom.lab import settings
 from netloom.lab.topology import GATEWAYS, WEB
+from support.pings import answered
 from support.running_lab import RunningLab
 
 NETWORKING = "/networking/v2.0"
@@ -59,15 +60,8 @@ class Instance:
         return done.stdout + done.stderr
 
     def pings(self, address: str, *more: str, count: int = 1) -> bool:
-        """Whether every one of `count` pings is answered.
-
-        Each a program of its own: `ping` waits only for the first answer as long as it is told.
-        """
-        line = self.line("ping", "-n", "-c", "1", "-W", "1", *more, address)
-        return all(
-            " 1 received" in subprocess.run(line, capture_output=True, text=True, check=False).stdout
-            for _ in range(count)
-        )
+        """Whether every one of `count` pings is answered."""
+        return answered(self.run, address, *more, count=count)
 
     def reaches(self, address: str, seconds: float = 30.0) -> None:
         """Wait until a ping is answered."""

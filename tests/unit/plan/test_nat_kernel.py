@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Iterator
 
 import pytest
 from tests.support.host import Host
@@ -53,15 +52,6 @@ ip -n router address add 198.51.100.21/32 dev {outer}
 ip -n router route add default via 198.51.100.1
 ip netns exec router sysctl -qw net.ipv4.ip_forward=1
 """
-
-
-@pytest.fixture
-def host() -> Iterator[Host]:
-    made = Host("router")
-    try:
-        yield made
-    finally:
-        made.close()
 
 
 def two_floating() -> worlds.World:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
 
 import pytest
 from tests.support.host import Host
@@ -56,15 +55,6 @@ class Switch:
         found |= set(re.findall(r"-> output port is (\d+)$", text, re.MULTILINE))
         # Open vSwitch skips the port that a packet came from; the trace names it all the same.
         return {names[number] for number in found} - {device}
-
-
-@pytest.fixture
-def host() -> Iterator[Host]:
-    made = Host("switch")
-    try:
-        yield made
-    finally:
-        made.close()
 
 
 def test_rules_meet_members_in_conjunctions(host):

@@ -3,7 +3,6 @@
 import shutil
 import threading
 from concurrent.futures import ThreadPoolExecutor
-from threading import Barrier
 
 import pytest
 from alembic.autogenerate import compare_metadata
@@ -115,7 +114,7 @@ def test_a_new_file_is_opened_by_many_at_once(tmp_path):
     with ThreadPoolExecutor(8) as pool:
         for number in range(150):
             url = f"sqlite:///{tmp_path}/{number}.db"
-            ready = Barrier(8)
+            ready = threading.Barrier(8)
 
             def connect(_, url=url, ready=ready):
                 engine = _engine(url)
