@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import os
+import re
 import socket
 import subprocess
 import sys
@@ -37,6 +38,13 @@ class Serving:
     @property
     def log(self) -> str:
         return (self.config.parent / "server.log").read_text()
+
+    def says(self, pattern: str, seconds: float = 30) -> bool:
+        """Whether the log has this, or gets it: a request's line is written when its answer is sent."""
+        deadline = time.monotonic() + seconds
+        while not (found := re.search(pattern, self.log)) and time.monotonic() < deadline:
+            time.sleep(0.05)
+        return bool(found)
 
     def netloom(self, *words: str) -> subprocess.CompletedProcess[str]:
         """Run a command of the same installation."""

@@ -33,7 +33,7 @@ def test_first_start_and_orderly_end(tmp_path: Path) -> None:
         answer = httpx.get(server.url)
         ident = answer.headers["x-openstack-request-id"]
         assert re.fullmatch(r"req-[0-9a-f-]{36}", ident)
-        assert re.search(rf"{ident} .* GET / 200 [\d.]+ ms", server.log)
+        assert server.says(rf"{ident} .* GET / 200 [\d.]+ ms")
         key = (server.state / "token.key").read_bytes()
         server.process.terminate()
         assert server.process.wait(10) == 0
