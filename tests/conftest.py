@@ -13,7 +13,11 @@ from tests.support.host import Host
 
 # The same examples each time, however slow the machine: what is new is searched for with --hypothesis-profile=default.
 settings.register_profile(
-    "netloom", deadline=None, derandomize=True, database=None, suppress_health_check=[HealthCheck.too_slow]
+    "netloom",
+    deadline=None,
+    derandomize=True,
+    database=None,
+    suppress_health_check=[HealthCheck.too_slow],
 )
 settings.load_profile("netloom")
 # A proxy of the machine is not for its loopback.
@@ -23,7 +27,9 @@ for _name in ("NO_PROXY", "no_proxy"):
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     """`--update-golden`: write the golden files anew instead of comparing; read the diff before committing."""
-    parser.addoption("--update-golden", action="store_true", help="write golden files instead of comparing")
+    parser.addoption(
+        "--update-golden", action="store_true", help="write golden files instead of comparing"
+    )
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -35,7 +35,9 @@ BOB = "b" * 32
 def context(project: str = ALICE, *roles: str, **settings: Any) -> Context:
     return Context(
         caller=Caller(
-            user_id="u-" + project, project_id=project, roles=frozenset(roles or ("member", "reader"))
+            user_id="u-" + project,
+            project_id=project,
+            roles=frozenset(roles or ("member", "reader")),
         ),
         settings=NetworkSettings(**settings),
     )
@@ -72,7 +74,9 @@ class World:
             "allocation_pools": (AllocationPool(str(kind(first + 2)), str(kind(last - 1))),),
             "project_id": network.project_id,
         }
-        return self.w.insert(Subnet(id=str(uuid4()), network_id=network.id, cidr=cidr, **(values | fields)))
+        return self.w.insert(
+            Subnet(id=str(uuid4()), network_id=network.id, cidr=cidr, **(values | fields))
+        )
 
     def private(self, cidr: str = "10.0.0.0/24", project: str = ALICE) -> tuple[Network, Subnet]:
         network = self.network(project)
@@ -85,7 +89,9 @@ class World:
 
     def router(self, ctx: Context | None = None, **attrs: Any) -> Router:
         ctx = ctx or self.ctx
-        return routers.create(self.w, ctx, {"name": "r", "project_id": ctx.caller.project_id} | attrs)
+        return routers.create(
+            self.w, ctx, {"name": "r", "project_id": ctx.caller.project_id} | attrs
+        )
 
     def again(self, router: Router) -> Router:
         found = self.w.get(Router, router.id)
@@ -99,12 +105,19 @@ class World:
 
     def group(self, ctx: Context | None = None, **attrs: Any) -> SecurityGroup:
         ctx = ctx or self.ctx
-        body = {"name": "g", "description": "", "stateful": True, "project_id": ctx.caller.project_id}
+        body = {
+            "name": "g",
+            "description": "",
+            "stateful": True,
+            "project_id": ctx.caller.project_id,
+        }
         return security_groups.create(self.w, ctx, body | attrs)
 
     def rule(self, group: SecurityGroup, ctx: Context | None = None, **attrs: Any) -> Any:
         ctx = ctx or self.ctx
-        return security_group_rules.create(self.w, ctx, rule_attrs(group.id, ctx.caller.project_id, **attrs))
+        return security_group_rules.create(
+            self.w, ctx, rule_attrs(group.id, ctx.caller.project_id, **attrs)
+        )
 
     def host(self, name: str, *roles: str, alive: bool = True, **facts: Any) -> None:
         self.w.put_host(

@@ -38,14 +38,18 @@ class World:
         self.tables.setdefault(table, {})[thing.id] = thing
         return thing
 
-    def host(self, name: str, *, mappings: dict[str, str] | None = None, network: bool = False) -> HostFacts:
+    def host(
+        self, name: str, *, mappings: dict[str, str] | None = None, network: bool = False
+    ) -> HostFacts:
         number = len(self.hosts) + 1
         mappings = mappings or {}
         facts = HostFacts(
             host=name,
             tunnel_ip=f"192.0.2.{number}",
             bridge_mappings=mappings,
-            physical_interfaces={bridge: f"eth{i}" for i, bridge in enumerate(mappings.values(), start=1)},
+            physical_interfaces={
+                bridge: f"eth{i}" for i, bridge in enumerate(mappings.values(), start=1)
+            },
             capabilities={"datapath_type": "netdev"},
             roles=("network",) if network else ("compute",),
             instance_types=("container",),
@@ -53,16 +57,22 @@ class World:
         self.hosts[name] = facts
         return facts
 
-    def network(self, id: str, type: str = "vxlan", segment: int | None = None, **more: Any) -> Network:
+    def network(
+        self, id: str, type: str = "vxlan", segment: int | None = None, **more: Any
+    ) -> Network:
         self.keys += 1
         if type == "vxlan":
             segment = segment or 1000 + self.keys
         return self.add(
             "networks",
-            Network(id=id, name=id, key=self.keys, network_type=type, segmentation_id=segment, **more),
+            Network(
+                id=id, name=id, key=self.keys, network_type=type, segmentation_id=segment, **more
+            ),
         )
 
-    def subnet(self, id: str, network: str, cidr: str, dhcp_port: bool = True, **more: Any) -> Subnet:
+    def subnet(
+        self, id: str, network: str, cidr: str, dhcp_port: bool = True, **more: Any
+    ) -> Subnet:
         first = str(ipaddress.IPv4Network(cidr)[1])
         more.setdefault("gateway_ip", first)
         subnet = self.add("subnets", Subnet(id=id, name=id, network_id=network, cidr=cidr, **more))
@@ -77,16 +87,26 @@ class World:
             )
         return subnet
 
-    def port(self, id: str, network: str, ips: list[tuple[str, str]], host: str = "", **more: Any) -> Port:
+    def port(
+        self, id: str, network: str, ips: list[tuple[str, str]], host: str = "", **more: Any
+    ) -> Port:
         number = len(self.tables.get("ports", {})) + 1
         more.setdefault("mac_address", f"fa:16:3e:00:{number >> 8:02x}:{number & 255:02x}")
         fixed = tuple(FixedIP(subnet, ip) for subnet, ip in ips)
-        return self.add("ports", Port(id=id, name=id, network_id=network, fixed_ips=fixed, host=host, **more))
+        return self.add(
+            "ports", Port(id=id, name=id, network_id=network, fixed_ips=fixed, host=host, **more)
+        )
 
     def server(self, id: str, host: str, *ports: Port, **more: Any) -> Server:
         self.add(
             "images",
-            Image(id="image", name="image", disk_format="raw", container_format="bare", status="active"),
+            Image(
+                id="image",
+                name="image",
+                disk_format="raw",
+                container_format="bare",
+                status="active",
+            ),
         )
         for port in ports:
             bound = {**_fields(port), "device_id": id, "device_owner": "compute:nova", "host": host}
@@ -135,7 +155,9 @@ class World:
             port_security_enabled=False,
         )
 
-    def gateway(self, router: str, network: str, subnet: str, ip: str, enable_snat: bool = True) -> Port:
+    def gateway(
+        self, router: str, network: str, subnet: str, ip: str, enable_snat: bool = True
+    ) -> Port:
         port = self.port(
             f"gw-{router}",
             network,
@@ -145,8 +167,13 @@ class World:
             port_security_enabled=False,
         )
         old = self.tables["routers"][router]
-        info = Gateway(network_id=network, enable_snat=enable_snat, external_fixed_ips=port.fixed_ips)
-        self.add("routers", Router(**{**_fields(old), "external_gateway_info": info, "gw_port_id": port.id}))
+        info = Gateway(
+            network_id=network, enable_snat=enable_snat, external_fixed_ips=port.fixed_ips
+        )
+        self.add(
+            "routers",
+            Router(**{**_fields(old), "external_gateway_info": info, "gw_port_id": port.id}),
+        )
         return port
 
     def floating(self, id: str, network: str, subnet: str, ip: str, **more: Any) -> FloatingIP:
@@ -201,7 +228,10 @@ def two_hosts() -> World:
     world.default_group("sg-default")
     for number in (1, 2):
         port = world.port(
-            f"port{number}", "net-a", [("sub-a", f"10.0.0.1{number}")], security_groups=("sg-default",)
+            f"port{number}",
+            "net-a",
+            [("sub-a", f"10.0.0.1{number}")],
+            security_groups=("sg-default",),
         )
         world.server(f"vm{number}", f"compute{number}", port)
     return world
@@ -288,7 +318,9 @@ def remote_group() -> World:
         )
     world.change("ports", "port1", security_groups=("web",))
     world.change("ports", "port2", security_groups=("db",))
-    extra = world.port("port3", "net-a", [("sub-a", "10.0.0.13")], security_groups=("db", "sg-default"))
+    extra = world.port(
+        "port3", "net-a", [("sub-a", "10.0.0.13")], security_groups=("db", "sg-default")
+    )
     world.server("vm3", "compute2", extra)
     return world
 

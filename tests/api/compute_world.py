@@ -26,7 +26,12 @@ class World:
     def __init__(self, cloud: Cloud) -> None:
         self.cloud = cloud
         with cloud.client("admin", "admin") as admin:
-            body = {"name": "small", "visibility": "public", "disk_format": "raw", "container_format": "bare"}
+            body = {
+                "name": "small",
+                "visibility": "public",
+                "disk_format": "raw",
+                "container_format": "bare",
+            }
             self.image = admin.post("/image/v2/images", json=body).json()["id"]
             data = b"a disk" * 100
             put = admin.put(f"/image/v2/images/{self.image}/file", content=data, headers=OCTETS)
@@ -57,9 +62,14 @@ class World:
             server = w.get(Server, server_id)
             assert server is not None
             rows = [Status(kind="server", id=server_id, aspect="instance", seq=1, state="ok")]
-            rows += [Status(kind="port", id=port, aspect="l2", seq=1, state="ok") for port in server.port_ids]
+            rows += [
+                Status(kind="port", id=port, aspect="l2", seq=1, state="ok")
+                for port in server.port_ids
+            ]
             w.put_status(server.host, rows)
-            status.refresh(w, [("server", server_id), *(("port", port) for port in server.port_ids)])
+            status.refresh(
+                w, [("server", server_id), *(("port", port) for port in server.port_ids)]
+            )
 
     @contextlib.contextmanager
     def reader(self) -> Iterator[Reader]:
@@ -98,7 +108,9 @@ def boot(client: httpx.Client, cloud: World, version: str = "2.1", **attrs: Any)
     return client.post(URL + "/servers", json={"server": body}, headers=at(version))
 
 
-def booted(client: httpx.Client, cloud: World, version: str = "2.1", **attrs: Any) -> dict[str, Any]:
+def booted(
+    client: httpx.Client, cloud: World, version: str = "2.1", **attrs: Any
+) -> dict[str, Any]:
     made = boot(client, cloud, version, **attrs)
     assert made.status_code == 202, made.text
     return show(client, made.json()["server"]["id"])

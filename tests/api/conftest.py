@@ -24,7 +24,9 @@ def make_clouds(folder):
         store = Store.open(f"sqlite:///{folder}/{len(started)}.db")
         store.upgrade()
         settings = Settings(
-            server=ServerSettings(auth="trusted-headers", state_dir=os.fspath(folder), readers=2, **server),
+            server=ServerSettings(
+                auth="trusted-headers", state_dir=os.fspath(folder), readers=2, **server
+            ),
             network=network,
         )
         tokens = Tokens.open(folder, settings.identity.token_seconds)

@@ -32,7 +32,15 @@ def server(tmp_path: Path) -> Iterator[Serving]:
     settings = f'auth = "trusted-headers"\nagent_sockets = {{ c1 = "{tmp_path}/c1.sock" }}'
     with serving(tmp_path, settings) as running:
         made = running.netloom(
-            *("host", "add", "c1", "--config", str(running.config), "--secret-file", str(tmp_path / "secret"))
+            *(
+                "host",
+                "add",
+                "c1",
+                "--config",
+                str(running.config),
+                "--secret-file",
+                str(tmp_path / "secret"),
+            )
         )
         assert made.returncode == 0, made.stderr
         yield running
@@ -49,7 +57,9 @@ def link(server: Serving) -> Iterator[Callable[..., tuple[Link, list[Step]]]]:
             file = folder / "wrong"
             file.write_text(secret)
             file.chmod(0o600)
-        settings = AgentSettings(host="c1", server=f"unix://{folder}/c1.sock", secret_file=str(file))
+        settings = AgentSettings(
+            host="c1", server=f"unix://{folder}/c1.sock", secret_file=str(file)
+        )
         made.append(Link(settings, facts))
         made[-1].start(0, "", steps.append, lambda: None)
         return made[-1], steps
@@ -72,7 +82,9 @@ def lines(caplog: pytest.LogCaptureFixture, words: str) -> list[str]:
 
 def tunnel_end(server: Serving) -> str:
     agents = httpx.get(f"{server.url}/networking/v2.0/agents", headers=ADMIN).json()["agents"]
-    return next(a["configurations"]["tunneling_ip"] for a in agents if "tunneling_ip" in a["configurations"])
+    return next(
+        a["configurations"]["tunneling_ip"] for a in agents if "tunneling_ip" in a["configurations"]
+    )
 
 
 @pytest.mark.slow
@@ -82,9 +94,7 @@ def test_of_two_agents_with_one_name_the_second_is_told_so(
     first, steps = link()
     until(lambda: bool(steps), "no snapshot")
     _, others = link(HostFacts(host="c1", tunnel_ip="192.0.2.66"))
-    words = (
-        "stream: the server answered 409: Another agent reports as host c1: stop that one, or give this host"
-    )
+    words = "stream: the server answered 409: Another agent reports as host c1: stop that one, or give this host"
     until(lambda: bool(lines(caplog, words)), "it is not told")
     time.sleep(3)  # it has tried some more times
     assert len(lines(caplog, "stream: the server answered")) == 1
@@ -129,9 +139,13 @@ def test_the_console_of_a_server_that_is_gone_holds_up_no_report(
     until(lambda: bool(steps), "no snapshot")
     running.console("9c2f6d6e-0000-4000-8000-000000000001", b"last words")
     row = Status(kind="host", id="c1", aspect="state", seq=1, state="error", detail="said after it")
-    until(lambda: "/console/9c2f6d6e-0000-4000-8000-000000000001 404" in server.log, "it was not sent")
+    until(
+        lambda: "/console/9c2f6d6e-0000-4000-8000-000000000001 404" in server.log, "it was not sent"
+    )
     running.report(7, [row])
-    until(lambda: server.log.count("/console/") > 1 or applied(server) == 7, "the report is not sent")
+    until(
+        lambda: server.log.count("/console/") > 1 or applied(server) == 7, "the report is not sent"
+    )
     assert server.log.count("/console/") == 1 and lines(caplog, "report:") == []
 
 
@@ -173,7 +187,10 @@ class LaterServer(socketserver.ThreadingUnixStreamServer):
                 port = {"id": "p", "network_id": "n", "mac_address": "fa:16:3e:00:00:01"}
                 steps: list[Any] = [
                     {"seq": 5, "snapshot": True, "upsert": {"ports": [port]}},
-                    {"seq": 6, "upsert": {"ports": [port | {"port_security_enabled": "sometimes"}]}},
+                    {
+                        "seq": 6,
+                        "upsert": {"ports": [port | {"port_security_enabled": "sometimes"}]},
+                    },
                     {"seq": 7, "delete": {"ports": ["p"]}},
                 ]
                 for step in steps[1 if "after=5" in self.path else 0 :]:

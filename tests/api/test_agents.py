@@ -74,16 +74,27 @@ def test_no_secret_a_wrong_one_and_another_hosts(server: Serving) -> None:
     assert httpx.get(server.url + path).status_code == 401
     assert httpx.get(server.url + path, headers={"Authorization": "Bearer x"}).status_code == 401
     assert agent(server, "c2").get(path).status_code == 401
-    unknown = httpx.get(server.url + path.replace("c1", "nobody"), headers={"Authorization": "Bearer x"})
+    unknown = httpx.get(
+        server.url + path.replace("c1", "nobody"), headers={"Authorization": "Bearer x"}
+    )
     assert unknown.status_code == 401
-    for method, tail in (("PUT", "facts"), ("POST", "status"), ("GET", "images/x"), ("PUT", "console/x")):
+    for method, tail in (
+        ("PUT", "facts"),
+        ("POST", "status"),
+        ("GET", "images/x"),
+        ("PUT", "console/x"),
+    ):
         assert agent(server, "c2").request(method, f"/agent/v1/hosts/c1/{tail}").status_code == 401
 
 
 def test_a_stolen_secret_is_of_no_use_on_another_hosts_socket(server: Serving) -> None:
     facts = msgspec.json.encode(HostFacts(host="c1"))
-    assert agent(server, "c1", "c2").put("/agent/v1/hosts/c1/facts", content=facts).status_code == 403
-    assert agent(server, "c1", "c1").put("/agent/v1/hosts/c1/facts", content=facts).status_code == 204
+    assert (
+        agent(server, "c1", "c2").put("/agent/v1/hosts/c1/facts", content=facts).status_code == 403
+    )
+    assert (
+        agent(server, "c1", "c1").put("/agent/v1/hosts/c1/facts", content=facts).status_code == 204
+    )
 
 
 def test_facts_of_another_host_and_nonsense_are_refused(server: Serving) -> None:
@@ -99,7 +110,10 @@ def test_the_stream_gives_a_snapshot_then_the_steps_of_this_host_only(server: Se
     store = store_of(server)
     for name in ("c1", "c2"):
         facts = msgspec.json.encode(HostFacts(host=name, tunnel_ip="192.0.2.1"))
-        assert agent(server, name).put(f"/agent/v1/hosts/{name}/facts", content=facts).status_code == 204
+        assert (
+            agent(server, name).put(f"/agent/v1/hosts/{name}/facts", content=facts).status_code
+            == 204
+        )
     with store.writer(request_id="req-1") as w:
         w.insert(Network(id="net", key=7))
         w.insert(Port(id="p1", network_id="net", mac_address="fa:16:3e:00:00:01", host="c1"))
@@ -156,9 +170,13 @@ def test_trouble_that_is_no_more_leaves_the_status(server: Serving) -> None:
     def report(*rows: tuple[str, str, str, str], whole: bool = False) -> dict[tuple[str, str], str]:
         made = [Status(kind=k, id=i, aspect=a, seq=3, state=s, detail="d") for k, i, a, s in rows]
         body = msgspec.json.encode({"applied_seq": 3, "rows": made, "whole": whole})
-        assert agent(server, "c1").post("/agent/v1/hosts/c1/status", content=body).status_code == 204
+        assert (
+            agent(server, "c1").post("/agent/v1/hosts/c1/status", content=body).status_code == 204
+        )
         with store.reader() as r:
-            return {(row.id, row.aspect): row.state for row in r.status_rows(["net-g", "pg"], host="c1")}
+            return {
+                (row.id, row.aspect): row.state for row in r.status_rows(["net-g", "pg"], host="c1")
+            }
 
     bad = ("port", "pg", "security", "error"), ("network", "net-g", "dhcp", "error")
     assert report(("port", "pg", "l2", "ok"), *bad) == {
@@ -168,7 +186,10 @@ def test_trouble_that_is_no_more_leaves_the_status(server: Serving) -> None:
     }
     with store.reader() as r:
         assert r.api_status("port", ["pg"]) == {"pg": "ERROR"}
-    assert report(("port", "pg", "security", "gone")) == {("pg", "l2"): "ok", ("net-g", "dhcp"): "error"}
+    assert report(("port", "pg", "security", "gone")) == {
+        ("pg", "l2"): "ok",
+        ("net-g", "dhcp"): "error",
+    }
     with store.reader() as r:
         assert r.api_status("port", ["pg"]) == {"pg": "ACTIVE"}
     # An agent that was started anew says all there is: of the rest nothing is wrong any more.
@@ -184,7 +205,12 @@ def test_images_and_consoles_of_the_hosts_own_instances_only(server: Serving) ->
         w.insert(Image(id=image_id, status="active", os_hash_value="abc"))
         w.insert(
             Server(
-                id=SERVER_ID, user_id="u", image_id=image_id, flavor=Flavor(id="f"), host="c1", port_ids=()
+                id=SERVER_ID,
+                user_id="u",
+                image_id=image_id,
+                flavor=Flavor(id="f"),
+                host="c1",
+                port_ids=(),
             )
         )
     store.close()
@@ -196,7 +222,9 @@ def test_images_and_consoles_of_the_hosts_own_instances_only(server: Serving) ->
     assert agent(server, "c2").get(f"/agent/v1/hosts/c2/images/{image_id}").status_code == 404
     console = f"/console/{SERVER_ID}"
     assert agent(server, "c2").put(f"/agent/v1/hosts/c2{console}", content=b"x").status_code == 404
-    assert agent(server, "c1").put("/agent/v1/hosts/c1/console/x%2Fy", content=b"x").status_code == 404
+    assert (
+        agent(server, "c1").put("/agent/v1/hosts/c1/console/x%2Fy", content=b"x").status_code == 404
+    )
     long = b"a" * 200_000 + b"end\n"
     assert agent(server, "c1").put(f"/agent/v1/hosts/c1{console}", content=long).status_code == 204
     kept = (server.state / "consoles" / f"{SERVER_ID}.log").read_bytes()

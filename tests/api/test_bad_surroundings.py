@@ -69,7 +69,17 @@ def small(folder: Path) -> Iterator[Small]:
         f'[server]\nlisten = "127.0.0.1:{port}"\nstate_dir = "{folder}/state"\nauth = "trusted-headers"\n'
     )
     script = 'mount -t tmpfs -o size=4m tmpfs "$1" && exec "$2" -m netloom server --config "$3"'
-    words = ["unshare", "--mount", "sh", "-c", script, "sh", f"{folder}/state", sys.executable, str(config)]
+    words = [
+        "unshare",
+        "--mount",
+        "sh",
+        "-c",
+        script,
+        "sh",
+        f"{folder}/state",
+        sys.executable,
+        str(config),
+    ]
     with log.open("wb") as stream:
         process = subprocess.Popen(words, stderr=stream)
     try:
@@ -118,10 +128,18 @@ def test_a_database_that_cannot_be_written_is_one_line(tmp_path: Path) -> None:
     """Its file system was mounted read-only, as a kernel does that finds it damaged."""
     with serving(tmp_path, TRUSTED) as server:
         config = server.config
-    script = (
-        'mount --bind "$1" "$1" && mount -o remount,bind,ro "$1" && exec "$2" -m netloom server --config "$3"'
-    )
-    words = ["unshare", "--mount", "sh", "-c", script, "sh", f"{tmp_path}/state", sys.executable, str(config)]
+    script = 'mount --bind "$1" "$1" && mount -o remount,bind,ro "$1" && exec "$2" -m netloom server --config "$3"'
+    words = [
+        "unshare",
+        "--mount",
+        "sh",
+        "-c",
+        script,
+        "sh",
+        f"{tmp_path}/state",
+        sys.executable,
+        str(config),
+    ]
     done = subprocess.run(words, capture_output=True, text=True, timeout=60, check=False)
     assert (
         done.returncode == 2
@@ -158,7 +176,10 @@ def test_a_server_that_ends_amid_an_upload_leaves_none_of_it(tmp_path: Path, num
         httpx.Client(base_url=server.url, headers=ADMIN, timeout=30) as client,
         half_an_upload(client) as (image, raw),
     ):
-        until(lambda: images.is_dir() and any(f.stat().st_size for f in images.iterdir()), "no data arrived")
+        until(
+            lambda: images.is_dir() and any(f.stat().st_size for f in images.iterdir()),
+            "no data arrived",
+        )
         server.process.send_signal(number)
         server.process.wait(30)
         assert "Traceback" not in server.log
@@ -255,7 +276,9 @@ def refused(config: Path) -> str:
 def test_two_servers_never_share_a_database(tmp_path: Path) -> None:
     other = tmp_path / "other.toml"
     with serving(tmp_path) as server:
-        other.write_text(f'[server]\nlisten = "127.0.0.1:{free_port()}"\nstate_dir = "{server.state}"\n')
+        other.write_text(
+            f'[server]\nlisten = "127.0.0.1:{free_port()}"\nstate_dir = "{server.state}"\n'
+        )
         assert "another server uses the database" in refused(other)
         os.kill(server.process.pid, 9)
         server.process.wait()
@@ -292,7 +315,9 @@ def test_only_the_server_and_upgrade_make_a_database(tmp_path: Path) -> None:
 @pytest.mark.slow
 def test_what_the_operator_removed_does_not_come_back(tmp_path: Path) -> None:
     def users(client: httpx.Client) -> dict[str, Any]:
-        return {each["name"]: each["id"] for each in client.get("/identity/v3/users").json()["users"]}
+        return {
+            each["name"]: each["id"] for each in client.get("/identity/v3/users").json()["users"]
+        }
 
     with serving(tmp_path, 'auth = "trusted-headers"') as server:
         with httpx.Client(base_url=server.url, headers=ADMIN, timeout=30) as client:

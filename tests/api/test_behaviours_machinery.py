@@ -37,13 +37,19 @@ def world(tmp_path_factory):
             "port": member.make("port", network_id=net)["id"],
             "router": member.make("router")["id"],
             "group": group,
-            "rule": member.make("security_group_rule", security_group_id=group, direction="ingress")["id"],
+            "rule": member.make(
+                "security_group_rule", security_group_id=group, direction="ingress"
+            )["id"],
         }
         yield cloud, ids
 
 
 NETWORK, SUBNET, PORT = "/networks/{net}", "/subnets/{subnet}", "/ports/{port}"
-ROUTER, GROUP, RULE = "/routers/{router}", "/security-groups/{group}", "/security-group-rules/{rule}"
+ROUTER, GROUP, RULE = (
+    "/routers/{router}",
+    "/security-groups/{group}",
+    "/security-group-rules/{rule}",
+)
 EVERYTHING = [NETWORK, SUBNET, PORT, ROUTER, GROUP, RULE]
 TAGGED = [NETWORK, SUBNET, PORT, ROUTER, GROUP]
 TYPES = {
@@ -66,14 +72,21 @@ def post(number: str, path: str, attrs: object, error: object, who: str = "membe
     return Case(number, who, "POST", path, {singular_of(path): attrs}, error)
 
 
-def put(number: str, path: str, attrs: object, error: object, who: str = "member", **headers: str) -> Case:
+def put(
+    number: str, path: str, attrs: object, error: object, who: str = "member", **headers: str
+) -> Case:
     return Case(number, who, "PUT", path, {singular_of(path): attrs}, error, headers)
 
 
 BODIES = [
     post("1", "/networks", {"foo": 1}, (*BAD, "Unrecognized attribute(s) 'foo'")),
     post("1", "/routers", {"foo": None}, (*BAD, "Unrecognized attribute(s) 'foo'")),
-    post("2", "/ports", {}, (*BAD, "Failed to parse request. Required attribute 'network_id' not specified")),
+    post(
+        "2",
+        "/ports",
+        {},
+        (*BAD, "Failed to parse request. Required attribute 'network_id' not specified"),
+    ),
     post(
         "2",
         "/subnets",
@@ -81,17 +94,36 @@ BODIES = [
         (*BAD, "Failed to parse request. Required attribute 'ip_version' not specified"),
     ),
     *(
-        Case("3", "member", "POST", "/networks", body, (*BAD, "Unable to find 'network' in request body"))
+        Case(
+            "3",
+            "member",
+            "POST",
+            "/networks",
+            body,
+            (*BAD, "Unable to find 'network' in request body"),
+        )
         for body in (None, {}, {"network": None}, {"subnet": {}}, b"")
     ),
     Case("3", "member", "POST", "/networks", b"x", (*BAD, "Body contains invalid data")),
     Case("3", "member", "POST", "/networks", [], (*BAD, "Body contains invalid data")),
     Case(
-        "3", "member", "POST", "/networks", {"network": []}, (*BAD, "Object 'network' contains invalid data")
+        "3",
+        "member",
+        "POST",
+        "/networks",
+        {"network": []},
+        (*BAD, "Object 'network' contains invalid data"),
     ),
     Case("3", "member", "POST", "/networks", {"networks": []}, (*BAD, "Resources required")),
     *(
-        Case("3", "member", "POST", "/networks", {"networks": bulk}, (*BAD, "Body contains invalid data"))
+        Case(
+            "3",
+            "member",
+            "POST",
+            "/networks",
+            {"networks": bulk},
+            (*BAD, "Body contains invalid data"),
+        )
         for bulk in (5, True, 1.5, [5], [None], [{}, False])
     ),
     *(
@@ -107,7 +139,12 @@ BODIES = [
     ),
     put("4", SUBNET, {"cidr": "10.0.0.0/24"}, (*BAD, "Cannot update read-only attribute cidr")),
     put("4", PORT, {"network_id": "{net}"}, (*BAD, "Cannot update read-only attribute network_id")),
-    put("4", NETWORK, {"tags": [], "project_id": ONE}, (*BAD, "Cannot update read-only attribute tenant_id")),
+    put(
+        "4",
+        NETWORK,
+        {"tags": [], "project_id": ONE},
+        (*BAD, "Cannot update read-only attribute tenant_id"),
+    ),
     Case(
         "14",
         "member",
@@ -135,7 +172,12 @@ BODIES = [
     post(
         "5",
         "/security-group-rules",
-        {"security_group_id": "{group}", "direction": "ingress", "protocol": "nope", "description": LONG},
+        {
+            "security_group_id": "{group}",
+            "direction": "ingress",
+            "protocol": "nope",
+            "description": LONG,
+        },
         (400, "SecurityGroupRuleInvalidProtocol"),
     ),
     post(
@@ -190,18 +232,38 @@ BODIES = [
     ),
     *(
         Case(
-            "22", "member", "GET", f"{path}?foo=1", None, (*BAD, "['foo'] is invalid attribute for filtering")
+            "22",
+            "member",
+            "GET",
+            f"{path}?foo=1",
+            None,
+            (*BAD, "['foo'] is invalid attribute for filtering"),
         )
         for path in EVERYTHING
     ),
     *(
-        Case("28", "member", "GET", f"/{path.split('/')[1]}?limit=1&marker=x", None, (404, TYPES[path]))
+        Case(
+            "28",
+            "member",
+            "GET",
+            f"/{path.split('/')[1]}?limit=1&marker=x",
+            None,
+            (404, TYPES[path]),
+        )
         for path in EVERYTHING
     ),
     *(put("31", path, {"name": "x"}, STALE, **WRONG_REVISION) for path in TAGGED),
     *(Case("31", "member", "DELETE", path, None, STALE, WRONG_REVISION) for path in EVERYTHING),
     *(
-        Case("31", "member", "PUT", f"{ROUTER}/{action}", {"subnet_id": "{subnet}"}, STALE, WRONG_REVISION)
+        Case(
+            "31",
+            "member",
+            "PUT",
+            f"{ROUTER}/{action}",
+            {"subnet_id": "{subnet}"},
+            STALE,
+            WRONG_REVISION,
+        )
         for action in (
             "add_router_interface",
             "remove_router_interface",
@@ -219,16 +281,29 @@ BODIES = [
             ("PUT", "/a", None),
         )
     ),
-    *(put("32", NETWORK, {"name": "x"}, 200, **{"If-Match": header}) for header in ("", "foo", "*", 'W/"x"')),
     *(
-        put("32", NETWORK, {"name": "x"}, (400, "BadRequest"), **{"If-Match": f"revision_number={header}"})
+        put("32", NETWORK, {"name": "x"}, 200, **{"If-Match": header})
+        for header in ("", "foo", "*", 'W/"x"')
+    ),
+    *(
+        put(
+            "32",
+            NETWORK,
+            {"name": "x"},
+            (400, "BadRequest"),
+            **{"If-Match": f"revision_number={header}"},
+        )
         for header in ("", "x", "1,revision_number=2")
     ),
     put(
         "32",
         NETWORK,
         {"name": "x"},
-        (400, "BadRequest", "Bad if-match request: Multiple revision_number etags are not supported.."),
+        (
+            400,
+            "BadRequest",
+            "Bad if-match request: Multiple revision_number etags are not supported..",
+        ),
         **{"If-Match": '"revision_number=1", "revision_number=2"'},
     ),
     *(
@@ -308,7 +383,9 @@ ABSENT = """
 @pytest.mark.parametrize("path", ABSENT.split())
 def test_what_is_not_there_is_not_found(world, path):
     for method in ("GET", "POST"):
-        check(*world, Case("", "admin", method, f"/{path}", {} if method == "POST" else None, HIDDEN))
+        check(
+            *world, Case("", "admin", method, f"/{path}", {} if method == "POST" else None, HIDDEN)
+        )
 
 
 ABSENT_ATTRIBUTES = {

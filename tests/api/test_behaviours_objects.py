@@ -25,9 +25,9 @@ def world(tmp_path_factory):
             "subnet": cloud.member.make("subnet", network_id=net, **CIDR)["id"],
             "shared": shared,
             "external": external,
-            "theirs": cloud.admin.make("subnet", network_id=external, ip_version=4, cidr="203.0.113.0/24")[
-                "id"
-            ],
+            "theirs": cloud.admin.make(
+                "subnet", network_id=external, ip_version=4, cidr="203.0.113.0/24"
+            )["id"],
             "port": cloud.member.make("port", network_id=shared)["id"],
             "router": cloud.member.make("router")["id"],
             "group": cloud.member.make("security_group")["id"],
@@ -61,7 +61,11 @@ def posted(number: str, singular: str, attrs: object, error: object, who: str = 
 
 def subnet(number: str, attrs: dict[str, object], error: object, who: str = "member") -> Case:
     return posted(
-        number, "subnet", {"network_id": "{net}", "ip_version": 4, "cidr": "10.8.0.0/24"} | attrs, error, who
+        number,
+        "subnet",
+        {"network_id": "{net}", "ip_version": 4, "cidr": "10.8.0.0/24"} | attrs,
+        error,
+        who,
     )
 
 
@@ -76,7 +80,11 @@ REFUSED = [
             "47",
             "network",
             {"provider:network_type": kind},
-            (400, "InvalidInput", f"Invalid input for operation: network_type value '{kind}' not supported."),
+            (
+                400,
+                "InvalidInput",
+                f"Invalid input for operation: network_type value '{kind}' not supported.",
+            ),
             "admin",
         )
         for kind in ("gre", "geneve", "local", "nope")
@@ -94,7 +102,11 @@ REFUSED = [
     subnet("61", {"ip_version": 5}, (400, "HTTPBadRequest")),
     subnet("73", {"dns_nameservers": ["192.0.2.1"] * 2}, (400, "HTTPBadRequest")),
     subnet("73", {"dns_nameservers": ["x"]}, (400, "HTTPBadRequest")),
-    subnet("73", {"host_routes": [{"destination": "x", "nexthop": "10.8.0.2"}]}, (400, "HTTPBadRequest")),
+    subnet(
+        "73",
+        {"host_routes": [{"destination": "x", "nexthop": "10.8.0.2"}]},
+        (400, "HTTPBadRequest"),
+    ),
     subnet("74", {"ipv6_address_mode": "slaac"}, (400, "InvalidInput")),
     subnet("85", {"subnetpool_id": "prefix_delegation"}, (400, "BadRequest")),
     subnet("76", {}, FORBIDDEN, "reader"),
@@ -248,10 +260,14 @@ def test_89_one_address_of_one_subnet(cloud):
 
 @pytest.mark.parametrize("singular", ["network", "port", "security_group"])
 def test_119_the_default_group_comes_with_the_first_thing(cloud, singular):
-    attrs = {"network_id": cloud.admin.make("network", shared=True)["id"]} if singular == "port" else {}
+    attrs = (
+        {"network_id": cloud.admin.make("network", shared=True)["id"]} if singular == "port" else {}
+    )
     cloud.other.make(singular, **attrs)
     assert "default" in {
-        group["name"] for group in cloud.admin.list("/security-groups") if group["project_id"] == TWO
+        group["name"]
+        for group in cloud.admin.list("/security-groups")
+        if group["project_id"] == TWO
     }
 
 
@@ -259,9 +275,9 @@ def test_119_an_administrator_finds_the_default_group_of_the_project_that_it_nam
     for name in ("project_id", "tenant_id"):
         project = name[0] * 32
         assert cloud.member.list(f"/security-groups?{name}={project}") == []
-        assert [group["name"] for group in cloud.admin.list(f"/security-groups?{name}={project}")] == [
-            "default"
-        ]
+        assert [
+            group["name"] for group in cloud.admin.list(f"/security-groups?{name}={project}")
+        ] == ["default"]
 
 
 def test_119_the_rules_of_the_default_group_are_there_for_whoever_lists_rules(cloud):
@@ -291,7 +307,9 @@ def test_130_the_same_rule_twice_in_one_request(cloud, twice):
 
 def test_131_stateful_and_stateless_groups_do_not_go_together(cloud):
     network = cloud.member.make("network")["id"]
-    groups = [cloud.member.make("security_group", stateful=stateful)["id"] for stateful in (True, False)]
+    groups = [
+        cloud.member.make("security_group", stateful=stateful)["id"] for stateful in (True, False)
+    ]
     body = {"port": {"network_id": network, "security_groups": groups}}
     assert error_of(cloud.member("POST", "/ports", body))[:2] == (409, "SecurityGroupConflict")
 
@@ -320,12 +338,15 @@ def test_162_shared_with_everyone_is_shared_for_everyone(cloud):
 
 
 @pytest.mark.parametrize(
-    "singular", ["network", "subnet", "port", "router", "floatingip", "security_group", "security_group_rule"]
+    "singular",
+    ["network", "subnet", "port", "router", "floatingip", "security_group", "security_group_rule"],
 )
 def test_166_every_quota_is_kept(cloud, singular):
     network = cloud.member.make("network")["id"]
     external = cloud.admin.make("network", **EXTERNAL)["id"]
-    cloud.admin.make("subnet", network_id=external, ip_version=4, cidr="203.0.113.0/24", project_id="e" * 32)
+    cloud.admin.make(
+        "subnet", network_id=external, ip_version=4, cidr="203.0.113.0/24", project_id="e" * 32
+    )
     group = cloud.member.make("security_group")["id"]
     attrs = {
         "subnet": {"network_id": network} | CIDR,
@@ -335,7 +356,9 @@ def test_166_every_quota_is_kept(cloud, singular):
     }
     used = cloud.member("GET", f"/quotas/{ONE}/details").json()["quota"][singular]["used"]
     cloud.admin("PUT", f"/quotas/{ONE}", {"quota": {singular: used}})
-    answer = cloud.member("POST", f"/{singular.replace('_', '-')}s", {singular: attrs.get(singular, {})})
+    answer = cloud.member(
+        "POST", f"/{singular.replace('_', '-')}s", {singular: attrs.get(singular, {})}
+    )
     assert error_of(answer) == (409, "OverQuota", f"Quota exceeded for resources: ['{singular}'].")
 
 

@@ -59,9 +59,12 @@ def test_a_clock_that_is_set_ends_no_build_and_kills_no_host(
         httpx.Client(base_url=server.url, headers=ADMIN, timeout=60) as http,
     ):
         file = tmp_path / "secret"
-        server.netloom("host", "add", "c1", "--config", str(server.config), "--secret-file", str(file))
+        server.netloom(
+            "host", "add", "c1", "--config", str(server.config), "--secret-file", str(file)
+        )
         link = Link(
-            AgentSettings(host="c1", server=f"unix://{tmp_path}/c1.sock", secret_file=str(file)), FACTS
+            AgentSettings(host="c1", server=f"unix://{tmp_path}/c1.sock", secret_file=str(file)),
+            FACTS,
         )
         link.start(0, "", lambda _step: None, lambda: None)
         try:
@@ -80,7 +83,9 @@ def test_a_clock_that_is_set_ends_no_build_and_kills_no_host(
             link.stop()
         # Nor does it live for hours now that it is silent.
         until(lambda: not alive(http), "a host that is silent stays alive", 120)
-        until(lambda: "host c1 does not report any more" in server.log, "the keeper stands still", 120)
+        until(
+            lambda: "host c1 does not report any more" in server.log, "the keeper stands still", 120
+        )
 
 
 def alive(http: httpx.Client) -> bool:
@@ -102,7 +107,14 @@ def boot(http: httpx.Client) -> str:
         http.post("networking/v2.0/subnets", json={"subnet": subnet})
     image = http.get("image/v2/images").json()["images"][0]["id"]
     network = http.get("networking/v2.0/networks").json()["networks"][0]["id"]
-    body = {"server": {"name": "s", "imageRef": image, "flavorRef": "1", "networks": [{"uuid": network}]}}
+    body = {
+        "server": {
+            "name": "s",
+            "imageRef": image,
+            "flavorRef": "1",
+            "networks": [{"uuid": network}],
+        }
+    }
     answer = http.post("compute/v2.1/servers", json=body)
     assert answer.status_code == 202, answer.text
     return answer.json()["server"]["id"]

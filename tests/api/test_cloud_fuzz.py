@@ -106,7 +106,9 @@ LEAVES = st.one_of(
     st.integers(-(2**65), 2**65),
     st.floats(allow_nan=False, allow_infinity=False),
     st.text(max_size=20),
-    st.sampled_from(["admin", "demo", "default", "1", "10.0.0.0/24", "tcp", "auto", "\x00", "é", "x" * 300]),
+    st.sampled_from(
+        ["admin", "demo", "default", "1", "10.0.0.0/24", "tcp", "auto", "\x00", "é", "x" * 300]
+    ),
 )
 BODIES = st.recursive(
     LEAVES,
@@ -147,7 +149,9 @@ QUERIES = st.dictionaries(
     ),
     max_size=3,
 )
-SEGMENTS = st.sampled_from(["1", "default", "node1", "..", "%00", "%ff", "a b", "é", "x" * 300, "0" * 32])
+SEGMENTS = st.sampled_from(
+    ["1", "default", "node1", "..", "%00", "%ff", "a b", "é", "x" * 300, "0" * 32]
+)
 
 
 @settings(max_examples=400, deadline=None, suppress_health_check=list(HealthCheck))
@@ -178,10 +182,19 @@ def test_never_a_500(
         # Nothing that would take the tester's own roles away.
         path = path.replace("default", "none")
     if wrapped:
-        singular = path.rstrip("/").rsplit("/", 1)[-1].removeprefix("os-").removesuffix("s").replace("-", "_")
+        singular = (
+            path.rstrip("/")
+            .rsplit("/", 1)[-1]
+            .removeprefix("os-")
+            .removesuffix("s")
+            .replace("-", "_")
+        )
         body = {singular: body}
     content = raw if raw is not None else json.dumps(body).encode("utf-8", "surrogatepass")
-    headers = {"openstack-api-version": f"compute {version}".strip(), "content-type": "application/json"}
+    headers = {
+        "openstack-api-version": f"compute {version}".strip(),
+        "content-type": "application/json",
+    }
     if path.endswith("/file"):
         headers["content-type"] = "application/octet-stream"
     elif method == "PATCH" and path.startswith("/image"):
@@ -220,8 +233,22 @@ def valid(image_id: str) -> list[tuple[str, str, Any]]:
         "visibility": "private",
         "a": "b",
     }
-    rule = {"parent_group_id": "x", "ip_protocol": "tcp", "from_port": 1, "to_port": 2, "cidr": "10.0.0.0/8"}
-    flavor = {"name": "f", "id": "x", "ram": 1, "vcpus": 1, "disk": 1, "swap": 0, "rxtx_factor": 1.0}
+    rule = {
+        "parent_group_id": "x",
+        "ip_protocol": "tcp",
+        "from_port": 1,
+        "to_port": 2,
+        "cidr": "10.0.0.0/8",
+    }
+    flavor = {
+        "name": "f",
+        "id": "x",
+        "ram": 1,
+        "vcpus": 1,
+        "disk": 1,
+        "swap": 0,
+        "rxtx_factor": 1.0,
+    }
     return [
         ("POST", "/identity/v3/auth/tokens", {"auth": {"identity": identity, "scope": scope}}),
         (
@@ -229,14 +256,30 @@ def valid(image_id: str) -> list[tuple[str, str, Any]]:
             "/identity/v3/users",
             {"user": {"name": "u", "password": "p", "email": "e", "enabled": True}},
         ),
-        ("POST", "/identity/v3/projects", {"project": {"name": "p", "domain_id": "default", "tags": ["t"]}}),
+        (
+            "POST",
+            "/identity/v3/projects",
+            {"project": {"name": "p", "domain_id": "default", "tags": ["t"]}},
+        ),
         ("POST", "/image/v2/images", record),
-        ("PATCH", f"/image/v2/images/{image_id}", [{"op": "replace", "path": "/name", "value": "small"}]),
+        (
+            "PATCH",
+            f"/image/v2/images/{image_id}",
+            [{"op": "replace", "path": "/name", "value": "small"}],
+        ),
         ("POST", "/compute/v2.1/servers", {"server": server}),
         ("POST", "/compute/v2.1/servers", {"server": server | {"networks": "none"}}),
         ("POST", "/compute/v2.1/flavors", {"flavor": flavor}),
-        ("POST", "/compute/v2.1/os-keypairs", {"keypair": {"name": "k", "public_key": "ssh-rsa AAAA"}}),
-        ("POST", "/compute/v2.1/os-security-groups", {"security_group": {"name": "g", "description": "d"}}),
+        (
+            "POST",
+            "/compute/v2.1/os-keypairs",
+            {"keypair": {"name": "k", "public_key": "ssh-rsa AAAA"}},
+        ),
+        (
+            "POST",
+            "/compute/v2.1/os-security-groups",
+            {"security_group": {"name": "g", "description": "d"}},
+        ),
         ("POST", "/compute/v2.1/os-security-group-rules", {"security_group_rule": rule}),
         ("POST", "/compute/v2.1/os-floating-ips", {"pool": "public"}),
         ("PUT", "/compute/v2.1/os-quota-sets/x", {"quota_set": {"instances": 5, "force": True}}),
@@ -268,7 +311,10 @@ def replaced(document: Any, path: tuple[Any, ...], value: Any) -> Any:
 
 @settings(max_examples=300, deadline=None, suppress_health_check=list(HealthCheck))
 @given(
-    data=st.data(), number=st.integers(0, 12), value=BODIES, version=st.sampled_from(["2.1", "2.37", "2.92"])
+    data=st.data(),
+    number=st.integers(0, 12),
+    value=BODIES,
+    version=st.sampled_from(["2.1", "2.37", "2.92"]),
 )
 def test_one_thing_wrong_is_never_a_500(
     cloud: World, admin: httpx.Client, data: st.DataObject, number: int, value: Any, version: str

@@ -84,7 +84,12 @@ def test_microversions(demo: httpx.Client, headers: dict[str, str], code: int, s
 def test_a_server_and_its_port(cloud: World, demo: httpx.Client, private: str):
     text = base64.b64encode(b"secret data").decode()
     server = booted(
-        demo, cloud, name="My VM!", networks=[{"uuid": private}], metadata={"a": "b"}, user_data=text
+        demo,
+        cloud,
+        name="My VM!",
+        networks=[{"uuid": private}],
+        metadata={"a": "b"},
+        user_data=text,
     )
     assert (server["status"], server["OS-EXT-STS:vm_state"]) == ("BUILD", "building")
     assert server["metadata"] == {"a": "b"}
@@ -100,10 +105,13 @@ def test_a_server_and_its_port(cloud: World, demo: httpx.Client, private: str):
     assert stored.hostname == "my-vm"
     assert (port.device_owner, port.host, port.vif_type) == ("compute:nova", stored.host, "ovs")
     assert text not in log
-    interfaces = demo.get(f"{URL}/servers/{server['id']}/os-interface").json()["interfaceAttachments"]
+    interfaces = demo.get(f"{URL}/servers/{server['id']}/os-interface").json()[
+        "interfaceAttachments"
+    ]
     assert [i["port_id"] for i in interfaces] == [port.id]
     assert (
-        demo.get(f"{URL}/servers/{server['id']}/ips").json()["addresses"]["net"][0]["addr"] == address["addr"]
+        demo.get(f"{URL}/servers/{server['id']}/ips").json()["addresses"]["net"][0]["addr"]
+        == address["addr"]
     )
     cloud.runs(server["id"])
     assert show(demo, server["id"])["status"] == "ACTIVE"
@@ -216,7 +224,9 @@ def test_what_is_refused(cloud: World, demo: httpx.Client, private: str):
         assert [p for p in reader.list(Port) if p.device_owner.startswith("compute:")] == []
 
 
-def test_another_project_sees_nothing(cloud: World, demo: httpx.Client, admin: httpx.Client, private: str):
+def test_another_project_sees_nothing(
+    cloud: World, demo: httpx.Client, admin: httpx.Client, private: str
+):
     server = booted(demo, cloud, networks=[{"uuid": private}])["id"]
     with cloud.cloud.client("admin", "admin") as other:
         assert other.get(URL + "/servers").json()["servers"] == []
@@ -224,12 +234,12 @@ def test_another_project_sees_nothing(cloud: World, demo: httpx.Client, admin: h
         assert [(s["id"], bool(s["OS-EXT-SRV-ATTR:host"])) for s in listed] == [(server, True)]
     assert demo.get(URL + "/servers?all_tenants=1").status_code == 403
     roles = admin.get("/identity/v3/roles?name=member").json()["roles"][0]["id"]
-    project = admin.post("/identity/v3/projects", json={"project": {"name": "strangers"}}).json()["project"][
-        "id"
-    ]
-    user = admin.post("/identity/v3/users", json={"user": {"name": "eve", "password": "e"}}).json()["user"][
-        "id"
-    ]
+    project = admin.post("/identity/v3/projects", json={"project": {"name": "strangers"}}).json()[
+        "project"
+    ]["id"]
+    user = admin.post("/identity/v3/users", json={"user": {"name": "eve", "password": "e"}}).json()[
+        "user"
+    ]["id"]
     admin.put(f"/identity/v3/projects/{project}/users/{user}/roles/{roles}")
     with cloud.cloud.client("eve", "strangers", "e") as eve:
         for method, path in [
@@ -239,7 +249,9 @@ def test_another_project_sees_nothing(cloud: World, demo: httpx.Client, admin: h
             ("GET", "/os-interface"),
             ("GET", "/metadata"),
         ]:
-            answer = eve.request(method, f"{URL}/servers/{server}{path}", json={"server": {"name": "x"}})
+            answer = eve.request(
+                method, f"{URL}/servers/{server}{path}", json={"server": {"name": "x"}}
+            )
             assert answer.status_code == 404, (method, path)
         assert act(eve, server, **{"os-getConsoleOutput": {}}).status_code == 404
         assert act(eve, server, **{"os-stop": None}).status_code == 404
@@ -253,9 +265,9 @@ def test_another_project_sees_nothing(cloud: World, demo: httpx.Client, admin: h
 def test_readers_only_read(cloud: World, admin: httpx.Client, private: str):
     role = admin.get("/identity/v3/roles?name=reader").json()["roles"][0]["id"]
     demo = admin.get("/identity/v3/projects?name=demo").json()["projects"][0]["id"]
-    user = admin.post("/identity/v3/users", json={"user": {"name": "rita", "password": "r"}}).json()["user"][
-        "id"
-    ]
+    user = admin.post(
+        "/identity/v3/users", json={"user": {"name": "rita", "password": "r"}}
+    ).json()["user"]["id"]
     admin.put(f"/identity/v3/projects/{demo}/users/{user}/roles/{role}")
     with cloud.cloud.client("rita", "demo", "r") as rita:
         assert rita.get(URL + "/servers").status_code == 200
@@ -294,7 +306,9 @@ def test_changes(cloud: World, demo: httpx.Client, private: str):
     described = demo.put(url, json={"server": {"description": "x"}}, headers=at("2.19"))
     assert described.json()["server"]["description"] == "x"
     assert demo.put(url, json={"server": {"name": ""}}).status_code == 400
-    assert demo.post(url + "/metadata", json={"metadata": {"a": "1"}}).json() == {"metadata": {"a": "1"}}
+    assert demo.post(url + "/metadata", json={"metadata": {"a": "1"}}).json() == {
+        "metadata": {"a": "1"}
+    }
     assert demo.put(url + "/metadata/b", json={"meta": {"b": "2"}}).status_code == 200
     assert demo.get(url + "/metadata").json()["metadata"] == {"a": "1", "b": "2"}
     assert demo.delete(url + "/metadata/a").status_code == 204
@@ -314,7 +328,10 @@ def test_changes(cloud: World, demo: httpx.Client, private: str):
     [("web", 2), ("^web$", 0), ("^web-1$", 1), ("web.*", 2), ("w.*-2", 1), ("^b$", 1), ("none", 0)],
 )
 def test_names_in_lists(cloud: World, demo: httpx.Client, private: str, pattern: str, found: int):
-    made = [booted(demo, cloud, "2.37", name=name, networks="none")["id"] for name in ("web-1", "web-2", "b")]
+    made = [
+        booted(demo, cloud, "2.37", name=name, networks="none")["id"]
+        for name in ("web-1", "web-2", "b")
+    ]
     answer = demo.get(URL + "/servers", params={"name": pattern})
     for ident in made:
         demo.delete(f"{URL}/servers/{ident}")
@@ -322,7 +339,14 @@ def test_names_in_lists(cloud: World, demo: httpx.Client, private: str, pattern:
 
 
 def test_bad_filters(demo: httpx.Client):
-    bad = ("name=(a%2B)%2B$", "limit=x", "marker=none", "sort_key=shoe", "all_tenants=x", "kernel_id=k")
+    bad = (
+        "name=(a%2B)%2B$",
+        "limit=x",
+        "marker=none",
+        "sort_key=shoe",
+        "all_tenants=x",
+        "kernel_id=k",
+    )
     early = "changes-since=0001-01-01T00:00:00%2B01:00"  # before the first year, in UTC
     for query in (*bad, early, "changes-since=yesterday", "config_drive=perhaps"):
         assert demo.get(f"{URL}/servers?{query}").status_code == 400, query
@@ -387,13 +411,22 @@ def test_hints_are_refused_under_both_names(cloud: World, demo: httpx.Client):
         assert answer.json()["badRequest"]["message"] == "Scheduler hints are not offered."
 
 
-def test_a_place_that_is_not_there_is_refused(cloud: World, demo: httpx.Client, admin: httpx.Client):
+def test_a_place_that_is_not_there_is_refused(
+    cloud: World, demo: httpx.Client, admin: httpx.Client
+):
     refused = boot(demo, cloud, "2.37", networks="none", availability_zone="moon")
     assert refused.status_code == 400
     assert "availability zone is not available: moon" in refused.text
-    for place in ({"host": "moon"}, {"hypervisor_hostname": "moon"}, {"availability_zone": "nova:moon"}):
+    for place in (
+        {"host": "moon"},
+        {"hypervisor_hostname": "moon"},
+        {"availability_zone": "nova:moon"},
+    ):
         refused = boot(admin, cloud, "2.74", networks="none", **place)
-        assert (refused.status_code, "Compute host moon could not be found" in refused.text) == (400, True)
+        assert (refused.status_code, "Compute host moon could not be found" in refused.text) == (
+            400,
+            True,
+        )
 
 
 def test_pages_of_hypervisors_and_their_sums(admin: httpx.Client):
@@ -413,7 +446,8 @@ def test_pages_of_hypervisors_and_their_sums(admin: httpx.Client):
 def test_flavors(admin: httpx.Client, demo: httpx.Client):
     def create(**attrs: Any) -> httpx.Response:
         return admin.post(
-            URL + "/flavors", json={"flavor": {"name": "f", "ram": 64, "vcpus": 1, "disk": 1, **attrs}}
+            URL + "/flavors",
+            json={"flavor": {"name": "f", "ram": 64, "vcpus": 1, "disk": 1, **attrs}},
         )
 
     made = create(**{"os-flavor-access:is_public": False}).json()["flavor"]
@@ -427,7 +461,10 @@ def test_flavors(admin: httpx.Client, demo: httpx.Client):
     assert create(name="g", ram="x").status_code == 400
     project = demo.get("/identity/v3/auth/projects").json()["projects"][0]["id"]
     url = f"{URL}/flavors/{made['id']}"
-    assert admin.post(url + "/action", json={"addTenantAccess": {"tenant": project}}).status_code == 200
+    assert (
+        admin.post(url + "/action", json={"addTenantAccess": {"tenant": project}}).status_code
+        == 200
+    )
     assert demo.get(url, headers=at("2.61")).json()["flavor"]["extra_specs"] == {}
     assert demo.post(URL + "/flavors", json={}).status_code == 403
     assert demo.delete(url).status_code == 403
@@ -447,10 +484,14 @@ def test_keypairs(demo: httpx.Client, admin: httpx.Client):
     assert "private_key" not in made.json()["keypair"]
     generated = demo.post(url, json={"keypair": {"name": "made"}}).json()["keypair"]
     key = serialization.load_pem_private_key(generated["private_key"].encode(), None)
-    own = key.public_key().public_bytes(serialization.Encoding.OpenSSH, serialization.PublicFormat.OpenSSH)
+    own = key.public_key().public_bytes(
+        serialization.Encoding.OpenSSH, serialization.PublicFormat.OpenSSH
+    )
     assert generated["public_key"].startswith(own.decode())
     assert demo.post(url, json={"keypair": {"name": "x"}}, headers=at("2.92")).status_code == 400
-    assert demo.post(url, json={"keypair": {"name": "given", "public_key": PUBLIC}}).status_code == 409
+    assert (
+        demo.post(url, json={"keypair": {"name": "given", "public_key": PUBLIC}}).status_code == 409
+    )
     for bad in ({"name": "a/b"}, {"name": ""}, {"name": "x", "public_key": "ssh-rsa nonsense"},
                 {"name": "x", "public_key": PUBLIC + "\nssh-rsa more"}, {"name": "x", "type": "x509"}):  # fmt: skip
         assert demo.post(url, json={"keypair": bad}).status_code == 400, bad
@@ -479,10 +520,14 @@ def test_security_group_proxies(cloud: World, demo: httpx.Client, private: str):
 
     tcp = rule(ip_protocol="TCP", from_port=1, to_port=65535, cidr="0.0.0.0/0")
     assert tcp.status_code == 200, tcp.text
-    icmp = rule(ip_protocol="ICMP", from_port=-1, to_port=-1, cidr="0.0.0.0/0").json()["security_group_rule"]
+    icmp = rule(ip_protocol="ICMP", from_port=-1, to_port=-1, cidr="0.0.0.0/0").json()[
+        "security_group_rule"
+    ]
     assert (icmp["ip_protocol"], icmp["from_port"], icmp["to_port"]) == ("icmp", -1, -1)
     assert rule(ip_protocol="tcp", from_port=1, to_port=65535, cidr="0.0.0.0/0").status_code == 409
-    assert rule(ip_protocol="tcp", from_port=70000, to_port=70001, cidr="0.0.0.0/0").status_code == 400
+    assert (
+        rule(ip_protocol="tcp", from_port=70000, to_port=70001, cidr="0.0.0.0/0").status_code == 400
+    )
     assert rule(ip_protocol="tcp", from_port=1, to_port=2, cidr="nonsense").status_code == 400
     listed = demo.get(URL + "/os-security-groups").json()["security_groups"]
     assert {group["name"]: len(group["rules"]) for group in listed} == {"all": 2, "default": 2}
@@ -502,7 +547,9 @@ def test_quotas(admin: httpx.Client, cloud: World, demo: httpx.Client):
     project = demo.get("/identity/v3/auth/projects").json()["projects"][0]["id"]
     url = f"{URL}/os-quota-sets/{project}"
     assert demo.put(url, json={"quota_set": {"instances": 1}}).status_code == 403
-    assert admin.put(url, json={"quota_set": {"instances": 0}}).json()["quota_set"]["instances"] == 0
+    assert (
+        admin.put(url, json={"quota_set": {"instances": 0}}).json()["quota_set"]["instances"] == 0
+    )
     refused = boot(demo, cloud, "2.37", networks="none")
     assert refused.status_code == 403
     assert "Quota exceeded for instances" in refused.json()["forbidden"]["message"]

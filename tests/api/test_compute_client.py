@@ -18,9 +18,29 @@ def test_a_server_from_its_making_to_its_end(cloud: World):
     run, get = cloud.cloud.openstack, cloud.cloud.openstack_json
     run("keypair", "create", "--private-key", str(cloud.cloud.folder / "key"), "k", **DEMO)
     run("network", "create", "private", **DEMO)
-    run("subnet", "create", "--network", "private", "--subnet-range", "10.1.0.0/24", "inside", **DEMO)
+    run(
+        "subnet",
+        "create",
+        "--network",
+        "private",
+        "--subnet-range",
+        "10.1.0.0/24",
+        "inside",
+        **DEMO,
+    )
     run("security", "group", "create", "all", **DEMO)
-    run("security", "group", "rule", "create", "--proto", "tcp", "--dst-port", "1:65535", "all", **DEMO)
+    run(
+        "security",
+        "group",
+        "rule",
+        "create",
+        "--proto",
+        "tcp",
+        "--dst-port",
+        "1:65535",
+        "all",
+        **DEMO,
+    )
     (cloud.cloud.folder / "data").write_text("#!/bin/sh\n")
     made = get(
         "server", "create", "--image", "small", "--flavor", "m1.tiny", "--network", "private",
@@ -56,11 +76,31 @@ def test_floating_ip_of_a_server(cloud: World):
     run("subnet", "create", "--network", "inner", "--subnet-range", "10.2.0.0/24", "inner", **DEMO)
     run("network", "create", "--external", "--provider-network-type", "flat",
         "--provider-physical-network", "public", "outer")  # fmt: skip
-    run("subnet", "create", "--network", "outer", "--subnet-range", "198.51.100.0/24", "--no-dhcp", "outer")
+    run(
+        "subnet",
+        "create",
+        "--network",
+        "outer",
+        "--subnet-range",
+        "198.51.100.0/24",
+        "--no-dhcp",
+        "outer",
+    )
     run("router", "create", "r1", **DEMO)
     run("router", "set", "--external-gateway", "outer", "r1", **DEMO)
     run("router", "add", "subnet", "r1", "inner", **DEMO)
-    run("server", "create", "--image", "small", "--flavor", "m1.tiny", "--network", "inner", "f1", **DEMO)
+    run(
+        "server",
+        "create",
+        "--image",
+        "small",
+        "--flavor",
+        "m1.tiny",
+        "--network",
+        "inner",
+        "f1",
+        **DEMO,
+    )
     address = get("floating", "ip", "create", "outer", **DEMO)["floating_ip_address"]
     run("server", "add", "floating", "ip", "f1", address, **DEMO)
     assert address in get("server", "show", "f1", **DEMO)["addresses"]["inner"]
@@ -68,10 +108,23 @@ def test_floating_ip_of_a_server(cloud: World):
     assert address not in get("server", "show", "f1", **DEMO)["addresses"]["inner"]
     run("server", "add", "security", "group", "f1", "default", **DEMO)
     run("port", "create", "--network", "inner", "own", **DEMO)
-    run("server", "create", "--image", "small", "--flavor", "m1.tiny", "--port", "own", "f2", **DEMO)
+    run(
+        "server", "create", "--image", "small", "--flavor", "m1.tiny", "--port", "own", "f2", **DEMO
+    )
     run("server", "delete", "f2", **DEMO)
     assert get("port", "show", "own", **DEMO)["device_id"] == ""
-    run("server", "create", "--image", "small", "--flavor", "m1.tiny", "--nic", "none", "bare", **DEMO)
+    run(
+        "server",
+        "create",
+        "--image",
+        "small",
+        "--flavor",
+        "m1.tiny",
+        "--nic",
+        "none",
+        "bare",
+        **DEMO,
+    )
     run("server", "delete", "f1", "bare", **DEMO)
 
 

@@ -31,7 +31,9 @@ def test_ports_of_others_and_addresses_on_networks_of_others(tmp_path: Path):
             assert admin.delete(f"/networking/v2.0/ports/{foreign}").status_code == 204
         # As in the Networking API, an address on another's network is for its owner to give.
         refused = boot(demo, cloud, networks=[{"uuid": shared, "fixed_ip": "10.7.0.20"}])
-        assert (refused.status_code, "create_port:fixed_ips" in refused.text) == (403, True), refused.text
+        assert (refused.status_code, "create_port:fixed_ips" in refused.text) == (403, True), (
+            refused.text
+        )
         server = booted(demo, cloud, networks=[{"uuid": shared}])
         demo.delete(f"{URL}/servers/{server['id']}")
         admin.delete(f"/networking/v2.0/networks/{shared}")
@@ -45,7 +47,8 @@ def test_what_policy_forbids_at_networking_is_not_to_be_had_here(tmp_path: Path)
     )
     policy = tmp_path / "policy.yaml"
     policy.write_text(
-        "".join(f'"{action}": "role:admin"\n' for action in actions) + '"update_port": "role:admin"\n'
+        "".join(f'"{action}": "role:admin"\n' for action in actions)
+        + '"update_port": "role:admin"\n'
     )
     with (
         world(tmp_path / "cloud", server={"policy_file": str(policy)}) as there,
@@ -58,7 +61,9 @@ def test_what_policy_forbids_at_networking_is_not_to_be_had_here(tmp_path: Path)
         router = admin.post("/networking/v2.0/routers", json={"router": {}}).json()["router"]["id"]
         gateway = {"router": {"external_gateway_info": {"network_id": outer}}}
         assert admin.put(f"/networking/v2.0/routers/{router}", json=gateway).status_code == 200
-        (subnet,) = admin.get("/networking/v2.0/subnets", params={"network_id": inner}).json()["subnets"]
+        (subnet,) = admin.get("/networking/v2.0/subnets", params={"network_id": inner}).json()[
+            "subnets"
+        ]
         plug = f"/networking/v2.0/routers/{router}/add_router_interface"
         assert admin.put(plug, json={"subnet_id": subnet["id"]}).status_code == 200
 
@@ -73,7 +78,12 @@ def test_what_policy_forbids_at_networking_is_not_to_be_had_here(tmp_path: Path)
         old = made("/os-security-group-rules", security_group_rule=rule)["id"]
         fip = made("/os-floating-ips", pool=outer)
         group, action = {"name": "g", "description": ""}, f"/servers/{server}/action"
-        vm = {"name": "vm", "imageRef": there.image, "flavorRef": "1", "networks": [{"uuid": inner}]}
+        vm = {
+            "name": "vm",
+            "imageRef": there.image,
+            "flavorRef": "1",
+            "networks": [{"uuid": inner}],
+        }
         requests: list[tuple[str, str, dict[str, Any] | None]] = [
             ("POST", "/os-security-groups", {"security_group": group}),
             ("PUT", f"/os-security-groups/{spare}", {"security_group": group | {"name": "h"}}),
@@ -90,7 +100,10 @@ def test_what_policy_forbids_at_networking_is_not_to_be_had_here(tmp_path: Path)
         ]
         for method, path, body in requests:
             refused = demo.request(method, URL + path, json=body)
-            assert (refused.status_code, "disallowed by policy" in refused.text) == (403, True), (path, body)
+            assert (refused.status_code, "disallowed by policy" in refused.text) == (403, True), (
+                path,
+                body,
+            )
         for method, path, body in requests:
             answer = admin.request(method, URL + path, json=body)
             assert answer.status_code in (200, 202), (path, body, answer.text)

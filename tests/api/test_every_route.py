@@ -17,12 +17,31 @@ from netloom.api.operations import ANSWERS
 from netloom.api.process import all_routes
 
 DISCOVERY = {
-    *("/", "/identity", "/identity/", "/identity/v3", "/identity/v3/", "/networking", "/networking/"),
-    *("/image", "/image/", "/image/versions", "/compute", "/compute/", "/compute/v2.1", "/compute/v2.1/"),
+    *(
+        "/",
+        "/identity",
+        "/identity/",
+        "/identity/v3",
+        "/identity/v3/",
+        "/networking",
+        "/networking/",
+    ),
+    *(
+        "/image",
+        "/image/",
+        "/image/versions",
+        "/compute",
+        "/compute/",
+        "/compute/v2.1",
+        "/compute/v2.1/",
+    ),
 }
 """What says which versions there are, to anybody."""
 
-PROVES_ITSELF = {("POST", "/identity/v3/auth/tokens"), ("POST", "/identity/v3/users/{user_id}/password")}
+PROVES_ITSELF = {
+    ("POST", "/identity/v3/auth/tokens"),
+    ("POST", "/identity/v3/users/{user_id}/password"),
+}
 """A password is what these ask for."""
 
 FOR_EVERYBODY = {
@@ -66,7 +85,9 @@ def every() -> list[tuple[str, str]]:
             assert route.path == "/networking", "a new application: say what is below it"
             continue
         assert isinstance(route, Route)
-        found += [(method, route.path) for method in sorted(route.methods or ()) if method != "HEAD"]
+        found += [
+            (method, route.path) for method in sorted(route.methods or ()) if method != "HEAD"
+        ]
     return found
 
 
@@ -98,7 +119,9 @@ def user(cloud: Cloud, name: str, role: str | None) -> str:
     return cloud.token(name, "p", "demo" if role else None)
 
 
-def ask(cloud: Cloud, token: str | None, method: str, path: str, body: Any = None) -> httpx.Response:
+def ask(
+    cloud: Cloud, token: str | None, method: str, path: str, body: Any = None
+) -> httpx.Response:
     headers = {"x-auth-token": token} if token is not None else {}
     return cloud.http.request(method, path, headers=headers, json=body)
 
@@ -120,11 +143,16 @@ def test_nothing_but_discovery_without_a_token(cloud: Cloud, token: str | None) 
 def test_without_a_role_nothing_but_ones_own(cloud: Cloud) -> None:
     token, before = user(cloud, "nobody", None), seq(cloud)
     for method, path in every():
-        answer = ask(cloud, token, method, url_of(path), {} if method in ("POST", "PUT", "PATCH") else None)
+        answer = ask(
+            cloud, token, method, url_of(path), {} if method in ("POST", "PUT", "PATCH") else None
+        )
         if answer.status_code >= 400 or path in DISCOVERY or f"{method} {path}" in FOR_EVERYBODY:
             continue
         # What is left are lists, and nothing is in them.
-        assert (method, [v for v in answer.json().values() if v]) == ("GET", []), (path, answer.text)
+        assert (method, [v for v in answer.json().values() if v]) == ("GET", []), (
+            path,
+            answer.text,
+        )
     assert seq(cloud) == before
 
 
@@ -143,13 +171,17 @@ def test_who_may_look_only_changes_nothing(cloud: Cloud) -> None:
         make(admin, "subnets", network_id=outer, ip_version=4, cidr="192.0.2.0/24")
         there = {"networks": make(demo, "networks", name="n")}
         network = there["networks"][0]
-        there["subnets"] = make(demo, "subnets", network_id=network, ip_version=4, cidr="10.0.0.0/24")
+        there["subnets"] = make(
+            demo, "subnets", network_id=network, ip_version=4, cidr="10.0.0.0/24"
+        )
         there["ports"] = make(demo, "ports", network_id=network)
         there["routers"] = make(demo, "routers", name="r")
         there["floatingips"] = make(demo, "floatingips", floating_network_id=outer)
         there["security_groups"] = make(demo, "security_groups", name="g")
         group = {"security_group_id": there["security_groups"][0]}
-        there["security_group_rules"] = make(demo, "security_group_rules", direction="ingress", **group)
+        there["security_group_rules"] = make(
+            demo, "security_group_rules", direction="ingress", **group
+        )
     assert there.keys() == NOUNS.keys()
     before = seq(cloud)
     for noun in NOUNS.values():
@@ -159,11 +191,14 @@ def test_who_may_look_only_changes_nothing(cloud: Cloud) -> None:
         if noun.collection != "security_group_rules":  # there is nothing of a rule to change
             asked.append(("PUT", f"{path}/{ident}", {noun.singular: {"description": "x"}}))
         asked += [
-            ("PUT", f"{path}/{ident}/{name}", {"subnet_id": there["subnets"][0]}) for name in noun.actions
+            ("PUT", f"{path}/{ident}/{name}", {"subnet_id": there["subnets"][0]})
+            for name in noun.actions
         ]
         if noun.taggable:
             asked += [(method, f"{path}/{ident}/tags/t", None) for method in ("PUT", "DELETE")]
-            asked += [(method, f"{path}/{ident}/tags", {"tags": ["t"]}) for method in ("PUT", "POST")]
+            asked += [
+                (method, f"{path}/{ident}/tags", {"tags": ["t"]}) for method in ("PUT", "POST")
+            ]
             asked += [("DELETE", f"{path}/{ident}/tags", None)]
         assert ask(cloud, token, "GET", f"{path}/{ident}").status_code == 200
         for method, url, body in asked:

@@ -38,7 +38,9 @@ def fill(path, world: worlds.World) -> None:
             for thing in world.tables.get(table, {}).values():
                 writer.insert(thing)
         for name, facts in world.hosts.items():
-            writer.put_host(name, secret_hash="-", facts=structs.replace(facts, plan_version=VERSION))
+            writer.put_host(
+                name, secret_hash="-", facts=structs.replace(facts, plan_version=VERSION)
+            )
     with store.writer() as writer:
         for name in world.hosts:
             if name != "compute2":
@@ -66,7 +68,9 @@ def netloom(server, *words: str, user: str = "admin") -> subprocess.CompletedPro
         "OS_PROJECT_NAME": user,
     }
     command = [sys.executable, "-m", "netloom", "explain", *words]
-    return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60, check=False)
+    return subprocess.run(
+        command, env=environment, capture_output=True, text=True, timeout=60, check=False
+    )
 
 
 def test_reachable(server):
@@ -92,7 +96,9 @@ def test_mistakes_are_one_line(server):
         assert done.stderr.count("\n") == 1
     refused = netloom(server, "vm-my2", "outside", user="nobody")
     assert refused.returncode == 2
-    assert refused.stderr.endswith("/v3 does not take the user nobody with this password and project\n")
+    assert refused.stderr.endswith(
+        "/v3 does not take the user nobody with this password and project\n"
+    )
 
 
 def test_not_for_everybody(server):

@@ -85,17 +85,23 @@ def test_what_was_acknowledged_survives_kill_9(tmp_path: Path) -> None:
 
     assert len(acknowledged) >= 20
     with serving(tmp_path, TRUSTED, port) as server, api(server) as client:
-        there = {p["id"]: p["fixed_ips"][0]["ip_address"] for p in client.get("ports").json()["ports"]}
+        there = {
+            p["id"]: p["fixed_ips"][0]["ip_address"] for p in client.get("ports").json()["ports"]
+        }
         assert acknowledged.items() <= there.items()
         # What was in flight is there wholly or not at all: each address once, each with its owner.
         assert len(set(there.values())) == len(there)
         with sqlite3.connect(server.state / "netloom.db") as database:
             claims = dict(
-                database.execute("SELECT key, owner FROM claim WHERE scope = ?", (f"ip:{network['id']}",))
+                database.execute(
+                    "SELECT key, owner FROM claim WHERE scope = ?", (f"ip:{network['id']}",)
+                )
             )
             # SQLite 3.40 sees NULLs in tables WITHOUT ROWID whose key has another order; there are none.
             damage = database.execute("PRAGMA integrity_check").fetchall()
-            assert [line for (line,) in damage if line != "ok" and "NULL value in link." not in line] == []
+            assert [
+                line for (line,) in damage if line != "ok" and "NULL value in link." not in line
+            ] == []
             assert database.execute("PRAGMA foreign_key_check").fetchall() == []
         database.close()
         assert {owner: address for address, owner in claims.items() if owner in there} == there
@@ -150,7 +156,9 @@ def client(server: Serving) -> Iterator[httpx.Client]:
 
 values = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(max_size=20),
-    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=8), inner, max_size=3),
+    lambda inner: (
+        st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=8), inner, max_size=3)
+    ),
     max_leaves=6,
 )
 attribute = st.sampled_from(
@@ -238,7 +246,9 @@ def test_malformed_bodies_are_never_a_500(
     if method == "PUT":
         path = f"{collection}/{objects[0]['id'] if objects else UNKNOWN}"
     if attributes and method == "POST":
-        networks = client.get("networks", params={"fields": "id", "name": "there"}).json()["networks"]
+        networks = client.get("networks", params={"fields": "id", "name": "there"}).json()[
+            "networks"
+        ]
         if networks:
             attributes.setdefault("network_id", networks[0]["id"])
     body: Any = {COLLECTIONS[collection]: attributes}
@@ -254,9 +264,16 @@ def test_malformed_bodies_are_never_a_500(
 @given(
     path=st.one_of(
         st.sampled_from(
-            ["identity/v3/auth/tokens", "identity/v3/users", "image/v2/images", "compute/v2.1/servers"]
+            [
+                "identity/v3/auth/tokens",
+                "identity/v3/users",
+                "image/v2/images",
+                "compute/v2.1/servers",
+            ]
         ),
-        st.sampled_from(["compute/v2.1/os-keypairs", "identity/v3/projects", "compute/v2.1/flavors"]),
+        st.sampled_from(
+            ["compute/v2.1/os-keypairs", "identity/v3/projects", "compute/v2.1/flavors"]
+        ),
         st.text(max_size=12).map(lambda text: "networking/v2.0/" + text),
         st.text(max_size=12),
     ),

@@ -16,10 +16,16 @@ def routed(cloud, external):
     """A port behind a router with a gateway."""
     network = cloud.member.make("network")
     pool = {"allocation_pools": [{"start": "10.0.0.100", "end": "10.0.0.199"}]}
-    subnet = cloud.member.make("subnet", network_id=network["id"], cidr="10.0.0.0/24", ip_version=4, **pool)
+    subnet = cloud.member.make(
+        "subnet", network_id=network["id"], cidr="10.0.0.0/24", ip_version=4, **pool
+    )
     router = cloud.member.make("router", external_gateway_info={"network_id": external["id"]})
-    cloud.member("PUT", f"/routers/{router['id']}/add_router_interface", {"subnet_id": subnet["id"]})
-    return cloud.member.make("port", network_id=network["id"], name="web") | {"router": router["id"]}
+    cloud.member(
+        "PUT", f"/routers/{router['id']}/add_router_interface", {"subnet_id": subnet["id"]}
+    )
+    return cloud.member.make("port", network_id=network["id"], name="web") | {
+        "router": router["id"]
+    }
 
 
 def put(client, fip, **attrs):
@@ -29,9 +35,15 @@ def put(client, fip, **attrs):
 def test_152_a_new_one(cloud, external):
     fip = cloud.member.make("floatingip", floating_network_id=external["id"])
     assert fip["status"] == "DOWN" and fip["project_id"] == fip["tenant_id"] == ONE
-    assert fip["port_id"] is fip["fixed_ip_address"] is fip["router_id"] is fip["port_details"] is None
+    assert (
+        fip["port_id"] is fip["fixed_ip_address"] is fip["router_id"] is fip["port_details"] is None
+    )
     port = cloud.admin.list(f"/ports?device_id={fip['id']}")[0]
-    assert (port["status"], port["device_owner"], port["project_id"]) == ("N/A", "network:floatingip", "")
+    assert (port["status"], port["device_owner"], port["project_id"]) == (
+        "N/A",
+        "network:floatingip",
+        "",
+    )
     assert cloud.member.list(f"/ports?device_id={fip['id']}") == []
 
 
@@ -86,7 +98,9 @@ def test_153_to_157_its_life(cloud, external, routed):
     assert put(cloud.member, fip).json()["floatingip"]["port_id"] is None
     other = cloud.member.make("port", network_id=routed["network_id"])
     for port in (routed, other):
-        assert put(cloud.member, fip, port_id=port["id"]).json()["floatingip"]["port_id"] == port["id"]
+        assert (
+            put(cloud.member, fip, port_id=port["id"]).json()["floatingip"]["port_id"] == port["id"]
+        )
     change = {"port": {"fixed_ips": [{"ip_address": "10.0.0.44"}]}}
     assert error_of(cloud.member("PUT", f"/ports/{other['id']}", change))[:2] == (400, "BadRequest")
     gateway = {"router": {"external_gateway_info": {}}}

@@ -144,7 +144,11 @@ def test_bad_input_from_an_admin(cloud: Cloud):
         assert code("POST", "/users", {"usr": {}}) == 400
         assert code("POST", "/users", [1]) == 400
         assert (
-            code("POST", "/projects", {"project": {"name": "p", "parent_id": "x", "domain_id": "default"}})
+            code(
+                "POST",
+                "/projects",
+                {"project": {"name": "p", "parent_id": "x", "domain_id": "default"}},
+            )
             == 400
         )
         assert code("POST", "/projects", {"project": {"name": "p", "is_domain": True}}) == 400
@@ -158,9 +162,9 @@ def test_bad_input_from_an_admin(cloud: Cloud):
         assert code("PUT", "/projects/a/users/b/roles/c") == 404
         assert code("PATCH", "/users") == 405
         assert code("GET", "/nothing") == 404
-        assert [u["name"] for u in admin.get("/identity/v3/users?name__startswith=ad").json()["users"]] == [
-            "admin"
-        ]
+        assert [
+            u["name"] for u in admin.get("/identity/v3/users?name__startswith=ad").json()["users"]
+        ] == ["admin"]
         page = admin.get("/identity/v3/projects?limit=1").json()
         assert len(page["projects"]) == 1
         assert len(admin.get(page["links"]["next"]).json()["projects"]) == 1

@@ -16,7 +16,9 @@ def cloud(tmp_path_factory: pytest.TempPathFactory):
 
 
 def test_catalog_and_lists(cloud: Cloud):
-    catalog = {entry["Type"]: entry["Endpoints"] for entry in cloud.openstack_json("catalog", "list")}
+    catalog = {
+        entry["Type"]: entry["Endpoints"] for entry in cloud.openstack_json("catalog", "list")
+    }
     urls = {kind: {e["url"] for e in endpoints} for kind, endpoints in catalog.items()}
     assert urls["network"] == {cloud.url + "/networking"}
     assert urls["compute"] == {cloud.url + "/compute/v2.1"}
@@ -80,10 +82,15 @@ def test_roles_and_domains(cloud: Cloud):
 
 def test_a_user_may_look_at_itself(cloud: Cloud):
     who = {"user": "demo", "project": "demo"}
-    assert [p["Name"] for p in cloud.openstack_json("project", "list", "--my-projects", **who)] == ["demo"]
+    assert [p["Name"] for p in cloud.openstack_json("project", "list", "--my-projects", **who)] == [
+        "demo"
+    ]
     token = cloud.openstack_json("token", "issue", **who)["id"]
     cloud.openstack("token", "revoke", token, **who)
-    assert cloud.http.get("/identity/v3/auth/projects", headers={"x-auth-token": token}).status_code == 401
+    assert (
+        cloud.http.get("/identity/v3/auth/projects", headers={"x-auth-token": token}).status_code
+        == 401
+    )
 
 
 def test_unversioned_and_versioned_auth_urls_work(cloud: Cloud):

@@ -67,7 +67,11 @@ def test_data_in_and_out(cloud: Cloud, demo: httpx.Client):
     assert demo.get(f"/image/v2/images/{image['id']}/file").status_code == 204
     assert put(demo, image, DATA).status_code == 204
     after = show(demo, image)
-    assert (after["status"], after["size"], after["virtual_size"]) == ("active", len(DATA), len(DATA))
+    assert (after["status"], after["size"], after["virtual_size"]) == (
+        "active",
+        len(DATA),
+        len(DATA),
+    )
     assert after["checksum"] == hashlib.md5(DATA).hexdigest()
     assert after["os_hash_value"] == hashlib.sha512(DATA).hexdigest()
     assert after["tags"] == ["a"]
@@ -128,12 +132,24 @@ def qemu_img(*arguments: str) -> None:
 
 
 def test_qcow2_is_looked_into(demo: httpx.Client, tmp_path: Path):
-    disk, overlay, huge = tmp_path / "disk.qcow2", tmp_path / "overlay.qcow2", tmp_path / "huge.qcow2"
+    disk, overlay, huge = (
+        tmp_path / "disk.qcow2",
+        tmp_path / "overlay.qcow2",
+        tmp_path / "huge.qcow2",
+    )
     qemu_img("create", "-f", "qcow2", str(disk), "1M")
     qemu_img("create", "-f", "qcow2", "-F", "raw", "-b", "/etc/shadow", str(overlay))
     qemu_img("create", "-f", "qcow2", str(huge), "4M")
     outside = tmp_path / "outside.qcow2"
-    qemu_img("create", "-f", "qcow2", "-o", f"data_file={tmp_path}/data,data_file_raw=on", str(outside), "1M")
+    qemu_img(
+        "create",
+        "-f",
+        "qcow2",
+        "-o",
+        f"data_file={tmp_path}/data,data_file_raw=on",
+        str(outside),
+        "1M",
+    )
     good = create(demo, disk_format="qcow2")
     assert put(demo, good, overlay.read_bytes()).status_code == 415
     assert put(demo, good, outside.read_bytes()).status_code == 415
@@ -160,7 +176,10 @@ def test_visibility(cloud: Cloud, demo: httpx.Client, admin: httpx.Client):
     assert demo.get(f"/image/v2/images/{private['id']}").status_code == 404
     assert demo.delete(f"/image/v2/images/{public['id']}").status_code == 403
     rename = json.dumps([{"op": "replace", "path": "/name", "value": "mine"}])
-    assert demo.patch(f"/image/v2/images/{public['id']}", content=rename, headers=PATCH).status_code == 403
+    assert (
+        demo.patch(f"/image/v2/images/{public['id']}", content=rename, headers=PATCH).status_code
+        == 403
+    )
 
     project = mine["owner"]
     members = f"/image/v2/images/{shared['id']}/members"
@@ -224,7 +243,9 @@ def test_lists(demo: httpx.Client):
     second = demo.get("/image" + first["next"]).json()
     assert [i["id"] for i in second["images"]] == ids[2:4]
     assert "next" not in demo.get("/image" + second["next"]).json()
-    assert [i["name"] for i in demo.get("/image/v2/images?name=list-3").json()["images"]] == ["list-3"]
+    assert [i["name"] for i in demo.get("/image/v2/images?name=list-3").json()["images"]] == [
+        "list-3"
+    ]
     assert len(demo.get(f"/image/v2/images?id=in:{ids[0]},{ids[1]}").json()["images"]) == 2
     assert demo.get("/image/v2/images?kind=listed&size_min=1").json()["images"] == []
     for bad in ("limit=-1", "limit=x", "sort=shoe:asc", "sort_dir=up", "marker=x", "visibility=x",

@@ -17,7 +17,9 @@ def cloud(tmp_path_factory: pytest.TempPathFactory):
 
 def test_the_article_s_image(cloud: Cloud):
     file = cloud.folder / "disk.qcow2"
-    subprocess.run(["qemu-img", "create", "-f", "qcow2", file, "8M"], check=True, capture_output=True)
+    subprocess.run(
+        ["qemu-img", "create", "-f", "qcow2", file, "8M"], check=True, capture_output=True
+    )
     made = cloud.openstack_json(
         "image", "create", "--public", "--disk-format", "qcow2", "--container-format", "bare",
         "--file", str(file), "--property", "os_distro=debian", "--tag", "small", "cirros",
@@ -49,6 +51,8 @@ def test_sharing(cloud: Cloud):
     demo = {"user": "demo", "project": "demo"}
     cloud.openstack("image", "set", "--accept", image, **demo)
     assert [i["ID"] for i in cloud.openstack_json("image", "list", **demo)] == [image]
-    assert [m["Status"] for m in cloud.openstack_json("image", "member", "list", image)] == ["accepted"]
+    assert [m["Status"] for m in cloud.openstack_json("image", "member", "list", image)] == [
+        "accepted"
+    ]
     cloud.openstack("image", "remove", "project", image, "demo")
     assert cloud.openstack_json("image", "list", **demo) == []

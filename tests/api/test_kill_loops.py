@@ -55,12 +55,17 @@ class FollowingHost:
 
     def __init__(self, folder: Path, socket: Path, secret: str) -> None:
         self.facts = HostFacts(
-            host="c1", tunnel_ip="192.0.2.1", roles=("network", "compute"), instance_types=("container",)
+            host="c1",
+            tunnel_ip="192.0.2.1",
+            roles=("network", "compute"),
+            instance_types=("container",),
         )
         self.view = HostView(seq=0, facts=self.facts)
         (folder / "secret").write_text(secret)
         (folder / "secret").chmod(0o600)
-        settings = AgentSettings(host="c1", server=f"unix://{socket}", secret_file=str(folder / "secret"))
+        settings = AgentSettings(
+            host="c1", server=f"unix://{socket}", secret_file=str(folder / "secret")
+        )
         self.link = Link(settings, self.facts)
         self.link.start(0, "", self._received, lambda: None)
 
@@ -92,7 +97,9 @@ def token(server: Serving) -> str:
     password = json.loads((server.state / "first-passwords.json").read_text())["admin"]
     user = {"name": "admin", "domain": {"id": "default"}, "password": password}
     scope = {"project": {"name": "admin", "domain": {"id": "default"}}}
-    body = {"auth": {"identity": {"methods": ["password"], "password": {"user": user}}, "scope": scope}}
+    body = {
+        "auth": {"identity": {"methods": ["password"], "password": {"user": user}}, "scope": scope}
+    }
     answer = httpx.post(f"{server.url}/identity/v3/auth/tokens", json=body, timeout=30)
     return answer.headers["x-subject-token"]
 
@@ -116,7 +123,12 @@ def furnish(http: httpx.Client) -> dict[str, str]:
     made["router"] = post(f"{NETWORKING}/routers", {"router": router})["router"]["id"]
     path = f"{NETWORKING}/routers/{made['router']}/add_router_interface"
     assert http.put(path, json={"subnet_id": made["subnet"]}).status_code == 200
-    image = {"name": "small", "disk_format": "raw", "container_format": "bare", "visibility": "public"}
+    image = {
+        "name": "small",
+        "disk_format": "raw",
+        "container_format": "bare",
+        "visibility": "public",
+    }
     made["image"] = post(f"{IMAGE}/images", image)["id"]
     http.put(f"{IMAGE}/images/{made['image']}/file", content=b"a disk" * 100, headers=OCTETS)
     flavor = {"name": "tiny", "id": "1", "ram": 64, "vcpus": 1, "disk": 1}
@@ -157,7 +169,9 @@ def check_database(file: Path) -> None:
         # SQLite 3.40 sees NULLs in tables WITHOUT ROWID whose key has another order; there are none.
         assert [line for (line,) in damage if line != "ok" and "NULL value in" not in line] == []
         assert database.execute("PRAGMA foreign_key_check").fetchall() == []
-        first, last, count = database.execute("SELECT min(seq), max(seq), count(*) FROM change").fetchone()
+        first, last, count = database.execute(
+            "SELECT min(seq), max(seq), count(*) FROM change"
+        ).fetchone()
         assert last - first + 1 == count
         nobodys = "FROM access WHERE object_id NOT IN (SELECT id FROM resource)"
         assert database.execute(f"SELECT * {nobodys}").fetchall() == []
@@ -173,7 +187,9 @@ def check_database(file: Path) -> None:
 
 
 def check_quotas(http: httpx.Client, found: dict[str, dict[str, str]]) -> None:
-    project = http.get(f"{IDENTITY}/auth/tokens", headers={"x-subject-token": http.headers["x-auth-token"]})
+    project = http.get(
+        f"{IDENTITY}/auth/tokens", headers={"x-subject-token": http.headers["x-auth-token"]}
+    )
     mine = project.json()["token"]["project"]["id"]
     quota = http.get(f"{NETWORKING}/quotas/{mine}/details.json").json()["quota"]
     for kind in ("network", "subnet", "floatingip"):

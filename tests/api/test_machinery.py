@@ -6,9 +6,7 @@ import pytest
 from tests.support.networking import error_of
 
 MISSING = (404, "HTTPNotFound", "The resource could not be found.")
-MALFORMED = (
-    "The server could not comply with the request since it is either malformed or otherwise incorrect."
-)
+MALFORMED = "The server could not comply with the request since it is either malformed or otherwise incorrect."
 
 
 @pytest.mark.parametrize(
@@ -23,7 +21,11 @@ MALFORMED = (
         ("DELETE", "/networks", (404, "NetworkNotFound", "Network None could not be found.")),
         ("PUT", "/networks/abc", (404, "NetworkNotFound", "Network abc could not be found.")),
         ("GET", "/routers/x/add_router_interface", (405, "HTTPMethodNotAllowed", MALFORMED)),
-        ("PUT", "/routers/x/add_router_interface", (404, "RouterNotFound", "Router x could not be found")),
+        (
+            "PUT",
+            "/routers/x/add_router_interface",
+            (404, "RouterNotFound", "Router x could not be found"),
+        ),
         ("GET", "/agents/nope", (404, "AgentNotFound", "Agent nope could not be found.")),
         (
             "POST",
@@ -50,7 +52,9 @@ def test_only_json_is_spoken(cloud):
     assert cloud.member("GET", "/networks", accept="json").status_code == 200
 
 
-@pytest.mark.parametrize("path", ["/networks.json", "/networks/", "/security_groups", "/security-groups"])
+@pytest.mark.parametrize(
+    "path", ["/networks.json", "/networks/", "/security_groups", "/security-groups"]
+)
 def test_spellings_of_paths(cloud, path):
     assert cloud.member("GET", path).status_code == 200
 
@@ -73,9 +77,14 @@ def test_every_answer_carries_its_request_id(cloud):
 
 def test_extensions(cloud):
     listed = {extension["alias"]: extension for extension in cloud.member.list("/extensions")}
-    assert {"router", "security-group", "port-security", "binding", "provider", "standard-attr-tag"} <= set(
-        listed
-    )
+    assert {
+        "router",
+        "security-group",
+        "port-security",
+        "binding",
+        "provider",
+        "standard-attr-tag",
+    } <= set(listed)
     assert not {"qos", "trunk", "dvr", "l3-ha", "subnetpool", "dns-integration"} & set(listed)
     one = cloud.member("GET", "/extensions/router").json()["extension"]
     assert one == listed["router"]
@@ -94,12 +103,18 @@ def test_bulk_where_there_is_none(cloud):
 def test_order_of_checks_in_an_update(cloud):
     network = cloud.member.make("network")["id"]
     body = {"network": {"foo": 1}}
-    assert error_of(cloud.member("PUT", "/networks/nope", body))[2] == "Unrecognized attribute(s) 'foo'"
+    assert (
+        error_of(cloud.member("PUT", "/networks/nope", body))[2]
+        == "Unrecognized attribute(s) 'foo'"
+    )
     assert error_of(cloud.member("PUT", "/networks/nope", {}))[1] == "NetworkNotFound"
     assert error_of(cloud.member("PUT", f"/networks/{network}", {}))[2] == (
         "Unable to find 'network' in request body"
     )
-    assert error_of(cloud.member("PUT", f"/networks/{network}", b"x"))[2] == "Body contains invalid data"
+    assert (
+        error_of(cloud.member("PUT", f"/networks/{network}", b"x"))[2]
+        == "Body contains invalid data"
+    )
     assert error_of(cloud.member("DELETE", f"/networks/{network}", {}))[2] == (
         "Request body is not supported in DELETE."
     )
@@ -120,7 +135,11 @@ def test_tags(cloud):
     assert send("GET", "/a") == (204, None)
     assert send("PUT", "/q") == (201, None)
     assert send("DELETE", "/q") == (204, None)
-    assert error_of(cloud.member("DELETE", f"{path}/q")) == (404, "TagNotFound", "Tag q could not be found.")
+    assert error_of(cloud.member("DELETE", f"{path}/q")) == (
+        404,
+        "TagNotFound",
+        "Tag q could not be found.",
+    )
     for body, message in (
         ({"tags": ["a", "a"]}, "Duplicate items in the list: 'a'."),
         ({"tags": "a"}, "'a' is not a list."),

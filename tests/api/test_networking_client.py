@@ -51,7 +51,9 @@ def test_private_network_router_and_floating_ip(cloud: Cloud):
     subnet = demo.network.create_subnet(
         network_id=private.id, name="private_subnet", ip_version=4, cidr="10.0.0.0/24"
     )
-    router = demo.network.create_router(name="router1", external_gateway_info={"network_id": external.id})
+    router = demo.network.create_router(
+        name="router1", external_gateway_info={"network_id": external.id}
+    )
     demo.network.add_interface_to_router(router, subnet_id=subnet.id)
     port = demo.network.create_port(network_id=private.id, name="p1")
     floating = demo.network.create_ip(floating_network_id=external.id, port_id=port.id)

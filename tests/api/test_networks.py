@@ -11,7 +11,8 @@ FLAT = {"provider:network_type": "flat", "provider:physical_network": "extnet"}
 def test_defaults(cloud):
     network = cloud.member.make("network")
     assert {
-        key: network[key] for key in ("name", "admin_state_up", "shared", "status", "mtu", "subnets")
+        key: network[key]
+        for key in ("name", "admin_state_up", "shared", "status", "mtu", "subnets")
     } == {
         "name": "",
         "admin_state_up": True,
@@ -43,7 +44,10 @@ def test_an_administrator_sees_what_carries_it(cloud):
             {"provider:network_type": "flat", "provider:physical_network": "nope"},
             "physical_network 'nope' unknown for flat provider network.",
         ),
-        (FLAT | {"provider:segmentation_id": 3}, "segmentation_id prohibited for flat provider network."),
+        (
+            FLAT | {"provider:segmentation_id": 3},
+            "segmentation_id prohibited for flat provider network.",
+        ),
         (
             {"provider:network_type": "vlan", "provider:physical_network": "nope"},
             "physical_network 'nope' unknown for VLAN provider network.",
@@ -168,7 +172,11 @@ def test_who_sees_what(cloud):
     for method, body in (("GET", None), ("PUT", {"network": {"name": "x"}}), ("DELETE", None)):
         assert error_of(cloud.other(method, path, body)) == (404, "NetworkNotFound", missing)
     answer = cloud.other("PUT", f"/networks/{shared['id']}", {"network": {"name": "x"}})
-    assert error_of(answer) == (403, "PolicyNotAuthorized", "rule:update_network is disallowed by policy")
+    assert error_of(answer) == (
+        403,
+        "PolicyNotAuthorized",
+        "rule:update_network is disallowed by policy",
+    )
     assert error_of(cloud.reader("DELETE", path))[0] == 403
 
 
@@ -230,7 +238,10 @@ def test_only_an_external_network_is_the_default(cloud):
     for external in (False, True):
         answer = cloud.admin("PUT", path, {"network": {"router:external": external}})
         assert answer.json()["network"]["is_default"] is False
-    assert cloud.admin.make("network", is_default=True, **{"router:external": True})["is_default"] is True
+    assert (
+        cloud.admin.make("network", is_default=True, **{"router:external": True})["is_default"]
+        is True
+    )
 
 
 def test_bulk_is_all_or_nothing(cloud):
@@ -258,7 +269,11 @@ def test_a_stale_revision_is_refused(cloud):
 
 def test_zones(cloud):
     answer = cloud.member("POST", "/networks", {"network": {"availability_zone_hints": ["x"]}})
-    assert error_of(answer) == (404, "AvailabilityZoneNotFound", "AvailabilityZone x could not be found.")
+    assert error_of(answer) == (
+        404,
+        "AvailabilityZoneNotFound",
+        "AvailabilityZone x could not be found.",
+    )
 
 
 def test_an_override_file_decides(make_cloud, tmp_path):

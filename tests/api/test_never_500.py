@@ -47,7 +47,16 @@ def world(tmp_path_factory):
     from tests.api.conftest import make_clouds
 
     quotas = dict.fromkeys(
-        ("network", "subnet", "port", "router", "floatingip", "security_group", "security_group_rule"), -1
+        (
+            "network",
+            "subnet",
+            "port",
+            "router",
+            "floatingip",
+            "security_group",
+            "security_group_rule",
+        ),
+        -1,
     )
     settings = NetworkSettings(
         vni_ranges=((1, 100_000),),
@@ -63,7 +72,9 @@ def world(tmp_path_factory):
         admin.make("subnet", network_id=external, ip_version=4, cidr="203.0.112.0/20")
         router = admin.make("router", external_gateway_info={"network_id": external})["id"]
         group = admin.make("security_group", name="g")["id"]
-        rule = admin.make("security_group_rule", security_group_id=group, direction="ingress", protocol="tcp")
+        rule = admin.make(
+            "security_group_rule", security_group_id=group, direction="ingress", protocol="tcp"
+        )
         ids = {
             "networks": network,
             "subnets": subnet,
@@ -77,7 +88,11 @@ def world(tmp_path_factory):
             "subnets": {"network_id": network, "ip_version": 4, "cidr": "10.9.0.0/24"},
             "ports": {"network_id": network},
             "floatingips": {"floating_network_id": external},
-            "security_group_rules": {"security_group_id": group, "direction": "egress", "protocol": "udp"},
+            "security_group_rules": {
+                "security_group_id": group,
+                "direction": "egress",
+                "protocol": "udp",
+            },
         }
         yield cloud, ids, bodies
 
@@ -120,7 +135,20 @@ def test_queries(world, collection):
         "page_reverse",
         "%00",
     ):
-        for value in ("", "x", "5", "true", "null", "a=b", "ip_address=x", "%00", "%FF", "ü", "-1", "9" * 30):
+        for value in (
+            "",
+            "x",
+            "5",
+            "true",
+            "null",
+            "a=b",
+            "ip_address=x",
+            "%00",
+            "%FF",
+            "ü",
+            "-1",
+            "9" * 30,
+        ):
             answer = cloud.admin("GET", f"{path_of(collection)}?{name}={value}")
             assert answer.status_code < 500, (name, value, answer.text)
 

@@ -9,7 +9,9 @@ from netloom.model import HostFacts
 
 def host(cloud, name, *roles, age=0):
     with cloud.store.writer() as w:
-        w.put_host(name, secret_hash="", facts=HostFacts(host=name, tunnel_ip="192.0.2.1", roles=roles))
+        w.put_host(
+            name, secret_hash="", facts=HostFacts(host=name, tunnel_ip="192.0.2.1", roles=roles)
+        )
         w.heartbeat(name, time.time() - age, 0)
 
 
@@ -17,7 +19,10 @@ def test_165_to_168_quotas(cloud):
     path = f"/quotas/{ONE}"
     shown = cloud.member("GET", path).json()["quota"]
     assert (shown["network"], shown["port"], shown["router_route"]) == (100, 500, 30)
-    assert error_of(cloud.member("PUT", path, {"quota": {"port": 1}}))[:2] == (403, "PolicyNotAuthorized")
+    assert error_of(cloud.member("PUT", path, {"quota": {"port": 1}}))[:2] == (
+        403,
+        "PolicyNotAuthorized",
+    )
     assert error_of(cloud.member("GET", f"/quotas/{TWO}"))[:2] == (403, "PolicyNotAuthorized")
     for wrong in ({"network": -2}, {"foo": 1}, {"network": "x"}):
         assert cloud.admin("PUT", path, {"quota": wrong}).status_code == 400
@@ -57,7 +62,10 @@ def test_172_agents(cloud):
     assert cloud.member("GET", path).status_code == 404
     off = cloud.admin("PUT", path, {"agent": {"admin_state_up": False}}).json()["agent"]
     assert off["admin_state_up"] is False
-    assert error_of(cloud.admin("PUT", path, {"agent": {"host": "x"}}))[:2] == (400, "HTTPBadRequest")
+    assert error_of(cloud.admin("PUT", path, {"agent": {"host": "x"}}))[:2] == (
+        400,
+        "HTTPBadRequest",
+    )
     assert cloud.admin("DELETE", path).status_code == 400
     dead = next(agent for agent in found if agent["host"] == "c1")
     assert cloud.admin("DELETE", f"/agents/{dead['id']}").status_code == 204

@@ -33,7 +33,9 @@ def connect(url: str) -> socket.socket:
     [b"", b"GET / HTTP/1.1\r\nHost:", BODY, b"GET / HTTP/1.1\r\nHost: x\r\n\r\n\r\n"],
     ids=["nothing", "half a head", "half a body", "an empty line after a request"],
 )
-def test_a_silent_client_is_let_go(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, sent: bytes) -> None:
+def test_a_silent_client_is_let_go(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, sent: bytes
+) -> None:
     monkeypatch.setattr(patience, "PATIENCE_SECONDS", 0.2)
     with running(tmp_path) as cloud, connect(cloud.url) as connection:
         connection.sendall(sent)
@@ -41,7 +43,9 @@ def test_a_silent_client_is_let_go(tmp_path: Path, monkeypatch: pytest.MonkeyPat
             pass
 
 
-def test_a_head_that_comes_drop_by_drop_is_let_go(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_head_that_comes_drop_by_drop_is_let_go(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(patience, "PATIENCE_SECONDS", 0.2)
     with running(tmp_path) as cloud, connect(cloud.url) as connection:
         connection.sendall(b"GET / HTTP/1.1\r\n")

@@ -30,7 +30,9 @@ def shared(cloud):
 
 def test_a_null_address_is_an_address_to_policy(cloud, network, shared):
     assert cloud.member.make("port", network_id=network["id"], mac_address=None)["mac_address"]
-    answer = cloud.member("POST", "/ports", {"port": {"network_id": shared["id"], "mac_address": None}})
+    answer = cloud.member(
+        "POST", "/ports", {"port": {"network_id": shared["id"], "mac_address": None}}
+    )
     assert error_of(answer)[:2] == (403, "PolicyNotAuthorized")
 
 
@@ -48,21 +50,35 @@ def test_where_there_is_no_subnet_none_can_be_named(cloud, subnetless, network):
 def test_addresses_come_from_subnets_that_one_sees(cloud, subnetless):
     network = {"network_id": subnetless["id"]}
     pool = {"allocation_pools": [{"start": "10.8.0.10", "end": "10.8.0.99"}]}
-    theirs = cloud.admin.make("subnet", project_id=TWO, cidr="10.8.0.0/24", ip_version=4, **pool, **network)
+    theirs = cloud.admin.make(
+        "subnet", project_id=TWO, cidr="10.8.0.0/24", ip_version=4, **pool, **network
+    )
     asked = {"fixed_ips": [{"subnet_id": theirs["id"]}]}
     assert cloud.member.make("port", **network)["fixed_ips"] == []
-    assert error_of(cloud.member("POST", "/ports", {"port": network | asked}))[:2] == (400, "InvalidInput")
+    assert error_of(cloud.member("POST", "/ports", {"port": network | asked}))[:2] == (
+        400,
+        "InvalidInput",
+    )
     mine = cloud.member.make("subnet", cidr="10.9.0.0/24", ip_version=4, **network)
     (fixed,) = cloud.member.make("port", **network)["fixed_ips"]
     assert fixed["subnet_id"] == mine["id"]
-    assert error_of(cloud.member("POST", "/ports", {"port": network | asked}))[:2] == (404, "SubnetNotFound")
+    assert error_of(cloud.member("POST", "/ports", {"port": network | asked}))[:2] == (
+        404,
+        "SubnetNotFound",
+    )
     # An address that the port has, by whoever's doing, stays.
     port = cloud.admin.make("port", project_id=ONE, **network, **asked)
     assert port["fixed_ips"][0]["subnet_id"] == theirs["id"]
     again = {"port": {"fixed_ips": port["fixed_ips"], "name": "kept"}}
-    assert cloud.member("PUT", f"/ports/{port['id']}", again).json()["port"]["fixed_ips"] == port["fixed_ips"]
+    assert (
+        cloud.member("PUT", f"/ports/{port['id']}", again).json()["port"]["fixed_ips"]
+        == port["fixed_ips"]
+    )
     another = {"port": {"fixed_ips": [{"subnet_id": theirs["id"], "ip_address": "10.8.0.250"}]}}
-    assert error_of(cloud.member("PUT", f"/ports/{port['id']}", another))[:2] == (404, "SubnetNotFound")
+    assert error_of(cloud.member("PUT", f"/ports/{port['id']}", another))[:2] == (
+        404,
+        "SubnetNotFound",
+    )
 
 
 @pytest.mark.parametrize("owner", ["network:router_interface", "network:router_gateway"])
@@ -133,7 +149,9 @@ def test_18_20_bulk_is_all_or_nothing(cloud, network):
 
 
 def test_26_filters_on_addresses_and_groups(cloud, network):
-    first = cloud.member.make("port", network_id=network["id"], fixed_ips=[{"ip_address": "10.0.0.77"}])
+    first = cloud.member.make(
+        "port", network_id=network["id"], fixed_ips=[{"ip_address": "10.0.0.77"}]
+    )
     group = cloud.member.make("security_group", name="g")
     second = cloud.member.make("port", network_id=network["id"], security_groups=[group["id"]])
     subnet = first["fixed_ips"][0]["subnet_id"]
@@ -172,7 +190,10 @@ def test_59_ports_on_an_external_network(cloud):
             {"allowed_address_pairs": [{"mac_address": "fa:16:3e:00:00:01"}]},
             (400, "AllowedAddressPairsMissingIP"),
         ),
-        ({"allowed_address_pairs": [{"ip_address": "1.2.3.4"}] * 2}, (400, "DuplicateAddressPairInRequest")),
+        (
+            {"allowed_address_pairs": [{"ip_address": "1.2.3.4"}] * 2},
+            (400, "DuplicateAddressPairInRequest"),
+        ),
         (
             {"allowed_address_pairs": [{"ip_address": f"1.2.3.{n}"} for n in range(11)]},
             (400, "AllowedAddressPairExhausted"),
@@ -192,7 +213,9 @@ def test_93_to_115_what_is_refused(cloud, network, attrs, error):
 
 @pytest.mark.parametrize("mac", ["fa:16:3e:00:00:09", None])
 def test_the_mac_address_of_a_port_of_the_network_itself_stays(cloud, network, mac):
-    port = cloud.member.make("port", network_id=network["id"], device_owner="network:router_interface")
+    port = cloud.member.make(
+        "port", network_id=network["id"], device_owner="network:router_interface"
+    )
     answer = cloud.admin("PUT", f"/ports/{port['id']}", {"port": {"mac_address": mac}})
     assert error_of(answer) == (
         409,
@@ -206,7 +229,9 @@ def test_the_mac_address_of_a_port_of_the_network_itself_stays(cloud, network, m
 def test_100_a_mac_address_in_use(cloud, network):
     port = cloud.member.make("port", network_id=network["id"])
     answer = cloud.member(
-        "POST", "/ports", {"port": {"network_id": network["id"], "mac_address": port["mac_address"]}}
+        "POST",
+        "/ports",
+        {"port": {"network_id": network["id"], "mac_address": port["mac_address"]}},
     )
     assert error_of(answer) == (
         409,
@@ -233,7 +258,9 @@ def test_102_104_what_only_the_networks_owner_may_on_a_shared_one(cloud, shared,
 
 
 def test_103_a_subnet_may_be_named_on_a_shared_network(cloud, shared):
-    port = cloud.member.make("port", network_id=shared["id"], fixed_ips=[{"subnet_id": shared["subnet_id"]}])
+    port = cloud.member.make(
+        "port", network_id=shared["id"], fixed_ips=[{"subnet_id": shared["subnet_id"]}]
+    )
     assert port["fixed_ips"][0]["ip_address"].startswith("10.9.0.")
     # 164: the network's owner sees the ports of others on it.
     assert [seen["id"] for seen in cloud.other.list("/ports")] == [port["id"]]
@@ -244,13 +271,18 @@ def test_105_106_binding_is_for_operators(cloud, network):
     assert error_of(cloud.member("POST", "/ports", body))[:2] == (403, "PolicyNotAuthorized")
     port = cloud.admin("POST", "/ports", body).json()["port"]
     assert (port["binding:host_id"], port["binding:vif_type"]) == ("c1", "binding_failed")
-    free = cloud.admin("PUT", f"/ports/{port['id']}", {"port": {"binding:host_id": ""}}).json()["port"]
+    free = cloud.admin("PUT", f"/ports/{port['id']}", {"port": {"binding:host_id": ""}}).json()[
+        "port"
+    ]
     assert (free["binding:host_id"], free["binding:vif_type"]) == ("", "unbound")
 
 
 def test_110_a_member_does_not_delete_the_port_of_an_instance(cloud, network):
     port = cloud.member.make("port", network_id=network["id"], device_owner="compute:nova")
-    assert error_of(cloud.member("DELETE", f"/ports/{port['id']}"))[:2] == (403, "PolicyNotAuthorized")
+    assert error_of(cloud.member("DELETE", f"/ports/{port['id']}"))[:2] == (
+        403,
+        "PolicyNotAuthorized",
+    )
     assert cloud.client("service")("DELETE", f"/ports/{port['id']}").status_code == 204
 
 
@@ -268,7 +300,9 @@ def test_112_the_codes_differ_between_create_and_update(cloud, network):
         400,
         "PortSecurityAndIPRequiredForSecurityGroups",
     )
-    bare = cloud.member("PUT", f"/ports/{port['id']}", {"port": off["port"] | {"security_groups": []}})
+    bare = cloud.member(
+        "PUT", f"/ports/{port['id']}", {"port": off["port"] | {"security_groups": []}}
+    )
     assert bare.json()["port"]["security_groups"] == []
 
 

@@ -88,8 +88,14 @@ def test_an_old_database_is_not_upgraded_silently(tmp_path: Path) -> None:
     [
         ('listen = "0.0.0.0:{port}"', "tls_certificate"),
         ('listen = "192.0.2.1:{port}"\nplain_http_anywhere = true', "no such address"),
-        ('listen = "0.0.0.0:{port}"\nplain_http_anywhere = true\nauth = "trusted-headers"', "anybody"),
-        ('listen = "127.0.0.1:{port}"\nagent_sockets = {{ c1 = "/' + "x" * 120 + '" }}', "too long a path"),
+        (
+            'listen = "0.0.0.0:{port}"\nplain_http_anywhere = true\nauth = "trusted-headers"',
+            "anybody",
+        ),
+        (
+            'listen = "127.0.0.1:{port}"\nagent_sockets = {{ c1 = "/' + "x" * 120 + '" }}',
+            "too long a path",
+        ),
         ('listen = "127.0.0.1:{port}"\ndatabase = "mysql://x/y"', "only sqlite"),
         ('listen = "127.0.0.1:{port}"\ntls_certificate = "a"\ntls_key = "b"', "cannot read"),
     ],
@@ -132,9 +138,20 @@ def test_a_database_made_beforehand_is_used(tmp_path: Path) -> None:
 
 def test_tls_is_served_where_a_certificate_is_given(tmp_path: Path) -> None:
     certificate, key = tmp_path / "cert.pem", tmp_path / "key.pem"
-    words = ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes"]
+    words = [
+        "openssl",
+        "req",
+        "-x509",
+        "-newkey",
+        "ec",
+        "-pkeyopt",
+        "ec_paramgen_curve:P-256",
+        "-nodes",
+    ]
     words += ["-keyout", str(key), "-out", str(certificate), "-subj", "/CN=localhost", "-days", "2"]
-    subprocess.run([*words, "-addext", "subjectAltName=IP:127.0.0.1"], check=True, capture_output=True)
+    subprocess.run(
+        [*words, "-addext", "subjectAltName=IP:127.0.0.1"], check=True, capture_output=True
+    )
     port = free_port()
     config = tmp_path / "s.toml"
     config.write_text(

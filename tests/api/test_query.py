@@ -23,22 +23,42 @@ def names(cloud, query, who=None):
 @pytest.mark.parametrize(
     ("query", "expected"),
     [
-        ("foo=1&bar=2", (400, "HTTPBadRequest", "['foo', 'bar'] is invalid attribute for filtering")),
-        ("changed_since=x", (400, "HTTPBadRequest", "['changed_since'] is invalid attribute for filtering")),
+        (
+            "foo=1&bar=2",
+            (400, "HTTPBadRequest", "['foo', 'bar'] is invalid attribute for filtering"),
+        ),
+        (
+            "changed_since=x",
+            (400, "HTTPBadRequest", "['changed_since'] is invalid attribute for filtering"),
+        ),
         (
             "limit=a",
-            (400, "BadRequest", "Bad limit request: Limit must be an integer 0 or greater and not 'a'."),
+            (
+                400,
+                "BadRequest",
+                "Bad limit request: Limit must be an integer 0 or greater and not 'a'.",
+            ),
         ),
         (
             "limit=-1",
-            (400, "BadRequest", "Bad limit request: Limit must be an integer 0 or greater and not '-1'."),
+            (
+                400,
+                "BadRequest",
+                "Bad limit request: Limit must be an integer 0 or greater and not '-1'.",
+            ),
         ),
         # A number is what Python reads as one, as in Neutron.
         ("limit=%2B1&marker=x", (404, "NetworkNotFound", "Network x could not be found.")),
         ("limit=%201&marker=x", (404, "NetworkNotFound", "Network x could not be found.")),
         ("limit=1&marker=x", (404, "NetworkNotFound", "Network x could not be found.")),
-        ("sort_key=a", (400, "HTTPBadRequest", "The number of sort_keys and sort_dirs must be same")),
-        ("sort_key=a&sort_dir=asc", (400, "HTTPBadRequest", "['a'] is invalid attribute for sort_keys")),
+        (
+            "sort_key=a",
+            (400, "HTTPBadRequest", "The number of sort_keys and sort_dirs must be same"),
+        ),
+        (
+            "sort_key=a&sort_dir=asc",
+            (400, "HTTPBadRequest", "['a'] is invalid attribute for sort_keys"),
+        ),
         (
             "sort_key=name&sort_dir=x",
             (
@@ -49,7 +69,11 @@ def names(cloud, query, who=None):
         ),
         (
             "shared=maybe",
-            (400, "InvalidInput", "Invalid input for operation: 'maybe' cannot be converted to boolean."),
+            (
+                400,
+                "InvalidInput",
+                "Invalid input for operation: 'maybe' cannot be converted to boolean.",
+            ),
         ),
         ("mtu=x", (400, "InvalidInput", "Invalid input for operation: 'x' is not an integer.")),
     ],
@@ -82,7 +106,9 @@ def test_filters(cloud, three, query, expected):
 
 
 def test_fields(cloud, three):
-    assert cloud.member.list(f"/networks?{ALL}&fields=name&fields=nope&sort_key=name&sort_dir=asc") == [
+    assert cloud.member.list(
+        f"/networks?{ALL}&fields=name&fields=nope&sort_key=name&sort_dir=asc"
+    ) == [
         {"name": "a"},
         {"name": "b"},
         {"name": "c"},
@@ -96,7 +122,11 @@ def test_sorting(cloud, three):
     assert names(cloud, "sort_key=name&sort_dir=asc") == ["a", "b", "c"]
     assert names(cloud, "sort_key=name&sort_dir=desc") == ["c", "b", "a"]
     assert names(cloud, "sort_key=mtu&sort_dir=desc&sort_key=name&sort_dir=desc") == ["c", "b", "a"]
-    assert names(cloud, "sort_key=status&sort_dir=asc&sort_key=name&sort_dir=asc") == ["a", "b", "c"]
+    assert names(cloud, "sort_key=status&sort_dir=asc&sort_key=name&sort_dir=asc") == [
+        "a",
+        "b",
+        "c",
+    ]
     ids = [network["id"] for network in cloud.member.list("/networks")]
     assert ids == sorted(ids)
 
@@ -155,8 +185,12 @@ def test_the_operator_limits_pages(make_cloud):
 def test_filters_of_ports(cloud):
     network = cloud.member.make("network")["id"]
     subnet = cloud.member.make("subnet", network_id=network, ip_version=4, cidr="10.0.0.0/24")["id"]
-    first = cloud.member.make("port", network_id=network, fixed_ips=[{"ip_address": "10.0.0.10"}], name="x")
-    cloud.member.make("port", network_id=network, fixed_ips=[{"ip_address": "10.0.0.20"}], device_id="d")
+    first = cloud.member.make(
+        "port", network_id=network, fixed_ips=[{"ip_address": "10.0.0.10"}], name="x"
+    )
+    cloud.member.make(
+        "port", network_id=network, fixed_ips=[{"ip_address": "10.0.0.20"}], device_id="d"
+    )
     group = first["security_groups"][0]
 
     def count(query):
@@ -199,7 +233,10 @@ def test_statements_do_not_grow_with_objects(cloud):
         return len(seen)
 
     def measure():
-        return {path: statements(path) for path in ("/networks", "/subnets", "/ports", "/security-groups")}
+        return {
+            path: statements(path)
+            for path in ("/networks", "/subnets", "/ports", "/security-groups")
+        }
 
     few = measure()
     for n in range(20):
@@ -212,7 +249,9 @@ def test_statements_do_not_grow_with_objects(cloud):
 def test_subnets_are_filtered_by_whether_their_network_is_shared(cloud):
     for name, shared in (("own", False), ("common", True)):
         network = cloud.admin.make("network", shared=shared)["id"]
-        subnet = cloud.admin.make("subnet", network_id=network, ip_version=4, cidr="10.0.0.0/24", name=name)
+        subnet = cloud.admin.make(
+            "subnet", network_id=network, ip_version=4, cidr="10.0.0.0/24", name=name
+        )
         assert "shared" not in subnet
     found = {
         query: [subnet["name"] for subnet in cloud.admin.list(f"/subnets?{query}")]

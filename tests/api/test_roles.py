@@ -37,7 +37,10 @@ class Roles:
         self.admin = cloud.client("admin", "admin")
         projects = self.admin.get("/identity/v3/projects", params={"name": "demo"})
         self.project = projects.json()["projects"][0]["id"]
-        assert self.admin.post("/identity/v3/roles", json={"role": {"name": "operator"}}).status_code == 201
+        assert (
+            self.admin.post("/identity/v3/roles", json={"role": {"name": "operator"}}).status_code
+            == 201
+        )
         for name in ("reader", "service", "member", "operator"):
             self.user(name, name)
 
@@ -53,7 +56,9 @@ class Roles:
     def role_id(self, name: str) -> str:
         return self.admin.get("/identity/v3/roles", params={"name": name}).json()["roles"][0]["id"]
 
-    def token(self, name: str, scope: dict[str, Any] | None = None, password: str = PASSWORD) -> str:
+    def token(
+        self, name: str, scope: dict[str, Any] | None = None, password: str = PASSWORD
+    ) -> str:
         """A token by password; unscoped where no scope is given."""
         user = {"name": name, "domain": {"id": "default"}, "password": password}
         auth: dict[str, Any] = {"identity": {"methods": ["password"], "password": {"user": user}}}
@@ -70,7 +75,10 @@ class Roles:
         return {name: self.ask(token, "GET", url).status_code for name, url in LOOKING.items()}
 
     def changes(self, token: str) -> dict[str, int]:
-        return {n: self.ask(token, "POST", url, json=body).status_code for n, (url, body) in CHANGING.items()}
+        return {
+            n: self.ask(token, "POST", url, json=body).status_code
+            for n, (url, body) in CHANGING.items()
+        }
 
 
 @pytest.fixture(scope="module")
@@ -87,13 +95,20 @@ def test_roles_on_a_project(roles: Roles, name: str):
     token = roles.token(name, PROJECT)
     may_look = 200 if name in ("reader", "member") else 403
     # The Networking API answers everybody with what it may see; anybody may see its own projects.
-    assert roles.looks(token) == {"network": 200, "compute": may_look, "image": may_look, "identity": 200}
+    assert roles.looks(token) == {
+        "network": 200,
+        "compute": may_look,
+        "image": may_look,
+        "identity": 200,
+    }
     codes = {"network": 201, "compute": 200, "image": 201, "identity": 403}
     assert roles.changes(token) == (codes if name == "member" else dict.fromkeys(CHANGING, 403))
 
 
 @pytest.mark.parametrize("scope", [None, DOMAIN], ids=["unscoped", "domain"])
-def test_a_token_without_a_project_neither_sees_nor_changes_one(roles: Roles, scope: dict[str, Any] | None):
+def test_a_token_without_a_project_neither_sees_nor_changes_one(
+    roles: Roles, scope: dict[str, Any] | None
+):
     token = roles.token("member", scope)
     assert roles.looks(token) == {"network": 200, "compute": 403, "image": 403, "identity": 200}
     assert roles.ask(token, "GET", LOOKING["network"]).json() == {"networks": []}

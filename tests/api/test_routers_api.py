@@ -9,7 +9,9 @@ UNKNOWN = "aaaaaaaa-aaaa-4aaa-8aaa-aaaaaaaaaaaa"
 @pytest.fixture
 def external(cloud):
     network = cloud.admin.make("network", **{"router:external": True, "project_id": "e" * 32})
-    subnet = cloud.admin.make("subnet", network_id=network["id"], cidr="203.0.113.0/24", ip_version=4)
+    subnet = cloud.admin.make(
+        "subnet", network_id=network["id"], cidr="203.0.113.0/24", ip_version=4
+    )
     return network | {"subnet_id": subnet["id"]}
 
 
@@ -25,7 +27,11 @@ def add(client, router, **body):
 
 def test_a_new_router(cloud):
     router = cloud.member.make("router", name="r")
-    assert router["status"] == "ACTIVE" and router["external_gateway_info"] is None and router["routes"] == []
+    assert (
+        router["status"] == "ACTIVE"
+        and router["external_gateway_info"] is None
+        and router["routes"] == []
+    )
     assert router["availability_zones"] == router["availability_zone_hints"] == []
     assert router["project_id"] == router["tenant_id"] == ONE
     assert not {"ha", "distributed", "host", "gw_port_id"} & set(router)
@@ -58,7 +64,10 @@ def test_135_what_is_for_administrators(cloud, external):
             403,
             "PolicyNotAuthorized",
         )
-    assert error_of(cloud.admin("POST", "/routers", {"router": {"ha": True}}))[:2] == (400, "BadRequest")
+    assert error_of(cloud.admin("POST", "/routers", {"router": {"ha": True}}))[:2] == (
+        400,
+        "BadRequest",
+    )
     assert cloud.admin.make("router", ha=False)["ha"] is False
     router = cloud.member.make("router")
     for more in ({"enable_snat": False}, {"external_fixed_ips": [{"ip_address": "203.0.113.9"}]}):
@@ -80,7 +89,9 @@ def test_137_142_143_an_interface_comes_and_goes(cloud, subnet):
     assert (code, kind) == (409, "RouterInUse") and port["id"] in message
     assert error_of(cloud.member("DELETE", f"/ports/{port['id']}"))[:2] == (409, "ServicePortInUse")
     # 77: the gateway stays while the router's port holds it.
-    moved = cloud.member("PUT", f"/subnets/{subnet['id']}", {"subnet": {"gateway_ip": "10.0.0.254"}})
+    moved = cloud.member(
+        "PUT", f"/subnets/{subnet['id']}", {"subnet": {"gateway_ip": "10.0.0.254"}}
+    )
     assert moved.status_code == 409
     gone = cloud.member(
         "PUT", f"/routers/{router['id']}/remove_router_interface", {"subnet_id": subnet["id"]}
@@ -93,8 +104,22 @@ def test_137_142_143_an_interface_comes_and_goes(cloud, subnet):
 @pytest.mark.parametrize(
     ("body", "error"),
     [
-        (None, (400, "BadRequest", "Bad router request: Either subnet_id or port_id must be specified.")),
-        ({}, (400, "BadRequest", "Bad router request: Either subnet_id or port_id must be specified.")),
+        (
+            None,
+            (
+                400,
+                "BadRequest",
+                "Bad router request: Either subnet_id or port_id must be specified.",
+            ),
+        ),
+        (
+            {},
+            (
+                400,
+                "BadRequest",
+                "Bad router request: Either subnet_id or port_id must be specified.",
+            ),
+        ),
         (
             {"subnet_id": UNKNOWN, "port_id": UNKNOWN},
             (400, "BadRequest", "Bad router request: Cannot specify both subnet-id and port-id."),
@@ -106,13 +131,19 @@ def test_137_142_143_an_interface_comes_and_goes(cloud, subnet):
 )
 def test_138_interfaces_that_are_refused(cloud, body, error):
     router = cloud.member.make("router")
-    assert error_of(cloud.member("PUT", f"/routers/{router['id']}/add_router_interface", body)) == error
+    assert (
+        error_of(cloud.member("PUT", f"/routers/{router['id']}/add_router_interface", body))
+        == error
+    )
 
 
 def test_137_who_may_not(cloud, subnet):
     router = cloud.member.make("router")
     assert error_of(add(cloud.other, router, subnet_id=subnet["id"]))[:2] == (404, "RouterNotFound")
-    assert error_of(add(cloud.reader, router, subnet_id=subnet["id"]))[:2] == (403, "PolicyNotAuthorized")
+    assert error_of(add(cloud.reader, router, subnet_id=subnet["id"]))[:2] == (
+        403,
+        "PolicyNotAuthorized",
+    )
     theirs = cloud.other.make("router")
     assert error_of(add(cloud.other, theirs, subnet_id=subnet["id"]))[:2] == (404, "SubnetNotFound")
 
@@ -132,7 +163,9 @@ def test_141_a_network_that_is_shared(cloud):
 
 
 def test_59_an_external_network_is_no_interface(cloud, external):
-    code, kind, _ = error_of(add(cloud.other, cloud.other.make("router"), subnet_id=external["subnet_id"]))
+    code, kind, _ = error_of(
+        add(cloud.other, cloud.other.make("router"), subnet_id=external["subnet_id"])
+    )
     assert (code, kind) == (400, "BadRequest")
 
 
@@ -144,17 +177,25 @@ def test_144_145_gateways(cloud, external, subnet):
         f"Bad router request: Network {subnet['network_id']} is not an external network.",
     )
     router = cloud.admin.make(
-        "router", project_id=ONE, external_gateway_info={"network_id": external["id"], "enable_snat": False}
+        "router",
+        project_id=ONE,
+        external_gateway_info={"network_id": external["id"], "enable_snat": False},
     )
     before = router["external_gateway_info"]
     assert before["enable_snat"] is False
     body = {"router": {"external_gateway_info": {"network_id": external["id"]}}}
-    after = cloud.member("PUT", f"/routers/{router['id']}", body).json()["router"]["external_gateway_info"]
+    after = cloud.member("PUT", f"/routers/{router['id']}", body).json()["router"][
+        "external_gateway_info"
+    ]
     assert after == before | {"enable_snat": True}
     for wrong in ({"foo": 1}, {"network_id": external["id"], "foo": 1}, "x", []):
-        answer = cloud.member("PUT", f"/routers/{router['id']}", {"router": {"external_gateway_info": wrong}})
+        answer = cloud.member(
+            "PUT", f"/routers/{router['id']}", {"router": {"external_gateway_info": wrong}}
+        )
         assert answer.status_code in (200, 400), answer.text
-    cleared = cloud.member("PUT", f"/routers/{router['id']}", {"router": {"external_gateway_info": {}}})
+    cleared = cloud.member(
+        "PUT", f"/routers/{router['id']}", {"router": {"external_gateway_info": {}}}
+    )
     assert cleared.json()["router"]["external_gateway_info"] is None
 
 
@@ -172,7 +213,10 @@ def test_147_148_routes(cloud, subnet):
     ):
         assert error_of(cloud.member("PUT", path, {"router": {"routes": wrong}}))[:2] == (400, kind)
     many = [one | {"destination": f"10.{n}.0.0/16"} for n in range(1, 32)]
-    assert error_of(cloud.member("PUT", path, {"router": {"routes": many}}))[:2] == (409, "OverQuota")
+    assert error_of(cloud.member("PUT", path, {"router": {"routes": many}}))[:2] == (
+        409,
+        "OverQuota",
+    )
     cloud.member("PUT", path, {"router": {"routes": [one]}})
     added = cloud.member("PUT", f"{path}/add_extraroutes", {"router": {"routes": [two, one]}})
     assert added.json()["router"]["routes"] == [one, two]
@@ -212,6 +256,8 @@ def test_no_interface_on_what_one_does_not_see(cloud):
     answer = cloud.member("PUT", f"/routers/{router}/add_router_interface", {"subnet_id": mine})
     assert error_of(answer)[:2] == (404, "NetworkNotFound")
     theirs = cloud.other.make("router")["id"]
-    port = cloud.admin.make("port", network_id=network, project_id=TWO, fixed_ips=[{"subnet_id": mine}])
+    port = cloud.admin.make(
+        "port", network_id=network, project_id=TWO, fixed_ips=[{"subnet_id": mine}]
+    )
     answer = cloud.other("PUT", f"/routers/{theirs}/add_router_interface", {"port_id": port["id"]})
     assert error_of(answer)[:2] == (404, "SubnetNotFound")

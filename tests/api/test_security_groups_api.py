@@ -16,7 +16,9 @@ def test_119_120_a_list_makes_the_default_group(cloud):
     assert [group["name"] for group in groups] == ["default"]
     assert groups[0]["description"] == "Default security group"
     rules = groups[0]["security_group_rules"]
-    assert sorted((r["direction"], r["ethertype"], r["remote_group_id"]) for r in rules if r) == sorted(
+    assert sorted(
+        (r["direction"], r["ethertype"], r["remote_group_id"]) for r in rules if r
+    ) == sorted(
         [
             ("egress", "IPv4", None),
             ("egress", "IPv6", None),
@@ -37,7 +39,10 @@ def test_121_the_default_group(cloud):
             cloud.member("POST", "/security-groups", {"security_group": {"name": "default"}}),
             "SecurityGroupDefaultAlreadyExists",
         ),
-        (cloud.member("PUT", path, {"security_group": {"name": "x"}}), "SecurityGroupCannotUpdateDefault"),
+        (
+            cloud.member("PUT", path, {"security_group": {"name": "x"}}),
+            "SecurityGroupCannotUpdateDefault",
+        ),
         (cloud.member("DELETE", path), "SecurityGroupCannotRemoveDefault"),
     ):
         assert error_of(answer)[:2] == (409, kind)
@@ -47,7 +52,9 @@ def test_123_rules_do_not_change(cloud):
     group = cloud.member.make("security_group")
     made = rule(cloud.member, group).json()["security_group_rule"]
     answer = cloud.member(
-        "PUT", f"/security-group-rules/{made['id']}", {"security_group_rule": {"direction": "egress"}}
+        "PUT",
+        f"/security-group-rules/{made['id']}",
+        {"security_group_rule": {"direction": "egress"}},
     )
     assert answer.status_code in (400, 404, 405)
     assert cloud.member("DELETE", f"/security-group-rules/{made['id']}").status_code == 204
@@ -79,7 +86,10 @@ def test_124_the_same_rule_in_other_words(cloud):
         ({"protocol": 256}, (400, "SecurityGroupRuleInvalidProtocol")),
         ({"protocol": []}, (400, "SecurityGroupRuleInvalidProtocol")),
         ({"protocol": "icmpv6"}, (400, "SecurityGroupEthertypeConflictWithProtocol")),
-        ({"port_range_min": 1, "port_range_max": 1}, (400, "SecurityGroupProtocolRequiredWithPorts")),
+        (
+            {"port_range_min": 1, "port_range_max": 1},
+            (400, "SecurityGroupProtocolRequiredWithPorts"),
+        ),
         ({"protocol": "tcp", "port_range_min": "x"}, (400, "SecurityGroupInvalidPortValue")),
         (
             {"protocol": "tcp", "port_range_min": 1, "port_range_max": 65536},
@@ -103,19 +113,26 @@ def test_125_to_129_rules_that_are_refused(cloud, attrs, error):
 
 def test_127_128_how_a_rule_is_stored(cloud):
     group = cloud.member.make("security_group")
-    stored = rule(cloud.member, group, ethertype="ipv6", protocol="icmp").json()["security_group_rule"]
+    stored = rule(cloud.member, group, ethertype="ipv6", protocol="icmp").json()[
+        "security_group_rule"
+    ]
     assert (stored["protocol"], stored["ethertype"]) == ("ipv6-icmp", "IPv6")
     stored = rule(cloud.member, group, remote_ip_prefix="10.1.2.3/8").json()["security_group_rule"]
     assert (stored["remote_ip_prefix"], stored["normalized_cidr"]) == ("10.1.2.3/8", "10.0.0.0/8")
     shown = cloud.member("GET", f"/security-groups/{group['id']}").json()["security_group"]
-    assert stored.items() <= next(r for r in shown["security_group_rules"] if r["id"] == stored["id"]).items()
+    assert (
+        stored.items()
+        <= next(r for r in shown["security_group_rules"] if r["id"] == stored["id"]).items()
+    )
 
 
 def test_130_bulk(cloud):
     one, two = cloud.member.make("security_group"), cloud.member.make("security_group")
 
     def post(*rules):
-        entries = [{"direction": "ingress", "security_group_id": one["id"]} | entry for entry in rules]
+        entries = [
+            {"direction": "ingress", "security_group_id": one["id"]} | entry for entry in rules
+        ]
         return cloud.member("POST", "/security-group-rules", {"security_group_rules": entries})
 
     assert error_of(post({}, {"security_group_id": two["id"]}))[:2] == (
@@ -124,8 +141,13 @@ def test_130_bulk(cloud):
     )
     assert error_of(post({}, {}))[:2] == (409, "DuplicateSecurityGroupRuleInPost")
     assert len(post({"protocol": "tcp"}, {"protocol": "udp"}).json()["security_group_rules"]) == 2
-    assert error_of(post({"protocol": "sctp"}, {"protocol": "tcp"}))[:2] == (409, "SecurityGroupRuleExists")
-    found = cloud.member.list(f"/security-group-rules?security_group_id={one['id']}&direction=ingress")
+    assert error_of(post({"protocol": "sctp"}, {"protocol": "tcp"}))[:2] == (
+        409,
+        "SecurityGroupRuleExists",
+    )
+    found = cloud.member.list(
+        f"/security-group-rules?security_group_id={one['id']}&direction=ingress"
+    )
     assert sorted(r["protocol"] for r in found) == ["tcp", "udp"]
 
 
@@ -166,10 +188,17 @@ def test_30_a_rule_raises_the_groups_revision(cloud):
 def test_rules_of_several_projects_are_not_made_at_once(cloud):
     group = cloud.admin.make("security_group")["id"]
     rules = [
-        {"security_group_id": group, "direction": "ingress", "protocol": protocol, "project_id": project}
+        {
+            "security_group_id": group,
+            "direction": "ingress",
+            "protocol": protocol,
+            "project_id": project,
+        }
         for protocol, project in (("tcp", ONE), ("udp", TWO))
     ]
-    assert error_of(cloud.admin("POST", "/security-group-rules", {"security_group_rules": rules})) == (
+    assert error_of(
+        cloud.admin("POST", "/security-group-rules", {"security_group_rules": rules})
+    ) == (
         400,
         "SecurityGroupRulesNotSingleProject",
         "Multiple project_ids in bulk security group rule create not allowed",

@@ -36,7 +36,10 @@ def test_an_empty_file_is_the_defaults(tmp_path: Path) -> None:
             "[network]\nvni_ranges = [[10, 1]]",
             "[network] vni_ranges: [10, 1] is no range between 1 and 16777215",
         ),
-        ("[network.vlan_ranges]\np = [[1, 4095]]", "[network] vlan_ranges.p: [1, 4095] is no range"),
+        (
+            "[network.vlan_ranges]\np = [[1, 4095]]",
+            "[network] vlan_ranges.p: [1, 4095] is no range",
+        ),
         ('[network]\nbase_mac = "zz"', "[network] base_mac: expected `str` matching"),
         ('[network]\nbase_mac = "01:16:3e:00:00:00"', "multicast"),
         (
@@ -50,12 +53,17 @@ def test_an_empty_file_is_the_defaults(tmp_path: Path) -> None:
         ("[network.quotas]\nport = -2", "[network] quotas"),
         ("[network]\nagent_down_seconds = 5", "[network] agent_down_seconds: expected `float` > 5"),
         ("[identity]\ntoken_seconds = 0", "[identity] token_seconds: expected `int` >= 1"),
-        ('[compute]\ndefault_instance_type = "vm"', "[compute] default_instance_type: invalid enum value"),
+        (
+            '[compute]\ndefault_instance_type = "vm"',
+            "[compute] default_instance_type: invalid enum value",
+        ),
         ("[compute.quotas]\ninstnces = 1", "[compute.quotas] instnces is no quota"),
         ('[server]\npublic_url = "cloud.example.org"', "public_url must be an http or https URL"),
     ],
 )
-def test_a_mistake_is_one_line_that_names_the_place(tmp_path: Path, text: str, complaint: str) -> None:
+def test_a_mistake_is_one_line_that_names_the_place(
+    tmp_path: Path, text: str, complaint: str
+) -> None:
     with pytest.raises(UserError) as caught:
         load(write(tmp_path, text))
     assert complaint in str(caught.value)

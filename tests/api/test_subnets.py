@@ -16,7 +16,9 @@ def network(cloud):
 
 
 def post(cloud, network, **attrs):
-    return cloud.member("POST", "/subnets", {"subnet": {"network_id": network, "ip_version": 4} | attrs})
+    return cloud.member(
+        "POST", "/subnets", {"subnet": {"network_id": network, "ip_version": 4} | attrs}
+    )
 
 
 def test_defaults(cloud, network):
@@ -154,7 +156,11 @@ def test_defaults(cloud, network):
         ),
         (
             P
-            | {"host_routes": [{"destination": f"10.9.{n}.0/24", "nexthop": "10.7.0.4"} for n in range(21)]},
+            | {
+                "host_routes": [
+                    {"destination": f"10.9.{n}.0/24", "nexthop": "10.7.0.4"} for n in range(21)
+                ]
+            },
             400,
             "HostRoutesExhausted",
             "Unable to complete operation for new subnet. The number of host routes exceeds the limit 20.",
@@ -177,7 +183,12 @@ def test_defaults(cloud, network):
             "SubnetPoolNotFound",
             "Subnet pool 6f1b1c1e-0f0b-4d0e-9a3e-0d7c0a0c0d01 could not be found.",
         ),
-        (P | {"service_types": []}, 400, "HTTPBadRequest", "Unrecognized attribute(s) 'service_types'"),
+        (
+            P | {"service_types": []},
+            400,
+            "HTTPBadRequest",
+            "Unrecognized attribute(s) 'service_types'",
+        ),
     ],
 )
 def test_what_is_refused(cloud, network, attrs, code, kind, message):
@@ -210,7 +221,10 @@ def test_gateways(cloud, network):
     assert none["gateway_ip"] is None
     assert none["allocation_pools"] == [pool("10.2.0.1", "10.2.0.254")]
     middle = post(cloud, network, cidr="10.3.0.0/24", gateway_ip="10.3.0.9").json()["subnet"]
-    assert middle["allocation_pools"] == [pool("10.3.0.1", "10.3.0.8"), pool("10.3.0.10", "10.3.0.254")]
+    assert middle["allocation_pools"] == [
+        pool("10.3.0.1", "10.3.0.8"),
+        pool("10.3.0.10", "10.3.0.254"),
+    ]
     outside = post(cloud, network, cidr="10.4.0.0/24", gateway_ip="10.9.0.9")
     assert outside.status_code == 201
 
@@ -250,7 +264,11 @@ def test_whose_network(cloud, network):
     subnet = cloud.admin.make("subnet", network_id=shared, ip_version=4, **P)
     assert [found["id"] for found in cloud.other.list("/subnets")] == [subnet["id"]]
     answer = cloud.other("PUT", f"/subnets/{subnet['id']}", {"subnet": {"name": "x"}})
-    assert error_of(answer) == (403, "PolicyNotAuthorized", "rule:update_subnet is disallowed by policy")
+    assert error_of(answer) == (
+        403,
+        "PolicyNotAuthorized",
+        "rule:update_subnet is disallowed by policy",
+    )
 
 
 def test_a_subnet_of_another_project_on_ones_own_network_is_not_seen(cloud, network):
@@ -297,7 +315,10 @@ def test_updates(cloud, network):
     both = put(gateway_ip="10.0.0.9", allocation_pools=[pool("10.0.0.1", "10.0.0.8")])
     assert both.json()["subnet"]["allocation_pools"] == [pool("10.0.0.1", "10.0.0.8")]
     assert put(gateway_ip=None).json()["subnet"]["gateway_ip"] is None
-    assert error_of(put(allocation_pools=[pool("10.0.0.10", "10.0.1.20")]))[1] == "OutOfBoundsAllocationPool"
+    assert (
+        error_of(put(allocation_pools=[pool("10.0.0.10", "10.0.1.20")]))[1]
+        == "OutOfBoundsAllocationPool"
+    )
     assert put(dns_nameservers=["1.1.1.1"]).json()["subnet"]["dns_nameservers"] == ["1.1.1.1"]
     assert put(dns_nameservers=None, host_routes=None).json()["subnet"]["dns_nameservers"] == []
     assert put(allocation_pools=[]).json()["subnet"]["allocation_pools"] == []

@@ -62,7 +62,9 @@ def state(number: int, other: int) -> HostState:
 
 def main() -> None:
     number, other, *rest = (int(word) for word in sys.argv[1:])
-    settings = AgentSettings(host="a", server="unix:///none", secret_file="/none", state_dir="/run/state")
+    settings = AgentSettings(
+        host="a", server="unix:///none", secret_file="/none", state_dir="/run/state"
+    )
     facts = HostFacts(host="a", capabilities={"datapath_type": "netdev"})
     tracker = Agent(Settings(agent=settings), facts).tracker
     tracker.read()

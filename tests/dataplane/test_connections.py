@@ -20,7 +20,12 @@ def world(*ports: str, up: bool = True) -> World:
     cloud.default_group("sg")
     for number, port in enumerate(ports, 11):
         cloud.port(
-            port, "net-a", [("sub-a", f"10.0.0.{number}")], "a", security_groups=("sg",), admin_state_up=up
+            port,
+            "net-a",
+            [("sub-a", f"10.0.0.{number}")],
+            "a",
+            security_groups=("sg",),
+            admin_state_up=up,
         )
     return cloud
 

@@ -114,7 +114,9 @@ def test_instances_boot_are_adopted_and_go(host: Host, config: Path) -> None:
     apply_view(host, config, empty.view("a"))
     assert not list((config.parent / "state/instances").iterdir())
     assert not list((config.parent / "state/images").iterdir())
-    assert "netloom-vm" not in host.sh("ps axo args; ls /run/netloom/agent/crun /run/netloom/agent/roots")
+    assert "netloom-vm" not in host.sh(
+        "ps axo args; ls /run/netloom/agent/crun /run/netloom/agent/roots"
+    )
     assert "netloom/agent/roots" not in host.sh("cat /proc/mounts")
 
 
@@ -129,13 +131,25 @@ def test_an_instance_is_nobody_on_its_host(host: Host, config: Path) -> None:
     uid = int(next(line.split()[1] for line in status.splitlines() if line.startswith("Uid:")))
     assert uid >= 1 << 20
     neighbour = next(
-        line for line in host.sh(f"cat /proc/{other}/status").splitlines() if line.startswith("Uid:")
+        line
+        for line in host.sh(f"cat /proc/{other}/status").splitlines()
+        if line.startswith("Uid:")
     )
     assert uid != int(neighbour.split()[1])
     assert "NoNewPrivs:\t1" in status
     assert "Seccomp:\t2" in status
-    effective = int(next(line.split()[1] for line in status.splitlines() if line.startswith("CapEff:")), 16)
-    for capability in (16, 17, 19, 21, 22, 27, 39):  # modules, raw I/O, ptrace, sysadmin, boot, mknod, bpf
+    effective = int(
+        next(line.split()[1] for line in status.splitlines() if line.startswith("CapEff:")), 16
+    )
+    for capability in (
+        16,
+        17,
+        19,
+        21,
+        22,
+        27,
+        39,
+    ):  # modules, raw I/O, ptrace, sysadmin, boot, mknod, bpf
         assert not effective >> capability & 1
     for attempt in (
         "mount -t tmpfs none /mnt",
@@ -149,9 +163,10 @@ def test_an_instance_is_nobody_on_its_host(host: Host, config: Path) -> None:
         "swapoff -a; swapon /tmp",
         "chroot /proc/1/root/../../.. ls /work",
     ):
-        assert inside(host, "vm1", f"{attempt} >/dev/null 2>&1 && echo succeeded").strip() != "succeeded", (
-            attempt
-        )
+        assert (
+            inside(host, "vm1", f"{attempt} >/dev/null 2>&1 && echo succeeded").strip()
+            != "succeeded"
+        ), attempt
     devices = set(inside(host, "vm1", "ls /dev").split())
     assert devices <= {"console", "core", "fd", "full", "null", "ptmx", "pts", "random", "shm", "stderr", "stdin",
                        "stdout", "tty", "urandom", "zero", "mqueue"}  # fmt: skip

@@ -23,7 +23,9 @@ def world(**addresses: str) -> World:
     cloud.default_group("sg")
     for port, address in addresses.items():
         mac = f"fa:16:3e:00:01:{MACS.index(port):02x}"
-        cloud.port(port, "net-a", [("sub-a", address)], "a", security_groups=("sg",), mac_address=mac)
+        cloud.port(
+            port, "net-a", [("sub-a", address)], "a", security_groups=("sg",), mac_address=mac
+        )
     return cloud
 
 

@@ -37,7 +37,9 @@ def world(**macs: str) -> World:
     cloud.default_group("sg")
     cloud.port("asker", "net-a", [("sub-a", "10.0.0.11")], "a", security_groups=("sg",))
     for port, mac in macs.items():
-        cloud.port(port, "net-a", [("sub-a", "10.0.0.12")], "b", security_groups=("sg",), mac_address=mac)
+        cloud.port(
+            port, "net-a", [("sub-a", "10.0.0.12")], "b", security_groups=("sg",), mac_address=mac
+        )
     return cloud
 
 
@@ -73,7 +75,9 @@ def test_a_question_that_nobody_heard_is_asked_again(host: Host) -> None:
     )
     ping = host.start("sh", "-c", f"{inside} ping -c 1 -W 60 198.51.100.1 >/run/said")
     try:
-        host.sh("until ip -n router neigh show 198.51.100.1 | grep -q INCOMPLETE; do sleep 0.1; done")
+        host.sh(
+            "until ip -n router neigh show 198.51.100.1 | grep -q INCOMPLETE; do sleep 0.1; done"
+        )
         host.sh("ip -n other link set eth0 arp on")
         host.python("from netloom.dataplane import namespaces; namespaces.ask_again('router')")
         assert ping.wait(20) == 0  # not even the packet that waited is lost

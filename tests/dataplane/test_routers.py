@@ -51,8 +51,14 @@ def world(floating: str | None) -> tuple[World, Port]:
     cloud.router("router1", "a")
     cloud.interface("router1", "private", "priv-sub", "10.0.0.1")
     cloud.gateway("router1", "public", "pub-sub", "198.51.100.10")
-    port = cloud.port("my2", "private", [("priv-sub", "10.0.0.5")], "a", security_groups=("sg-all",))
-    more = {"port_id": port.id, "fixed_ip_address": "10.0.0.5", "router_id": "router1"} if floating else {}
+    port = cloud.port(
+        "my2", "private", [("priv-sub", "10.0.0.5")], "a", security_groups=("sg-all",)
+    )
+    more = (
+        {"port_id": port.id, "fixed_ip_address": "10.0.0.5", "router_id": "router1"}
+        if floating
+        else {}
+    )
     cloud.floating("fip", "public", "pub-sub", "198.51.100.77", **more)
     return cloud, port
 
@@ -69,7 +75,9 @@ def test_floating_ips_and_snat(host: Host, tmp_path: Path) -> None:
     # Without a floating IP the instance goes out by the router's address, and nobody comes in.
     host.start("sh", "-c", f"{OUTSIDE} busybox nc -ll -p 80 -e sh -c 'echo $NCAT_REMOTE_ADDR ok'")
     capture = host.start(
-        "sh", "-c", f"{OUTSIDE} timeout 5 tcpdump --immediate-mode -nli eth0 icmp > /run/seen 2> /run/listens"
+        "sh",
+        "-c",
+        f"{OUTSIDE} timeout 5 tcpdump --immediate-mode -nli eth0 icmp > /run/seen 2> /run/listens",
     )
     host.sh("until grep -q listening /run/listens; do sleep 0.1; done")
     assert " 2 received" in host.sh(f"{inside} ping -c 2 -W 2 198.51.100.1")
@@ -88,16 +96,22 @@ def test_floating_ips_and_snat(host: Host, tmp_path: Path) -> None:
         text=True,
     )
     assert (
-        running.stdout is not None and "bytes from" in running.stdout.readline() + running.stdout.readline()
+        running.stdout is not None
+        and "bytes from" in running.stdout.readline() + running.stdout.readline()
     )
     cloud, _ = world(None)
     apply_view(host, config, cloud.view("a"))
     cut = time.time()
     time.sleep(2)
     host.sh("pkill -INT -x ping")
-    answered = [float(at) for at in re.findall(r"\[([\d.]+)\] \d+ bytes from", running.communicate()[0])]
+    answered = [
+        float(at) for at in re.findall(r"\[([\d.]+)\] \d+ bytes from", running.communicate()[0])
+    ]
     assert max(answered, default=0.0) < cut + 0.3
-    assert host.sh("ip netns exec qrouter-router1 conntrack -L 2>/dev/null | grep 198.51.100.77; true") == ""
+    assert (
+        host.sh("ip netns exec qrouter-router1 conntrack -L 2>/dev/null | grep 198.51.100.77; true")
+        == ""
+    )
     # All of it goes.
     empty = World()
     empty.host("a")
@@ -122,9 +136,16 @@ def test_who_was_killed_before_connections_were_cut_cuts_them(host: Host, tmp_pa
         host.sh(f"until {known}; do sleep 0.1; done")
         # As an agent leaves it that is killed between the new table and what has to be cut.
         text, _ = marked_ruleset(
-            (), (SourceNat(namespace="qrouter-router1", device="qg-gw-router1", address="198.51.100.10"),)
+            (),
+            (
+                SourceNat(
+                    namespace="qrouter-router1", device="qg-gw-router1", address="198.51.100.10"
+                ),
+            ),
         )
-        host.run(*inside.split(), "nft", "-f", "-", stdin=f"{text}add chain ip netloom unfinished\n")
+        host.run(
+            *inside.split(), "nft", "-f", "-", stdin=f"{text}add chain ip netloom unfinished\n"
+        )
         assert host.sh(known, check=False)
         cloud, _ = world(None)
         apply_view(host, config, cloud.view("a"))
@@ -189,7 +210,9 @@ def test_what_runs_while_snat_is_switched_on_is_translated_too(host: Host, tmp_p
     assert "dst=10.0.0.6" not in host.sh(known)
 
 
-def test_a_route_in_the_place_of_a_connected_network_gives_it_back(host: Host, tmp_path: Path) -> None:
+def test_a_route_in_the_place_of_a_connected_network_gives_it_back(
+    host: Host, tmp_path: Path
+) -> None:
     config = settings("a", tmp_path / "a", 1, physical={"public": "eth1"})
 
     def routes(*extra: Route) -> list[str]:

@@ -16,7 +16,9 @@ def test_a_ping_crosses_two_hosts_and_nothing_is_done_twice(hosts: tuple[Host, H
     a, b = hosts
     assert apply(a, "1", "2")[-1] == "changes 9"
     assert apply(b, "2", "1")[-1] == "changes 9"
-    out = a.run("ip", "netns", "exec", "qdhcp-net", "ping", "-c", "3", "-i", "0.2", "-W", "2", "10.0.0.2")
+    out = a.run(
+        "ip", "netns", "exec", "qdhcp-net", "ping", "-c", "3", "-i", "0.2", "-W", "2", "10.0.0.2"
+    )
     assert " 3 received" in out
     # What is there already stays as it is.
     assert apply(a, "1", "2") == ["changes 0"]
@@ -27,7 +29,9 @@ def test_a_ping_crosses_two_hosts_and_nothing_is_done_twice(hosts: tuple[Host, H
     assert apply(a, "1", "2") == ["changes 2"]
     assert "10.9.9.9" not in a.run("ip", "netns", "exec", "qdhcp-net", "ip", "addr")
     # Nothing wanted: all of ours goes, the rest stays.
-    a.sh("ovs-vsctl add-br br-theirs -- set bridge br-theirs datapath_type=netdev; ip netns add qdhcp-theirs")
+    a.sh(
+        "ovs-vsctl add-br br-theirs -- set bridge br-theirs datapath_type=netdev; ip netns add qdhcp-theirs"
+    )
     apply(a, "1", "2", "0")
     assert a.run("ovs-vsctl", "list-br").split() == ["br-phy", "br-theirs"]
     assert a.run("ip", "netns").split() == ["qdhcp-theirs"]

@@ -21,7 +21,13 @@ def world() -> World:
     cloud.subnet("sub-a", "net-a", "10.0.0.0/24", dns_nameservers=("9.9.9.9",))
     cloud.default_group("sg")
     for number, host in ((1, "a"), (2, "b"), (3, "a")):
-        cloud.port(f"port{number}", "net-a", [("sub-a", f"10.0.0.1{number}")], host, security_groups=("sg",))
+        cloud.port(
+            f"port{number}",
+            "net-a",
+            [("sub-a", f"10.0.0.1{number}")],
+            host,
+            security_groups=("sg",),
+        )
     return cloud
 
 
@@ -32,7 +38,9 @@ def view(cloud: World, host: str) -> HostView:
         name: Chassis(host=name, tunnel_ip=f"172.31.0.{number}", tunnel_types=("vxlan",))
         for number, name in enumerate(cloud.hosts, 1)
     }
-    return HostView(**{**{f: getattr(plain, f) for f in plain.__struct_fields__}, "chassis": chassis})
+    return HostView(
+        **{**{f: getattr(plain, f) for f in plain.__struct_fields__}, "chassis": chassis}
+    )
 
 
 def test_ports_plugged_by_others_get_dhcp_and_reach_each_other(
@@ -47,7 +55,9 @@ def test_ports_plugged_by_others_get_dhcp_and_reach_each_other(
     said = apply_view(a, config["a"], view(cloud, "a"))
     assert "pending: interface br-int tapport1: device tapport1 is not plugged" in said
     apply_view(b, config["b"], view(cloud, "b"))
-    names = {p.id: plug(b if p.host == "b" else a, p) for p in cloud.tables["ports"].values() if p.host}
+    names = {
+        p.id: plug(b if p.host == "b" else a, p) for p in cloud.tables["ports"].values() if p.host
+    }
     for host in (a, b):
         print(apply_view(host, config[host.name], view(cloud, host.name)))
     got = {name: lease(b if name == "vm-port2" else a, name) for name in names.values()}
@@ -63,7 +73,9 @@ def test_ports_plugged_by_others_get_dhcp_and_reach_each_other(
     assert " 2 received" in a.run(*ping, "-M", "do", "-s", "1422", "10.0.0.12")
     # Once more: nothing differs, the DHCP server is the same process.
     pid = a.sh("cat /run/netloom/agent/dhcp/net-a/pid")
-    assert apply_view(a, config["a"], view(cloud, "a")).splitlines()[-1] == "1 changes"  # the listener
+    assert (
+        apply_view(a, config["a"], view(cloud, "a")).splitlines()[-1] == "1 changes"
+    )  # the listener
     assert a.sh("cat /run/netloom/agent/dhcp/net-a/pid") == pid
     # The security group's rule goes: a ping that went on stops.
     del cloud.tables["security_group_rules"]["sg-in"]

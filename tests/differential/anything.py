@@ -145,7 +145,13 @@ NOT_HERE = {
         "ha",
         "vlan_qinq",
     ],
-    "subnet": ["use_default_subnetpool", "service_types", "segment_id", "prefixlen", "subnetpool_id"],
+    "subnet": [
+        "use_default_subnetpool",
+        "service_types",
+        "segment_id",
+        "prefixlen",
+        "subnetpool_id",
+    ],
     "port": [
         "dns_name",
         "qos_policy_id",
@@ -155,7 +161,13 @@ NOT_HERE = {
         "trusted",
         "data_plane_status",
     ],
-    "router": ["external_gateways", "flavor_id", "enable_ndp_proxy", "service_type_id", "conntrack_helpers"],
+    "router": [
+        "external_gateways",
+        "flavor_id",
+        "enable_ndp_proxy",
+        "service_type_id",
+        "conntrack_helpers",
+    ],
     "floatingip": ["dns_name", "dns_domain", "qos_policy_id", "distributed", "port_forwardings"],
     "security_group": ["shared", "security_group_rules"],
     "security_group_rule": ["remote_address_group_id", "source_ip_prefix"],
@@ -178,13 +190,18 @@ def _fill(world: World, draw: Draw, shape: Any) -> Any:
     if shape == "outside":
         return world.likely(draw, "network", "router:external", True)
     if isinstance(shape, dict):
-        return {"a" * 30 if name == "?" else name: _fill(world, draw, each) for name, each in shape.items()}
+        return {
+            "a" * 30 if name == "?" else name: _fill(world, draw, each)
+            for name, each in shape.items()
+        }
     return [_fill(world, draw, each) for each in shape] if isinstance(shape, list) else shape
 
 
 def _attribute(world: World, draw: Draw, kind: str) -> dict[str, Any]:
     """Return one attribute with a value of chance."""
-    name = draw(pick.sampled_from([*ATTRIBUTES[kind], *draw(pick.sampled_from([[], NOT_HERE[kind]]))]))
+    name = draw(
+        pick.sampled_from([*ATTRIBUTES[kind], *draw(pick.sampled_from([[], NOT_HERE[kind]]))])
+    )
     if name in SHAPES and draw(pick.integers(0, 3)):
         return {name: _fill(world, draw, draw(pick.sampled_from(SHAPES[name])))}
     return {name: value(world, draw)}
@@ -203,7 +220,9 @@ def ordinary(world: World, draw: Draw, kind: str) -> dict[str, Any]:
         },
         "port": {"network_id": world.some(draw, "network"), "device_owner": "me"},
         "router": {"name": "any"},
-        "floatingip": {"floating_network_id": world.likely(draw, "network", "router:external", True)},
+        "floatingip": {
+            "floating_network_id": world.likely(draw, "network", "router:external", True)
+        },
         "security_group": {"name": "any"},
         "security_group_rule": {
             "security_group_id": world.some(draw, "security_group"),
@@ -230,7 +249,11 @@ def create_many(world: World, draw: Draw) -> Request:
     wrong = draw(pick.integers(0, 4))
     if wrong == 0:
         items.append(
-            draw(pick.sampled_from([None, 5, "x", [], {}, {kind: {}}, {kind: None}, {"foo": 1}, True]))
+            draw(
+                pick.sampled_from(
+                    [None, 5, "x", [], {}, {kind: {}}, {kind: None}, {"foo": 1}, True]
+                )
+            )
         )
     elif wrong < 4:
         items[-1] = items[-1] | _attribute(world, draw, kind)
@@ -260,7 +283,9 @@ def act(world: World, draw: Draw) -> Request:
     if draw(pick.integers(0, 3)) == 0:
         action = draw(pick.sampled_from(["add_extraroutes", "remove_extraroutes"]))
         body = {"router": {"routes": _fill(world, draw, draw(pick.sampled_from(SHAPES["routes"])))}}
-    return Request(world.who(draw), "PUT", ("routers/", world.some(draw, "router"), "/", action), body)
+    return Request(
+        world.who(draw), "PUT", ("routers/", world.some(draw, "router"), "/", action), body
+    )
 
 
 def tag(world: World, draw: Draw) -> Request:
@@ -274,13 +299,25 @@ def tag(world: World, draw: Draw) -> Request:
         )
     elif method in ("PUT", "POST"):
         body = _fill(
-            world, draw, draw(pick.sampled_from([{"tags": ["?"]}, {"tags": "?"}, {"tags": ["a", "?"]}, "?"]))
+            world,
+            draw,
+            draw(pick.sampled_from([{"tags": ["?"]}, {"tags": "?"}, {"tags": ["a", "?"]}, "?"])),
         )
         body = draw(pick.sampled_from([body, body, {"tags": ["b"], "foo": 1}, {"tag": "a"}]))
-    return Request(world.who(draw), method, (COLLECTIONS[kind], "/", world.some(draw, kind), tail), body)
+    return Request(
+        world.who(draw), method, (COLLECTIONS[kind], "/", world.some(draw, kind), tail), body
+    )
 
 
-_PLURALS = ["network", "subnet", "port", "router", "floatingip", "security_group", "security_group_rule"]
+_PLURALS = [
+    "network",
+    "subnet",
+    "port",
+    "router",
+    "floatingip",
+    "security_group",
+    "security_group_rule",
+]
 
 
 def quota(world: World, draw: Draw) -> Request:
@@ -288,7 +325,9 @@ def quota(world: World, draw: Draw) -> Request:
     names = [identity.project for identity in world.identities]
     project = draw(pick.sampled_from([*names, "nobody", "x" * 300, "%C3%9C", "default", UNKNOWN]))
     name = draw(
-        pick.sampled_from([*_PLURALS, "subnetpool", "rbac_policy", "foo", "project_id", "force", "tenant_id"])
+        pick.sampled_from(
+            [*_PLURALS, "subnetpool", "rbac_policy", "foo", "project_id", "force", "tenant_id"]
+        )
     )
     body = {"quota": {name: value(world, draw)}}
     if draw(pick.integers(0, 2)) == 0:
@@ -298,8 +337,12 @@ def quota(world: World, draw: Draw) -> Request:
     if draw(pick.integers(0, 2)):
         return Request(world.who(draw), "PUT", (f"quotas/{project}",), body)
     method = draw(pick.sampled_from(["GET", "GET", "DELETE", "POST", "PATCH", "HEAD"]))
-    tail = draw(pick.sampled_from(["", "/details", "/default", "/x", ".json", "?fields=port", "?foo=1"]))
-    return Request(world.who(draw), method, (f"quotas/{project}{tail}",), body if method == "POST" else None)
+    tail = draw(
+        pick.sampled_from(["", "/details", "/default", "/x", ".json", "?fields=port", "?foo=1"])
+    )
+    return Request(
+        world.who(draw), method, (f"quotas/{project}{tail}",), body if method == "POST" else None
+    )
 
 
 def _told(world: World, draw: Draw) -> str | Twin:
@@ -333,7 +376,11 @@ def query(world: World, draw: Draw) -> Request:
     every = [*ATTRIBUTES[kind], "foo"]
     parts: list[str | Twin] = []
     for _ in range(draw(pick.sampled_from([1, 1, 2]))):
-        name = draw(pick.sampled_from(["filter"] * 4 + ["limit", "marker", "sort", "page_reverse", "fields"]))
+        name = draw(
+            pick.sampled_from(
+                ["filter"] * 4 + ["limit", "marker", "sort", "page_reverse", "fields"]
+            )
+        )
         told = _told(world, draw)
         if name == "filter":
             name = draw(pick.sampled_from(every))
@@ -343,7 +390,9 @@ def query(world: World, draw: Draw) -> Request:
             # Numbers that no list here reaches: which objects a shorter page holds hangs on their random ids.
             told = draw(pick.sampled_from(LIMITS))
         elif name == "sort":
-            name = "sort_dir=" + draw(pick.sampled_from(["asc", "desc", "ASC", "", "x"])) + "&sort_key"
+            name = (
+                "sort_dir=" + draw(pick.sampled_from(["asc", "desc", "ASC", "", "x"])) + "&sort_key"
+            )
             told = quote(draw(pick.sampled_from(every)), safe=":")
         elif name == "marker":
             name = "limit=1000&marker"
@@ -429,7 +478,9 @@ def transport(world: World, draw: Draw) -> Request:
         ),
     )
     method = draw(
-        pick.sampled_from(["GET", "GET", "HEAD", "OPTIONS", "PATCH", "TRACE", "DELETE", "PUT", "POST"])
+        pick.sampled_from(
+            ["GET", "GET", "HEAD", "OPTIONS", "PATCH", "TRACE", "DELETE", "PUT", "POST"]
+        )
     )
     headers: dict[str, str | Text] = {}
     for name, values in HEADERS.items():
@@ -443,7 +494,9 @@ def transport(world: World, draw: Draw) -> Request:
             )
         )
     made = kind if method == "POST" and len(path) == 2 else ""
-    removed = path[2] if method == "DELETE" and len(path) == 4 and isinstance(path[2], Twin) else None
+    removed = (
+        path[2] if method == "DELETE" and len(path) == 4 and isinstance(path[2], Twin) else None
+    )
     return Request(world.who(draw), method, path, body, headers, makes=made, removes=removed)
 
 

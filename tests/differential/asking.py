@@ -30,7 +30,9 @@ Sort = Callable[[World, Draw], Request]
 """A sort of request."""
 
 
-def _create(world: World, draw: Draw, kind: str, attributes: dict[str, Any], bulk: bool = False) -> Request:
+def _create(
+    world: World, draw: Draw, kind: str, attributes: dict[str, Any], bulk: bool = False
+) -> Request:
     who = world.who(draw)
     path = (COLLECTIONS[kind],)
     if bulk and draw(pick.integers(1, 8)) == 1:
@@ -67,8 +69,12 @@ def create_network(world: World, draw: Draw) -> Request:
 
 
 def create_external(world: World, draw: Draw) -> Request:
-    attributes = {"router:external": True, "name": "ext"} | maybe(draw, {}, 4, shared=True, is_default=True)
-    return Request(world.identities[0], "POST", ("networks",), {"network": attributes}, makes="network")
+    attributes = {"router:external": True, "name": "ext"} | maybe(
+        draw, {}, 4, shared=True, is_default=True
+    )
+    return Request(
+        world.identities[0], "POST", ("networks",), {"network": attributes}, makes="network"
+    )
 
 
 def update_network(world: World, draw: Draw) -> Request:
@@ -86,7 +92,9 @@ def update_subnet(world: World, draw: Draw) -> Request:
 
 
 def create_port(world: World, draw: Draw) -> Request:
-    return _create(world, draw, "port", port_attributes(world, draw, world.some(draw, "network")), bulk=True)
+    return _create(
+        world, draw, "port", port_attributes(world, draw, world.some(draw, "network")), bulk=True
+    )
 
 
 def update_port(world: World, draw: Draw) -> Request:
@@ -134,9 +142,13 @@ def router_action(world: World, draw: Draw) -> Request:
         body = {"router": {"routes": draw(extra_routes)}}
         if draw(pick.integers(1, 8)) == 1:
             body = draw(
-                pick.sampled_from([{}, {"router": {}}, {"router": {"foo": 1}}, {"routes": []}, [], None])
+                pick.sampled_from(
+                    [{}, {"router": {}}, {"router": {"foo": 1}}, {"routes": []}, [], None]
+                )
             )
-    return Request(world.who(draw), "PUT", ("routers/", world.some(draw, "router"), "/", action), body)
+    return Request(
+        world.who(draw), "PUT", ("routers/", world.some(draw, "router"), "/", action), body
+    )
 
 
 extra_routes = pick.one_of(
@@ -231,7 +243,10 @@ def create_group(world: World, draw: Draw) -> Request:
 
 def update_group(world: World, draw: Draw) -> Request:
     return _change(
-        world, draw, "security_group", maybe(draw, {"name": draw(texts)}, 5, stateful=switches, foo=1)
+        world,
+        draw,
+        "security_group",
+        maybe(draw, {"name": draw(texts)}, 5, stateful=switches, foo=1),
     )
 
 
@@ -243,7 +258,10 @@ def show(world: World, draw: Draw) -> Request:
     kind = draw(pick.sampled_from(sorted(COLLECTIONS)))
     path: tuple[str | Twin, ...] = (COLLECTIONS[kind], "/", world.some(draw, kind))
     if draw(pick.integers(1, 5)) == 1:
-        path = (*path, draw(pick.sampled_from(["?fields=id&fields=name", "?fields=foo", "?fields=status"])))
+        path = (
+            *path,
+            draw(pick.sampled_from(["?fields=id&fields=name", "?fields=foo", "?fields=status"])),
+        )
     return Request(world.who(draw), "GET", path)
 
 
@@ -306,7 +324,9 @@ def listing(world: World, draw: Draw) -> Request:
 
 
 def tags(world: World, draw: Draw) -> Request:
-    kind = draw(pick.sampled_from(["network", "subnet", "port", "router", "floatingip", "security_group"]))
+    kind = draw(
+        pick.sampled_from(["network", "subnet", "port", "router", "floatingip", "security_group"])
+    )
     method, tail, body = draw(
         pick.sampled_from(
             [
@@ -323,7 +343,9 @@ def tags(world: World, draw: Draw) -> Request:
             ]
         )
     )
-    return Request(world.who(draw), method, (COLLECTIONS[kind], "/", world.some(draw, kind), tail), body)
+    return Request(
+        world.who(draw), method, (COLLECTIONS[kind], "/", world.some(draw, kind), tail), body
+    )
 
 
 def quotas(world: World, draw: Draw) -> Request:
@@ -387,7 +409,9 @@ def spoken(world: World, draw: Draw) -> Request:
     if draw(pick.booleans()):
         return Request(who, "GET", draw(pick.sampled_from([path, path[:1]])), headers=headers)
     if draw(pick.booleans()):
-        return Request(who, "POST", ("networks",), {"network": {"name": "h"}}, headers, makes="network")
+        return Request(
+            who, "POST", ("networks",), {"network": {"name": "h"}}, headers, makes="network"
+        )
     return Request(who, "PUT", path, {kind: {"name": "h"}}, headers)
 
 
@@ -472,4 +496,6 @@ def odd(world: World, draw: Draw) -> Request:
             ]
         )
     )
-    return Request(world.who(draw), method, (path,), {} if method in ("PUT", "POST", "PATCH") else None)
+    return Request(
+        world.who(draw), method, (path,), {} if method in ("PUT", "POST", "PATCH") else None
+    )

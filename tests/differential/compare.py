@@ -30,7 +30,9 @@ ORDERED = {"dns_nameservers"}
 """Lists whose order means something."""
 
 VIEWED = (
-    TIMES | COUNTED | {"status", "shared", "port_details", "availability_zones", "tags", "standard_attr_id"}
+    TIMES
+    | COUNTED
+    | {"status", "shared", "port_details", "availability_zones", "tags", "standard_attr_id"}
 )
 """Attributes that change without a change of the object itself, or look otherwise to each viewer."""
 
@@ -69,7 +71,9 @@ def changed_unseen(before: dict[str, Any], after: dict[str, Any]) -> list[str]:
     if old is None or new is None or new > old:
         return []
     changed = [
-        f"{name}: {before[name]!r} -> {after[name]!r}" for name in names if before[name] != after[name]
+        f"{name}: {before[name]!r} -> {after[name]!r}"
+        for name in names
+        if before[name] != after[name]
     ]
     return [f"revision {old} -> {new}, but {line}" for line in changed]
 
@@ -86,7 +90,11 @@ def _walk(place: str, theirs: Any, ours: Any, pairs: Pairs) -> Iterator[str]:
             elif key in TIMES:
                 if not TIME.fullmatch(str(ours[key])):
                     yield f"{where}: {theirs[key]!r} | {ours[key]!r}"
-            elif key in DRAWN | COUNTED and isinstance(theirs[key], int) and isinstance(ours[key], int):
+            elif (
+                key in DRAWN | COUNTED
+                and isinstance(theirs[key], int)
+                and isinstance(ours[key], int)
+            ):
                 continue
             elif key in ORDERED:
                 if theirs[key] != ours[key]:
@@ -97,7 +105,9 @@ def _walk(place: str, theirs: Any, ours: Any, pairs: Pairs) -> Iterator[str]:
         if len(theirs) != len(ours):
             yield f"{place}: {len(theirs)} elements {theirs!r} | {len(ours)} elements {ours!r}"
             return
-        for one, other in zip(_in_order(theirs, pairs, True), _in_order(ours, pairs, False), strict=True):
+        for one, other in zip(
+            _in_order(theirs, pairs, True), _in_order(ours, pairs, False), strict=True
+        ):
             yield from _walk(place + "[]", one, other, pairs)
     elif isinstance(theirs, str) and isinstance(ours, str):
         if not _same_text(theirs, ours, pairs):

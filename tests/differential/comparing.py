@@ -82,7 +82,11 @@ class Found:
     def __str__(self) -> str:
         before = " ; ".join(str(each.request) for each in self.asked[-5:-1])
         return "\n".join(
-            [str(self.request)[:700], *(line[:700] for line in self.lines), "  after: " + before[:700]]
+            [
+                str(self.request)[:700],
+                *(line[:700] for line in self.lines),
+                "  after: " + before[:700],
+            ]
         )
 
 
@@ -155,7 +159,11 @@ class Comparison:
             return False
         gone = [
             side.ask(
-                self.world.identities[0], "DELETE", f"{COLLECTIONS[request.makes]}/{made['id']}", None, {}
+                self.world.identities[0],
+                "DELETE",
+                f"{COLLECTIONS[request.makes]}/{made['id']}",
+                None,
+                {},
             )
             for made in _objects(request.makes, answer)
         ]
@@ -243,7 +251,9 @@ class Comparison:
         drawn = [querying.pages(self.world, draw) for _ in range(CANDIDATES)]
         first = novelty.newest(drawn, self.world)
         novelty.note(first, self.world)
-        theirs, ours = (querying.walk(side, first, n) for n, side in enumerate((self.theirs, self.ours)))
+        theirs, ours = (
+            querying.walk(side, first, n) for n, side in enumerate((self.theirs, self.ours))
+        )
         self.asked.append(Asked(first))
         self.judge(first, theirs, ours)
 

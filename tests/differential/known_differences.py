@@ -57,7 +57,10 @@ KNOWN: tuple[Known, ...] = (
         "Address groups (security-groups-remote-address-group) are not there yet and not advertised.",
         r"remote_address_group_id: None \| absent",
     ),
-    Known("Router flavors (l3-flavors) are not there yet and not advertised.", r"flavor_id: None \| absent"),
+    Known(
+        "Router flavors (l3-flavors) are not there yet and not advertised.",
+        r"flavor_id: None \| absent",
+    ),
     Known(
         "Sharing of security groups (rbac-security-groups) is not there yet and not advertised.",
         r"security_groups?(\[\])?\.shared: False \| absent",

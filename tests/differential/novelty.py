@@ -13,7 +13,14 @@ from differential.operations import UNKNOWN, Request, Twin, World
 
 Feature = tuple[Any, ...]
 
-_STATES = ("router:external", "shared", "enable_dhcp", "device_owner", "port_security_enabled", "stateful")
+_STATES = (
+    "router:external",
+    "shared",
+    "enable_dhcp",
+    "device_owner",
+    "port_security_enabled",
+    "stateful",
+)
 _THERE = (
     "fixed_ips",
     "port_id",
@@ -104,7 +111,12 @@ def _state(request: Request, twin: Twin) -> Feature:
     """Return in which state an object is, and whose, as seen by who asks."""
     mine = "project_id" in twin.facts and twin.fact("project_id") == request.who.project
     there = tuple(bool(twin.fact(name)) for name in _THERE if name in twin.facts)
-    return (twin.kind, mine, tuple(str(twin.fact(name)) for name in _STATES if name in twin.facts), there)
+    return (
+        twin.kind,
+        mine,
+        tuple(str(twin.fact(name)) for name in _STATES if name in twin.facts),
+        there,
+    )
 
 
 def _plain(value: Any) -> Any:

@@ -112,7 +112,9 @@ class World:
         for twin in self.twins:
             if twin.ids == (theirs["id"], ours.get("id")):
                 before = {name: value for name, (_, value) in twin.facts.items()}
-                twin.facts |= {name: (theirs[name], ours[name]) for name in theirs.keys() & ours.keys()}
+                twin.facts |= {
+                    name: (theirs[name], ours[name]) for name in theirs.keys() & ours.keys()
+                }
                 return before
         return {}
 
@@ -131,18 +133,35 @@ class World:
     def who(self, draw: Draw) -> Identity:
         """Return who asks, now and then somebody whose project has nothing yet."""
         if draw(pick.integers(0, 40)) == 0:
-            return Identity("newcomer", f"{draw(pick.integers(0, 2**128 - 1)):032x}", "member,reader")
+            return Identity(
+                "newcomer", f"{draw(pick.integers(0, 2**128 - 1)):032x}", "member,reader"
+            )
         admin, member, reader, other, service, manager = self.identities
         return draw(
             pick.sampled_from(
-                [admin, admin, admin, member, member, member, member, reader, other, other, service, manager]
+                [
+                    admin,
+                    admin,
+                    admin,
+                    member,
+                    member,
+                    member,
+                    member,
+                    reader,
+                    other,
+                    other,
+                    service,
+                    manager,
+                ]
             )
         )
 
 
 def newest(draw: Draw, twins: list[Twin]) -> Twin:
     """Return a twin; the newest are the likeliest: chains of objects come about."""
-    return twins[-1 - min(draw(pick.integers(0, len(twins) - 1)), draw(pick.integers(0, len(twins) - 1)))]
+    return twins[
+        -1 - min(draw(pick.integers(0, len(twins) - 1)), draw(pick.integers(0, len(twins) - 1)))
+    ]
 
 
 def maybe(draw: Draw, attributes: dict[str, Any], odds: int, **choices: Any) -> dict[str, Any]:
@@ -189,11 +208,15 @@ def network_attributes(world: World, draw: Draw, updating: bool = False) -> dict
             draw,
             attributes,
             2,
-            provider__network_type=pick.sampled_from(["vxlan", "flat", "vlan", "gre", "local", "moon", None]),
+            provider__network_type=pick.sampled_from(
+                ["vxlan", "flat", "vlan", "gre", "local", "moon", None]
+            ),
             provider__physical_network=pick.sampled_from(
                 ["physnet1", "physnet2", "extnet", "nowhere", None, 7]
             ),
-            provider__segmentation_id=pick.sampled_from([101, 102, 999, 0, 4095, 5000, "102", "x", None]),
+            provider__segmentation_id=pick.sampled_from(
+                [101, 102, 999, 0, 4095, 5000, "102", "x", None]
+            ),
         )
     if updating and not attributes:
         attributes["name"] = draw(names)
@@ -227,7 +250,9 @@ bad_cidrs = pick.sampled_from(
 )
 
 
-def subnet_attributes(world: World, draw: Draw, network: Any, updating: bool = False) -> dict[str, Any]:
+def subnet_attributes(
+    world: World, draw: Draw, network: Any, updating: bool = False
+) -> dict[str, Any]:
     attributes: dict[str, Any] = {}
     base = "10.0.0"
     if not updating:
@@ -271,7 +296,11 @@ def subnet_attributes(world: World, draw: Draw, network: Any, updating: bool = F
             ]
         ),
     )
-    if not updating and str(attributes.get("cidr")).split(".")[1:2] < ["128"] and draw(pick.integers(0, 9)):
+    if (
+        not updating
+        and str(attributes.get("cidr")).split(".")[1:2] < ["128"]
+        and draw(pick.integers(0, 9))
+    ):
         attributes["allocation_pools"] = [
             {"start": f"{base}.64", "end": f"{base}.{draw(pick.sampled_from([65, 99]))}"}
         ]
@@ -284,7 +313,10 @@ def subnet_attributes(world: World, draw: Draw, network: Any, updating: bool = F
                 [],
                 [{"start": f"{base}.70", "end": f"{base}.64"}],
                 [{"start": "192.0.2.1", "end": "192.0.2.9"}],
-                [{"start": f"{base}.64", "end": f"{base}.80"}, {"start": f"{base}.75", "end": f"{base}.90"}],
+                [
+                    {"start": f"{base}.64", "end": f"{base}.80"},
+                    {"start": f"{base}.75", "end": f"{base}.90"},
+                ],
                 [{"start": f"{base}.1", "end": f"{base}.99"}],
                 "x",
             ]
@@ -298,7 +330,9 @@ def subnet_attributes(world: World, draw: Draw, network: Any, updating: bool = F
     return attributes or {"name": "s"}
 
 
-def port_attributes(world: World, draw: Draw, network: Any, updating: bool = False) -> dict[str, Any]:
+def port_attributes(
+    world: World, draw: Draw, network: Any, updating: bool = False
+) -> dict[str, Any]:
     attributes: dict[str, Any] = {} if updating else {"network_id": network}
     subnet = world.some(draw, "subnet")
     group = world.some(draw, "security_group")
@@ -474,7 +508,18 @@ def rule_attributes(world: World, draw: Draw) -> dict[str, Any]:
         5,
         ethertype=pick.sampled_from(["IPv4", "IPv6", "ipv4", "x", 4]),
         remote_ip_prefix=pick.sampled_from(
-            ["10.0.0.0/24", "10.0.0.7/24", "10.0.0.7", "fd00::/64", "x", None, "", "0.0.0.0/0", "::/0", 5]
+            [
+                "10.0.0.0/24",
+                "10.0.0.7/24",
+                "10.0.0.7",
+                "fd00::/64",
+                "x",
+                None,
+                "",
+                "0.0.0.0/0",
+                "::/0",
+                5,
+            ]
         ),
         remote_group_id=world.some(draw, "security_group"),
         description=texts,

@@ -30,16 +30,33 @@ DRAWN = {
 LACKING = {"is_default", "shared"}
 """Not asked of networks and groups by everyone: known_differences.py says why they are shown otherwise."""
 
-GARBAGE = pick.sampled_from(["", "x", "true", "False", "0", "1", "None", "null", "a,b", "%", UNKNOWN])
+GARBAGE = pick.sampled_from(
+    ["", "x", "true", "False", "0", "1", "None", "null", "a,b", "%", UNKNOWN]
+)
 
 SORTABLE = {
-    "network": ["name", "admin_state_up", "status", "mtu", "shared", "foo", "tenant_id", "project_id"],
+    "network": [
+        "name",
+        "admin_state_up",
+        "status",
+        "mtu",
+        "shared",
+        "foo",
+        "tenant_id",
+        "project_id",
+    ],
     "subnet": ["name", "enable_dhcp", "ip_version", "cidr", "gateway_ip", "description"],
     "port": ["name", "admin_state_up", "device_owner", "status", "description", "fixed_ips"],
     "router": ["name", "admin_state_up", "status", "description", "external_gateway_info"],
     "floatingip": ["status", "floating_network_id", "port_id", "description", "router_id"],
     "security_group": ["name", "description", "stateful", "project_id", "shared"],
-    "security_group_rule": ["direction", "protocol", "port_range_min", "remote_ip_prefix", "ethertype"],
+    "security_group_rule": [
+        "direction",
+        "protocol",
+        "port_range_min",
+        "remote_ip_prefix",
+        "ethertype",
+    ],
 }
 
 
@@ -50,7 +67,12 @@ def filtering(world: World, draw: Draw) -> Request:
     for _ in range(draw(pick.sampled_from([1, 1, 2, 3]))):
         name = draw(pick.sampled_from([*ATTRIBUTES[kind], "foo"]))
         for _ in range(draw(pick.sampled_from([1, 1, 1, 2]))):
-            parts += ["&" if parts else "?", quote(name, safe=":"), "=", _value(world, draw, kind, name)]
+            parts += [
+                "&" if parts else "?",
+                quote(name, safe=":"),
+                "=",
+                _value(world, draw, kind, name),
+            ]
     return Request(_asker(world, draw), "GET", (COLLECTIONS[kind], *parts))
 
 
@@ -65,7 +87,12 @@ def _value(world: World, draw: Draw, kind: str, name: str) -> str | Twin:
         return draw(GARBAGE)
     theirs, ours = draw(pick.sampled_from(twins)).facts[name]
     if isinstance(theirs, list):
-        if not theirs or not isinstance(theirs[0], str) or len(theirs) != len(ours) or len(theirs) > 1:
+        if (
+            not theirs
+            or not isinstance(theirs[0], str)
+            or len(theirs) != len(ours)
+            or len(theirs) > 1
+        ):
             return draw(GARBAGE)
         theirs, ours = theirs[0], ours[0]
     if isinstance(theirs, dict) or isinstance(ours, dict):
@@ -89,7 +116,11 @@ def addresses(world: World, draw: Draw) -> Request:
         ("ports?fixed_ips=ip_address%3Dx",),
         ("ports?security_groups=", world.some(draw, "security_group")),
         ("ports?device_id=", world.some(draw, "router")),
-        ("ports?network_id=", world.some(draw, "network"), "&device_owner=network:router_interface"),
+        (
+            "ports?network_id=",
+            world.some(draw, "network"),
+            "&device_owner=network:router_interface",
+        ),
         ("floatingips?port_id=", world.some(draw, "port")),
         ("floatingips?router_id=", world.some(draw, "router")),
         ("floatingips?floating_network_id=", world.some(draw, "network")),
@@ -103,7 +134,9 @@ def addresses(world: World, draw: Draw) -> Request:
 def fields(world: World, draw: Draw) -> Request:
     """Ask for some attributes only, of one object or of all."""
     kind = draw(pick.sampled_from(sorted(COLLECTIONS)))
-    names = draw(pick.lists(pick.sampled_from([*ATTRIBUTES[kind], "foo", ""]), min_size=1, max_size=3))
+    names = draw(
+        pick.lists(pick.sampled_from([*ATTRIBUTES[kind], "foo", ""]), min_size=1, max_size=3)
+    )
     # Ids come along where they can: without them the objects of two lists cannot be paired.
     if draw(pick.booleans()):
         names.append("id")

@@ -37,12 +37,16 @@ physnet2 = []
 
 def oracle_python() -> tuple[Path, Path]:
     """Return (a Python with Neutron, the folder of neutron_oracle.py); raises LookupError that says what to do."""
-    python = Path(os.environ.get("NETLOOM_ORACLE_PYTHON", REPOSITORY / ".state/oracle-venv/bin/python"))
+    python = Path(
+        os.environ.get("NETLOOM_ORACLE_PYTHON", REPOSITORY / ".state/oracle-venv/bin/python")
+    )
     folder = Path(os.environ.get("NETLOOM_ORACLE", REPOSITORY.parent / "shared" / "oracle"))
     if not (folder / "neutron_oracle.py").is_file():
         raise LookupError(f"no neutron_oracle.py in {folder}: set NETLOOM_ORACLE to its folder")
     if not python.exists():
-        raise LookupError(f"no Neutron at {python}: `make oracle` makes it, or set NETLOOM_ORACLE_PYTHON")
+        raise LookupError(
+            f"no Neutron at {python}: `make oracle` makes it, or set NETLOOM_ORACLE_PYTHON"
+        )
     return python, folder
 
 
@@ -85,7 +89,9 @@ class Side:
         self.name = name
         self._client = httpx.Client(base_url=root, timeout=60)
 
-    def ask(self, who: Identity, method: str, path: str, body: Any, headers: dict[str, str]) -> Answer:
+    def ask(
+        self, who: Identity, method: str, path: str, body: Any, headers: dict[str, str]
+    ) -> Answer:
         """Send one request. `body`: JSON values, raw bytes, or None for no body."""
         content = body if body is None or isinstance(body, bytes) else json.dumps(body).encode()
         response = self._client.request(
@@ -110,7 +116,9 @@ def neutron(state: Path) -> Iterator[Side]:
     python, folder = oracle_python()
     port = free_port()
     script = Path(__file__).parent / "serve_oracle.py"
-    with running([str(python), str(script), str(folder), str(port), str(state)], port, state / "log"):
+    with running(
+        [str(python), str(script), str(folder), str(port), str(state)], port, state / "log"
+    ):
         side = Side("Neutron", f"http://127.0.0.1:{port}/v2.0/")
         yield side
         side.close()
@@ -122,7 +130,9 @@ def netloom(state: Path, settings: str = NETLOOM_TOML) -> Iterator[Side]:
     port = free_port()
     config = state / "server.toml"
     config.write_text(settings.format(port=port, state=state / "data"))
-    with running([sys.executable, "-m", "netloom", "server", "--config", str(config)], port, state / "log"):
+    with running(
+        [sys.executable, "-m", "netloom", "server", "--config", str(config)], port, state / "log"
+    ):
         side = Side("Netloom", f"http://127.0.0.1:{port}/networking/v2.0/")
         yield side
         side.close()
@@ -136,7 +146,9 @@ def running(command: list[str], port: int, log: Path) -> Iterator[subprocess.Pop
         # Neutron's Python must not meet this one's modules.
         theirs = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
         environment = os.environ if command[0] == sys.executable else theirs
-        process = subprocess.Popen(command, stdout=output, stderr=subprocess.STDOUT, env=environment)
+        process = subprocess.Popen(
+            command, stdout=output, stderr=subprocess.STDOUT, env=environment
+        )
         try:
             for _ in range(600):
                 try:

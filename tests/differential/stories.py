@@ -62,13 +62,20 @@ def behind_a_router(world: World, draw: Draw) -> Story:
     outside = _outside(world, draw)
     network = yield _make(who, "network", name="story")
     subnet = yield _make(
-        who, "subnet", network_id=network, ip_version=4, cidr=f"{base}.0/24", allocation_pools=_pool(base)
+        who,
+        "subnet",
+        network_id=network,
+        ip_version=4,
+        cidr=f"{base}.0/24",
+        allocation_pools=_pool(base),
     )
     router = yield _make(who, "router", name="story", external_gateway_info={"network_id": outside})
     yield _act(who, router, "add_router_interface", {"subnet_id": subnet})
     address = _some(draw, [], [{"fixed_ips": [{"ip_address": f"{base}.{n}"} for n in (5, 6)]}])
     port = yield _make(who, "port", network_id=network, **dict(*address) if address else {})
-    more = {"fixed_ip_address": _some(draw, f"{base}.5", f"{base}.7")} if draw(pick.booleans()) else {}
+    more = (
+        {"fixed_ip_address": _some(draw, f"{base}.5", f"{base}.7")} if draw(pick.booleans()) else {}
+    )
     fip = yield _make(who, "floatingip", floating_network_id=outside, port_id=port, **more)
     for step in draw(pick.permutations(range(12)))[: draw(pick.integers(3, 12))]:
         requests = [
@@ -132,7 +139,10 @@ def shared_with_others(world: World, draw: Draw) -> Story:
             yield _set(admin, network, shared=_some(draw, False, False, True))
         elif step == 5:
             yield _act(
-                who, router, "add_router_interface", _some(draw, {"subnet_id": subnet}, {"port_id": port})
+                who,
+                router,
+                "add_router_interface",
+                _some(draw, {"subnet_id": subnet}, {"port_id": port}),
             )
         elif step == 6:
             yield _show(who, _some(draw, port, network, subnet))
@@ -141,8 +151,12 @@ def shared_with_others(world: World, draw: Draw) -> Story:
         elif step == 8:
             yield _set(who, _some(draw, network, subnet), name=_some(draw, "n", "m"))
         else:
-            yield _make(who, "port", network_id=network, project_id=_some(draw, who.project, member.project))
-    yield Request(_some(draw, member, other, reader), "GET", ("ports?network_id=", network or UNKNOWN))
+            yield _make(
+                who, "port", network_id=network, project_id=_some(draw, who.project, member.project)
+            )
+    yield Request(
+        _some(draw, member, other, reader), "GET", ("ports?network_id=", network or UNKNOWN)
+    )
 
 
 def _port_change(world: World, draw: Draw, subnet: Any, base: str) -> dict[str, Any]:
@@ -204,7 +218,14 @@ def counted(world: World, draw: Draw) -> Story:
     admin, member, _, other, *_ = world.identities
     who = _some(draw, other, other, member)
     kind = _some(
-        draw, "network", "port", "subnet", "router", "security_group", "security_group_rule", "floatingip"
+        draw,
+        "network",
+        "port",
+        "subnet",
+        "router",
+        "security_group",
+        "security_group_rule",
+        "floatingip",
     )
     limit = draw(pick.integers(0, 3))
     quota = f"quotas/{who.project}"
@@ -232,7 +253,9 @@ def counted(world: World, draw: Draw) -> Story:
         if many == 1 or kind in ("subnet", "security_group_rule"):
             yield _make(who, kind, **attributes)
         else:
-            yield Request(who, "POST", (COLLECTIONS[kind],), {kind + "s": [attributes] * many}, makes=kind)
+            yield Request(
+                who, "POST", (COLLECTIONS[kind],), {kind + "s": [attributes] * many}, makes=kind
+            )
     yield Request(_some(draw, who, admin), "GET", (quota + _some(draw, "", "/details"),))
     yield Request(admin, "PUT", (quota,), {"quota": {kind: _some(draw, 0, 1, 50)}})
     yield Request(admin, "DELETE", (quota,))
@@ -245,7 +268,12 @@ def subnet_in_use(world: World, draw: Draw) -> Story:
     base = "10.5.0"
     network = yield _make(who, "network", name="u")
     subnet = yield _make(
-        who, "subnet", network_id=network, ip_version=4, cidr=f"{base}.0/24", allocation_pools=_pool(base)
+        who,
+        "subnet",
+        network_id=network,
+        ip_version=4,
+        cidr=f"{base}.0/24",
+        allocation_pools=_pool(base),
     )
     router = yield _make(who, "router", name="u")
     if draw(pick.booleans()):
@@ -347,7 +375,9 @@ def by_name(world: World, draw: Draw) -> Story:
     yield Request(who, "GET", (f"{collection}?name={name}",))
     yield Request(who, "GET", (f"{collection}?id={name}&fields=id",))
     yield Request(who, "DELETE", (f"{collection}/{name}",))
-    yield Request(who, "PUT", (f"{collection}/{name}",), {collection[:-1].replace("-", "_"): {"name": "z"}})
+    yield Request(
+        who, "PUT", (f"{collection}/{name}",), {collection[:-1].replace("-", "_"): {"name": "z"}}
+    )
 
 
 def guarded(world: World, draw: Draw) -> Story:
@@ -359,7 +389,9 @@ def guarded(world: World, draw: Draw) -> Story:
     yield _show(world.identities[0], twin)
     theirs, ours = twin.facts.get("revision_number", (0, 0))
     step = _some(draw, 0, 0, 0, 1, -1)
-    guard: dict[str, str | Text] = {"If-Match": ("revision_number=", both(theirs + step, ours + step))}
+    guard: dict[str, str | Text] = {
+        "If-Match": ("revision_number=", both(theirs + step, ours + step))
+    }
     path = (COLLECTIONS[kind], "/", twin)
     if draw(pick.integers(0, 2)):
         body = {kind: {"description": f"guarded {draw(pick.integers(1, 9))}"}}
@@ -373,7 +405,9 @@ def mixed_owners(world: World, draw: Draw) -> Story:
     admin, member, reader, other, service, manager = world.identities
     network = yield _make(member, "network", name="mixed")
     subnets: list[Twin | None] = []
-    for number, owner in enumerate(draw(pick.permutations([member, other]))[: draw(pick.integers(1, 2))]):
+    for number, owner in enumerate(
+        draw(pick.permutations([member, other]))[: draw(pick.integers(1, 2))]
+    ):
         base = f"10.6.{number}"
         subnets.append(
             (
@@ -414,8 +448,14 @@ def mixed_owners(world: World, draw: Draw) -> Story:
             _act(who, router, "add_router_interface", {"port_id": port}),
             _act(who, router, "remove_router_interface", {"subnet_id": subnet}),
             _show(who, _some(draw, subnet, port, network)),
-            Request(who, "GET", (_some(draw, "ports", "subnets") + "?network_id=", network or UNKNOWN)),
-            _set(who, subnet, **_some(draw, {"name": "m"}, {"enable_dhcp": False}, {"gateway_ip": None})),
+            Request(
+                who, "GET", (_some(draw, "ports", "subnets") + "?network_id=", network or UNKNOWN)
+            ),
+            _set(
+                who,
+                subnet,
+                **_some(draw, {"name": "m"}, {"enable_dhcp": False}, {"gateway_ip": None}),
+            ),
             _delete(who, _some(draw, subnet, port, network)),
         )
 
@@ -426,9 +466,21 @@ def outside_in_use(world: World, draw: Draw) -> Story:
     outside = yield _make(admin, "network", name="busy", router__external=True)
     subnets: list[Twin | None] = []
     for base in ("172.26.0", "172.27.0"):
-        cidr, few = f"{base}.0/24", [{"start": f"{base}.64", "end": f"{base}.{_some(draw, 64, 65, 99)}"}]
+        cidr, few = (
+            f"{base}.0/24",
+            [{"start": f"{base}.64", "end": f"{base}.{_some(draw, 64, 65, 99)}"}],
+        )
         subnets.append(
-            (yield _make(admin, "subnet", network_id=outside, ip_version=4, cidr=cidr, allocation_pools=few))
+            (
+                yield _make(
+                    admin,
+                    "subnet",
+                    network_id=outside,
+                    ip_version=4,
+                    cidr=cidr,
+                    allocation_pools=few,
+                )
+            )
         )
     # Of several subnets one is named: which of them gives an address is chance.
     gateway = {"network_id": outside, "external_fixed_ips": [{"subnet_id": subnets[0]}]}
@@ -438,9 +490,15 @@ def outside_in_use(world: World, draw: Draw) -> Story:
         _some(draw, member, other), "floatingip", floating_network_id=outside, subnet_id=subnets[1]
     )
     for _ in range(draw(pick.integers(3, 9))):
-        who, subnet = _some(draw, member, member, other, admin, admin, reader, manager), _some(draw, *subnets)
+        who, subnet = (
+            _some(draw, member, member, other, admin, admin, reader, manager),
+            _some(draw, *subnets),
+        )
         named = _some(
-            draw, {"subnet_id": subnet}, {"floating_ip_address": "172.26.0.9"}, {"subnet_id": UNKNOWN}
+            draw,
+            {"subnet_id": subnet},
+            {"floating_ip_address": "172.26.0.9"},
+            {"subnet_id": UNKNOWN},
         )
         fixed = _some(
             draw,
@@ -452,16 +510,26 @@ def outside_in_use(world: World, draw: Draw) -> Story:
             draw,
             _make(who, "floatingip", floating_network_id=outside, **named),
             _make(admin, "router", external_gateway_info=gateway, project_id=who.project),
-            _set(who, router, external_gateway_info={"network_id": outside, "external_fixed_ips": fixed}),
+            _set(
+                who,
+                router,
+                external_gateway_info={"network_id": outside, "external_fixed_ips": fixed},
+            ),
             _set(_some(draw, who, admin), router, external_gateway_info=_some(draw, {}, gateway)),
             _set(who, fip, port_id=world.some(draw, "port")),
             _set(who, fip, **_some(draw, {"port_id": None}, {"description": "f"}, {})),
             _delete(who, _some(draw, subnet, subnet, outside, router, fip)),
-            _set(admin, outside, **_some(draw, {"router__external": False}, {"shared": True}, {"name": "o"})),
+            _set(
+                admin,
+                outside,
+                **_some(draw, {"router__external": False}, {"shared": True}, {"name": "o"}),
+            ),
             _set(
                 who,
                 subnet,
-                **_some(draw, {"gateway_ip": "172.26.0.2"}, {"allocation_pools": []}, {"name": "s"}),
+                **_some(
+                    draw, {"gateway_ip": "172.26.0.2"}, {"allocation_pools": []}, {"name": "s"}
+                ),
             ),
             Request(who, "GET", ("ports?network_id=", outside or UNKNOWN)),
             Request(who, "GET", ("floatingips?floating_network_id=", outside or UNKNOWN)),
@@ -482,7 +550,12 @@ def routed(world: World, draw: Draw) -> Story:
         subnets.append(
             (
                 yield _make(
-                    who, "subnet", network_id=network, ip_version=4, cidr=cidr, allocation_pools=_pool(base)
+                    who,
+                    "subnet",
+                    network_id=network,
+                    ip_version=4,
+                    cidr=cidr,
+                    allocation_pools=_pool(base),
                 )
             )
         )

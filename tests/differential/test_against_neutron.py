@@ -80,12 +80,18 @@ def test_the_same_requests_get_the_same_answers(sides: tuple[Side, Side]) -> Non
         _tell(sorts, comparison.found)
         known.update(each.reason for each in comparison.known)
         if SEED is not None:
-            print(f"{number}: {asked} requests so far, {len(novelty.different)} different", flush=True)
+            print(
+                f"{number}: {asked} requests so far, {len(novelty.different)} different", flush=True
+            )
     print(
         f"seed {seed}: {asked} requests, {len(novelty.different)} different, {len(sorts)} sorts of differences"
     )
     if SEED is not None:
-        print("Listed and not met:", *(each.reason for each in KNOWN if not known[each.reason]), sep="\n  ")
+        print(
+            "Listed and not met:",
+            *(each.reason for each in KNOWN if not known[each.reason]),
+            sep="\n  ",
+        )
     for found in list(sorts.values())[: SHORTEN if SEED is not None else 0]:
         print("\nSHORTENED", found[0], *shortened(sides, found[0]), sep="\n  ", flush=True)
     texts = [f"{len(found)} times: {min(map(str, found), key=len)}" for found in sorts.values()]

@@ -37,7 +37,9 @@ def picture(ours: Path) -> dict[str, set[str]]:
     return {
         "namespaces": namespaces - {own},
         "links": {line.split(":")[1].strip() for line in links.splitlines()},
-        "mounts": {line.split()[4] for line in Path("/proc/self/mountinfo").read_text().splitlines()},
+        "mounts": {
+            line.split()[4] for line in Path("/proc/self/mountinfo").read_text().splitlines()
+        },
         "groups": {
             path.name
             for path in [

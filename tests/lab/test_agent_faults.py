@@ -63,9 +63,7 @@ class Guest:
 
     def unplug(self) -> None:
         device = "tap" + self.port["id"][:11]
-        script = (
-            f"ovs-vsctl --if-exists del-port br-int {device}; ip netns del {self.name}; ip link del {device}"
-        )
+        script = f"ovs-vsctl --if-exists del-port br-int {device}; ip netns del {self.name}; ip link del {device}"
         self.lab.exec(self.host, "sh", "-c", script, check=False)
 
     def run(self, *words: str, check: bool = True) -> str:
@@ -108,11 +106,15 @@ def guests(lab: RunningLab) -> Iterator[tuple[Guest, Guest, Guest]]:
                     "binding:host_id": host,
                     "security_groups": [group_id],
                 }
-                made.append(Guest(lab, host, client.post(f"{NETWORKING}/ports", {"port": port})["port"]))
+                made.append(
+                    Guest(lab, host, client.post(f"{NETWORKING}/ports", {"port": port})["port"])
+                )
                 made[-1].plug()
             for guest in made:
                 path = f"{NETWORKING}/ports/{guest.port['id']}"
-                lab.until(lambda path=path: client.get(path)["port"]["status"] == "ACTIVE", what="ports")
+                lab.until(
+                    lambda path=path: client.get(path)["port"]["status"] == "ACTIVE", what="ports"
+                )
                 guest.lease()
             lab.until(lambda: made[0].reaches(made[2].address), what="the guests reach each other")
             yield made[0], made[1], made[2]
@@ -139,7 +141,19 @@ def kill(lab: RunningLab, host: str, *words: str) -> None:
 def lost_while(guest: Guest, address: str, seconds: float, fault: Callable[[], None]) -> set[int]:
     """Which packets are lost of a ping at ten a second while something happens."""
     count = int(seconds * 10) + 1  # the last one does not count
-    command = ["ip", "netns", "exec", guest.name, "ping", "-n", "-i", "0.1", "-c", str(count), address]
+    command = [
+        "ip",
+        "netns",
+        "exec",
+        guest.name,
+        "ping",
+        "-n",
+        "-i",
+        "0.1",
+        "-c",
+        str(count),
+        address,
+    ]
     running = subprocess.Popen(
         wiring.inside(guest.lab.process(guest.host), command), stdout=subprocess.PIPE, text=True
     )
@@ -148,7 +162,9 @@ def lost_while(guest: Guest, address: str, seconds: float, fault: Callable[[], N
     return unanswered(running.communicate()[0])
 
 
-def test_a_killed_agent_costs_not_one_packet(lab: RunningLab, guests: tuple[Guest, Guest, Guest]) -> None:
+def test_a_killed_agent_costs_not_one_packet(
+    lab: RunningLab, guests: tuple[Guest, Guest, Guest]
+) -> None:
     one, _, far = guests
 
     def fault() -> None:
@@ -159,7 +175,9 @@ def test_a_killed_agent_costs_not_one_packet(lab: RunningLab, guests: tuple[Gues
     lab.until(lambda: pid_of(lab, "compute1", "netloom agent"), what="the agent comes back")
 
 
-def test_a_killed_switch_comes_back_by_itself(lab: RunningLab, guests: tuple[Guest, Guest, Guest]) -> None:
+def test_a_killed_switch_comes_back_by_itself(
+    lab: RunningLab, guests: tuple[Guest, Guest, Guest]
+) -> None:
     one, _, far = guests
     kill(lab, "compute2", "ovs-vswitchd")
     lab.until(lambda: one.reaches(far.address), 30, "forwarding comes back")
@@ -180,14 +198,17 @@ def test_a_killed_dnsmasq_is_back(lab: RunningLab, guests: tuple[Guest, Guest, G
     one.lease()
 
 
-def test_hosts_go_on_without_the_server(lab: RunningLab, guests: tuple[Guest, Guest, Guest]) -> None:
+def test_hosts_go_on_without_the_server(
+    lab: RunningLab, guests: tuple[Guest, Guest, Guest]
+) -> None:
     one, near, far = guests
     server = lab.process("server").pid
     os.kill(server, signal.SIGSTOP)
     try:
         assert not lost_while(one, far.address, 3, lambda: kill(lab, "compute1", "netloom agent"))
         lab.until(
-            lambda: pid_of(lab, "compute1", "netloom agent"), what="the agent starts without the server"
+            lambda: pid_of(lab, "compute1", "netloom agent"),
+            what="the agent starts without the server",
         )
         one.lease()
         assert one.reaches(near.address)
@@ -228,12 +249,16 @@ def test_a_dhcp_server_in_an_instance_is_not_heard(
     lab.exec("compute1", "sh", "-c", f"printf '{config}' > /run/udhcpd.conf")
     inside = ("ip", "netns", "exec", forger.name)
     rogue = subprocess.Popen(
-        wiring.inside(lab.process("compute1"), [*inside, "busybox", "udhcpd", "-f", "/run/udhcpd.conf"]),
+        wiring.inside(
+            lab.process("compute1"), [*inside, "busybox", "udhcpd", "-f", "/run/udhcpd.conf"]
+        ),
         stderr=subprocess.DEVNULL,
     )
     try:
         lab.until(
-            lambda: ":67 " in lab.exec("compute1", *inside, "ss", "-Hulnp"), 30, "udhcpd does not start"
+            lambda: ":67 " in lab.exec("compute1", *inside, "ss", "-Hulnp"),
+            30,
+            "udhcpd does not start",
         )
         for _ in range(3):
             near.run("ip", "addr", "flush", "dev", "eth0")
@@ -255,7 +280,9 @@ except OSError as error:
 """
 
 
-def test_metadata_is_for_its_own_instance(lab: RunningLab, guests: tuple[Guest, Guest, Guest]) -> None:
+def test_metadata_is_for_its_own_instance(
+    lab: RunningLab, guests: tuple[Guest, Guest, Guest]
+) -> None:
     forger, near, _ = guests
 
     def ask(source: str) -> str:

@@ -156,7 +156,9 @@ def test_a_floating_ip(article: Article) -> None:
     assert f"private={private}, {floating}" in article.type("nova list")
     article.type(f"nova floating-ip-disassociate my2 {floating}")
     outside = article.lab.process("outside")
-    article.lab.until(lambda: not guest.answers(outside, floating), 30, "the floating IP still answers")
+    article.lab.until(
+        lambda: not guest.answers(outside, floating), 30, "the floating IP still answers"
+    )
 
 
 def test_refusals_are_one_clear_line(article: Article) -> None:

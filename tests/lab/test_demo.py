@@ -26,7 +26,9 @@ def demo(lab: RunningLab) -> str:
 
 def test_the_demo_holds_twice_and_touches_nobody_else_s_objects(lab: RunningLab) -> None:
     with lab.client() as client:
-        mine = client.post("/networking/v2.0/networks", {"network": {"name": "mine"}})["network"]["id"]
+        mine = client.post("/networking/v2.0/networks", {"network": {"name": "mine"}})["network"][
+            "id"
+        ]
     try:
         for _ in range(2):
             told = demo(lab)

@@ -24,7 +24,9 @@ class Cloud:
         self.gone: frozenset[str] = frozenset()
         public = client.get(f"{NETWORKING}/networks", name="public")["networks"][0]["id"]
         self.network = self.make("network", name="ex-net")["id"]
-        self.subnet = self.make("subnet", network_id=self.network, cidr="10.77.0.0/24", ip_version=4)["id"]
+        self.subnet = self.make(
+            "subnet", network_id=self.network, cidr="10.77.0.0/24", ip_version=4
+        )["id"]
         gateway = {"network_id": public}
         self.router = self.make("router", name="ex-router", external_gateway_info=gateway)["id"]
         self.group = self.make("security_group", name="ex-group")["id"]
@@ -76,7 +78,9 @@ class Cloud:
 
         if verdict == "reachable":
             # An instance is ACTIVE when it runs; it asks for its address then.
-            self.lab.until(lambda: answered(outside, address, count=2), 30, f"not so: {answer['sentence']}")
+            self.lab.until(
+                lambda: answered(outside, address, count=2), 30, f"not so: {answer['sentence']}"
+            )
         else:
             assert not answered(outside, address, count=2), answer["sentence"]
 
@@ -97,7 +101,9 @@ def test_explain_agrees_with_packets(lab: RunningLab) -> None:
     with lab.client() as client:
         cloud = Cloud(lab, client)
         server = cloud.boot()
-        client.put(f"{NETWORKING}/routers/{cloud.router}/add_router_interface", {"subnet_id": cloud.subnet})
+        client.put(
+            f"{NETWORKING}/routers/{cloud.router}/add_router_interface", {"subnet_id": cloud.subnet}
+        )
         try:
             lab.until(lambda: cloud.status(server) == "ACTIVE", 60, "the instance does not start")
             cloud.says("unreachable", "leads to no port")
@@ -113,7 +119,9 @@ def test_explain_agrees_with_packets(lab: RunningLab) -> None:
             client.put(f"{NETWORKING}/ports/{port}", {"port": {"admin_state_up": False}})
             cloud.says("unreachable", "administratively down")
             client.put(f"{NETWORKING}/ports/{port}", {"port": {"admin_state_up": True}})
-            client.put(f"{NETWORKING}/routers/{cloud.router}", {"router": {"admin_state_up": False}})
+            client.put(
+                f"{NETWORKING}/routers/{cloud.router}", {"router": {"admin_state_up": False}}
+            )
             cloud.says("unreachable", "Router ex-router is administratively down")
             client.put(f"{NETWORKING}/routers/{cloud.router}", {"router": {"admin_state_up": True}})
             cloud.says("reachable")

@@ -52,7 +52,9 @@ def stateless(tenant: Tenant) -> dict[str, Any]:
         tenant.request("DELETE", f"{NETWORKING}/security-group-rules/{rule['id']}")
     for rule in ({"direction": "ingress", **ICMP}, {"direction": "egress", **ICMP}):
         tenant.make("security-group-rules", security_group_id=group["id"], **rule)
-    tenant.make("security-group-rules", security_group_id=group["id"], direction="ingress", **only(80))
+    tenant.make(
+        "security-group-rules", security_group_id=group["id"], direction="ingress", **only(80)
+    )
     tenant.make("security-group-rules", security_group_id=group["id"], direction="egress", **UDP)
     return group
 
@@ -66,7 +68,9 @@ def routers(tenant: Tenant, made: SimpleNamespace) -> None:
     tenant.attach(made.rb, made.green)
     fixed = [{"subnet_id": made.transit["subnet"]["id"], "ip_address": "10.60.0.9"}]
     port = tenant.make("ports", network_id=made.transit["id"], fixed_ips=fixed)
-    tenant.put(f"{NETWORKING}/routers/{made.rb['id']}/add_router_interface", {"port_id": port["id"]})
+    tenant.put(
+        f"{NETWORKING}/routers/{made.rb['id']}/add_router_interface", {"port_id": port["id"]}
+    )
     made.ways = ((made.ra, "10.63.0.0/24", "10.60.0.9"), (made.rb, "10.61.0.0/24", "10.60.0.1"))
     for router, cidr, hop in made.ways:
         routes = [{"destination": cidr, "nexthop": hop}]
@@ -80,7 +84,13 @@ def cloud(lab: RunningLab) -> Iterator[SimpleNamespace]:
             owner.raise_quota(instances=40, cores=80, ram=-1)
         made = SimpleNamespace(tenant=tenant)
         allowed, theirs = tenant.group(ICMP, TCP, UDP), demo.group(ICMP, TCP, UDP)
-        for name, number in {"red": 61, "blue": 62, "green": 63, "transit": 60, "lonely": 66}.items():
+        for name, number in {
+            "red": 61,
+            "blue": 62,
+            "green": 63,
+            "transit": 60,
+            "lonely": 66,
+        }.items():
             setattr(made, name, tenant.network(name, f"10.{number}.0.0/24"))
         made.plaza = tenant.network("plaza", "10.65.0.0/24", shared=True)
         vlan = {"provider:network_type": "vlan", "provider:physical_network": "extnet"}
@@ -102,7 +112,14 @@ def cloud(lab: RunningLab) -> Iterator[SimpleNamespace]:
                 {"security_groups": [], "port_security_enabled": False},
             ),
             "r4": (tenant, "compute1", made.red, stateless(tenant), "10.61.0.14", {}),
-            "r5": (tenant, "compute2", made.red, allowed, "10.61.0.15", {"security_groups": [clients["id"]]}),
+            "r5": (
+                tenant,
+                "compute2",
+                made.red,
+                allowed,
+                "10.61.0.15",
+                {"security_groups": [clients["id"]]},
+            ),
             "b1": (tenant, "compute2", made.blue, near, "10.62.0.11", {}),
             "b2": (tenant, "compute1", made.blue, allowed, "10.62.0.12", {"admin_state_up": False}),
             "g1": (tenant, "compute1", made.green, allowed, "10.63.0.11", {}),
@@ -115,13 +132,17 @@ def cloud(lab: RunningLab) -> Iterator[SimpleNamespace]:
             "d2": (demo, "compute2", twin, theirs, "10.61.0.12", {}),
         }
         servers = {
-            name: owner.boot(f"truth-{name}", host, network, group, **({"address": ip} if ip else {}))
+            name: owner.boot(
+                f"truth-{name}", host, network, group, **({"address": ip} if ip else {})
+            )
             for name, (owner, host, network, group, ip, _) in asked.items()
         }
         made.instances = {name: asked[name][0].instance(ident) for name, ident in servers.items()}
         for name, spec in asked.items():
             if spec[5]:
-                tenant.put(f"{NETWORKING}/ports/{made.instances[name].port['id']}", {"port": spec[5]})
+                tenant.put(
+                    f"{NETWORKING}/ports/{made.instances[name].port['id']}", {"port": spec[5]}
+                )
         r1: Instance = made.instances["r1"]
         pair = {"allowed_address_pairs": [{"ip_address": "10.61.0.100"}]}
         tenant.put(f"{NETWORKING}/ports/{r1.port['id']}", {"port": pair})
@@ -129,7 +150,9 @@ def cloud(lab: RunningLab) -> Iterator[SimpleNamespace]:
         floating = {name: tenant.floating_ip(made.instances[name].port["id"]) for name in ("r1",)}
         floating["d1"] = demo.floating_ip(made.instances["d1"].port["id"])
         floating["free"] = tenant.floating_ip(None)
-        gateway = tenant.get(f"{NETWORKING}/routers/{made.ra['id']}")["router"]["external_gateway_info"]
+        gateway = tenant.get(f"{NETWORKING}/routers/{made.ra['id']}")["router"][
+            "external_gateway_info"
+        ]
         made.places = {name: instance.address for name, instance in made.instances.items()}
         made.places |= {f"fip-{name}": fip["floating_ip_address"] for name, fip in floating.items()}
         made.places |= {
@@ -141,10 +164,14 @@ def cloud(lab: RunningLab) -> Iterator[SimpleNamespace]:
             "metadata": "169.254.169.254",
             "web": WEB,
         }
-        serving = [Background(i.line(sys.executable, PROBE, "serve")) for i in made.instances.values()]
+        serving = [
+            Background(i.line(sys.executable, PROBE, "serve")) for i in made.instances.values()
+        ]
         try:
             for instance in made.instances.values():
-                RunningLab.until(lambda i=instance: is_serving(i), 30, f"{instance.address} serves nothing")
+                RunningLab.until(
+                    lambda i=instance: is_serving(i), 30, f"{instance.address} serves nothing"
+                )
             for name in ("r1", "d1"):
                 path = f"{NETWORKING}/floatingips/{floating[name]['id']}"
                 RunningLab.until(
@@ -180,7 +207,11 @@ def really(line: list[str], questions: list[Question]) -> list[bool]:
     """What real packets find."""
     asked = "\n".join(" ".join(question) for question in questions)
     done = subprocess.run(
-        [*line, sys.executable, PROBE, "ask"], input=asked, capture_output=True, text=True, check=False
+        [*line, sys.executable, PROBE, "ask"],
+        input=asked,
+        capture_output=True,
+        text=True,
+        check=False,
     )
     assert done.returncode == 0, f"{line}: {done.stderr}"
     return [answer == "1" for answer in done.stdout.split()]
@@ -208,8 +239,13 @@ def questions_of(cloud: SimpleNamespace, source: str) -> list[Question]:
     return found
 
 
-def explained(cloud: SimpleNamespace, source: str, destination: str, *service: str) -> dict[str, Any]:
-    query = {"source": source if source == "outside" else f"truth-{source}", "destination": destination}
+def explained(
+    cloud: SimpleNamespace, source: str, destination: str, *service: str
+) -> dict[str, Any]:
+    query = {
+        "source": source if source == "outside" else f"truth-{source}",
+        "destination": destination,
+    }
     query |= {"protocol": service[0]} if service else {}
     query |= {"port": service[1]} if service[1:] and service[1] else {}
     return cloud.tenant.get("/explain/v1", **query)
@@ -235,8 +271,12 @@ def test_every_answer_is_what_packets_find(lab: RunningLab, cloud: SimpleNamespa
                 right = any(words in sentence for words in UNKNOWABLE)
             else:
                 right = (verdict == "reachable") == real
-            if not right or (verdict != "reachable" and not (answer["decided_by"] and answer["fix"])):
-                wrong.append(f"{source} to {' '.join(question)}: packets {real}, explain: {sentence}")
+            if not right or (
+                verdict != "reachable" and not (answer["decided_by"] and answer["fix"])
+            ):
+                wrong.append(
+                    f"{source} to {' '.join(question)}: packets {real}, explain: {sentence}"
+                )
     assert not wrong, "\n".join(wrong)
     # Not true because everything, or nothing, was answered.
     assert min(tally["reachable"], tally["unreachable"]) > 60 and tally["unknown"] < 80, tally
@@ -260,7 +300,9 @@ def test_a_name_that_shares_its_address(cloud: SimpleNamespace) -> None:
 
 
 def test_without_snat_it_hangs_on_outside(lab: RunningLab, cloud: SimpleNamespace) -> None:
-    info = cloud.tenant.get(f"{NETWORKING}/routers/{cloud.rb['id']}")["router"]["external_gateway_info"]
+    info = cloud.tenant.get(f"{NETWORKING}/routers/{cloud.rb['id']}")["router"][
+        "external_gateway_info"
+    ]
     gateway, outside = info["external_fixed_ips"][0]["ip_address"], on_host(lab, "outside")
     question = [(cloud.places["g1"], "tcp", "80")]
     answer = says(cloud, "unknown", "SNAT is off", "outside", "truth-g1", "tcp", "80")
@@ -312,7 +354,9 @@ def test_a_broken_tunnel(lab: RunningLab, cloud: SimpleNamespace) -> None:
         assert not r1.pings(cloud.places["r3"])
         says(cloud, "unknown", "the tunnel between them is broken", "r1", "truth-r3")
         # Who hears nobody is to blame: known when all have told what they do not hear.
-        RunningLab.until(lambda: explained(cloud, "r1", "truth-r3")["decided_by"] == "host/compute2", 40)
+        RunningLab.until(
+            lambda: explained(cloud, "r1", "truth-r3")["decided_by"] == "host/compute2", 40
+        )
         assert explained(cloud, "r1", "truth-g1")["verdict"] == "reachable"
     finally:
         lab.exec("fabric", "ip", "link", "set", "u-compute2", "up")
@@ -322,7 +366,11 @@ def test_a_broken_tunnel(lab: RunningLab, cloud: SimpleNamespace) -> None:
 
 def netloom(lab: RunningLab, *words: str) -> subprocess.CompletedProcess[str]:
     exports = settings.exports(lab.lab, lab.state.port, "admin")
-    pairs = (line.removeprefix("export ").partition("=")[::2] for line in exports.splitlines() if "=" in line)
+    pairs = (
+        line.removeprefix("export ").partition("=")[::2]
+        for line in exports.splitlines()
+        if "=" in line
+    )
     variables = {**os.environ, **{name: shlex.split(value)[0] for name, value in pairs}}
     line = [sys.executable, "-m", "netloom", *words]
     return subprocess.run(line, capture_output=True, text=True, check=False, env=variables)
@@ -335,8 +383,16 @@ def netloom(lab: RunningLab, *words: str) -> subprocess.CompletedProcess[str]:
         (("truth-r1", "truth-b2"), 1, "Decided by port truth-b2 ("),
         (("truth-g1", WEB), 2, "UNKNOWN: Cannot say: "),
         (("truth-r1", "nonsense"), 2, "netloom: there is no instance, port or address nonsense\n"),
-        (("truth-r1", "truth-r2", "--protocol", "tcp"), 2, "netloom: tcp needs a port: add --port\n"),
-        (("truth-r1", "truth-r2", "--protocol", "tcp", "--port", "ssh"), 2, "netloom: ssh is no port: 1 to"),
+        (
+            ("truth-r1", "truth-r2", "--protocol", "tcp"),
+            2,
+            "netloom: tcp needs a port: add --port\n",
+        ),
+        (
+            ("truth-r1", "truth-r2", "--protocol", "tcp", "--port", "ssh"),
+            2,
+            "netloom: ssh is no port: 1 to",
+        ),
     ],
 )
 def test_the_command_s_exit_status(
@@ -363,7 +419,13 @@ def test_each_hop_s_command_shows_the_hop(lab: RunningLab, cloud: SimpleNamespac
             line = shlex.split(hop["command"])
             if "tcpdump" in line:
                 at = line.index("tcpdump")
-                line[at : at + 1] = ["timeout", "10", "tcpdump", "-c", "8"]  # others' frames pass too
+                line[at : at + 1] = [
+                    "timeout",
+                    "10",
+                    "tcpdump",
+                    "-c",
+                    "8",
+                ]  # others' frames pass too
             said = lab.exec(hop["host"], *line)
             kinds.add(hop["kind"])
             if hop["kind"] == "flow":
@@ -375,4 +437,14 @@ def test_each_hop_s_command_shows_the_hop(lab: RunningLab, cloud: SimpleNamespac
                 assert re.search(rf"\b({known})\b", said), (hop, said)
     finally:
         sending.stop()
-    assert kinds >= {"outside", "wire", "flow", "device", "nat", "route", "arp", "tunnel", "instance"}
+    assert kinds >= {
+        "outside",
+        "wire",
+        "flow",
+        "device",
+        "nat",
+        "route",
+        "arp",
+        "tunnel",
+        "instance",
+    }

@@ -55,7 +55,9 @@ def checksum(data: bytes) -> int:
     return ~total & 0xFFFF
 
 
-def udp(source: tuple[str, str], to: tuple[str, str], mark: str, port: int = 4000, vlan: int = 0) -> str:
+def udp(
+    source: tuple[str, str], to: tuple[str, str], mark: str, port: int = 4000, vlan: int = 0
+) -> str:
     """A UDP frame, as hexadecimal digits, from (MAC, address) to (MAC, address), with `mark` in it."""
     payload = mark.encode()
     datagram = struct.pack("!HHHH", port, 5000, 8 + len(payload), 0) + payload
@@ -90,7 +92,9 @@ class Plugged:
         plug = ("add-port", "br-int", self.device, "--", "set", "interface", self.device, ids)
         lab.exec(host, "ovs-vsctl", *plug)
         show = f"{NETWORKING}/ports/{self.id}"
-        lab.until(lambda: client.get(show)["port"]["status"] == "ACTIVE", 30, f"{self.id} is not ACTIVE")
+        lab.until(
+            lambda: client.get(show)["port"]["status"] == "ACTIVE", 30, f"{self.id} is not ACTIVE"
+        )
 
     @property
     def own(self) -> tuple[str, str]:
@@ -107,10 +111,14 @@ class Plugged:
 
     def listens(self) -> bool:
         """Whether `listen` has begun."""
-        return bool(self.lab.exec(self.host, "sh", "-c", f"ls /run/listens-{self.end}", check=False))
+        return bool(
+            self.lab.exec(self.host, "sh", "-c", f"ls /run/listens-{self.end}", check=False)
+        )
 
     def unplug(self) -> None:
-        self.lab.exec(self.host, "ovs-vsctl", "--if-exists", "del-port", "br-int", self.device, check=False)
+        self.lab.exec(
+            self.host, "ovs-vsctl", "--if-exists", "del-port", "br-int", self.device, check=False
+        )
         self.lab.exec(self.host, "ip", "link", "del", self.device, check=False)
 
 
@@ -139,7 +147,9 @@ def test_forged_frames_reach_nobody(lab: RunningLab) -> None:
 
         try:
             group = make("security_group", name="forging")["id"]
-            make("security_group_rule", security_group_id=group, direction="ingress", protocol="udp")
+            make(
+                "security_group_rule", security_group_id=group, direction="ingress", protocol="udp"
+            )
             networks: list[str] = []
             for name in ("forge-a", "forge-b"):
                 networks.append(make("network", name=name)["id"])

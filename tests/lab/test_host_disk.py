@@ -64,7 +64,9 @@ def test_a_full_disk_is_said_of_what_it_concerns_and_heals(own: RunningLab) -> N
         before = agent(own)
         ident = tenant.boot("late", HOST, network, group)
         own.until(
-            lambda: server(tenant, ident)["status"] == "ERROR", 60, "the instance starts on a full disk?"
+            lambda: server(tenant, ident)["status"] == "ERROR",
+            60,
+            "the instance starts on a full disk?",
         )
         assert "No space left on device" in server(tenant, ident)["fault"]["message"]
         assert "server.sock" not in server(tenant, ident)["fault"]["message"]
@@ -76,7 +78,9 @@ def test_a_full_disk_is_said_of_what_it_concerns_and_heals(own: RunningLab) -> N
         # The rest of the host goes on: what needs no disk of the agent's own is made.
         path = f"{NETWORKING}/ports/{plugged(own, tenant, network, 'beside')}"
         own.until(
-            lambda: tenant.get(path)["port"]["status"] == "ACTIVE", 30, "another port waits for the disk"
+            lambda: tenant.get(path)["port"]["status"] == "ACTIVE",
+            30,
+            "another port waits for the disk",
         )
         assert agent(own) == before, "the agent ended"
         kill_agent(own)  # one that starts now starts all the same
@@ -115,7 +119,9 @@ def plugged(lab: RunningLab, tenant: Tenant, network: dict[str, Any], name: str)
 
 def running(lab: RunningLab, ident: str) -> bool:
     """Whether the agent has written down an instance that runs."""
-    words = lab.exec(HOST, "sh", "-c", f"tr -cd '0-9 a-f' < {disk(lab)}/instances/{ident}/running").split()
+    words = lab.exec(
+        HOST, "sh", "-c", f"tr -cd '0-9 a-f' < {disk(lab)}/instances/{ident}/running"
+    ).split()
     started = f"cut -d' ' -f22 /proc/{words[0]}/stat" if words else "false"
     return len(words) == 3 and lab.exec(HOST, "sh", "-c", started, check=False).strip() == words[1]
 
@@ -130,7 +136,9 @@ def test_an_agent_starts_whatever_its_files_say(own: RunningLab) -> None:
         network = tenant.network("damaged", "10.61.0.0/24")
         group = tenant.group({})
         ident = tenant.boot("whole", HOST, network, group)
-        own.until(lambda: server(tenant, ident)["status"] == "ACTIVE", 60, "the instance does not start")
+        own.until(
+            lambda: server(tenant, ident)["status"] == "ACTIVE", 60, "the instance does not start"
+        )
         draw = random.Random(4)
         files = own.exec(
             HOST,
@@ -146,7 +154,9 @@ def test_an_agent_starts_whatever_its_files_say(own: RunningLab) -> None:
             external = "ovs-vsctl set Open_vSwitch . external_ids:netloom-uids-{0}={1} external_ids:netloom-zone-x={1}"
             own.exec(HOST, "sh", "-c", external.format(ident, number))
             kill_agent(own)
-            own.until(lambda: status.collect(own.lab)["well"], 60, "the agent does not come to rest")
+            own.until(
+                lambda: status.collect(own.lab)["well"], 60, "the agent does not come to rest"
+            )
             # All is there again: DHCP with the leases, and the instance.
             count = f"grep -ac '^fa:16:3e:.*,10[.]61[.]0[.]' /run/netloom/agent/dhcp/{network['id']}/hosts"
             own.until(
@@ -155,7 +165,9 @@ def test_an_agent_starts_whatever_its_files_say(own: RunningLab) -> None:
                 "leases",
             )
             own.until(
-                lambda: running(own, ident) and status.collect(own.lab)["well"], 60, "the instance is gone"
+                lambda: running(own, ident) and status.collect(own.lab)["well"],
+                60,
+                "the instance is gone",
             )
             own.until(lambda: server(tenant, ident)["status"] == "ACTIVE", 60, "it is not ACTIVE")
         assert "Traceback" not in (own.lab.host(HOST) / "logs/agent.log").read_text()

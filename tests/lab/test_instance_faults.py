@@ -15,7 +15,10 @@ CRUN = ("crun", "--root", "/run/netloom/agent/crun", "list")
 def processes(lab: RunningLab, server_id: str) -> str:
     """The process id of an instance's first process, in its host; empty where none runs."""
     lines = [line.split() for line in lab.exec("compute1", *CRUN).splitlines()]
-    return next((line[1] for line in lines if line[0] == f"netloom-{server_id}" and line[2] == "running"), "")
+    return next(
+        (line[1] for line in lines if line[0] == f"netloom-{server_id}" and line[2] == "running"),
+        "",
+    )
 
 
 def test_an_instance_that_ends_runs_again(lab: RunningLab) -> None:
@@ -30,7 +33,9 @@ def test_an_instance_that_ends_runs_again(lab: RunningLab) -> None:
         with background(holding):
             lab.exec("compute1", "kill", "-9", first)
             RunningLab.until(
-                lambda: processes(lab, instance.id) not in ("", "0", first), 30, "it was not started again"
+                lambda: processes(lab, instance.id) not in ("", "0", first),
+                30,
+                "it was not started again",
             )
             # Never in ERROR meanwhile: `instance` looks.
             tenant.instance(server).reaches("10.58.0.2", 30)

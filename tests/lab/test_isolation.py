@@ -53,7 +53,10 @@ def cloud(lab: RunningLab) -> Iterator[SimpleNamespace]:
                 server = tenant.boot(name, host, network, group, address=f"10.0.0.1{number}")
                 asked[name] = (tenant, server)
             if letter == "a":
-                asked["a3"] = (tenant, tenant.boot("a3", "compute1", network, group, address="10.0.0.13"))
+                asked["a3"] = (
+                    tenant,
+                    tenant.boot("a3", "compute1", network, group, address="10.0.0.13"),
+                )
         for name, (tenant, server) in asked.items():
             setattr(made, name, tenant.instance(server))
         made.a1.reaches("10.0.0.12")
@@ -88,7 +91,9 @@ def send(instance: Instance, *frames: bytes) -> None:
     assert not said, said
 
 
-def test_two_tenants_with_the_same_addresses_see_nothing_of_each_other(cloud: SimpleNamespace) -> None:
+def test_two_tenants_with_the_same_addresses_see_nothing_of_each_other(
+    cloud: SimpleNamespace,
+) -> None:
     a1, a2 = cloud.a1, cloud.a2
     mark = b"only for our own network"
     with Sniffer(a2) as own, Sniffer(cloud.b1) as neighbour, Sniffer(cloud.b2) as far:
@@ -184,11 +189,15 @@ def test_metadata_is_of_who_asks_whatever_he_says(cloud: SimpleNamespace) -> Non
 
 
 def connects(instance: Instance, address: str, port: int) -> bool:
-    program = f"import socket;socket.create_connection(({address!r},{port}),1).close();print('through')"
+    program = (
+        f"import socket;socket.create_connection(({address!r},{port}),1).close();print('through')"
+    )
     return "through" in instance.run(sys.executable, "-c", program)
 
 
-def test_instances_reach_no_part_of_the_cloud_itself(lab: RunningLab, cloud: SimpleNamespace) -> None:
+def test_instances_reach_no_part_of_the_cloud_itself(
+    lab: RunningLab, cloud: SimpleNamespace
+) -> None:
     a1 = cloud.a1
     for last in (11, 12, 13):
         assert not a1.pings(f"10.255.0.{last}")
@@ -201,7 +210,10 @@ def test_instances_reach_no_part_of_the_cloud_itself(lab: RunningLab, cloud: Sim
         assert not a1.pings("10.255.0.12")
     finally:
         a1.run("ip", "addr", "del", "10.255.0.99/16", "dev", "eth0")
-    assert inside(a1, "find / -xdev -type s 2>/dev/null; ls /run/netloom /run/openvswitch 2>/dev/null") == ""
+    assert (
+        inside(a1, "find / -xdev -type s 2>/dev/null; ls /run/netloom /run/openvswitch 2>/dev/null")
+        == ""
+    )
 
 
 HEAR = """
@@ -214,7 +226,9 @@ with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as ear:
 """
 
 
-def test_the_host_s_own_kernel_hears_nothing_of_an_instance(lab: RunningLab, cloud: SimpleNamespace) -> None:
+def test_the_host_s_own_kernel_hears_nothing_of_an_instance(
+    lab: RunningLab, cloud: SimpleNamespace
+) -> None:
     """The userspace switch reads copies: without more the kernel would take the frames themselves, past every flow."""
     a1, host = cloud.a1, "10.255.0.12"
     mac = lab.exec(a1.host, "cat", f"/sys/class/net/{a1.tap}/address").strip()
@@ -227,7 +241,11 @@ def test_the_host_s_own_kernel_hears_nothing_of_an_instance(lab: RunningLab, clo
     with background(on_host(lab, a1.host, sys.executable, "-c", HEAR)) as hearing:
         assert hearing.process.stdout is not None
         assert hearing.process.stdout.readline() == "listening\n"
-        for source, target in ((a1.address, host), ("10.255.0.13", host), (a1.address, "255.255.255.255")):
+        for source, target in (
+            (a1.address, host),
+            ("10.255.0.13", host),
+            (a1.address, "255.255.255.255"),
+        ):
             send(a1, udp((a1.mac, mac), (source, target), (5000, 7777), b"from the instance"))
         itself = "import socket;socket.socket(2,2).sendto(b'from the host',('127.0.0.1',7777))"
         lab.exec(a1.host, sys.executable, "-c", itself)
@@ -242,12 +260,23 @@ def test_only_the_tunnels_own_device_answers_for_their_address(
     device = lab.exec("network1", "sh", "-c", find).strip()
     mac = lab.exec("network1", "cat", f"/sys/class/net/{device}/address").strip()
     said = lab.exec("compute1", "arping", "-c", "3", "-I", device, "10.255.0.11")
-    assert set(re.findall(r"\[(.*?)\]", said)) == {mac.upper()} and "Received 3 response" in said, said
+    assert set(re.findall(r"\[(.*?)\]", said)) == {mac.upper()} and "Received 3 response" in said, (
+        said
+    )
 
 
 def inside(instance: Instance, script: str) -> str:
     """Run a script as root in the container, with what its own programs may do."""
-    crun = ["crun", "--root", "/run/netloom/agent/crun", "exec", f"netloom-{instance.id}", "sh", "-c", script]
+    crun = [
+        "crun",
+        "--root",
+        "/run/netloom/agent/crun",
+        "exec",
+        f"netloom-{instance.id}",
+        "sh",
+        "-c",
+        script,
+    ]
     return instance.lab.exec(instance.host, *crun, check=False, timeout=300).strip()
 
 
@@ -269,7 +298,18 @@ def test_the_container_is_closed(cloud: SimpleNamespace) -> None:
         hosts = a1.lab.exec(a1.host, "readlink", f"/proc/1/ns/{kind}").strip()
         assert str(Path(f"/proc/{a1.pid}/ns/{kind}").readlink()) != hosts, kind
     devices = set(inside(a1, "cd /dev; find . -type c -o -type b").split())
-    known = {"null", "zero", "full", "random", "urandom", "tty", "console", "ptmx", "pts/ptmx", "pts/0"}
+    known = {
+        "null",
+        "zero",
+        "full",
+        "random",
+        "urandom",
+        "tty",
+        "console",
+        "ptmx",
+        "pts/ptmx",
+        "pts/0",
+    }
     assert {name.removeprefix("./") for name in devices} <= known
     tries = [
         "mknod /tmp/disk b 8 0",
@@ -286,7 +326,9 @@ def test_the_container_is_closed(cloud: SimpleNamespace) -> None:
     for script in tries:
         assert "done anyway" not in inside(a1, f"({script}) && echo done anyway"), script
     # Opened for appending, nothing is written.
-    look = "find /proc/sys /sys -type f | while read f; do { true >>$f; } 2>/dev/null && echo $f; done"
+    look = (
+        "find /proc/sys /sys -type f | while read f; do { true >>$f; } 2>/dev/null && echo $f; done"
+    )
     # Its own network namespace's settings are its own.
     found = inside(a1, look).splitlines()
     assert [name for name in found if not name.startswith("/proc/sys/net/")] == []

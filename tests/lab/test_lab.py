@@ -51,9 +51,15 @@ def test_a_lab_is_ready_to_use(lab: RunningLab) -> None:
         images = client.get("/image/v2/images")["images"]
         assert [image["status"] for image in images if image["name"] == "small"] == ["active"]
         networks = client.get("/networking/v2.0/networks", name="public")["networks"]
-        assert networks[0]["router:external"] and networks[0]["provider:physical_network"] == "public"
+        assert (
+            networks[0]["router:external"] and networks[0]["provider:physical_network"] == "public"
+        )
         agents = client.get("/networking/v2.0/agents")["agents"]
-        assert {agent["host"] for agent in agents if agent["alive"]} == {"network1", "compute1", "compute2"}
+        assert {agent["host"] for agent in agents if agent["alive"]} == {
+            "network1",
+            "compute1",
+            "compute2",
+        }
     with lab.openstack("demo") as client:
         assert client.json("network", "list", "--external")
 
@@ -72,7 +78,9 @@ def test_secrets_are_their_owner_s_alone(lab: RunningLab) -> None:
 def test_the_api_is_on_loopback_only_and_out_of_hosts_reach(lab: RunningLab) -> None:
     listening = subprocess.run(["ss", "-Hltn"], capture_output=True, text=True, check=True).stdout
     ours = [
-        line.split()[3] for line in listening.splitlines() if line.split()[3].endswith(f":{lab.state.port}")
+        line.split()[3]
+        for line in listening.splitlines()
+        if line.split()[3].endswith(f":{lab.state.port}")
     ]
     assert ours == [f"127.0.0.1:{lab.state.port}"]
     probe = f"busybox nc -w 2 127.0.0.1 {lab.state.port} </dev/null && echo reached || true"
@@ -95,7 +103,17 @@ def test_up_down_and_two_labs_side_by_side(folder: Path) -> None:
     status = json.loads(netloom(folder, "lab", "status", "--name", "one", "--json").stdout)
     assert status["well"] and [host["host"] for host in status["hosts"]] == ["network1", "compute1"]
     run = netloom(
-        folder, "lab", "exec", "--name", "two", "outside", "--", "sh", "-c", "pwd; exit 7", check=False
+        folder,
+        "lab",
+        "exec",
+        "--name",
+        "two",
+        "outside",
+        "--",
+        "sh",
+        "-c",
+        "pwd; exit 7",
+        check=False,
     )
     assert run.returncode == 7 and run.stdout.strip() == str(Path.cwd())
     wrong = netloom(folder, "lab", "exec", "--name", "two", "compute9", "--", "true", check=False)

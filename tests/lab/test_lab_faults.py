@@ -70,12 +70,28 @@ def kill(lab: RunningLab, host: str, service: str) -> None:
     pid = lab.lab.host(host) / "services" / service
     before = pid.read_text()
     lab.exec(host, "kill", "-9", before)
-    RunningLab.until(lambda: pid.read_text() != before, 30, f"{service} of {host} did not come back")
+    RunningLab.until(
+        lambda: pid.read_text() != before, 30, f"{service} of {host} did not come back"
+    )
 
 
 def has_lease(instance: Instance) -> bool:
     return f"lease of {instance.address} obtained" in instance.run(
-        *("busybox", "udhcpc", "-i", "eth0", "-n", "-q", "-f", "-t", "3", "-T", "1", "-s", "/bin/true")
+        *(
+            "busybox",
+            "udhcpc",
+            "-i",
+            "eth0",
+            "-n",
+            "-q",
+            "-f",
+            "-t",
+            "3",
+            "-T",
+            "1",
+            "-s",
+            "/bin/true",
+        )
     )
 
 
@@ -96,10 +112,14 @@ def test_no_packet_is_lost_while_agents_are_killed(lab: RunningLab, cloud: Simpl
 
 @pytest.mark.parametrize("service", ["ovs-vswitchd", "ovsdb-server"])
 @pytest.mark.parametrize("host", ["compute1", "network1"])
-def test_open_vswitch_comes_back(lab: RunningLab, cloud: SimpleNamespace, host: str, service: str) -> None:
+def test_open_vswitch_comes_back(
+    lab: RunningLab, cloud: SimpleNamespace, host: str, service: str
+) -> None:
     kill(lab, host, service)
     well(cloud)
-    RunningLab.until(lambda: has_lease(cloud.here) and has_metadata(cloud.here), 30, "no DHCP or metadata")
+    RunningLab.until(
+        lambda: has_lease(cloud.here) and has_metadata(cloud.here), 30, "no DHCP or metadata"
+    )
 
 
 def test_a_killed_dnsmasq_comes_back(lab: RunningLab, cloud: SimpleNamespace) -> None:
@@ -119,7 +139,9 @@ def test_without_the_server_hosts_go_on(lab: RunningLab, cloud: SimpleNamespace)
             assert has_lease(cloud.here) and has_metadata(cloud.here)
             # An agent that starts now knows what was last said to it.
             kill(lab, "compute1", "agent")
-            RunningLab.until(lambda: has_metadata(cloud.here), 30, "an agent without a server serves nobody")
+            RunningLab.until(
+                lambda: has_metadata(cloud.here), 30, "an agent without a server serves nobody"
+            )
         assert has_lease(cloud.here)
         assert cloud.here.pings(WEB)
     finally:
@@ -138,7 +160,9 @@ def test_without_the_server_hosts_go_on(lab: RunningLab, cloud: SimpleNamespace)
     well(cloud)
 
 
-def test_broken_things_are_mended_and_stop_nothing_else(lab: RunningLab, cloud: SimpleNamespace) -> None:
+def test_broken_things_are_mended_and_stop_nothing_else(
+    lab: RunningLab, cloud: SimpleNamespace
+) -> None:
     tenant = cloud.tenant
     dhcp = next(
         port

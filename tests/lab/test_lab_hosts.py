@@ -46,7 +46,9 @@ def start(lab: Lab, computes: int) -> dict[str, Process]:
 
 
 def inside(process: Process, *command: str) -> str:
-    done = subprocess.run(wiring.inside(process, command), capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        wiring.inside(process, command), capture_output=True, text=True, check=False
+    )
     assert done.returncode == 0, done.stderr + done.stdout
     return done.stdout
 
@@ -88,10 +90,34 @@ def test_vxlan_crosses_hosts_and_full_packets_pass(empty: Lab) -> None:
             ip -n inner addr add 10.7.0.{last}/24 dev in0; ip -n inner link set in0 up"""
         inside(running[name], "sh", "-ec", script)
     # The first packet waits for the tunnel's own ARP.
-    inside(running["compute1"], "ip", "netns", "exec", "inner", "ping", "-c3", "-i0.3", "-W2", "10.7.0.2")
     inside(
         running["compute1"],
-        *("ip", "netns", "exec", "inner", "ping", "-c1", "-W2", "-M", "do", "-s", "1422", "10.7.0.2"),
+        "ip",
+        "netns",
+        "exec",
+        "inner",
+        "ping",
+        "-c3",
+        "-i0.3",
+        "-W2",
+        "10.7.0.2",
+    )
+    inside(
+        running["compute1"],
+        *(
+            "ip",
+            "netns",
+            "exec",
+            "inner",
+            "ping",
+            "-c1",
+            "-W2",
+            "-M",
+            "do",
+            "-s",
+            "1422",
+            "10.7.0.2",
+        ),
     )
 
 
@@ -99,7 +125,9 @@ def test_outside_plays_the_internet(empty: Lab) -> None:
     running = start(empty, 0)
     script = "ip addr add 192.0.2.50/24 dev eth-extnet; ip route add default via 192.0.2.1"
     inside(running["network1"], "sh", "-ec", script)
-    page = inside(running["network1"], "busybox", "wget", "-qO-", f"http://{topology.WEB}/cgi-bin/address")
+    page = inside(
+        running["network1"], "busybox", "wget", "-qO-", f"http://{topology.WEB}/cgi-bin/address"
+    )
     assert "192.0.2.50" in page
     assert topology.WEB in inside(
         running["network1"], "busybox", "nslookup", "-type=a", "www.example.net", topology.WEB
@@ -127,7 +155,9 @@ def test_a_killed_host_ends_wholly_and_down_removes_the_rest(empty: Lab) -> None
     before = picture(empty.directory)
     running = start(empty, 1)
     os.kill(running["compute1"].pid, signal.SIGKILL)
-    until(lambda: not any("/hosts/compute1/" in line for line in picture(empty.directory)["commands"]))
+    until(
+        lambda: not any("/hosts/compute1/" in line for line in picture(empty.directory)["commands"])
+    )
     assert running["network1"].alive
     assert down.down(empty)
     assert picture(empty.directory) == before

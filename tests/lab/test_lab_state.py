@@ -60,7 +60,9 @@ def test_a_state_cut_short_counts_as_none_and_is_removed_by_down() -> None:
     assert not down.down(lab)
 
 
-def test_a_state_folder_that_cannot_be_one_is_one_line(monkeypatch: pytest.MonkeyPatch, folder: Path) -> None:
+def test_a_state_folder_that_cannot_be_one_is_one_line(
+    monkeypatch: pytest.MonkeyPatch, folder: Path
+) -> None:
     (folder / "file").write_text("")
     monkeypatch.setenv("NETLOOM_STATE", str(folder / "file"))
     lab = state.find()
@@ -94,7 +96,11 @@ def test_down_never_touches_a_process_that_has_the_id_of_an_old_one() -> None:
         old = Process(now.pid, now.started - 1)
         lab.save(
             state.LabState(
-                name="old", computes=0, boot_id=processes.boot_id(), port=1, processes={"server": old}
+                name="old",
+                computes=0,
+                boot_id=processes.boot_id(),
+                port=1,
+                processes={"server": old},
             )
         )
         assert down.down(lab)
@@ -107,7 +113,9 @@ def test_down_never_touches_a_process_that_has_the_id_of_an_old_one() -> None:
 def test_down_finds_a_process_that_was_never_written_down() -> None:
     lab = state.find("forgotten")
     with subprocess.Popen(
-        ["sleep", "60"], env={**os.environ, processes.TAG: str(lab.directory)}, start_new_session=True
+        ["sleep", "60"],
+        env={**os.environ, processes.TAG: str(lab.directory)},
+        start_new_session=True,
     ) as child:
         # What /proc shows of it is set up a moment after Popen knows that the program runs.
         environ = Path(f"/proc/{child.pid}/environ")

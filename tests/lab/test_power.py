@@ -19,7 +19,9 @@ def test_active_and_shutoff_are_said_when_it_is_so(lab: RunningLab) -> None:
         path = f"{COMPUTE}/servers/{server}"
 
         def becomes(status: str) -> None:
-            lab.until(lambda: tenant.get(path)["server"]["status"] == status, 30, f"it never is {status}")
+            lab.until(
+                lambda: tenant.get(path)["server"]["status"] == status, 30, f"it never is {status}"
+            )
 
         for _ in range(3):
             tenant.request("POST", f"{path}/action", json={"os-stop": None})
@@ -33,4 +35,8 @@ def test_active_and_shutoff_are_said_when_it_is_so(lab: RunningLab) -> None:
             tenant.request("POST", f"{path}/action", json={action: None})
         becomes("ACTIVE")
         lab.until(lambda: processes(lab, server) not in ("", "0"), 30, "it does not run")
-        lab.until(lambda: tenant.get(path)["server"]["OS-EXT-STS:task_state"] is None, 30, "it never settles")
+        lab.until(
+            lambda: tenant.get(path)["server"]["OS-EXT-STS:task_state"] is None,
+            30,
+            "it never settles",
+        )

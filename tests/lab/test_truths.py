@@ -42,12 +42,16 @@ def cloud(lab: RunningLab) -> Iterator[SimpleNamespace]:
         made.open = tenant.group(ICMP, TCP)
         # Addresses outside the pool are for tests to choose.
         pool = {"allocation_pools": [{"start": "10.41.0.100", "end": "10.41.0.199"}]}
-        made.red = tenant.network("red", "10.41.0.0/24", {"dns_nameservers": ["198.51.100.10"], **pool})
+        made.red = tenant.network(
+            "red", "10.41.0.0/24", {"dns_nameservers": ["198.51.100.10"], **pool}
+        )
         made.blue = tenant.network("blue", "10.42.0.0/24")
         made.router = tenant.router(made.red, made.blue)
         made.flat = flat_network(tenant)
         vlan = {"provider:network_type": "vlan", "provider:physical_network": "extnet"}
-        made.vlan = tenant.network("tagged", "10.43.0.0/24", **vlan, **{"provider:segmentation_id": 143})
+        made.vlan = tenant.network(
+            "tagged", "10.43.0.0/24", **vlan, **{"provider:segmentation_id": 143}
+        )
         asked = {
             "red1": tenant.boot("red1", "compute1", made.red, made.open),
             "red2": tenant.boot("red2", "compute2", made.red, made.open),
@@ -138,14 +142,18 @@ def test_the_router_s_addresses_and_nat(lab: RunningLab, cloud: SimpleNamespace)
     try:
         wanted = {f"{address}/32" for address in addresses} | {f"{gateway_address(cloud)}/24"}
         RunningLab.until(
-            lambda: router_addresses(lab, cloud, "qg-") == wanted, 30, f"the router has not just {wanted}"
+            lambda: router_addresses(lab, cloud, "qg-") == wanted,
+            30,
+            f"the router has not just {wanted}",
         )
         assert router_addresses(lab, cloud, "qr-") == {"10.41.0.1/24", "10.42.0.1/24"}
         rules = in_router(lab, cloud, "nft", "list", "ruleset")
         for fip, instance in zip(addresses, (cloud.red1, cloud.blue2), strict=True):
             assert len(re.findall(rf"ip daddr {fip} dnat to {instance.address}\b", rules)) == 1
             assert len(re.findall(rf"ip saddr {instance.address} snat to {fip}\b", rules)) == 1
-        assert len(re.findall(rf"oifname \"qg-\S+\" snat to {gateway_address(cloud)}\b", rules)) == 1
+        assert (
+            len(re.findall(rf"oifname \"qg-\S+\" snat to {gateway_address(cloud)}\b", rules)) == 1
+        )
         assert rules.count("dnat to") == 2 and rules.count("snat to") == 3
     finally:
         for fip in floating:
@@ -171,7 +179,9 @@ def test_what_dhcp_answers(cloud: SimpleNamespace, name: str, said: list[str]) -
     assert "(169.254.169.254/32:" in routes and f"(default:{said[0].rpartition(' ')[2]})" in routes
 
 
-def test_flat_frames_are_untagged_and_vlan_frames_tagged(lab: RunningLab, cloud: SimpleNamespace) -> None:
+def test_flat_frames_are_untagged_and_vlan_frames_tagged(
+    lab: RunningLab, cloud: SimpleNamespace
+) -> None:
     wire = on_host(lab, "fabric")
     with Capture(wire, "e-compute1", "icmp", "or", "vlan") as seen:
         assert cloud.flat1.pings(GATEWAYS["extnet"])
@@ -184,7 +194,9 @@ def test_flat_frames_are_untagged_and_vlan_frames_tagged(lab: RunningLab, cloud:
     assert outside_sees(cloud.flat1) == cloud.flat1.address
 
 
-def test_a_full_packet_crosses_hosts_whole_in_vxlan(lab: RunningLab, cloud: SimpleNamespace) -> None:
+def test_a_full_packet_crosses_hosts_whole_in_vxlan(
+    lab: RunningLab, cloud: SimpleNamespace
+) -> None:
     assert "mtu 1450" in cloud.red1.run("ip", "link", "show", "eth0")
     with Capture(on_host(lab, "fabric"), "u-compute1", "udp", "and", "host", "10.255.0.12") as seen:
         assert cloud.red1.pings(cloud.red2.address, "-s", "1422", "-M", "do", count=2)
@@ -200,18 +212,24 @@ def test_between_hosts_networks_and_outside(cloud: SimpleNamespace) -> None:
     assert cloud.red2.pings(cloud.red1.address, count=3)
     assert cloud.red1.pings(cloud.blue2.address, count=3)
     assert cloud.blue2.pings(cloud.red2.address, count=3)
-    way = cloud.red1.run("traceroute", "-n", "-I", "-w", "5", "-q", "1", cloud.blue2.address).splitlines()
+    way = cloud.red1.run(
+        "traceroute", "-n", "-I", "-w", "5", "-q", "1", cloud.blue2.address
+    ).splitlines()
     assert "10.41.0.1" in way[1] and cloud.blue2.address in way[2]
 
 
-def test_outside_sees_the_router_or_the_floating_ip(lab: RunningLab, cloud: SimpleNamespace) -> None:
+def test_outside_sees_the_router_or_the_floating_ip(
+    lab: RunningLab, cloud: SimpleNamespace
+) -> None:
     tenant = cloud.tenant
     assert outside_sees(cloud.red2) == gateway_address(cloud)
     fip = tenant.floating_ip(cloud.red2.port["id"])
     path = f"{NETWORKING}/floatingips/{fip['id']}"
     address = fip["floating_ip_address"]
     outside = on_host(lab, "outside")
-    RunningLab.until(lambda: outside_sees(cloud.red2) == address, 30, "outside never saw the floating IP")
+    RunningLab.until(
+        lambda: outside_sees(cloud.red2) == address, 30, "outside never saw the floating IP"
+    )
     assert address not in cloud.red2.run("ip", "addr")
     with Session(cloud.red2, outside, address, 7001) as session:
         RunningLab.until(lambda: not session.is_cut(), 30)
@@ -222,7 +240,9 @@ def test_outside_sees_the_router_or_the_floating_ip(lab: RunningLab, cloud: Simp
     RunningLab.until(lambda: outside_sees(cloud.red2) == gateway_address(cloud), 30)
 
 
-def test_only_the_instance_answers_at_its_floating_ip(lab: RunningLab, cloud: SimpleNamespace) -> None:
+def test_only_the_instance_answers_at_its_floating_ip(
+    lab: RunningLab, cloud: SimpleNamespace
+) -> None:
     """Not the router in its place, not for a moment: neither before NAT leads there nor after."""
     tenant: Tenant = cloud.tenant
     fip = tenant.floating_ip(None)
@@ -242,12 +262,16 @@ def test_only_the_instance_answers_at_its_floating_ip(lab: RunningLab, cloud: Si
     assert hops["63"] > 50 and set(hops) == {"63"}, hops
 
 
-def test_an_address_used_again_has_a_lease_and_is_reached(lab: RunningLab, cloud: SimpleNamespace) -> None:
+def test_an_address_used_again_has_a_lease_and_is_reached(
+    lab: RunningLab, cloud: SimpleNamespace
+) -> None:
     """DHCP kept the lease of the one that is gone for a day, and neighbours its MAC address for half a minute."""
     address, macs = "10.41.0.77", set[str]()
     for host in ("compute1", "compute1", "compute2"):
         with Tenant(lab) as tenant:
-            found = tenant.instance(tenant.boot("again", host, cloud.red, cloud.open, address=address))
+            found = tenant.instance(
+                tenant.boot("again", host, cloud.red, cloud.open, address=address)
+            )
             for asks in (cloud.red1, cloud.red2, cloud.blue2):
                 asks.reaches(address)
             macs.add(found.mac)
@@ -260,7 +284,9 @@ def test_a_removed_rule_cuts_an_open_session(cloud: SimpleNamespace) -> None:
     port = f"{NETWORKING}/ports/{cloud.red2.port['id']}"
     tenant.put(port, {"port": {"security_groups": [group["id"]]}})
     try:
-        RunningLab.until(lambda: not cloud.red1.pings(cloud.red2.address), 30, "no ICMP rule, still pings")
+        RunningLab.until(
+            lambda: not cloud.red1.pings(cloud.red2.address), 30, "no ICMP rule, still pings"
+        )
         with Session(cloud.red2, cloud.red1.line(), cloud.red2.address, 7002) as session:
             RunningLab.until(lambda: not session.is_cut(), 30)
             tenant.delete(f"{NETWORKING}/security-group-rules/{group['rules'][0]['id']}")
@@ -281,10 +307,14 @@ def test_134_the_members_of_a_remote_group_are_followed(cloud: SimpleNamespace) 
         "remote_group_id": members["id"],
     }
     group = tenant.group(rule)
-    port, asker = (f"{NETWORKING}/ports/{instance.port['id']}" for instance in (cloud.red2, cloud.red1))
+    port, asker = (
+        f"{NETWORKING}/ports/{instance.port['id']}" for instance in (cloud.red2, cloud.red1)
+    )
     tenant.put(port, {"port": {"security_groups": [group["id"]]}})
     try:
-        RunningLab.until(lambda: not cloud.red1.pings(cloud.red2.address), 30, "no ICMP rule, still pings")
+        RunningLab.until(
+            lambda: not cloud.red1.pings(cloud.red2.address), 30, "no ICMP rule, still pings"
+        )
         tenant.put(asker, {"port": {"security_groups": [cloud.open["id"], members["id"]]}})
         with Session(cloud.red2, cloud.red1.line(), cloud.red2.address, 7004) as session:
             RunningLab.until(lambda: not session.is_cut(), 30)
@@ -308,7 +338,9 @@ def test_errors_about_a_connection_pass_in_both_directions(cloud: SimpleNamespac
             # The way back through the router becomes narrow: it says so to the server, whose group lets no ICMP in.
             device = next(
                 line.split()[0]
-                for line in in_router(cloud.tenant.lab, cloud, "ip", "-4", "-br", "addr").splitlines()
+                for line in in_router(
+                    cloud.tenant.lab, cloud, "ip", "-4", "-br", "addr"
+                ).splitlines()
                 if "10.42.0.1/" in line
             )
             program = (
@@ -360,7 +392,9 @@ def test_a_host_without_the_physical_network_refuses_the_binding(
 
     def mapped() -> bool:
         agents = tenant.get(f"{NETWORKING}/agents", host="compute2")["agents"]
-        return any("extnet" in agent["configurations"].get("bridge_mappings", {}) for agent in agents)
+        return any(
+            "extnet" in agent["configurations"].get("bridge_mappings", {}) for agent in agents
+        )
 
     def binding() -> str:
         attributes = {"network_id": cloud.flat["id"], "binding:host_id": "compute2"}
@@ -371,7 +405,9 @@ def test_a_host_without_the_physical_network_refuses_the_binding(
     assert mapped()
     assert binding() == "ovs"
     try:
-        config.write_text("".join(line for line in whole.splitlines(True) if not line.startswith('"extnet"')))
+        config.write_text(
+            "".join(line for line in whole.splitlines(True) if not line.startswith('"extnet"'))
+        )
         restart_agent(lab, "compute2")
         RunningLab.until(lambda: not mapped(), 30, "the host never said that it lost the network")
         assert binding() == "binding_failed"

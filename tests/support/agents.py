@@ -50,7 +50,10 @@ def settings(
         "network_namespace": "own",
         **more,
     }
-    lines = [f"{key} = {value if value.startswith('[') else repr(value)}" for key, value in values.items()]
+    lines = [
+        f"{key} = {value if value.startswith('[') else repr(value)}"
+        for key, value in values.items()
+    ]
     nics = [f"{name} = {nic!r}" for name, nic in (physical or {}).items()]
     path.write_text("\n".join(["[agent]", *lines, "[physical_networks]", *nics, ""]))
     return path
@@ -82,8 +85,8 @@ def lease(host: Host, namespace: str) -> dict[str, str]:
     """Ask for an address in an instance's namespace; returns what DHCP said."""
     script = "/run/udhcpc.script"
     host.run("sh", "-c", f"cat > {script}; chmod 755 {script}", stdin=UDHCPC)
-    command = (
-        f"ip netns exec {namespace} busybox udhcpc -i eth0 -s {script} -O staticroutes -O mtu -q -n -t 5 -T 1"
-    )
+    command = f"ip netns exec {namespace} busybox udhcpc -i eth0 -s {script} -O staticroutes -O mtu -q -n -t 5 -T 1"
     lines = host.sh(command).splitlines()
-    return dict(line.split("=", 1) for line in lines if "=" in line and " " not in line.split("=")[0])
+    return dict(
+        line.split("=", 1) for line in lines if "=" in line and " " not in line.split("=")[0]
+    )

@@ -118,7 +118,9 @@ def running(folder: Path, **sections: dict[str, Any]) -> Iterator[Cloud]:
         app = compose(services, all_routes())
         listener.listen(64)
         process = uvicorn.Server(
-            uvicorn.Config(app, http=PatientProtocol, log_config=None, lifespan="off", access_log=False)
+            uvicorn.Config(
+                app, http=PatientProtocol, log_config=None, lifespan="off", access_log=False
+            )
         )
         thread = threading.Thread(target=process.run, args=([listener],), daemon=True)
         thread.start()

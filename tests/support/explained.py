@@ -22,7 +22,9 @@ KIND_OF_TABLE = {
 }
 
 
-def cloud(world: worlds.World, statuses: Iterable[StatusRow] = (), **health: dict[str, Any]) -> Cloud:
+def cloud(
+    world: worlds.World, statuses: Iterable[StatusRow] = (), **health: dict[str, Any]
+) -> Cloud:
     """A small cloud whose hosts are all well, but for what `health` says of them."""
     objects = {KIND_OF_TABLE[t]: rows for t, rows in world.tables.items() if t in KIND_OF_TABLE}
     states = {

@@ -63,7 +63,9 @@ class Host:
         deadline = time.monotonic() + 30
         self.pid = 0
         while not self.pid and time.monotonic() < deadline:
-            children = Path(f"/proc/{self._init.pid}/task/{self._init.pid}/children").read_text().split()
+            children = (
+                Path(f"/proc/{self._init.pid}/task/{self._init.pid}/children").read_text().split()
+            )
             if children and Path(f"/proc/{children[0]}/comm").read_text().strip() == "sh":
                 self.pid = int(children[0])
             else:
@@ -81,7 +83,11 @@ class Host:
 
     def environment(self) -> dict[str, str]:
         """Environment of commands in this host."""
-        return {**os.environ, "PYTHONPATH": f"{SOURCE / 'src'}:{SOURCE}", "PYTHONDONTWRITEBYTECODE": "1"}
+        return {
+            **os.environ,
+            "PYTHONPATH": f"{SOURCE / 'src'}:{SOURCE}",
+            "PYTHONDONTWRITEBYTECODE": "1",
+        }
 
     def run(self, *words: str, check: bool = True, timeout: float = 30, stdin: str = "") -> str:
         """Run a command and return its output (both streams)."""
@@ -96,7 +102,9 @@ class Host:
             check=False,
         )
         if check and done.returncode:
-            raise AssertionError(f"{self.name}: {' '.join(words)}: status {done.returncode}\n{done.stdout}")
+            raise AssertionError(
+                f"{self.name}: {' '.join(words)}: status {done.returncode}\n{done.stdout}"
+            )
         return done.stdout
 
     def sh(self, script: str, check: bool = True, timeout: float = 30) -> str:

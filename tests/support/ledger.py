@@ -172,11 +172,17 @@ def _port(client: Ledger) -> None:
 def _floatingip(client: Ledger) -> None:
     if len(client.mine("floatingip")) < 8:
         ports = client.mine("port")
-        more = {"port_id": client.draw.choice(ports)} if ports and client.draw.random() < 0.5 else {}
-        taken = client.http.get(f"{NETWORKING}/floatingips", params={"port_id": more.get("port_id", "")})
+        more = (
+            {"port_id": client.draw.choice(ports)} if ports and client.draw.random() < 0.5 else {}
+        )
+        taken = client.http.get(
+            f"{NETWORKING}/floatingips", params={"port_id": more.get("port_id", "")}
+        )
         if more and taken.json()["floatingips"]:
             more = {}
-        client.create("floatingip", client.name(), floating_network_id=client.world["public"], **more)
+        client.create(
+            "floatingip", client.name(), floating_network_id=client.world["public"], **more
+        )
     else:
         client.delete_one("floatingip", 0)
 
@@ -219,4 +225,15 @@ def _remove_port(client: Ledger) -> None:
     client.delete_one("port", 5)
 
 
-OPERATIONS = [_network, _port, _port, _remove_port, _floatingip, _image, _user, _server, _rename, _rename]
+OPERATIONS = [
+    _network,
+    _port,
+    _port,
+    _remove_port,
+    _floatingip,
+    _image,
+    _user,
+    _server,
+    _rename,
+    _rename,
+]

@@ -24,7 +24,9 @@ class Client:
     def __call__(self, method, path, body=None, **headers):
         async def send():
             transport = httpx.ASGITransport(app=self.app, raise_app_exceptions=False)
-            async with httpx.AsyncClient(transport=transport, base_url="http://cloud:9696") as client:
+            async with httpx.AsyncClient(
+                transport=transport, base_url="http://cloud:9696"
+            ) as client:
                 content = (
                     {"content": body}
                     if isinstance(body, bytes)

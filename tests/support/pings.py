@@ -14,7 +14,10 @@ def answered(run: Callable[..., str], address: str, *more: str, count: int = 1) 
 
     Each a program of its own: `ping` waits only for the first answer as long as it is told.
     """
-    return all(" 1 received" in run("ping", "-n", "-c", "1", "-W", "1", *more, address) for _ in range(count))
+    return all(
+        " 1 received" in run("ping", "-n", "-c", "1", "-W", "1", *more, address)
+        for _ in range(count)
+    )
 
 
 class Pinging:

@@ -36,14 +36,18 @@ def vlan(tag: int, frame: bytes) -> bytes:
     return frame[:12] + struct.pack("!HH", 0x8100, tag) + frame[12:]
 
 
-def arp(source: str, target: str, operation: int, sha: str, spa: str, tpa: str, padding: bytes) -> bytes:
+def arp(
+    source: str, target: str, operation: int, sha: str, spa: str, tpa: str, padding: bytes
+) -> bytes:
     """An ARP message; the padding up to Ethernet's least length can carry a mark."""
     body = struct.pack("!HHBBH", 1, 0x0800, 6, 4, operation)
     body += _mac(sha) + IPv4Address(spa).packed + b"\0" * 6 + IPv4Address(tpa).packed
     return ethernet(source, target, 0x0806, body + padding.ljust(18, b"\0"))
 
 
-def udp(macs: tuple[str, str], addresses: tuple[str, str], ports: tuple[int, int], payload: bytes) -> bytes:
+def udp(
+    macs: tuple[str, str], addresses: tuple[str, str], ports: tuple[int, int], payload: bytes
+) -> bytes:
     """UDP over IPv4; pairs are (source, target)."""
     datagram = struct.pack("!HHHH", *ports, 8 + len(payload), 0) + payload
     ends = IPv4Address(addresses[0]).packed + IPv4Address(addresses[1]).packed

@@ -65,7 +65,9 @@ class Instance:
 
     def reaches(self, address: str, seconds: float = 30.0) -> None:
         """Wait until a ping is answered."""
-        RunningLab.until(lambda: self.pings(address), seconds, f"{self.address} never reached {address}")
+        RunningLab.until(
+            lambda: self.pings(address), seconds, f"{self.address} never reached {address}"
+        )
 
 
 class Tenant:
@@ -92,7 +94,10 @@ class Tenant:
         return self
 
     def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
     ) -> None:
         # A router's interface stays as long as a floating IP needs it.
         for path in [path for path in self._made if "/floatingips/" in path]:
@@ -106,7 +111,9 @@ class Tenant:
         for path in reversed(self._made):
             self._http.delete(path)
             if "/servers/" in path:
-                RunningLab.until(lambda path=path: self._http.get(path).status_code == 404, 30, path)
+                RunningLab.until(
+                    lambda path=path: self._http.get(path).status_code == 404, 30, path
+                )
         self._http.close()
 
     def request(self, method: str, path: str, **more: Any) -> dict[str, Any]:
@@ -151,7 +158,9 @@ class Tenant:
         """A security group with these ingress rules."""
         made = self.make("security-groups", name="of-a-test")
         made["rules"] = [
-            self.make("security-group-rules", security_group_id=made["id"], direction="ingress", **rule)
+            self.make(
+                "security-group-rules", security_group_id=made["id"], direction="ingress", **rule
+            )
             for rule in rules
         ]
         return made
@@ -159,7 +168,9 @@ class Tenant:
     def router(self, *networks: dict[str, Any], external: str = "public") -> dict[str, Any]:
         """A router with a gateway and an interface in each network."""
         outside = self.get(f"{NETWORKING}/networks", name=external)["networks"][0]
-        made = self.make("routers", name="of-a-test", external_gateway_info={"network_id": outside["id"]})
+        made = self.make(
+            "routers", name="of-a-test", external_gateway_info={"network_id": outside["id"]}
+        )
         for network in networks:
             self.attach(made, network)
         return made
@@ -178,11 +189,15 @@ class Tenant:
         """Set compute quotas of the project, until the lab ends."""
         self.put(f"{COMPUTE}/os-quota-sets/{self._project_id}", {"quota_set": limits})
 
-    def boot(self, name: str, host: str, network: dict[str, Any], group: dict[str, Any], **fixed: Any) -> str:
+    def boot(
+        self, name: str, host: str, network: dict[str, Any], group: dict[str, Any], **fixed: Any
+    ) -> str:
         """Ask for an instance on a host; returns its id. `address` chooses its address."""
         attributes: dict[str, Any] = {"network_id": network["id"], "security_groups": [group["id"]]}
         if fixed:
-            attributes["fixed_ips"] = [{"subnet_id": network["subnet"]["id"], "ip_address": fixed["address"]}]
+            attributes["fixed_ips"] = [
+                {"subnet_id": network["subnet"]["id"], "ip_address": fixed["address"]}
+            ]
         port = self.make("ports", name=name, **attributes)
         image = self.get("/image/v2/images", name="small")["images"][0]["id"]
         flavors = self.get(f"{COMPUTE}/flavors")["flavors"]
@@ -213,7 +228,9 @@ class Tenant:
         home = self.lab.lab.host(host) / "state/instances" / server_id
         pid = (home / "running").read_text().split()[0]
         found = Instance(self.lab, server_id, host, port, machine_pid(self.lab, host, pid))
-        RunningLab.until(lambda: found.address in found.run("ip", "-4", "addr"), 30, "no DHCP answer")
+        RunningLab.until(
+            lambda: found.address in found.run("ip", "-4", "addr"), 30, "no DHCP answer"
+        )
         return found
 
 
@@ -289,11 +306,24 @@ def background(line: Sequence[str]) -> Iterator[Background]:
 class Capture:
     """Frames seen on a device while the context lasts; afterwards in `text`, one or more lines a frame."""
 
-    def __init__(self, where: Sequence[str], device: str, *filter_: str, verbose: bool = False) -> None:
+    def __init__(
+        self, where: Sequence[str], device: str, *filter_: str, verbose: bool = False
+    ) -> None:
         more = ["-vvv"] if verbose else []
         self._line = [
             *where,
-            *("tcpdump", "-Z", "root", "-l", "-U", "--immediate-mode", "-neti", device, *more, *filter_),
+            *(
+                "tcpdump",
+                "-Z",
+                "root",
+                "-l",
+                "-U",
+                "--immediate-mode",
+                "-neti",
+                device,
+                *more,
+                *filter_,
+            ),
         ]
         self.text = ""
 

@@ -28,7 +28,11 @@ def check_world(r: Reader) -> None:
         assert (fip.port_id is None) == (fip.fixed_ip_address is None) == (fip.router_id is None)
         if fip.port_id is not None:
             port = r.get(Port, fip.port_id)
-            assert port is not None and fip.fixed_ip_address in {f.ip_address for f in port.fixed_ips}
+            assert port is not None and fip.fixed_ip_address in {
+                f.ip_address for f in port.fixed_ips
+            }
             assert r.get(Router, fip.router_id or "") is not None
     for port in r.list(Port):
-        assert port.port_security_enabled or not (port.security_groups or port.allowed_address_pairs)
+        assert port.port_security_enabled or not (
+            port.security_groups or port.allowed_address_pairs
+        )

@@ -40,7 +40,9 @@ for thread in threads:
 
 
 def decode_in_threads(*words: str) -> int:
-    return subprocess.run([sys.executable, "-c", SCRIPT, *words], timeout=60, check=False).returncode
+    return subprocess.run(
+        [sys.executable, "-c", SCRIPT, *words], timeout=60, check=False
+    ).returncode
 
 
 def test_structs_are_known_before_threads_use_them() -> None:

@@ -52,7 +52,9 @@ def number_flows(state: HostState, ports: Mapping[str, int], allocator: Allocato
 def _zones_of_ports_down(state: HostState, allocator: Allocator) -> set[str]:
     """What is known of their connections is still right when they are up again."""
     shut = {flow.match.in_port for flow in state.each(Flow) if not flow.actions}
-    ports = {item.external_ids.get("iface-id", "") for item in state.each(Interface) if item.name in shut}
+    ports = {
+        item.external_ids.get("iface-id", "") for item in state.each(Interface) if item.name in shut
+    }
     return ports & allocator.names("zone")
 
 

@@ -94,11 +94,17 @@ class Link:
         self._trouble: dict[str, str] = {}
 
     def start(
-        self, after: int, epoch: str, received: Callable[[Step], None], connected: Callable[[], None]
+        self,
+        after: int,
+        epoch: str,
+        received: Callable[[Step], None],
+        connected: Callable[[], None],
     ) -> None:
         """Start both threads; the stream goes on after change `after` of feed `epoch`."""
         arguments = (after, epoch, received, connected)
-        threading.Thread(target=self._stream_forever, args=arguments, daemon=True, name="stream").start()
+        threading.Thread(
+            target=self._stream_forever, args=arguments, daemon=True, name="stream"
+        ).start()
         threading.Thread(target=self._report_forever, daemon=True, name="report").start()
 
     def report(self, applied: int, rows: list[Status], whole: bool = False) -> None:
@@ -138,7 +144,9 @@ class Link:
                     try:
                         into.write(block)
                     except OSError as error:
-                        raise ApplyError(f"image {image_id} cannot be stored: {error.strerror}") from error
+                        raise ApplyError(
+                            f"image {image_id} cannot be stored: {error.strerror}"
+                        ) from error
                 return response.headers.get("x-image-sha512", "")
         except ServerError as error:
             raise ApplyError(f"image {image_id} cannot be fetched: {error}") from error
@@ -163,7 +171,9 @@ class Link:
                 raise ServerError(words, response.status)
             yield response
         except (OSError, http.client.HTTPException) as error:
-            raise ServerError(f"{self._settings.server}: {error or type(error).__name__}") from error
+            raise ServerError(
+                f"{self._settings.server}: {error or type(error).__name__}"
+            ) from error
         finally:
             if connection is not None:
                 connection.close()
@@ -174,7 +184,9 @@ class Link:
             return _UnixConnection(url.path, timeout)
         # Read anew each time: a renewed certificate authority needs no restart.
         context = ssl.create_default_context(cafile=self._settings.ca_file)
-        return http.client.HTTPSConnection(url.hostname or "", url.port, timeout=timeout, context=context)
+        return http.client.HTTPSConnection(
+            url.hostname or "", url.port, timeout=timeout, context=context
+        )
 
     def _send(self, method: str, path: str, body: bytes) -> None:
         with self._open(method, path, body):
@@ -183,7 +195,11 @@ class Link:
     # --- the stream ----------------------------------------------------------------------------
 
     def _stream_forever(
-        self, after: int, epoch: str, received: Callable[[Step], None], connected: Callable[[], None]
+        self,
+        after: int,
+        epoch: str,
+        received: Callable[[Step], None],
+        connected: Callable[[], None],
     ) -> None:
         attempt = 0
         while not self._stopping.is_set():
@@ -301,7 +317,9 @@ def _secret(settings: AgentSettings) -> str:
     if mode & 0o077:
         raise UserError(f"others can read this host's credential {path}: chmod 600 {path}")
     if len(words) != 1 or not words[0].isascii():
-        raise UserError(f"{path} holds no credential of a host: `netloom host add` on the server makes it")
+        raise UserError(
+            f"{path} holds no credential of a host: `netloom host add` on the server makes it"
+        )
     return words[0].decode()
 
 

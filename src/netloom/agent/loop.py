@@ -94,7 +94,9 @@ class Agent:
         self._greeted: set[str] = set()
         self._greeted_at = 0.0
         self._peers = Peers()
-        self._tunnels: dict[str, str] = {}  # every host that there was a tunnel to → what is wrong with it
+        self._tunnels: dict[
+            str, str
+        ] = {}  # every host that there was a tunnel to → what is wrong with it
         self._audit_at = time.monotonic() + AUDIT_SECONDS
 
     def post(self, event: Event) -> None:
@@ -223,7 +225,9 @@ class Agent:
         ends = self._far_ends() if self._facts.tunnel_ip else {}
         silent = self._peers.look(ends.values(), time.monotonic()) if ends else set[str]()
         now = {
-            host: f"no answer to ping from {host} at {ends[host]}" if ends.get(host) in silent else ""
+            host: f"no answer to ping from {host} at {ends[host]}"
+            if ends.get(host) in silent
+            else ""
             for host in {*self._tunnels, *ends}
         }
         if now == self._tunnels:
@@ -243,7 +247,9 @@ class Agent:
         if not self._known:
             return  # nothing is known of what shall be: what is there stays
         retry = self.tracker.next_retry()
-        if not (self._dirty or self._stale or self.tracker.dirty or (retry is not None and retry <= now)):
+        if not (
+            self._dirty or self._stale or self.tracker.dirty or (retry is not None and retry <= now)
+        ):
             self._heartbeat()
             return
         try:
@@ -360,5 +366,7 @@ class Agent:
             wrong = f"the view cannot be kept for the next start: {error.strerror}"
             self._save_at = time.monotonic() + AGAIN_SECONDS
         if wrong != self._disk:
-            log.log(logging.ERROR if wrong else logging.INFO, "%s", wrong or "the view is kept again")
+            log.log(
+                logging.ERROR if wrong else logging.INFO, "%s", wrong or "the view is kept again"
+            )
             self._disk = wrong

@@ -27,7 +27,13 @@ Answer = Callable[[str, str], tuple[str, bytes] | None]
 LONGEST_REQUEST = 8192
 LONGEST_SECONDS = 10.0
 CONNECTIONS_PER_ASKER = 8
-_REASONS = {200: "OK", 400: "Bad Request", 404: "Not Found", 405: "Method Not Allowed", 500: "Error"}
+_REASONS = {
+    200: "OK",
+    400: "Bad Request",
+    404: "Not Found",
+    405: "Method Not Allowed",
+    500: "Error",
+}
 
 
 class _Connection:
@@ -80,12 +86,16 @@ class MetadataServer:
                 listener.setblocking(False)
             except OSError as error:
                 listener.close()
-                raise ApplyError(f"cannot listen on {METADATA_ADDRESS}: {error.strerror}") from error
+                raise ApplyError(
+                    f"cannot listen on {METADATA_ADDRESS}: {error.strerror}"
+                ) from error
             inode = (netns.DIRECTORY / item.namespace).stat().st_ino
             self.listen(item.network_id, listener, inode, item.askers)
         self._askers[item.network_id] = dict(item.askers)
 
-    def listen(self, network_id: str, listener: socket.socket, inode: int, askers: dict[str, str]) -> None:
+    def listen(
+        self, network_id: str, listener: socket.socket, inode: int, askers: dict[str, str]
+    ) -> None:
         """Serve an open listener; `inode` is that of its namespace."""
         self._askers[network_id] = dict(askers)
         with self._lock:

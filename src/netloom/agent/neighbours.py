@@ -41,7 +41,10 @@ class Neighbours:
         self._known = dict.fromkeys(before, "") | now
         self._here = here
         return [
-            (arp_request(now[where], where[1], where[1]), _to_devices(where[0], remote=where not in came))
+            (
+                arp_request(now[where], where[1], where[1]),
+                _to_devices(where[0], remote=where not in came),
+            )
             for where in sorted(moved | came)
             if where in now
         ]
@@ -62,7 +65,11 @@ def _here(flows: Iterable[Flow]) -> Iterator[Where]:
         match = flow.match
         if match.in_port is not None:
             for action in flow.actions:
-                if isinstance(action, Load) and action.field == "net" and isinstance(action.value, int):
+                if (
+                    isinstance(action, Load)
+                    and action.field == "net"
+                    and isinstance(action.value, int)
+                ):
                     nets[match.in_port] = action.value
         elif flow.table == Stage.LOCAL and match.src_port is not None and match.arp_tpa is not None:
             own.append((match.src_port, match.arp_tpa))

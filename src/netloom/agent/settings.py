@@ -75,11 +75,15 @@ def _check(settings: Settings) -> None:
                 f"physical network {name!r}: the name takes 1 to 8 letters, digits, dots, dashes"
             )
     if not _is_server(agent.server):
-        raise ValueError(f"[agent] server must be unix:///path or an https URL, not {agent.server!r}")
+        raise ValueError(
+            f"[agent] server must be unix:///path or an https URL, not {agent.server!r}"
+        )
     try:
         ipaddress.IPv4Address(agent.tunnel_ip or "0.0.0.0")
     except ValueError:
-        raise ValueError(f"[agent] tunnel_ip must be an IPv4 address, not {agent.tunnel_ip!r}") from None
+        raise ValueError(
+            f"[agent] tunnel_ip must be an IPv4 address, not {agent.tunnel_ip!r}"
+        ) from None
     if agent.max_image_mib < 1:
         raise ValueError("[agent] max_image_mib must be at least 1")
 
@@ -92,4 +96,6 @@ def _is_server(url: str) -> bool:
         return False
     if parts.scheme == "unix":
         return url.startswith("unix:///")
-    return parts.scheme == "https" and bool(parts.hostname) and port != 0 and parts.path in ("", "/")
+    return (
+        parts.scheme == "https" and bool(parts.hostname) and port != 0 and parts.path in ("", "/")
+    )

@@ -32,6 +32,10 @@ class Shields:
     def ensure(self, wanted: Iterable[Interface]) -> None:
         """Shield devices that others have plugged, and those whose shield somebody took away."""
         devices = bridges.kernel_devices(self._database)
-        bare = [i for i in wanted if i.name in devices and self._known.get(i.name) != devices[i.name]]
+        bare = [
+            i for i in wanted if i.name in devices and self._known.get(i.name) != devices[i.name]
+        ]
         self.failed = shield.ensure(bare)
-        self._known |= {item.name: devices[item.name] for item in bare if item.name not in self.failed}
+        self._known |= {
+            item.name: devices[item.name] for item in bare if item.name not in self.failed
+        }

@@ -31,7 +31,9 @@ def collect(state: HostState, trouble: Mapping[Key, Trouble]) -> dict[Row, tuple
 
 def tunnels(wrong: Mapping[str, str]) -> dict[Row, tuple[str, str]]:
     """Rows on other hosts: what is wrong with the tunnel to each, empty where it is well."""
-    return {("host", host, "tunnel"): ("error" if text else "ok", text) for host, text in wrong.items()}
+    return {
+        ("host", host, "tunnel"): ("error" if text else "ok", text) for host, text in wrong.items()
+    }
 
 
 def of_host(host: str, wrong: str) -> dict[Row, tuple[str, str]]:
@@ -43,7 +45,11 @@ def changes(
     before: Mapping[Row, tuple[str, str]], after: Mapping[Row, tuple[str, str]], seq: int
 ) -> list[Status]:
     """The rows to send: those that are new or differ, and of those that are no more the ones that were in trouble."""
-    gone = {row: ("gone", "") for row, (state, _) in before.items() if row not in after and state != "ok"}
+    gone = {
+        row: ("gone", "")
+        for row, (state, _) in before.items()
+        if row not in after and state != "ok"
+    }
     return [
         Status(kind=row[0], id=row[1], aspect=row[2], seq=seq, state=state, detail=detail)
         for row, (state, detail) in {**after, **gone}.items()

@@ -119,10 +119,14 @@ class Tracker:
         self.allocator.load()
         listening = {("metadata", network_id) for network_id in self.metadata.networks()}
         listeners = {key: self.found.get(key, "") for key in listening}
-        self.found = bridges.read(self.database) | namespaces.read() | dnsmasq.read(self.dhcp_directory)
+        self.found = (
+            bridges.read(self.database) | namespaces.read() | dnsmasq.read(self.dhcp_directory)
+        )
         self.found |= self.instances.read()
         self.found |= listeners
-        for key in [key for key in self.found if key[0] == "namespace" and key[1].startswith("qrouter-")]:
+        for key in [
+            key for key in self.found if key[0] == "namespace" and key[1].startswith("qrouter-")
+        ]:
             mark = nat.read(key[1])
             if mark is not None:
                 self.found["nat", key[1]] = mark
@@ -133,7 +137,9 @@ class Tracker:
     def switch_moved(self) -> bool:
         """Take in what the database says now of bridges and ports; true if that is not as we left it."""
         fresh, numbers = bridges.read(self.database), bridges.ofports(self.database)
-        before = {key: mark for key, mark in self.found.items() if key[0] in ("bridge", "interface")}
+        before = {
+            key: mark for key, mark in self.found.items() if key[0] in ("bridge", "interface")
+        }
         if fresh == before and numbers == self._numbers:
             return False
         self._replace(("bridge", "interface"), fresh)
@@ -149,9 +155,15 @@ class Tracker:
         moved = False
         for name in gone | ours & {known[number] for number in ids if number in known}:
             fresh = {} if name in gone else namespaces.read_namespace(name)
-            before = {key: mark for key, mark in self.found.items() if key[1] == name and key[0] in _INSIDE}
+            before = {
+                key: mark
+                for key, mark in self.found.items()
+                if key[1] == name and key[0] in _INSIDE
+            }
             if fresh != before:
-                self.found = {key: mark for key, mark in self.found.items() if key not in before} | fresh
+                self.found = {
+                    key: mark for key, mark in self.found.items() if key not in before
+                } | fresh
                 moved = True
         return moved
 
@@ -461,7 +473,9 @@ class Tracker:
             if item.key in self.busy:
                 continue
             # Fail closed: nothing runs before the rules of all its ports are in place.
-            waits = next((bad[f"port/{n.port_id}"] for n in item.nics if f"port/{n.port_id}" in bad), None)
+            waits = next(
+                (bad[f"port/{n.port_id}"] for n in item.nics if f"port/{n.port_id}" in bad), None
+            )
             if waits is None:
                 ready.append(item)
             else:
@@ -560,7 +574,11 @@ class Tracker:
                     if kind == "bridge":
                         self.flows.pop(key[1], None)
         for _, name, device in gone["device"]:
-            if ("namespace", name) in kept and ("interface", INTEGRATION_BRIDGE, device) not in self.found:
+            if ("namespace", name) in kept and (
+                "interface",
+                INTEGRATION_BRIDGE,
+                device,
+            ) not in self.found:
                 self._delete_device(name, device)
 
     def _delete_device(self, namespace: str, device: str) -> None:

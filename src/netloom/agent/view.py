@@ -40,7 +40,9 @@ def typed(delta: ViewDelta) -> ViewDelta:
         table: [msgspec.convert(row, kind) for row in delta.upsert.get(table, ())]
         for table, kind in TABLES.items()
     }
-    return msgspec.structs.replace(delta, upsert={table: rows for table, rows in upsert.items() if rows})
+    return msgspec.structs.replace(
+        delta, upsert={table: rows for table, rows in upsert.items() if rows}
+    )
 
 
 def apply_delta(view: HostView, delta: ViewDelta) -> HostView:
@@ -64,7 +66,9 @@ def save(path: Path, epoch: str, view: HostView) -> None:
     Raises OSError; then none is kept: an older one would undo, at the next start, what came since.
     """
     encoded = msgspec.json.encode(view)
-    content = msgspec.json.encode(_File(epoch, hashlib.sha256(encoded).hexdigest(), msgspec.Raw(encoded)))
+    content = msgspec.json.encode(
+        _File(epoch, hashlib.sha256(encoded).hexdigest(), msgspec.Raw(encoded))
+    )
     try:
         write_whole(path, content)
     except OSError:

@@ -187,7 +187,9 @@ async def _stream(request: Request, host: str) -> Response:
     )
 
 
-async def _lines(services: Services, host: str, agent: str, after: int | None) -> AsyncIterator[bytes]:
+async def _lines(
+    services: Services, host: str, agent: str, after: int | None
+) -> AsyncIterator[bytes]:
     """Yield the missed steps or a snapshot, then each step as it comes, and a keepalive between.
 
     What is sent is read from the scope when the reader is ready for it: nothing piles up for a slow one.
@@ -196,7 +198,9 @@ async def _lines(services: Services, host: str, agent: str, after: int | None) -
     services.presence.begun(host, agent)
     try:
         while not services.feed.stopped:
-            deltas = await in_reader_thread(services, functools.partial(_steps, services, host, seq))
+            deltas = await in_reader_thread(
+                services, functools.partial(_steps, services, host, seq)
+            )
             for delta in deltas:
                 yield msgspec.json.encode(delta) + b"\n"
             seq = deltas[-1].seq if deltas else seq or 0

@@ -16,7 +16,9 @@ from netloom.api.http import Services, error_body, in_reader_thread, respond
 from netloom.model import Caller
 from netloom.model.errors import Unauthorized
 
-OPEN = re.compile(r"/|/agent/.*|/identity(/.*)?|/(networking|image|compute)(/|/versions|/v2/|/v2\.1/?)?")
+OPEN = re.compile(
+    r"/|/agent/.*|/identity(/.*)?|/(networking|image|compute)(/|/versions|/v2/|/v2\.1/?)?"
+)
 """Paths that are answered without a token. The identity service checks for itself where it needs one."""
 
 
@@ -39,7 +41,9 @@ class Authenticate:
                 services, headers.get("x-auth-token", ""), scope["netloom.request_id"]
             )
         if caller is None and not OPEN.fullmatch(scope["path"]):
-            body = error_body(401, "Unauthorized", "The request you have made requires authentication.")
+            body = error_body(
+                401, "Unauthorized", "The request you have made requires authentication."
+            )
             realm = f'Keystone uri="{services.settings.server.url}/identity"'
             await respond(401, body, {"www-authenticate": realm})(scope, receive, send)
             return

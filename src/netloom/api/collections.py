@@ -87,7 +87,9 @@ async def list_(request: Request, noun: Noun) -> Response:
     """GET of a collection."""
     policy = policy_for(request)
     params = request.query_params.multi_items()
-    asked = query.parse(noun.collection, params, services_of(request).settings.network.pagination_max_limit)
+    asked = query.parse(
+        noun.collection, params, services_of(request).settings.network.pagination_max_limit
+    )
 
     def work(r: Reader, ctx: Context) -> list[Doc]:
         objs = access.find_all(r, ctx, noun.kind, **query.where(noun.collection, asked))
@@ -97,7 +99,9 @@ async def list_(request: Request, noun: Noun) -> Response:
             shown = present(policy, r, ctx, noun, objs, only_allowed=True, wanted=asked)
             at = noun.show(r, ctx, [marker])[0] if marker else None
             return query.page(noun.kind, shown, asked, at)
-        return present(policy, r, ctx, noun, query.page(noun.kind, objs, asked, marker), only_allowed=True)
+        return present(
+            policy, r, ctx, noun, query.page(noun.kind, objs, asked, marker), only_allowed=True
+        )
 
     await _prepare(request, noun, asked)
     return paged(request, noun.collection, await run_read(request, work), asked)
@@ -217,7 +221,9 @@ def _parents(r: Reader, ctx: Context, noun: Noun, ids: set[str]) -> dict[str, Do
         }
     else:
         groups = r.get_many(SecurityGroup, ids)
-        found = {id: {"security_group:project_id": group.project_id} for id, group in groups.items()}
+        found = {
+            id: {"security_group:project_id": group.project_id} for id, group in groups.items()
+        }
     for id in ids - found.keys():
         raise noun.parent_not_found(id)
     return found
@@ -254,7 +260,9 @@ def present(
     asked = [(name, rule) for name, rule in asked if policy.has(rule)]
     # A rule that reads nothing of the target is asked once for the whole list.
     hidden = [
-        name for name, rule in asked if not policy.reads_target(rule) and not policy.allows(caller, rule, {})
+        name
+        for name, rule in asked
+        if not policy.reads_target(rule) and not policy.allows(caller, rule, {})
     ]
     varying = [(name, rule) for name, rule in asked if policy.reads_target(rule)]
     for doc in docs:
@@ -277,7 +285,12 @@ def url(request: Request) -> str:
 
 
 def _require(
-    policy: Policy, ctx: Context, noun: Noun, action: str, target: Doc, sent: Iterable[str] | None = None
+    policy: Policy,
+    ctx: Context,
+    noun: Noun,
+    action: str,
+    target: Doc,
+    sent: Iterable[str] | None = None,
 ) -> None:
     """Ask policy; whoever may not even see the object learns only that it is not there."""
     try:
@@ -297,7 +310,9 @@ def constraint(request: Request) -> int | None:
     tags: list[str] = _QUOTED.findall(header) or [header.strip()]
     wanted = [tag.partition("=")[2] for tag in tags if tag.startswith("revision_number=")]
     if len(wanted) > 1:
-        raise lib.BadRequest(resource="if-match", msg="Multiple revision_number etags are not supported.")
+        raise lib.BadRequest(
+            resource="if-match", msg="Multiple revision_number etags are not supported."
+        )
     try:
         return int(wanted[0]) if wanted else None
     except ValueError:

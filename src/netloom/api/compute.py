@@ -31,7 +31,9 @@ def _version(request: Request) -> dict[str, Any]:
         "version": text(MAX),
         "min_version": text(MIN),
         "updated": "2013-07-23T11:33:21Z",
-        "links": [{"rel": "self", "href": f"{services_of(request).settings.server.url}{PREFIX}/v2.1/"}],
+        "links": [
+            {"rel": "self", "href": f"{services_of(request).settings.server.url}{PREFIX}/v2.1/"}
+        ],
     }
 
 
@@ -40,7 +42,10 @@ async def _versions(request: Request) -> Response:
 
 
 async def _v21(request: Request) -> Response:
-    media = {"base": "application/json", "type": "application/vnd.openstack.compute+json;version=2.1"}
+    media = {
+        "base": "application/json",
+        "type": "application/vnd.openstack.compute+json;version=2.1",
+    }
     return respond(200, {"version": _version(request) | {"media-types": [media]}})
 
 

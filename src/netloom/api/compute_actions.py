@@ -12,7 +12,15 @@ from starlette.responses import Response
 from netloom.api.compute_policy import may_change
 from netloom.api.compute_servers import server_of
 from netloom.api.compute_version import version_of
-from netloom.api.http import body_of, caller_of, respond, run_in_thread, run_read, run_write, services_of
+from netloom.api.http import (
+    body_of,
+    caller_of,
+    respond,
+    run_in_thread,
+    run_read,
+    run_write,
+    services_of,
+)
 from netloom.api.service import Handler, convert, decode, must_be_member
 from netloom.compute import console, nics, servers
 from netloom.compute.errors import as_compute_errors
@@ -105,7 +113,9 @@ async def _add_floatingip(request: Request, arguments: Any) -> Response:
                     with as_compute_errors():
                         floatingips.update(w, ctx, fip, attrs)
                     return
-        raise BadRequest(f"No fixed IP {wanted.fixed_address or ''} is associated with the instance.")
+        raise BadRequest(
+            f"No fixed IP {wanted.fixed_address or ''} is associated with the instance."
+        )
 
     await run_write(request, write)
     return respond(202)
@@ -119,7 +129,9 @@ async def _remove_floatingip(request: Request, arguments: Any) -> Response:
         may_change(request, w, ctx, "floatingips", fip, ("port_id",))
         port = w.get(Port, fip.port_id) if fip.port_id else None
         if port is None or port.device_id != server.id:
-            raise Conflict(f"Floating IP {wanted.address} is not associated with instance {server.id}.")
+            raise Conflict(
+                f"Floating IP {wanted.address} is not associated with instance {server.id}."
+            )
         with as_compute_errors():
             floatingips.update(w, ctx, fip, {"port_id": None})
 
@@ -155,7 +167,9 @@ async def _remove_group(request: Request, arguments: Any) -> Response:
     def write(w: Writer, ctx: Context) -> None:
         server = server_of(w, ctx, request)
         group = nics.find_groups(w, server.project_id, [name])[0]
-        having = [port for port in w.list(Port, device_id=server.id) if group in port.security_groups]
+        having = [
+            port for port in w.list(Port, device_id=server.id) if group in port.security_groups
+        ]
         if not having:
             raise NotFound(f"Security group {name} is not associated with the instance {server.id}")
         for port in having:

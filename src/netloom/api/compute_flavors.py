@@ -118,7 +118,9 @@ async def _detail(request: Request) -> Response:
 
 async def _get(request: Request) -> Flavor:
     caller = caller_of(request)
-    return await run_read(request, lambda r, _: flavors.get(r, caller, request.path_params["flavor_id"]))
+    return await run_read(
+        request, lambda r, _: flavors.get(r, caller, request.path_params["flavor_id"])
+    )
 
 
 async def _show(request: Request) -> Response:
@@ -157,8 +159,13 @@ async def _update(request: Request) -> Response:
     must_be_admin(caller_of(request), "os_compute_api:os-flavor-manage:update")
     if not at_least(request, 55):
         raise NotFound("The resource could not be found.")
-    body, ident = member(await body_of(request), "flavor", Description), request.path_params["flavor_id"]
-    changed = await run_write(request, lambda w, _: flavors.describe(w, ident, body.description or ""))
+    body, ident = (
+        member(await body_of(request), "flavor", Description),
+        request.path_params["flavor_id"],
+    )
+    changed = await run_write(
+        request, lambda w, _: flavors.describe(w, ident, body.description or "")
+    )
     return respond(200, {"flavor": flavor_form(request, changed)})
 
 
@@ -175,7 +182,9 @@ async def _extra_specs(request: Request) -> Response:
 async def _extra_spec(request: Request) -> Response:
     specs, key = (await _get(request)).extra_specs, request.path_params["key"]
     if key not in specs:
-        raise NotFound(f"Flavor {request.path_params['flavor_id']} has no extra specs with key {key}.")
+        raise NotFound(
+            f"Flavor {request.path_params['flavor_id']} has no extra specs with key {key}."
+        )
     return respond(200, {key: specs[key]})
 
 
@@ -195,13 +204,17 @@ async def _delete_extra_spec(request: Request) -> Response:
 
 
 def _access_form(flavor_id: str, projects: list[str]) -> dict[str, Any]:
-    return {"flavor_access": [{"flavor_id": flavor_id, "tenant_id": project} for project in projects]}
+    return {
+        "flavor_access": [{"flavor_id": flavor_id, "tenant_id": project} for project in projects]
+    }
 
 
 async def _access(request: Request) -> Response:
     must_be_admin(caller_of(request), "os_compute_api:os-flavor-access")
     ident = request.path_params["flavor_id"]
-    return respond(200, _access_form(ident, await run_read(request, lambda r, _: flavors.projects(r, ident))))
+    return respond(
+        200, _access_form(ident, await run_read(request, lambda r, _: flavors.projects(r, ident)))
+    )
 
 
 class Tenant(Struct, frozen=True, forbid_unknown_fields=True):
@@ -212,7 +225,10 @@ class Tenant(Struct, frozen=True, forbid_unknown_fields=True):
 
 async def _action(request: Request) -> Response:
     must_be_admin(caller_of(request), "os_compute_api:os-flavor-access")
-    body, ident = decode(await body_of(request), dict[str, Tenant]), request.path_params["flavor_id"]
+    body, ident = (
+        decode(await body_of(request), dict[str, Tenant]),
+        request.path_params["flavor_id"],
+    )
     changes = {"addTenantAccess": flavors.allow, "removeTenantAccess": flavors.disallow}
     if len(body) != 1 or next(iter(body)) not in changes:
         raise BadRequest("The action is one of addTenantAccess and removeTenantAccess.")

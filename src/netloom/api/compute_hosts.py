@@ -11,7 +11,15 @@ from starlette.responses import Response
 
 from netloom.api.compute_page import page
 from netloom.api.compute_version import at_least
-from netloom.api.http import body_of, caller_of, context_of, respond, run_read, run_write, services_of
+from netloom.api.http import (
+    body_of,
+    caller_of,
+    context_of,
+    respond,
+    run_read,
+    run_write,
+    services_of,
+)
 from netloom.api.service import Handler, boolean, member, must_be_admin
 from netloom.compute import quotas
 from netloom.compute.placement import COMPUTE_ROLE
@@ -34,7 +42,9 @@ def _id(row: HostRow, request: Request) -> str | int:
 
 def _computes(reader: Reader) -> list[HostRow]:
     rows = reader.hosts()
-    return [rows[n] for n in sorted(rows) if (facts := rows[n].facts) and COMPUTE_ROLE in facts.roles]
+    return [
+        rows[n] for n in sorted(rows) if (facts := rows[n].facts) and COMPUTE_ROLE in facts.roles
+    ]
 
 
 def _state(request: Request, row: HostRow) -> dict[str, str]:
@@ -57,7 +67,10 @@ def _hypervisor_detail(request: Request, row: HostRow, servers: list[Server]) ->
         "service": {"id": _id(row, request), "host": row.name, "disabled_reason": None},
     }
     if at_least(request, 88):
-        return shown | {"uptime": None, "servers": [{"uuid": s.id, "name": s.name} for s in servers]}
+        return shown | {
+            "uptime": None,
+            "servers": [{"uuid": s.id, "name": s.name} for s in servers],
+        }
     # Hosts do not report how large they are: only what runs there is known.
     return shown | {
         "cpu_info": "",
@@ -111,7 +124,10 @@ async def _hypervisors_detail(request: Request) -> Response:
     def read(reader: Reader) -> dict[str, Any]:
         rows, links = _paged(request, _computes(reader))
         servers = _by_host(reader, rows)
-        return {"hypervisors": [_hypervisor_detail(request, r, servers[r.name]) for r in rows], **links}
+        return {
+            "hypervisors": [_hypervisor_detail(request, r, servers[r.name]) for r in rows],
+            **links,
+        }
 
     return respond(200, await run_read(request, lambda r, _: read(r)))
 
@@ -141,7 +157,9 @@ async def _statistics(request: Request) -> Response:
         rows = [row for row in _computes(reader) if row.admin_state_up]
         servers = _by_host(reader, rows)
         details = [_hypervisor_detail(request, row, servers[row.name]) for row in rows]
-        return {"count": len(rows)} | {name: sum(detail[name] for detail in details) for name in _SUMMED}
+        return {"count": len(rows)} | {
+            name: sum(detail[name] for detail in details) for name in _SUMMED
+        }
 
     return respond(200, {"hypervisor_statistics": await run_read(request, lambda r, _: read(r))})
 
@@ -165,7 +183,10 @@ async def _services(request: Request) -> Response:
     rows = await run_read(request, lambda r, _: _computes(r))
     listed: list[dict[str, Any]] = []
     for row in rows:
-        if query.get("host", row.name) != row.name or query.get("binary", "nova-compute") != "nova-compute":
+        if (
+            query.get("host", row.name) != row.name
+            or query.get("binary", "nova-compute") != "nova-compute"
+        ):
             continue
         service: dict[str, Any] = {
             "id": _id(row, request),
@@ -205,7 +226,9 @@ async def _zone_forms(request: Request, detail: bool) -> list[dict[str, Any]]:
     return [
         {
             "zoneName": name,
-            "zoneState": {"available": any(r.admin_state_up and host_is_up(request, r) for r in zones[name])},
+            "zoneState": {
+                "available": any(r.admin_state_up and host_is_up(request, r) for r in zones[name])
+            },
             "hosts": {
                 row.name: {
                     "nova-compute": {

@@ -58,7 +58,9 @@ async def _list(request: Request) -> Response:
     links: dict[str, Any] = {}
     if at_least(request, 35):
         found, links = page(request, found, "keypairs_links", lambda keypair: keypair.name)
-    return respond(200, {"keypairs": [{"keypair": _form(request, keypair)} for keypair in found], **links})
+    return respond(
+        200, {"keypairs": [{"keypair": _form(request, keypair)} for keypair in found], **links}
+    )
 
 
 async def _create(request: Request) -> Response:
@@ -66,7 +68,9 @@ async def _create(request: Request) -> Response:
     must_be_member(caller, "os_compute_api:os-keypairs:create")
     body = member(await body_of(request), "keypair", KeypairBody)
     if body.type not in (None, "ssh") or (body.type and not at_least(request, 2)):
-        raise BadRequest("Only key pairs of type ssh are offered (the type can be given from 2.2 on).")
+        raise BadRequest(
+            "Only key pairs of type ssh are offered (the type can be given from 2.2 on)."
+        )
     if body.user_id is not None and not at_least(request, 10):
         raise BadRequest("Additional properties are not allowed ('user_id' was unexpected)")
     user_id = _user(request, body.user_id)
@@ -89,7 +93,9 @@ async def _create(request: Request) -> Response:
 
 async def _show(request: Request) -> Response:
     user_id = _user(request, request.query_params.get("user_id"))
-    found = await run_read(request, lambda r, _: keypairs.get(r, user_id, request.path_params["name"]))
+    found = await run_read(
+        request, lambda r, _: keypairs.get(r, user_id, request.path_params["name"])
+    )
     form = _form(request, found) | {
         "user_id": found.user_id,
         # Nova shows a row's number, which says nothing; a client may want something that tells rows apart.

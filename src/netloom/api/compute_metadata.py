@@ -68,7 +68,9 @@ async def _set_metadata_item(request: Request) -> Response:
 async def _delete_metadata_item(request: Request) -> Response:
     def without(old: Server) -> dict[str, Any]:
         _item(old, request)
-        return {"metadata": {k: v for k, v in old.metadata.items() if k != request.path_params["key"]}}
+        return {
+            "metadata": {k: v for k, v in old.metadata.items() if k != request.path_params["key"]}
+        }
 
     await _change(request, without)
     return respond(204)

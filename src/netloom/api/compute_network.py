@@ -79,7 +79,9 @@ def _rule_form(rule: SecurityGroupRule, names: dict[str, SecurityGroup]) -> dict
 
 def _group_forms(reader: Reader, groups: list[SecurityGroup]) -> list[dict[str, Any]]:
     rules = reader.list(SecurityGroupRule, security_group_id=[group.id for group in groups])
-    names = reader.get_many(SecurityGroup, {rule.remote_group_id for rule in rules if rule.remote_group_id})
+    names = reader.get_many(
+        SecurityGroup, {rule.remote_group_id for rule in rules if rule.remote_group_id}
+    )
     return [
         _group_form(group, [rule for rule in rules if rule.security_group_id == group.id], names)
         for group in groups
@@ -124,7 +126,10 @@ async def _create_group(request: Request) -> Response:
 
 async def _update_group(request: Request) -> Response:
     must_be_member(caller_of(request), "os_compute_api:os-security-groups:update")
-    body, ident = member(await body_of(request), "security_group", GroupBody), request.path_params["group_id"]
+    body, ident = (
+        member(await body_of(request), "security_group", GroupBody),
+        request.path_params["group_id"],
+    )
 
     def write(w: Writer, ctx: Context) -> list[dict[str, Any]]:
         with as_compute_errors():
@@ -207,7 +212,11 @@ async def _delete_rule(request: Request) -> Response:
 async def _server_groups(request: Request) -> Response:
     def read(reader: Reader, ctx: Context) -> list[dict[str, Any]]:
         server = server_of(reader, ctx, request)
-        ids = {group for port in reader.list(Port, device_id=server.id) for group in port.security_groups}
+        ids = {
+            group
+            for port in reader.list(Port, device_id=server.id)
+            for group in port.security_groups
+        }
         return _group_forms(reader, list(reader.get_many(SecurityGroup, ids).values()))
 
     return respond(200, {"security_groups": await run_read(request, read)})
@@ -272,7 +281,9 @@ async def _floating_create(request: Request) -> Response:
     wanted = decode(body, PoolBody).pool if body else None
 
     def write(w: Writer, ctx: Context) -> list[dict[str, Any]]:
-        matching = [network for network in _pools(w, ctx) if wanted in (None, network.id, network.name)]
+        matching = [
+            network for network in _pools(w, ctx) if wanted in (None, network.id, network.name)
+        ]
         if not matching:
             raise NotFound(f"Floating IP pool {wanted or ''} not found.")
         if len(matching) > 1 and wanted is not None:

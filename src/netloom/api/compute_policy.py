@@ -17,7 +17,9 @@ from netloom.model import Context, Resource
 from netloom.store import Reader
 
 
-def may_create(request: Request, r: Reader, ctx: Context, collection: str, attrs: dict[str, Any]) -> None:
+def may_create(
+    request: Request, r: Reader, ctx: Context, collection: str, attrs: dict[str, Any]
+) -> None:
     """Raise Forbidden where the caller may not make an object with these attributes."""
     noun = NOUNS[collection]
     with as_compute_errors():

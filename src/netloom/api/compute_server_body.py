@@ -74,14 +74,18 @@ _REFUSED = {
 def read(request: Request, body: bytes) -> tuple[Wanted, bool]:
     """Return what is wanted, and whether the client wants a reservation id instead of a server."""
     # Hints lie beside the server, under one of two names.
-    document = member(body, "server", ServerBody) if b"scheduler_hints" not in body else _with_hints(body)
+    document = (
+        member(body, "server", ServerBody) if b"scheduler_hints" not in body else _with_hints(body)
+    )
     for name, minor in _SINCE.items():
         if getattr(document, name) is not UNSET and not at_least(request, minor):
             raise BadRequest(f"Additional properties are not allowed ('{name}' was unexpected)")
     for name, why in _REFUSED.items():
         if getattr(document, name) not in (None, "", [], {}, UNSET):
             raise BadRequest(why)
-    if document.config_drive not in (None, "") and boolean(str(document.config_drive), "config_drive"):
+    if document.config_drive not in (None, "") and boolean(
+        str(document.config_drive), "config_drive"
+    ):
         raise BadRequest("Config drives are not offered: the metadata service always answers.")
     if document.disk_config not in (None, "AUTO", "MANUAL"):
         raise BadRequest("OS-DCF:diskConfig must be either 'MANUAL' or 'AUTO'.")

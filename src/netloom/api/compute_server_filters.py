@@ -97,7 +97,9 @@ _OTHERS = frozenset(
 _KNOWN = {*_TEXTS, *_ADMINS_TEXTS, *_OF_STATUS, *_FLAGS, *_REFUSED, *_OTHERS}
 
 
-def filtered(request: Request, reader: Reader, found: list[Server], states: dict[str, str]) -> list[Server]:
+def filtered(
+    request: Request, reader: Reader, found: list[Server], states: dict[str, str]
+) -> list[Server]:
     """Return those that the query asks for. `states`: server id → status, BUILD where it has none yet."""
     query, admin = request.query_params, caller_of(request).is_admin
     for name in query:
@@ -131,7 +133,9 @@ def _by_text(request: Request, states: dict[str, str]) -> list[Test]:
     for name, of in _OF_STATUS.items():
         if query.get(name):
             word = query[name].lower()
-            tests.append(lambda s, of=of, word=word: of(states.get(s.id) or "BUILD", s.power) == word)
+            tests.append(
+                lambda s, of=of, word=word: of(states.get(s.id) or "BUILD", s.power) == word
+            )
     texts = _TEXTS | _ADMINS_TEXTS if caller_of(request).is_admin else _TEXTS
     for name, read in texts.items():
         if query.get(name):
@@ -188,7 +192,9 @@ def _with_address(reader: Reader, found: list[Server], text: str, version: int) 
     def matches(address: str) -> bool:
         return (6 if ":" in address else 4) == version and fits(address)
 
-    having = {p.device_id for p in ports.values() if any(matches(f.ip_address) for f in p.fixed_ips)}
+    having = {
+        p.device_id for p in ports.values() if any(matches(f.ip_address) for f in p.fixed_ips)
+    }
     floating = reader.list(FloatingIP, port_id=list(ports))
     return having | {
         ports[fip.port_id or ""].device_id for fip in floating if matches(fip.floating_ip_address)

@@ -18,7 +18,12 @@ from netloom.model import FloatingIP, Network, Port, SecurityGroup
 from netloom.model.cloud import Server
 from netloom.store import HostRow, Reader
 
-STATES = {"ACTIVE": ("active", 1), "BUILD": ("building", 0), "ERROR": ("error", 0), "SHUTOFF": ("stopped", 4)}
+STATES = {
+    "ACTIVE": ("active", 1),
+    "BUILD": ("building", 0),
+    "ERROR": ("error", 0),
+    "SHUTOFF": ("stopped", 4),
+}
 """Status → (vm_state, power_state: 1 running, 4 shut down, 0 no state)."""
 
 
@@ -66,7 +71,9 @@ def around(reader: Reader, servers: Sequence[Server]) -> Around:
         ports=ports,
         networks=reader.get_many(Network, {port.network_id for port in every}),
         floatingips=floatingips,
-        groups=reader.get_many(SecurityGroup, {group for port in every for group in port.security_groups}),
+        groups=reader.get_many(
+            SecurityGroup, {group for port in every for group in port.security_groups}
+        ),
         hosts=reader.hosts(),
     )
 
@@ -94,10 +101,17 @@ def addresses(server: Server, near: Around) -> dict[str, list[dict[str, Any]]]:
         more = {"OS-EXT-IPS-MAC:mac_addr": port.mac_address}
         for fixed in port.fixed_ips:
             version = 6 if ":" in fixed.ip_address else 4
-            shown.append({"version": version, "addr": fixed.ip_address, "OS-EXT-IPS:type": "fixed", **more})
+            shown.append(
+                {"version": version, "addr": fixed.ip_address, "OS-EXT-IPS:type": "fixed", **more}
+            )
         for fip in near.floatingips.get(port.id, ()):
             shown.append(
-                {"version": 4, "addr": fip.floating_ip_address, "OS-EXT-IPS:type": "floating", **more}
+                {
+                    "version": 4,
+                    "addr": fip.floating_ip_address,
+                    "OS-EXT-IPS:type": "floating",
+                    **more,
+                }
             )
     return found
 

@@ -21,7 +21,15 @@ from netloom.api.http import (
     run_write,
     services_of,
 )
-from netloom.api.service import Handler, boolean, given, member, must_be_admin, must_be_member, must_be_reader
+from netloom.api.service import (
+    Handler,
+    boolean,
+    given,
+    member,
+    must_be_admin,
+    must_be_member,
+    must_be_reader,
+)
 from netloom.compute import console, servers
 from netloom.model import Context, Port
 from netloom.model.cloud import Server
@@ -43,15 +51,21 @@ def server_of(reader: Reader, ctx: Context, request: Request) -> Server:
 async def _chosen(request: Request) -> tuple[list[Server], forms.Around, dict[str, Any]]:
     caller, query = caller_of(request), request.query_params
     must_be_reader(caller, _POLICY + "index")
-    everywhere = any(name in query and boolean(query[name], name) for name in ("all_tenants", "all_projects"))
+    everywhere = any(
+        name in query and boolean(query[name], name) for name in ("all_tenants", "all_projects")
+    )
     if everywhere:
         must_be_admin(caller, _POLICY + "index:get_all_tenants")
 
     def read(reader: Reader, _: Context) -> tuple[list[Server], forms.Around, dict[str, Any]]:
-        found = reader.list(Server) if everywhere else reader.list(Server, project_id=caller.project_id)
+        found = (
+            reader.list(Server) if everywhere else reader.list(Server, project_id=caller.project_id)
+        )
         states = reader.api_status(Server, [server.id for server in found])
         found = compute_server_filters.filtered(request, reader, found, states)
-        shown, links = page(request, _ordered(request, found), "servers_links", lambda server: server.id)
+        shown, links = page(
+            request, _ordered(request, found), "servers_links", lambda server: server.id
+        )
         return shown, forms.around(reader, shown), links
 
     return await run_read(request, read)
@@ -74,7 +88,9 @@ def _ordered(request: Request, found: list[Server]) -> list[Server]:
         direction = directions[index] if index < len(directions) else "desc"
         if keys[index] not in _SORT or direction not in ("asc", "desc"):
             raise BadRequest(f"Cannot sort by {keys[index]} {direction}.")
-        found.sort(key=lambda s, key=keys[index]: getattr(s, _SORT[key]), reverse=direction == "desc")
+        found.sort(
+            key=lambda s, key=keys[index]: getattr(s, _SORT[key]), reverse=direction == "desc"
+        )
     return found
 
 
@@ -85,7 +101,9 @@ async def _list(request: Request) -> Response:
 
 async def _detail(request: Request) -> Response:
     found, near, links = await _chosen(request)
-    return respond(200, {"servers": [forms.form(request, server, near) for server in found], **links})
+    return respond(
+        200, {"servers": [forms.form(request, server, near) for server in found], **links}
+    )
 
 
 # ---- one server

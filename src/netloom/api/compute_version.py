@@ -84,7 +84,8 @@ def at_least(request: Request, minor: int) -> bool:
 def error_form(request: Request, error: ServiceError) -> Response:
     """Write an error as Nova does."""
     response = respond(
-        error.code, {_NAMES.get(error.code, "computeFault"): {"code": error.code, "message": str(error)}}
+        error.code,
+        {_NAMES.get(error.code, "computeFault"): {"code": error.code, "message": str(error)}},
     )
     _stamp(response, request.scope.get("netloom.compute_version", MIN))
     return response
@@ -115,4 +116,6 @@ def version_routes(
     prefix: str, table: Sequence[tuple[str, str, Handler]], until: Version = MAX
 ) -> list[Route]:
     """Return the routes of handlers, each under microversions."""
-    return routes(prefix, error_form, [(m, path, versioned(h, until=until)) for m, path, h in table])
+    return routes(
+        prefix, error_form, [(m, path, versioned(h, until=until)) for m, path, h in table]
+    )

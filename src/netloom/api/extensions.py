@@ -49,11 +49,19 @@ Extension = dict[str, Any]
 
 
 def _described(alias: str, name: str, description: str, updated: str) -> Extension:
-    return {"name": name, "alias": alias, "description": description, "updated": updated, "links": []}
+    return {
+        "name": name,
+        "alias": alias,
+        "description": description,
+        "updated": updated,
+        "links": [],
+    }
 
 
 def _defined(definition: Any) -> Extension:
-    return _described(definition.ALIAS, definition.NAME, definition.DESCRIPTION, definition.UPDATED_TIMESTAMP)
+    return _described(
+        definition.ALIAS, definition.NAME, definition.DESCRIPTION, definition.UPDATED_TIMESTAMP
+    )
 
 
 DEFINED = (
@@ -99,9 +107,14 @@ DEFINED = (
 # These have no definition in neutron-lib; dates are those under which clients know them.
 _OWN = (
     _described(
-        "security-group", "security-group", "Security groups and their rules.", "2012-10-05T10:00:00-00:00"
+        "security-group",
+        "security-group",
+        "Security groups and their rules.",
+        "2012-10-05T10:00:00-00:00",
     ),
-    _described("quotas", "Quota management support", "Quotas of a project.", "2012-07-29T10:00:00-00:00"),
+    _described(
+        "quotas", "Quota management support", "Quotas of a project.", "2012-07-29T10:00:00-00:00"
+    ),
     _described(
         "quota_details",
         "Quota details management support",
@@ -138,7 +151,9 @@ _OWN = (
 # Core resources are extensions of their own name in some clients' eyes, but Neutron does not list them.
 _ALL: dict[str, Extension] = {
     extension["alias"]: extension
-    for extension in sorted((*map(_defined, DEFINED), *_OWN), key=lambda extension: extension["alias"])
+    for extension in sorted(
+        (*map(_defined, DEFINED), *_OWN), key=lambda extension: extension["alias"]
+    )
 }
 
 

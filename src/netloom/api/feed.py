@@ -110,7 +110,9 @@ class Feed:
         """
         with self._store.reader() as reader:
             seq = reader.seq()
-            touched = [(kind, each.id) for kind in status.KINDS for each in reader.list(KINDS[kind])]
+            touched = [
+                (kind, each.id) for kind in status.KINDS for each in reader.list(KINDS[kind])
+            ]
         while not self.stopped:
             try:
                 for start in range(0, len(touched), BATCH):
@@ -119,7 +121,9 @@ class Feed:
                 with self._store.reader() as reader:
                     changes = reader.changes(seq, BATCH)
                 # Of what is new no host has said anything yet: it stands as it was made.
-                touched = [(c.kind, c.id) for c in changes if c.kind in status.KINDS and c.op == "update"]
+                touched = [
+                    (c.kind, c.id) for c in changes if c.kind in status.KINDS and c.op == "update"
+                ]
                 seq = changes[-1].seq if changes else seq
             except UserError as error:
                 # A full disk, say: requests that fail for it say so as well.

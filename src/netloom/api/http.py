@@ -151,7 +151,9 @@ async def run_write(request: Request, fn: Callable[[Writer, Context], T]) -> T:
     services, context = services_of(request), context_of(request)
 
     def work() -> T:
-        with services.store.writer(actor=context.caller.user_id, request_id=request_id_of(request)) as writer:
+        with services.store.writer(
+            actor=context.caller.user_id, request_id=request_id_of(request)
+        ) as writer:
             return fn(writer, context)
 
     return await _in(services.writer, work)
@@ -280,11 +282,15 @@ def _last_resort(error: Exception, ident: str) -> Response:
         return respond(error.code, error_body(error.code, error.title, str(error)))
     if isinstance(error, HTTPException):
         title = HTTPStatus(error.status_code).phrase
-        return respond(error.status_code, error_body(error.status_code, title, error.detail), error.headers)
+        return respond(
+            error.status_code, error_body(error.status_code, title, error.detail), error.headers
+        )
     if isinstance(error, UserError) or (isinstance(error, OSError) and error.errno in _OPERATORS):
         # A full disk, a locked database: nothing of ours is wrong, and the operator can mend it.
         log.error("%s", error)
-        return _unavailable(f"The server cannot do that at present; its log has the reason under {ident}.")
+        return _unavailable(
+            f"The server cannot do that at present; its log has the reason under {ident}."
+        )
     log.error("request failed", exc_info=error)
     message = f"The server failed to answer; its log has the reason under {ident}."
     return respond(500, error_body(500, "Internal Server Error", message))

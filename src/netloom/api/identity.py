@@ -46,7 +46,9 @@ def _version(request: Request) -> dict[str, Any]:
         "status": "stable",
         "updated": "2020-04-07T00:00:00Z",
         "links": [{"rel": "self", "href": base_url(request) + "/"}],
-        "media-types": [{"base": "application/json", "type": "application/vnd.openstack.identity-v3+json"}],
+        "media-types": [
+            {"base": "application/json", "type": "application/vnd.openstack.identity-v3+json"}
+        ],
     }
 
 
@@ -128,7 +130,9 @@ async def _subject(request: Request, action: str) -> Bearer:
 async def _show_token(request: Request) -> Response:
     bearer = await _subject(request, "identity:validate_token")
     body = token_form(request, bearer, "nocatalog" not in request.query_params)
-    return respond(200, body, {"X-Subject-Token": request.headers["x-subject-token"], "Vary": "X-Auth-Token"})
+    return respond(
+        200, body, {"X-Subject-Token": request.headers["x-subject-token"], "Vary": "X-Auth-Token"}
+    )
 
 
 async def _revoke_token(request: Request) -> Response:
@@ -140,7 +144,9 @@ async def _revoke_token(request: Request) -> Response:
 async def _catalog(request: Request) -> Response:
     caller = caller_of(request)
     if not caller.roles:
-        raise Forbidden("You are not authorized to perform the requested action: identity:get_auth_catalog.")
+        raise Forbidden(
+            "You are not authorized to perform the requested action: identity:get_auth_catalog."
+        )
     settings = services_of(request).settings
     listed = catalog.catalog(settings.server.url, settings.identity.region)
     return respond(200, {"catalog": listed, "links": {"self": f"{base_url(request)}/auth/catalog"}})
@@ -181,7 +187,9 @@ async def _my_domains(request: Request) -> Response:
 async def _my_systems(request: Request) -> Response:
     user_id = caller_of(request).user_id
     found = await run_read(request, lambda r, _: assignments.scopes_of(r, user_id, "system"))
-    return respond(200, {"system": [{"all": True}] if found else [], "links": {"self": str(request.url)}})
+    return respond(
+        200, {"system": [{"all": True}] if found else [], "links": {"self": str(request.url)}}
+    )
 
 
 class PasswordChange(Struct, frozen=True, forbid_unknown_fields=True):
@@ -255,7 +263,9 @@ def _endpoint_forms(request: Request) -> list[dict[str, Any]]:
 
 async def _endpoints(request: Request) -> Response:
     must_be_admin(caller_of(request), "identity:list_endpoints")
-    listed = narrowed(request, _endpoint_forms(request), {"interface", "service_id", "region_id", "region"})
+    listed = narrowed(
+        request, _endpoint_forms(request), {"interface", "service_id", "region_id", "region"}
+    )
     return collection(request, "endpoints", listed)
 
 

@@ -8,7 +8,15 @@ from msgspec import UNSET, Struct, UnsetType
 from starlette.requests import Request
 from starlette.responses import Response
 
-from netloom.api.http import body_of, caller_of, respond, run_in_thread, run_read, run_write, services_of
+from netloom.api.http import (
+    body_of,
+    caller_of,
+    respond,
+    run_in_thread,
+    run_read,
+    run_write,
+    services_of,
+)
 from netloom.api.identity_forms import (
     base_url,
     collection,
@@ -103,7 +111,9 @@ async def _list(
 ) -> Response:
     must_be_admin(caller_of(request), action)
     found = await run_read(request, lambda r, _: r.list(kind))
-    return collection(request, key, narrowed(request, [form(request, item) for item in found], filters))
+    return collection(
+        request, key, narrowed(request, [form(request, item) for item in found], filters)
+    )
 
 
 # ---- domains
@@ -140,7 +150,9 @@ async def _update_domain(request: Request) -> Response:
 
 async def _delete_domain(request: Request) -> Response:
     must_be_admin(caller_of(request), "identity:delete_domain")
-    await run_write(request, lambda w, _: projects.delete_domain(w, request.path_params["domain_id"]))
+    await run_write(
+        request, lambda w, _: projects.delete_domain(w, request.path_params["domain_id"])
+    )
     return respond(204)
 
 
@@ -149,13 +161,17 @@ async def _delete_domain(request: Request) -> Response:
 
 async def _list_projects(request: Request) -> Response:
     filters = {"name", "enabled", "domain_id", "parent_id", "is_domain", "tags", "id"}
-    return await _list(request, "identity:list_projects", "projects", Project, project_form, filters)
+    return await _list(
+        request, "identity:list_projects", "projects", Project, project_form, filters
+    )
 
 
 def _check_parent(attrs: dict[str, Any], domain_id: str) -> None:
     parent = attrs.pop("parent_id", None)
     if parent is not None and parent != domain_id:
-        raise BadRequest("Projects below projects are not supported: parent_id can only be the domain.")
+        raise BadRequest(
+            "Projects below projects are not supported: parent_id can only be the domain."
+        )
 
 
 async def _create_project(request: Request) -> Response:
@@ -211,7 +227,9 @@ async def _hashed(request: Request, attrs: dict[str, Any]) -> dict[str, Any]:
     password = attrs.pop("password", None)
     if password is not None:
         check_password(request, password)
-        attrs["password_hash"] = await run_in_thread(request, lambda: passwords.hash_password(password))
+        attrs["password_hash"] = await run_in_thread(
+            request, lambda: passwords.hash_password(password)
+        )
     return attrs
 
 
@@ -308,7 +326,9 @@ async def _has_grant(request: Request) -> Response:
     must_be_admin(caller_of(request), "identity:check_grant")
     (user, kind, scope), role = _place(request), request.path_params["role_id"]
     if not await run_read(request, lambda r, _: assignments.has(r, user, role, kind, scope)):
-        raise NotFound(f"Could not find role assignment with role: {role}, user: {user}, scope: {scope}.")
+        raise NotFound(
+            f"Could not find role assignment with role: {role}, user: {user}, scope: {scope}."
+        )
     return respond(204)
 
 
@@ -361,7 +381,11 @@ def _with_implied(reader: Reader, rows: list[RoleAssignment]) -> list[RoleAssign
         for role in assignments.with_implied(reader, [row.role_id]):
             key = assignments.assignment_id(row.user_id, role.id, row.scope_kind, row.scope_id)
             found[key] = RoleAssignment(
-                id=key, user_id=row.user_id, role_id=role.id, scope_kind=row.scope_kind, scope_id=row.scope_id
+                id=key,
+                user_id=row.user_id,
+                role_id=role.id,
+                scope_kind=row.scope_kind,
+                scope_id=row.scope_id,
             )
     return list(found.values())
 
@@ -383,7 +407,9 @@ def _assignment_forms(
     known_users = reader.get_many(User, {row.user_id for row in rows}) if with_names else {}
     in_project = {row.scope_id for row in rows if row.scope_kind == "project"}
     known_projects = reader.get_many(Project, in_project) if with_names else {}
-    domains = {d.id: {"id": d.id, "name": d.name} for d in reader.list(Domain)} if with_names else {}
+    domains = (
+        {d.id: {"id": d.id, "name": d.name} for d in reader.list(Domain)} if with_names else {}
+    )
     forms: list[dict[str, Any]] = []
     for row in rows:
         role: dict[str, Any] = {"id": row.role_id}
@@ -405,7 +431,9 @@ def _assignment_forms(
             {
                 "role": role,
                 "user": user,
-                "scope": {"system": {"all": True}} if row.scope_kind == "system" else {row.scope_kind: scope},
+                "scope": {"system": {"all": True}}
+                if row.scope_kind == "system"
+                else {row.scope_kind: scope},
                 "links": {
                     "assignment": f"{base_url(request)}/{where}/users/{row.user_id}/roles/{row.role_id}"
                 },

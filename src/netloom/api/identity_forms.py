@@ -21,7 +21,9 @@ def base_url(request: Request) -> str:
 
 def error_form(request: Request, error: ServiceError) -> Response:
     """Write an error as Keystone does."""
-    headers = {"WWW-Authenticate": f'Keystone uri="{base_url(request)}"'} if error.code == 401 else None
+    headers = (
+        {"WWW-Authenticate": f'Keystone uri="{base_url(request)}"'} if error.code == 401 else None
+    )
     return respond(error.code, error_body(error.code, error.title, str(error)), headers)
 
 
@@ -92,7 +94,9 @@ def role_form(request: Request, role: Role) -> dict[str, Any]:
 _PAGING = frozenset({"limit", "marker"})
 
 
-def narrowed(request: Request, items: list[dict[str, Any]], filters: set[str]) -> list[dict[str, Any]]:
+def narrowed(
+    request: Request, items: list[dict[str, Any]], filters: set[str]
+) -> list[dict[str, Any]]:
     """Return the items that the query asks for; a parameter that is no filter here is a bad request."""
     for name, wanted in request.query_params.multi_items():
         if name in _PAGING:
@@ -132,7 +136,9 @@ def _fits(value: Any, comparator: str, wanted: str, name: str) -> bool:
 
 def _here(url: URL, request: Request) -> str:
     """Write a URL of this server as clients reach it."""
-    return services_of(request).settings.server.url + url.path + (f"?{url.query}" if url.query else "")
+    return (
+        services_of(request).settings.server.url + url.path + (f"?{url.query}" if url.query else "")
+    )
 
 
 def collection(request: Request, key: str, items: list[dict[str, Any]]) -> Response:

@@ -80,7 +80,9 @@ async def _create(request: Request) -> Response:
 async def _show(request: Request) -> Response:
     caller = caller_of(request)
     must_be_reader(caller, "get_image")
-    return respond(200, forms.form(await run_read(request, lambda r, _: images.get(r, caller, _id(request)))))
+    return respond(
+        200, forms.form(await run_read(request, lambda r, _: images.get(r, caller, _id(request))))
+    )
 
 
 async def _patch(request: Request) -> Response:
@@ -116,13 +118,18 @@ async def _upload(request: Request) -> Response:
     caller, services = caller_of(request), services_of(request)
     must_be_member(caller, "upload_image")
     limit = services.settings.image.max_bytes
-    if request.headers.get("content-type", "").partition(";")[0].strip() != "application/octet-stream":
+    if (
+        request.headers.get("content-type", "").partition(";")[0].strip()
+        != "application/octet-stream"
+    ):
         raise UnsupportedMedia("The content type must be application/octet-stream.")
     length = request.headers.get("content-length", "")
     if length.isdigit() and int(length) > limit:
         raise TooLarge(f"The image is larger than the {limit} bytes that are allowed.")
     image = await run_read(request, lambda r, _: images.ready_for_data(r, caller, _id(request)))
-    with await run_in_thread(request, lambda: files.Upload(services.state_dir, image.id, limit)) as upload:
+    with await run_in_thread(
+        request, lambda: files.Upload(services.state_dir, image.id, limit)
+    ) as upload:
         await _receive(request, upload)
         await run_in_thread(request, upload.finish)
         size = await run_in_thread(
@@ -161,7 +168,9 @@ async def _download(request: Request) -> Response:
     must_be_reader(caller, "download_image")
     image = await run_read(request, lambda r, _: images.get(r, caller, _id(request)))
     if image.status == "deactivated" and not caller.is_admin:
-        raise Forbidden("The requested image has been deactivated. Image data download is forbidden.")
+        raise Forbidden(
+            "The requested image has been deactivated. Image data download is forbidden."
+        )
     if image.status == "queued":
         return respond(204)
     headers = {"Content-MD5": image.checksum or "", "X-Image-Sha512": image.os_hash_value or ""}
@@ -193,7 +202,9 @@ async def _put_tag(request: Request) -> Response:
 
     def write(w: Writer, _: Context) -> None:
         old = images.owned(w, caller, _id(request))
-        images.update(w, caller, old.id, structs.replace(old, tags=tuple(dict.fromkeys((*old.tags, tag)))))
+        images.update(
+            w, caller, old.id, structs.replace(old, tags=tuple(dict.fromkeys((*old.tags, tag))))
+        )
 
     await run_write(request, write)
     return respond(204)
@@ -207,7 +218,9 @@ async def _delete_tag(request: Request) -> Response:
         old = images.owned(w, caller, _id(request))
         if tag not in old.tags:
             raise NotFound(f"Image {old.id} has no tag {tag}.")
-        images.update(w, caller, old.id, structs.replace(old, tags=tuple(t for t in old.tags if t != tag)))
+        images.update(
+            w, caller, old.id, structs.replace(old, tags=tuple(t for t in old.tags if t != tag))
+        )
 
     await run_write(request, write)
     return respond(204)
@@ -218,7 +231,9 @@ async def _members(request: Request) -> Response:
     must_be_reader(caller, "get_members")
     image = await run_read(request, lambda r, _: images.get(r, caller, _id(request)))
     found = await run_read(request, lambda r, _: images.members(r, caller, image.id))
-    listed = [forms.member_form(image.id, project, found[project], image) for project in sorted(found)]
+    listed = [
+        forms.member_form(image.id, project, found[project], image) for project in sorted(found)
+    ]
     return respond(200, {"members": listed, "schema": "/v2/schemas/members"})
 
 
@@ -242,7 +257,9 @@ async def _add_member(request: Request) -> Response:
     body = decode(await body_of(request), dict[str, str])
     if set(body) != {"member"} or not body["member"]:
         raise BadRequest("The body must be an object with the one member 'member', a project's id.")
-    await run_write(request, lambda w, _: images.add_member(w, caller, _id(request), body["member"]))
+    await run_write(
+        request, lambda w, _: images.add_member(w, caller, _id(request), body["member"])
+    )
     return respond(200, await _member(request, body["member"]))
 
 
@@ -253,7 +270,9 @@ async def _update_member(request: Request) -> Response:
     # openstacksdk sends the member along, which the path names already.
     if not {"status"} <= set(body) <= {"status", "member", "member_id"}:
         raise BadRequest("The body must be an object with the member 'status'.")
-    await run_write(request, lambda w, _: images.set_member(w, caller, _id(request), project, body["status"]))
+    await run_write(
+        request, lambda w, _: images.set_member(w, caller, _id(request), project, body["status"])
+    )
     return respond(200, await _member(request))
 
 

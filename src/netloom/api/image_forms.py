@@ -80,7 +80,9 @@ def read_body(document: dict[str, Any]) -> dict[str, Any]:
         attrs["name"] = attrs["name"] or ""
     if "tags" in attrs:
         attrs["tags"] = tuple(dict.fromkeys(attrs["tags"]))
-    attrs["properties"] = convert({k: v for k, v in document.items() if k not in _KNOWN}, dict[str, str])
+    attrs["properties"] = convert(
+        {k: v for k, v in document.items() if k not in _KNOWN}, dict[str, str]
+    )
     return attrs
 
 
@@ -146,7 +148,9 @@ def patched(image: Image, operations: tuple[Operation, ...]) -> Image:
 
 def _member(path: str) -> str:
     if not path.startswith("/") or path.count("/") != 1 or len(path) < 2:
-        raise BadRequest(f"Invalid path {path!r} in the patch: it is '/' and the name of one attribute.")
+        raise BadRequest(
+            f"Invalid path {path!r} in the patch: it is '/' and the name of one attribute."
+        )
     return path[1:].replace("~1", "/").replace("~0", "~")
 
 
@@ -166,7 +170,11 @@ def member_form(image_id: str, project_id: str, status: str, image: Image) -> di
 
 
 def _text(description: str, nullable: bool = False, **more: Any) -> dict[str, Any]:
-    return {"type": ["null", "string"] if nullable else "string", "description": description, **more}
+    return {
+        "type": ["null", "string"] if nullable else "string",
+        "description": description,
+        **more,
+    }
 
 
 def image_schema() -> dict[str, Any]:
@@ -177,21 +185,35 @@ def image_schema() -> dict[str, Any]:
         "properties": {
             "id": _text("An identifier for the image"),
             "name": _text("Descriptive name for the image", True, maxLength=255),
-            "status": _text("Status of the image", enum=["queued", "active", "deactivated"], **read),
+            "status": _text(
+                "Status of the image", enum=["queued", "active", "deactivated"], **read
+            ),
             "visibility": _text("Scope of image accessibility", enum=list(VISIBILITIES)),
-            "protected": {"type": "boolean", "description": "If true, image will not be deletable."},
-            "os_hidden": {"type": "boolean", "description": "If true, image is not in the default list"},
+            "protected": {
+                "type": "boolean",
+                "description": "If true, image will not be deletable.",
+            },
+            "os_hidden": {
+                "type": "boolean",
+                "description": "If true, image is not in the default list",
+            },
             "checksum": _text("md5 hash of image contents.", True, maxLength=32, **read),
             "os_hash_algo": _text("Algorithm of os_hash_value", True, maxLength=64, **read),
             "os_hash_value": _text("Hash of the image contents", True, maxLength=128, **read),
             "owner": _text("Owner of the image", True, maxLength=255),
-            "size": {"type": ["null", "integer"], "description": "Size of image file in bytes", **read},
+            "size": {
+                "type": ["null", "integer"],
+                "description": "Size of image file in bytes",
+                **read,
+            },
             "virtual_size": {
                 "type": ["null", "integer"],
                 "description": "Virtual size of image in bytes",
                 **read,
             },
-            "container_format": _text("Format of the container", True, enum=[None, *CONTAINER_FORMATS]),
+            "container_format": _text(
+                "Format of the container", True, enum=[None, *CONTAINER_FORMATS]
+            ),
             "disk_format": _text("Format of the disk", True, enum=[None, *DISK_FORMATS]),
             "created_at": _text("Date and time of image registration", **read),
             "updated_at": _text("Date and time of the last image modification", **read),
@@ -200,8 +222,14 @@ def image_schema() -> dict[str, Any]:
                 "description": "List of strings related to the image",
                 "items": {"type": "string", "maxLength": 255},
             },
-            "min_ram": {"type": "integer", "description": "Amount of ram (in MB) required to boot image."},
-            "min_disk": {"type": "integer", "description": "Amount of disk space (in GB) required to boot."},
+            "min_ram": {
+                "type": "integer",
+                "description": "Amount of ram (in MB) required to boot image.",
+            },
+            "min_disk": {
+                "type": "integer",
+                "description": "Amount of disk space (in GB) required to boot.",
+            },
             "self": _text("An image self url", **read),
             "file": _text("An image file url", **read),
             "schema": _text("An image schema url", **read),

@@ -131,14 +131,18 @@ def _extensions(method: str, rest: list[str]) -> Response:
         return respond(200, {"extensions": extensions.listing()})
     extension = extensions.find(rest[0])
     if extension is None:
-        return HTMLResponse(extensions.missing(f"Extension with alias {rest[0]} does not exist"), 404)
+        return HTMLResponse(
+            extensions.missing(f"Extension with alias {rest[0]} does not exist"), 404
+        )
     return respond(200, {"extension": extension})
 
 
 def _accepts_json(request: Request) -> bool:
     accept = request.headers.get("accept", "")
     # What names no media type at all is no wish, as in Neutron.
-    return "/" not in accept or any(kind in accept for kind in ("*/*", "application/*", "application/json"))
+    return "/" not in accept or any(
+        kind in accept for kind in ("*/*", "application/*", "application/json")
+    )
 
 
 def _versions(request: Request) -> object:
@@ -150,7 +154,11 @@ def _layout(request: Request) -> object:
     root = f"{collections.url(request)}/v2.0"
     return {
         "resources": [
-            {"name": name, "collection": f"{name}s", "links": [{"rel": "self", "href": f"{root}/{name}s"}]}
+            {
+                "name": name,
+                "collection": f"{name}s",
+                "links": [{"rel": "self", "href": f"{root}/{name}s"}],
+            }
             for name in ("network", "subnet", "port")
         ]
     }

@@ -26,7 +26,9 @@ async def agents_answer(request: Request, rest: list[str]) -> Response:
     method = request.method
     if not rest:
         if method == "POST":
-            raise lib.BadRequest(resource="agents", msg="Agent creation using API is not supported.")
+            raise lib.BadRequest(
+                resource="agents", msg="Agent creation using API is not supported."
+            )
         if method != "GET":
             raise HTTPMethodNotAllowed
         return await _agents(request)
@@ -77,7 +79,9 @@ async def quotas_answer(request: Request, rest: list[str]) -> Response:
     if not rest:
         if request.method != "GET":
             raise HTTPMethodNotAllowed
-        collections.policy_for(request).require(caller_of(request), "get_quota", "quotas", {"project_id": ""})
+        collections.policy_for(request).require(
+            caller_of(request), "get_quota", "quotas", {"project_id": ""}
+        )
         return respond(200, {"quotas": await run_read(request, quotas.list_own)})
     if len(rest) > 2:
         raise HTTPNotFound
@@ -91,7 +95,9 @@ async def quotas_answer(request: Request, rest: list[str]) -> Response:
         document = decode.parse(await body_of(request), "quota")
         if not isinstance(document.get("quota"), dict):
             raise HTTPBadRequest("Unable to find 'quota' in request body")
-        limits = await run_write(request, lambda w, ctx: quotas.update(w, ctx, project_id, document["quota"]))
+        limits = await run_write(
+            request, lambda w, ctx: quotas.update(w, ctx, project_id, document["quota"])
+        )
         return respond(200, {"quota": limits})
     if request.method == "DELETE":
         _require_quota(request, "delete_quota", project_id)
@@ -113,9 +119,15 @@ async def _agents(request: Request) -> Response:
     max_limit = services_of(request).settings.network.pagination_max_limit
     asked = query.parse("agents", request.query_params.multi_items(), max_limit)
     marker = asked.marker
-    before = await run_read(request, lambda r, ctx: _agent(request, r, ctx, marker)) if marker else None
+    before = (
+        await run_read(request, lambda r, ctx: _agent(request, r, ctx, marker)) if marker else None
+    )
     docs = await _listed(
-        request, "agents", "get_agent", lambda r, ctx: agents.show(r, ctx, agents.list_all(r, ctx)), asked
+        request,
+        "agents",
+        "get_agent",
+        lambda r, ctx: agents.show(r, ctx, agents.list_all(r, ctx)),
+        asked,
     )
     return collections.paged(request, "agents", query.page(None, docs, asked, before), asked)
 
@@ -160,7 +172,9 @@ async def _quota(request: Request, project_id: str, what: str) -> Response:
     if project_id != caller.project_id:
         # A project's own quotas are for everyone in it; the rule is about other projects'.
         if what == "details" and not caller.is_admin:
-            raise lib.AdminRequired(reason="Only admin is authorized to access quotas for another project")
+            raise lib.AdminRequired(
+                reason="Only admin is authorized to access quotas for another project"
+            )
         _require_quota(request, "get_quota", project_id)
 
     def work(r: Reader, ctx: Context) -> Any:
@@ -172,4 +186,6 @@ async def _quota(request: Request, project_id: str, what: str) -> Response:
 
 
 def _require_quota(request: Request, rule: str, project_id: str) -> None:
-    collections.policy_for(request).require(caller_of(request), rule, "quotas", {"project_id": project_id})
+    collections.policy_for(request).require(
+        caller_of(request), rule, "quotas", {"project_id": project_id}
+    )

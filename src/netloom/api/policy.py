@@ -156,7 +156,12 @@ class Policy:
         return bool(self._now.fields_read(rule))
 
     def require(
-        self, caller: Caller, action: str, collection: str, target: Target, sent: Iterable[str] | None = None
+        self,
+        caller: Caller,
+        action: str,
+        collection: str,
+        target: Target,
+        sent: Iterable[str] | None = None,
     ) -> None:
         """Raise PolicyNotAuthorized where the action, or one of the attributes that it sets, is forbidden.
 
@@ -202,18 +207,24 @@ def _check(file: str, own: Mapping[str, Any], rules: Mapping[str, Any]) -> None:
     """Refuse what oslo.policy would take for something else: a name mistyped in a rule would let `default` decide."""
     for name, rule in own.items():
         if isinstance(rule.check, checks.FalseCheck) and rule.check_str.strip() != "!":
-            raise UserError(f"policy file {file}: cannot understand the rule of {name}: {rule.check_str}")
+            raise UserError(
+                f"policy file {file}: cannot understand the rule of {name}: {rule.check_str}"
+            )
     named: set[str] = set()
     for name in rules:
         try:
-            strange = [check for check in _leaves(rules, name, named) if not isinstance(check, _ASKED)]
+            strange = [
+                check for check in _leaves(rules, name, named) if not isinstance(check, _ASKED)
+            ]
         except ValueError as error:
             raise UserError(f"policy file {file}: the rule of {name} {error}") from None
         if strange:
             raise UserError(
                 f"policy file {file}: the rule of {name} has a check that is not offered: {strange[0]}"
             )
-    if idle := sorted(name for name in own if name.partition(":")[0] not in RULES and name not in named):
+    if idle := sorted(
+        name for name in own if name.partition(":")[0] not in RULES and name not in named
+    ):
         log.warning("policy file %s: this server asks for no rule called %s", file, ", ".join(idle))
 
 
@@ -274,7 +285,9 @@ def _rules_asked(
     return rules, expression
 
 
-def _is_set(name: str, facts: Mapping[str, Any], target: Target, sent: Iterable[str] | None) -> bool:
+def _is_set(
+    name: str, facts: Mapping[str, Any], target: Target, sent: Iterable[str] | None
+) -> bool:
     """Tell whether a request says something about an attribute."""
     if sent is not None:
         return name in sent

@@ -160,7 +160,9 @@ def first_passwords(path: Path) -> tuple[str, str]:
     except OSError as error:
         raise UserError(f"cannot read or make {path}: {error.strerror}") from error
     except (KeyError, msgspec.MsgspecError) as error:
-        raise UserError(f"{path} must hold the passwords of admin and demo as JSON: {error}") from error
+        raise UserError(
+            f"{path} must hold the passwords of admin and demo as JSON: {error}"
+        ) from error
 
 
 def listen(settings: ServerSettings) -> list[socket.socket]:
@@ -203,7 +205,9 @@ def _is_loopback(host: str) -> bool:
 
 def _tcp(host: str, port: int) -> socket.socket:
     try:
-        family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+        family, kind, protocol, _, address = socket.getaddrinfo(
+            host, port, type=socket.SOCK_STREAM
+        )[0]
         bound = socket.socket(family, kind, protocol)
         bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         # Every connection takes these over: a client whose machine is gone does not hold its half upload for good.
@@ -225,7 +229,9 @@ def _tcp(host: str, port: int) -> socket.socket:
 
 def _unix(name: str, path: Path) -> socket.socket:
     if len(os.fsencode(path)) > 107:
-        raise UserError(f"the agent socket of {name} has too long a path (107 bytes at most): {path}")
+        raise UserError(
+            f"the agent socket of {name} has too long a path (107 bytes at most): {path}"
+        )
     bound = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     try:
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -242,7 +248,9 @@ def _unix(name: str, path: Path) -> socket.socket:
         bound.listen(128)
     except OSError as error:
         bound.close()
-        raise UserError(f"cannot make the agent socket of {name}, {path}: {error.strerror}") from error
+        raise UserError(
+            f"cannot make the agent socket of {name}, {path}: {error.strerror}"
+        ) from error
     bound.setblocking(False)
     return bound
 
@@ -337,7 +345,9 @@ class _WithRequest(logging.Filter):
 def _log_to_stderr(level: str) -> None:
     handler = logging.StreamHandler(sys.stderr)
     handler.addFilter(_WithRequest())
-    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(request_id)s %(name)s %(message)s"))
+    handler.setFormatter(
+        logging.Formatter("%(asctime)s %(levelname)s %(request_id)s %(name)s %(message)s")
+    )
     logging.basicConfig(level=level, handlers=[handler], force=True)
     # What these say of a normal start, ours say better.
     for name in ("uvicorn.error", "alembic"):

@@ -144,7 +144,9 @@ def _sorts(collection: str, values: Mapping[str, list[str]]) -> tuple[Sort, ...]
         raise HTTPBadRequest(f"{absent} is invalid attribute for sort_keys")
     wrong = [direction for direction in directions if direction not in ("asc", "desc")]
     if wrong:
-        raise HTTPBadRequest(f"{wrong} is invalid value for sort_dirs, valid value is 'asc' and 'desc'")
+        raise HTTPBadRequest(
+            f"{wrong} is invalid value for sort_dirs, valid value is 'asc' and 'desc'"
+        )
     return tuple((key, direction == "asc") for key, direction in zip(keys, directions, strict=True))
 
 
@@ -156,7 +158,9 @@ def _limit(values: Mapping[str, list[str]], max_limit: int) -> int:
     except ValueError:
         limit = -1
     if limit < 0:
-        raise lib.BadRequest(resource="limit", msg=f"Limit must be an integer 0 or greater and not '{given}'")
+        raise lib.BadRequest(
+            resource="limit", msg=f"Limit must be an integer 0 or greater and not '{given}'"
+        )
     if max_limit > 0:
         return min(max_limit, limit) or max_limit
     return limit
@@ -264,7 +268,9 @@ def page(kind: type[Resource] | None, items: list[Any], query: Query, marker: An
     """
     value = _reader(kind)
     if query.sorts != (("id", True),):
-        items = sorted(items, key=cmp_to_key(lambda one, other: _compare(value, query.sorts, one, other)))
+        items = sorted(
+            items, key=cmp_to_key(lambda one, other: _compare(value, query.sorts, one, other))
+        )
     if not query.limit:
         return items
     if query.reverse:
@@ -300,7 +306,9 @@ def _compare(value: Any, sorts: Sequence[Sort], one: Any, other: Any) -> int:
     return 0
 
 
-def links(url: str, params: Sequence[tuple[str, str]], query: Query, ids: Sequence[str]) -> list[Doc]:
+def links(
+    url: str, params: Sequence[tuple[str, str]], query: Query, ids: Sequence[str]
+) -> list[Doc]:
     """Return a page's links to the next and to the previous one."""
     if not query.limit:
         return []

@@ -110,5 +110,6 @@ def routes(prefix: str, form: ErrorForm, table: Sequence[tuple[str, str, Handler
         return endpoint
 
     return [
-        Route(prefix + path, guarded(handler), methods=methods.split()) for methods, path, handler in table
+        Route(prefix + path, guarded(handler), methods=methods.split())
+        for methods, path, handler in table
     ]

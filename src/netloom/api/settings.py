@@ -82,11 +82,15 @@ def _check(settings: Settings) -> None:
     if bool(server.tls_certificate) != bool(server.tls_key):
         raise ValueError("[server] tls_certificate and tls_key go together")
     if server.tls_certificate and server.agent_sockets:
-        raise ValueError("[server] agent_sockets are for a lab, without TLS: with it agents use the URL")
+        raise ValueError(
+            "[server] agent_sockets are for a lab, without TLS: with it agents use the URL"
+        )
     if not 1 <= server.readers <= 64:
         raise ValueError("[server] readers must be between 1 and 64")
     if server.public_url and not server.public_url.startswith(("https://", "http://")):
-        raise ValueError(f"[server] public_url must be an http or https URL, not {server.public_url!r}")
+        raise ValueError(
+            f"[server] public_url must be an http or https URL, not {server.public_url!r}"
+        )
     network = settings.network
     _check_ranges("vni_ranges", network.vni_ranges, LARGEST_VNI)
     for name, ranges in network.vlan_ranges.items():
@@ -100,9 +104,13 @@ def _check(settings: Settings) -> None:
 def _check_ranges(name: str, ranges: tuple[tuple[int, int], ...], largest: int) -> None:
     for first, last in ranges:
         if not 1 <= first <= last <= largest:
-            raise ValueError(f"[network] {name}: [{first}, {last}] is no range between 1 and {largest}")
+            raise ValueError(
+                f"[network] {name}: [{first}, {last}] is no range between 1 and {largest}"
+            )
 
 
 def _check_quotas(section: str, given: dict[str, int], known: dict[str, int]) -> None:
     for name in given.keys() - known.keys():
-        raise ValueError(f"[{section}.quotas] {name} is no quota: there are {', '.join(sorted(known))}")
+        raise ValueError(
+            f"[{section}.quotas] {name} is no quota: there are {', '.join(sorted(known))}"
+        )

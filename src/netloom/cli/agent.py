@@ -43,7 +43,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the command's arguments."""
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
     parser.epilog = EXAMPLE
-    parser.add_argument("--config", metavar="FILE", type=Path, required=True, help="settings (TOML)")
+    parser.add_argument(
+        "--config", metavar="FILE", type=Path, required=True, help="settings (TOML)"
+    )
     parser.add_argument(
         "--root-namespace",
         action="store_true",
@@ -66,7 +68,9 @@ def run(args: argparse.Namespace) -> int:
             " if it is Netloom's, or start with --root-namespace"
         )
     logging.basicConfig(
-        stream=sys.stderr, level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s"
+        stream=sys.stderr,
+        level=logging.INFO,
+        format="%(asctime)s %(levelname)s %(name)s: %(message)s",
     )
     probe.check_root()
     probe.check_tools("container" in settings.agent.instance_types)
@@ -84,7 +88,9 @@ def run(args: argparse.Namespace) -> int:
     if args.view:
         return _once(agent, args.view, facts)
     if settings.agent.tunnel_ip:
-        probe.check_tunnel_end(settings.agent.tunnel_ip, facts.capabilities["datapath_type"] == "netdev")
+        probe.check_tunnel_end(
+            settings.agent.tunnel_ip, facts.capabilities["datapath_type"] == "netdev"
+        )
     link = Link(settings.agent, facts)
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda _number, _frame: agent.stop())
@@ -116,7 +122,9 @@ def _facts(settings: Settings) -> HostFacts:
         tunnel_ip=agent.tunnel_ip,
         tunnel_types=agent.tunnel_types,
         bridge_mappings=bridges,
-        physical_interfaces={bridges[name]: nic for name, nic in settings.physical_networks.items()},
+        physical_interfaces={
+            bridges[name]: nic for name, nic in settings.physical_networks.items()
+        },
         capabilities={"datapath_type": probe.datapath_type(), **probe.versions()},
         roles=agent.roles,
         instance_types=agent.instance_types,

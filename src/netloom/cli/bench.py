@@ -37,7 +37,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="URL",
         help="a real Neutron without Keystone, to send the same requests (http://127.0.0.1:9696)",
     )
-    parser.add_argument("--write", metavar="FILE", help="put the table between the markers of this page")
+    parser.add_argument(
+        "--write", metavar="FILE", help="put the table between the markers of this page"
+    )
     parser.add_argument("--json", action="store_true", help="print JSON instead of a table")
 
 
@@ -130,7 +132,8 @@ def server() -> Generator[Endpoint]:
         try:
             _wait(process, port, log)
             endpoint = Endpoint(
-                f"http://127.0.0.1:{port}/networking", {"X-Auth-Token": _token(port, Path(folder) / "state")}
+                f"http://127.0.0.1:{port}/networking",
+                {"X-Auth-Token": _token(port, Path(folder) / "state")},
             )
             yield endpoint
             endpoint.close()
@@ -161,7 +164,9 @@ def _token(port: int, folder: Path) -> str:
             "scope": {"project": {"name": "admin", "domain": domain}},
         }
     }
-    answer = httpx.post(f"http://127.0.0.1:{port}/identity/v3/auth/tokens", json=body, trust_env=False)
+    answer = httpx.post(
+        f"http://127.0.0.1:{port}/identity/v3/auth/tokens", json=body, trust_env=False
+    )
     return answer.raise_for_status().headers["x-subject-token"]
 
 

@@ -39,7 +39,9 @@ class Endpoint:
         except httpx.TransportError as error:
             raise UserError(f"{self._client.base_url} does not answer: {error}") from error
         if answer.is_error:
-            raise UserError(f"{method} {path} was answered {answer.status_code}: {answer.text[:300]}")
+            raise UserError(
+                f"{method} {path} was answered {answer.status_code}: {answer.text[:300]}"
+            )
         return answer.json() if answer.content else None
 
     def create(self, kind: str, **attributes: Any) -> Any:
@@ -59,7 +61,9 @@ def measure(endpoint: Endpoint, samples: int, say: Callable[[str], None]) -> dic
         return _measured(endpoint, network, samples, say)
 
 
-def _measured(endpoint: Endpoint, network: Any, samples: int, say: Callable[[str], None]) -> dict[str, float]:
+def _measured(
+    endpoint: Endpoint, network: Any, samples: int, say: Callable[[str], None]
+) -> dict[str, float]:
     found: dict[str, float] = {}
 
     def note(name: str, seconds: list[float]) -> None:
@@ -78,11 +82,15 @@ def _measured(endpoint: Endpoint, network: Any, samples: int, say: Callable[[str
 
     endpoint.create("subnet", network_id=network["id"], ip_version=4, cidr="10.64.0.0/16")
     endpoint.create("port", network_id=network["id"])
-    ports = timed("port create", lambda _: endpoint.create("port", network_id=network["id"]), samples)
+    ports = timed(
+        "port create", lambda _: endpoint.create("port", network_id=network["id"]), samples
+    )
     timed("port show", lambda n: endpoint.ask("GET", f"ports/{ports[n]['id']}"), samples)
     timed(
         "port update",
-        lambda n: endpoint.ask("PUT", f"ports/{ports[n]['id']}", {"port": {"name": endpoint.prefix}}),
+        lambda n: endpoint.ask(
+            "PUT", f"ports/{ports[n]['id']}", {"port": {"name": endpoint.prefix}}
+        ),
         samples,
     )
 
@@ -90,7 +98,11 @@ def _measured(endpoint: Endpoint, network: Any, samples: int, say: Callable[[str
     networks = timed("network create", lambda _: endpoint.create("network"), few)
 
     def address(number: int) -> Any:
-        attributes = {"network_id": networks[number]["id"], "ip_version": 4, "cidr": f"10.{number}.0.0/24"}
+        attributes = {
+            "network_id": networks[number]["id"],
+            "ip_version": 4,
+            "cidr": f"10.{number}.0.0/24",
+        }
         return endpoint.create("subnet", **attributes)
 
     subnets = timed("subnet create", address, few)
@@ -102,13 +114,23 @@ def _measured(endpoint: Endpoint, network: Any, samples: int, say: Callable[[str
 
     timed("router add interface", plug, few)
     # Its own segment, so that it is in no other network's way.
-    outside = endpoint.create("network", **{"router:external": True, "provider:network_type": "vxlan"})
-    endpoint.create("subnet", network_id=outside["id"], ip_version=4, cidr="172.30.0.0/20", enable_dhcp=False)
+    outside = endpoint.create(
+        "network", **{"router:external": True, "provider:network_type": "vxlan"}
+    )
+    endpoint.create(
+        "subnet", network_id=outside["id"], ip_version=4, cidr="172.30.0.0/20", enable_dhcp=False
+    )
     gateway = {"router": {"external_gateway_info": {"network_id": outside["id"]}}}
-    timed("router set gateway", lambda n: endpoint.ask("PUT", f"routers/{routers[n]['id']}", gateway), few)
+    timed(
+        "router set gateway",
+        lambda n: endpoint.ask("PUT", f"routers/{routers[n]['id']}", gateway),
+        few,
+    )
     behind = [endpoint.create("port", network_id=each["id"]) for each in networks]
     floating = timed(
-        "floating IP create", lambda _: endpoint.create("floatingip", floating_network_id=outside["id"]), few
+        "floating IP create",
+        lambda _: endpoint.create("floatingip", floating_network_id=outside["id"]),
+        few,
     )
 
     def associate(number: int) -> Any:
@@ -121,7 +143,9 @@ def _measured(endpoint: Endpoint, network: Any, samples: int, say: Callable[[str
     bulk: list[float] = []
     while have < LISTED:
         count = min(BULK, LISTED - have)
-        body = {"ports": [{"network_id": network["id"], "name": endpoint.prefix} for _ in range(count)]}
+        body = {
+            "ports": [{"network_id": network["id"], "name": endpoint.prefix} for _ in range(count)]
+        }
         begun = time.perf_counter()
         endpoint.ask("POST", "ports", body)
         if count == BULK:

@@ -123,9 +123,13 @@ def lease(compute: Process, port: Any) -> None:
 
 
 def _in(compute: Process, *command: str) -> None:
-    done = subprocess.run(wiring.inside(compute, command), capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        wiring.inside(compute, command), capture_output=True, text=True, check=False
+    )
     if done.returncode:
-        words = (done.stderr.strip() or done.stdout.strip() or f"exit status {done.returncode}").splitlines()
+        words = (
+            done.stderr.strip() or done.stdout.strip() or f"exit status {done.returncode}"
+        ).splitlines()
         raise UserError(f"on {HOST}, {command[0]} failed: {words[-1]}")
 
 
@@ -148,7 +152,11 @@ def _active(api: Endpoint, network: Any) -> set[str]:
 
 
 def _let_ping_in(api: Endpoint, port: Any) -> None:
-    rule = {"security_group_id": port["security_groups"][0], "direction": "ingress", "protocol": "icmp"}
+    rule = {
+        "security_group_id": port["security_groups"][0],
+        "direction": "ingress",
+        "protocol": "icmp",
+    }
     api.ask("POST", "security-group-rules", {"security_group_rule": rule})
 
 
@@ -174,7 +182,9 @@ def _restart_agent(lab: Lab, compute: Process, ports: set[str]) -> float:
         def told() -> bool:
             with store.reader() as reader:
                 rows = reader.status_rows(ports)
-            wired = (row for row in rows if row.host == HOST and row.aspect == "l2" and row.state == "ok")
+            wired = (
+                row for row in rows if row.host == HOST and row.aspect == "l2" and row.state == "ok"
+            )
             return ports <= {row.id for row in wired if row.at >= second}
 
         _until(told, "the agent did not come back")

@@ -35,7 +35,9 @@ def run(args: argparse.Namespace) -> int:
     checks.machine()
     tell = Narrator()
     tell.say("Netloom's demo: a cloud of one network host and two compute hosts, on this machine,")
-    tell.say("with real Open vSwitch, real namespaces and real packets. Nothing outside it is touched.")
+    tell.say(
+        "with real Open vSwitch, real namespaces and real packets. Nothing outside it is touched."
+    )
     tell.part("The lab")
     known = lab.load()
     if known is not None and known.ready and known.alive:
@@ -90,9 +92,13 @@ def ending(lab: state.Lab, walk: Walkthrough, tell: Narrator, seconds: float) ->
     tell.say("The cloud goes on running. How to go on:")
     bin_folder = Path(sys.executable).parent
     path = "" if shutil.which("openstack") else f'export PATH="{bin_folder}:$PATH"; '
-    tell.say(f'  any client:  {path}eval "$({state.command("env", lab.name)})"; openstack server list')
+    tell.say(
+        f'  any client:  {path}eval "$({state.command("env", lab.name)})"; openstack server list'
+    )
     tell.say(
         f"  log in:      {state.command('exec', lab.name)} outside -- "
         f"ssh -i {walk.key} netloom@{walk.floating}"
     )
-    tell.say(f"  look, end:   {state.command('status', lab.name)}; {state.command('down', lab.name)}")
+    tell.say(
+        f"  look, end:   {state.command('status', lab.name)}; {state.command('down', lab.name)}"
+    )

@@ -22,7 +22,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the command line."""
     parser.add_argument("source", help="instance, port (name or id), address, or «outside»")
     parser.add_argument("destination", help="the same")
-    parser.add_argument("--protocol", default="icmp", help="icmp (default), tcp, udp, another name or number")
+    parser.add_argument(
+        "--protocol", default="icmp", help="icmp (default), tcp, udp, another name or number"
+    )
     parser.add_argument("--port", help="destination port, for tcp and udp")
     parser.add_argument("--json", action="store_true", help="the whole answer as JSON")
 
@@ -63,7 +65,9 @@ def text(answer: dict[str, Any]) -> str:
         _, _, ident = answer["decided_by"].partition("/")
         named = answer["decided_by_name"]
         lines.append(
-            f"Decided by {named}" if named.endswith(f" {ident}") else f"Decided by {named} ({ident})"
+            f"Decided by {named}"
+            if named.endswith(f" {ident}")
+            else f"Decided by {named} ({ident})"
         )
     if answer["fix"]:
         lines.append(f"What to do: {answer['fix']}")

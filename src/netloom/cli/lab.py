@@ -17,8 +17,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Say what the command takes."""
     verbs = parser.add_subparsers(dest="verb", metavar="VERB", required=True)
 
-    start = verbs.add_parser("up", help="start a lab: one network host, compute hosts, a cloud ready to use")
-    start.add_argument("--hosts", type=int, default=2, metavar="N", help="compute hosts (default 2)")
+    start = verbs.add_parser(
+        "up", help="start a lab: one network host, compute hosts, a cloud ready to use"
+    )
+    start.add_argument(
+        "--hosts", type=int, default=2, metavar="N", help="compute hosts (default 2)"
+    )
     start.add_argument("--bare", action="store_true", help="without the external network public")
     start.add_argument("--port", type=int, metavar="PORT", help="port of the API on 127.0.0.1")
     end = verbs.add_parser("down", help="remove it, whatever state it is in")
@@ -30,7 +34,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     run_in.add_argument("argv", nargs=argparse.REMAINDER, metavar="CMD")
     show = verbs.add_parser("status", help="every host, what it lags behind, every error by object")
     show.add_argument("--json", action="store_true", help="the same for programs")
-    environment = verbs.add_parser("env", help='OS_* exports for any client: eval "$(netloom lab env)"')
+    environment = verbs.add_parser(
+        "env", help='OS_* exports for any client: eval "$(netloom lab env)"'
+    )
     environment.add_argument("--user", choices=("admin", "demo"), default="admin")
     for verb in (start, end, run_in, show, environment):
         verb.add_argument("--name", metavar="X", help="of the lab (default: netloom)")

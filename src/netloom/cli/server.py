@@ -9,7 +9,9 @@ from netloom.api import process, settings
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Say what the command takes."""
-    parser.add_argument("--config", required=True, metavar="FILE", help="TOML settings (docs/operators.md)")
+    parser.add_argument(
+        "--config", required=True, metavar="FILE", help="TOML settings (docs/operators.md)"
+    )
 
 
 def run(args: argparse.Namespace) -> int:

@@ -52,7 +52,9 @@ def open_session() -> Session:
     except httpx.HTTPError as error:
         raise UserError(f"{url} does not answer: {error}") from error
     if answer.status_code == 401:
-        raise UserError(f"{url} does not take the user {auth['username']} with this password and project")
+        raise UserError(
+            f"{url} does not take the user {auth['username']} with this password and project"
+        )
     document = _json(answer)
     client.headers["X-Auth-Token"] = answer.headers.get("x-subject-token", "")
     return Session(client, _base(document, url))
@@ -65,7 +67,9 @@ def credentials() -> dict[str, str]:
             "auth_url", "username", "password", "project_name", "project_id", "user_domain_name",
             "user_domain_id", "project_domain_name", "project_domain_id", "cacert",
         )  # fmt: skip
-        return {name: os.environ[key] for name in names if (key := f"OS_{name.upper()}") in os.environ}
+        return {
+            name: os.environ[key] for name in names if (key := f"OS_{name.upper()}") in os.environ
+        }
     wanted = os.environ.get("OS_CLOUD")
     for path in _files():
         if not path.is_file():
@@ -75,7 +79,10 @@ def credentials() -> dict[str, str]:
             wanted = next(iter(clouds))
         if wanted in clouds:
             entry = clouds[wanted]
-            return {**entry.get("auth", {}), **({"cacert": entry["cacert"]} if "cacert" in entry else {})}
+            return {
+                **entry.get("auth", {}),
+                **({"cacert": entry["cacert"]} if "cacert" in entry else {}),
+            }
         raise UserError(
             f"{path} has no cloud {wanted or '(set OS_CLOUD)'}: it has {', '.join(sorted(clouds))}"
         )
@@ -94,7 +101,9 @@ def _load(path: Path) -> dict[str, Any]:
     try:
         yaml: Any = importlib.import_module("yaml")
     except ImportError:
-        raise UserError(f"reading {path} needs PyYAML: install it, or use the OS_* variables") from None
+        raise UserError(
+            f"reading {path} needs PyYAML: install it, or use the OS_* variables"
+        ) from None
     try:
         document: Any = yaml.safe_load(path.read_text())
     except OSError as error:

@@ -53,7 +53,12 @@ SHAPES = (
 
 COMMANDS: Mapping[str, tuple[str, ...]] = {
     "ovs-vsctl-show": ("ovs-vsctl", "show"),
-    "ovs-vsctl-interfaces": ("ovs-vsctl", "--columns=name,ofport,error,external_ids", "list", "Interface"),
+    "ovs-vsctl-interfaces": (
+        "ovs-vsctl",
+        "--columns=name,ofport,error,external_ids",
+        "list",
+        "Interface",
+    ),
     "ovs-ofctl-dump-flows": ("ovs-ofctl", "dump-flows", "br-int"),
     "ovs-appctl-conntrack": ("ovs-appctl", "dpctl/dump-conntrack"),
     "ip-addresses": ("ip", "address"),
@@ -86,7 +91,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     which = parser.add_mutually_exclusive_group()
     which.add_argument("--config", metavar="FILE", help="settings of the server to describe")
     which.add_argument("--name", metavar="LAB", help="the lab to describe (default: netloom)")
-    parser.add_argument("--output", metavar="FILE", help="the archive (default: netloom-support-TIME.tar.gz)")
+    parser.add_argument(
+        "--output", metavar="FILE", help="the archive (default: netloom-support-TIME.tar.gz)"
+    )
 
 
 def run(args: argparse.Namespace) -> int:
@@ -94,7 +101,9 @@ def run(args: argparse.Namespace) -> int:
     lab = None if args.config else state.find(args.name)
     config = Path(args.config) if lab is None else lab_settings.server_file(lab)
     if lab is not None and not config.exists():
-        raise UserError(f"there is no lab {lab.name!r}: name one with --name, or a server with --config")
+        raise UserError(
+            f"there is no lab {lab.name!r}: name one with --name, or a server with --config"
+        )
     output = Path(args.output or time.strftime("netloom-support-%Y%m%d-%H%M%S.tar.gz"))
     count = write(output, settings.load(config), lab)
     print(f"{output}: {count} files, secrets left out")
@@ -183,7 +192,9 @@ def _server(reader: Reader) -> Iterator[tuple[str, str]]:
                     "admin_state_up": host.admin_state_up,
                     "applied_seq": host.applied_seq,
                     "behind": newest - host.applied_seq,
-                    "heard_seconds_ago": None if host.heartbeat_at is None else now - host.heartbeat_at,
+                    "heard_seconds_ago": None
+                    if host.heartbeat_at is None
+                    else now - host.heartbeat_at,
                 }
                 for name, host in reader.hosts().items()
             }
@@ -196,7 +207,9 @@ def _server(reader: Reader) -> Iterator[tuple[str, str]]:
 
 def versions(database: str) -> dict[str, Any]:
     """Return what runs here, in which version; `database`: that of its tables."""
-    packages = {found.metadata["Name"]: found.version for found in importlib.metadata.distributions()}
+    packages = {
+        found.metadata["Name"]: found.version for found in importlib.metadata.distributions()
+    }
     return {
         "netloom": packages.get("netloom", "from source"),
         "plan": plan.VERSION,
@@ -236,12 +249,19 @@ def _output(command: Iterable[str]) -> str:
     """Return what a tool says; a tool that is missing or fails says so here instead of ending the dump."""
     try:
         done = subprocess.run(
-            list(command), stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=20, check=False
+            list(command),
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            timeout=20,
+            check=False,
         )
     except (OSError, subprocess.TimeoutExpired) as error:
         return f"{error}\n"
     return (
-        done.stdout if not done.returncode else f"{done.stdout}{done.stderr}[exit status {done.returncode}]\n"
+        done.stdout
+        if not done.returncode
+        else f"{done.stdout}{done.stderr}[exit status {done.returncode}]\n"
     )
 
 

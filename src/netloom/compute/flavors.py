@@ -84,7 +84,11 @@ def drop_extra_spec(w: Writer, flavor_id: str, key: str) -> None:
     flavor = _any(w, flavor_id)
     if key not in flavor.extra_specs:
         raise NotFound(f"Flavor {flavor_id} has no extra specs with key {key}.")
-    w.update(structs.replace(flavor, extra_specs={k: v for k, v in flavor.extra_specs.items() if k != key}))
+    w.update(
+        structs.replace(
+            flavor, extra_specs={k: v for k, v in flavor.extra_specs.items() if k != key}
+        )
+    )
 
 
 def projects(reader: Reader, flavor_id: str) -> list[str]:
@@ -101,7 +105,9 @@ def allow(w: Writer, flavor_id: str, project_id: str) -> None:
     if flavor.is_public:
         raise Conflict("Can not add access to a public flavor.")
     if project_id in projects(w, flavor_id):
-        raise Conflict(f"Flavor access already exists for flavor {flavor_id} and project {project_id}.")
+        raise Conflict(
+            f"Flavor access already exists for flavor {flavor_id} and project {project_id}."
+        )
     w.grant(flavor.id, project_id, ACCESS)
 
 

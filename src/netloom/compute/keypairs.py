@@ -65,7 +65,9 @@ def delete(w: Writer, user_id: str, name: str) -> None:
 def check_name(name: str) -> None:
     """Raise BadRequest for a name that cannot stand in a URL."""
     if not _NAME.fullmatch(name) or name != name.strip():
-        raise BadRequest("Keypair data is invalid: a name has letters, digits, spaces and . @ _ - only.")
+        raise BadRequest(
+            "Keypair data is invalid: a name has letters, digits, spaces and . @ _ - only."
+        )
 
 
 def check(public_key: str) -> str:
@@ -76,7 +78,9 @@ def check(public_key: str) -> str:
             raise ValueError("it is one line")
         serialization.load_ssh_public_key(line.encode())
     except (ValueError, UnsupportedAlgorithm) as error:
-        raise BadRequest(f"Keypair data is invalid: failed to generate fingerprint ({error}).") from None
+        raise BadRequest(
+            f"Keypair data is invalid: failed to generate fingerprint ({error})."
+        ) from None
     return line
 
 
@@ -94,5 +98,7 @@ def generate() -> tuple[str, str]:
         serialization.PrivateFormat.TraditionalOpenSSL,
         serialization.NoEncryption(),
     )
-    public = key.public_key().public_bytes(serialization.Encoding.OpenSSH, serialization.PublicFormat.OpenSSH)
+    public = key.public_key().public_bytes(
+        serialization.Encoding.OpenSSH, serialization.PublicFormat.OpenSSH
+    )
     return private.decode(), public.decode() + " Generated-by-Netloom"

@@ -46,7 +46,9 @@ def resolve(reader: Reader, ctx: Context, project_id: str, requested: Requested)
     if requested is None or requested == "auto" or not requested:
         found = _only_network(reader, project_id)
         if found is None and requested == "auto":
-            raise BadRequest("Unable to automatically allocate a network: the project has none. Create one.")
+            raise BadRequest(
+                "Unable to automatically allocate a network: the project has none. Create one."
+            )
         plans = [Plan(network=found)] if found else []
     else:
         with as_compute_errors():
@@ -70,7 +72,9 @@ def _only_network(reader: Reader, project_id: str) -> Network | None:
 def _resolve(reader: Reader, ctx: Context, project_id: str, nic: Nic) -> Plan:
     if nic.port:
         if nic.fixed_ip:
-            raise BadRequest(f"Specified Fixed IP '{nic.fixed_ip}' cannot be used with port '{nic.port}'.")
+            raise BadRequest(
+                f"Specified Fixed IP '{nic.fixed_ip}' cannot be used with port '{nic.port}'."
+            )
         port = lookup.port(reader, ctx, nic.port)
         if port.project_id != project_id:
             # The owner of a network sees the ports that others have on it, and an administrator all.
@@ -78,7 +82,9 @@ def _resolve(reader: Reader, ctx: Context, project_id: str, nic: Nic) -> Plan:
         if port.device_id:
             raise Conflict(f"Port {port.id} is still in use.")
         if port.vnic_type != "normal":
-            raise BadRequest(f"Port {port.id} has vnic_type {port.vnic_type}; only normal is offered.")
+            raise BadRequest(
+                f"Port {port.id} has vnic_type {port.vnic_type}; only normal is offered."
+            )
         if not port.fixed_ips:
             raise BadRequest(f"Port {port.id} requires a FixedIP in order to be used.")
         network = reader.get(Network, port.network_id)
@@ -100,7 +106,9 @@ def _check_network(reader: Reader, ctx: Context, plan: Plan) -> None:
         return
     network = plan.network
     if not lookup.may_attach(reader, ctx, network):
-        raise Forbidden(f"It is not allowed to create an interface on external network {network.id}")
+        raise Forbidden(
+            f"It is not allowed to create an interface on external network {network.id}"
+        )
     if not reader.count(Subnet, network_id=network.id):
         raise BadRequest(f"Network {network.id} requires a subnet in order to boot instances on.")
 
@@ -114,7 +122,9 @@ def find_groups(reader: Reader, project_id: str, names: Sequence[str]) -> list[s
         if not matching:
             raise BadRequest(f"Security group {name} not found for project {project_id}.")
         if len(matching) > 1:
-            raise Conflict(f"Multiple security_group found matching '{name}'. Use an ID to be more specific.")
+            raise Conflict(
+                f"Multiple security_group found matching '{name}'. Use an ID to be more specific."
+            )
         found.append(matching[0])
     return found
 

@@ -34,7 +34,13 @@ def used(reader: Reader, project_id: str) -> dict[str, int]:
 
 
 def fitting(
-    reader: Reader, settings: ComputeSettings, project_id: str, vcpus: int, ram: int, least: int, most: int
+    reader: Reader,
+    settings: ComputeSettings,
+    project_id: str,
+    vcpus: int,
+    ram: int,
+    least: int,
+    most: int,
 ) -> int:
     """Return how many servers of that size fit, `most` at most; raises Forbidden for fewer than `least`."""
     allowed, now = limits(reader, settings, project_id), used(reader, project_id)
@@ -53,20 +59,26 @@ def fitting(
     )
 
 
-def check_keypairs(reader: Reader, settings: ComputeSettings, project_id: str, user_id: str) -> None:
+def check_keypairs(
+    reader: Reader, settings: ComputeSettings, project_id: str, user_id: str
+) -> None:
     """Raise Forbidden where the user has as many key pairs as allowed."""
     limit = limits(reader, settings, project_id)["key_pairs"]
     if 0 <= limit <= reader.count(Keypair, user_id=user_id):
         raise Forbidden("Quota exceeded, too many key pairs.")
 
 
-def update(w: Writer, settings: ComputeSettings, project_id: str, wanted: dict[str, Any]) -> dict[str, int]:
+def update(
+    w: Writer, settings: ComputeSettings, project_id: str, wanted: dict[str, Any]
+) -> dict[str, int]:
     """Set limits of one project; returns all its limits."""
     for name, limit in wanted.items():
         if name not in COMPUTE_QUOTAS:
             raise BadRequest(f"There is no quota of {name} here: {', '.join(COMPUTE_QUOTAS)}.")
         if not isinstance(limit, int) or isinstance(limit, bool) or not -1 <= limit < 2**31:
-            raise BadRequest(f"Quota limit {limit!r} for {name} must be a whole number of at least -1.")
+            raise BadRequest(
+                f"Quota limit {limit!r} for {name} must be a whole number of at least -1."
+            )
     own = w.get(ComputeQuota, project_id)
     if own is not None:
         w.update(structs.replace(own, limits=own.limits | wanted))

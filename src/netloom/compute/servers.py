@@ -75,7 +75,9 @@ def create(
     caller, project_id = ctx.caller, ctx.caller.project_id
     _check_texts(w, settings, wanted, project_id)
     if wanted.host and not caller.is_admin:
-        raise Forbidden("Policy doesn't allow os_compute_api:servers:create:forced_host to be performed.")
+        raise Forbidden(
+            "Policy doesn't allow os_compute_api:servers:create:forced_host to be performed."
+        )
     placement.check_wish(w, zone=wanted.zone, host=wanted.host)
     image = _image(w, caller, wanted.image_id)
     flavor = _flavor(w, caller, wanted.flavor_id, image)
@@ -88,7 +90,9 @@ def create(
     groups = nics.find_groups(w, project_id, wanted.groups or ("default",))
     if wanted.most > 1 and any(plan.port or plan.fixed_ip for plan in plans):
         raise BadRequest("A port or a fixed IP cannot be given to more than one server.")
-    number = quotas.fitting(w, settings, project_id, flavor.vcpus, flavor.ram, wanted.least, wanted.most)
+    number = quotas.fitting(
+        w, settings, project_id, flavor.vcpus, flavor.ram, wanted.least, wanted.most
+    )
     made: list[Server] = []
     for index in range(number):
         name = wanted.name if number == 1 else f"{wanted.name}-{index + 1}"
@@ -153,7 +157,9 @@ def _check_texts(r: Reader, settings: ComputeSettings, wanted: Wanted, project_i
     if not 1 <= wanted.least <= wanted.most:
         raise BadRequest("min_count must be at least 1 and at most max_count.")
     if wanted.hostname is not None and not _HOSTNAME.fullmatch(wanted.hostname):
-        raise BadRequest("A hostname has 1 to 63 letters, digits and hyphens, no hyphen at its ends.")
+        raise BadRequest(
+            "A hostname has 1 to 63 letters, digits and hyphens, no hyphen at its ends."
+        )
     check_tags(wanted.tags)
 
 
@@ -169,7 +175,9 @@ def check_name(name: str) -> None:
         raise BadRequest("A server's name has 1 to 255 printable characters and is not blank.")
 
 
-def check_metadata(r: Reader, settings: ComputeSettings, project_id: str, metadata: dict[str, str]) -> None:
+def check_metadata(
+    r: Reader, settings: ComputeSettings, project_id: str, metadata: dict[str, str]
+) -> None:
     """Raise for metadata that is too much."""
     limit = quotas.limits(r, settings, project_id)["metadata_items"]
     if 0 <= limit < len(metadata):
@@ -221,7 +229,12 @@ def _hostname(wanted: Wanted, name: str, server_id: str, index: int | None) -> s
     """Return the hostname asked for, or one made of the name."""
     if wanted.hostname is not None:
         return wanted.hostname if index is None else f"{wanted.hostname}-{index + 1}"
-    made = re.sub(r"[^A-Za-z0-9.-]", "", re.sub(r"[ _]", "-", name)).lower().strip(".-")[:63].strip(".-")
+    made = (
+        re.sub(r"[^A-Za-z0-9.-]", "", re.sub(r"[ _]", "-", name))
+        .lower()
+        .strip(".-")[:63]
+        .strip(".-")
+    )
     return made or f"server-{server_id}"
 
 
@@ -236,7 +249,9 @@ def update(w: Writer, server: Server, attrs: dict[str, Any]) -> Server:
     if "name" in attrs:
         check_name(attrs["name"])
     if "hostname" in attrs and not _HOSTNAME.fullmatch(attrs["hostname"]):
-        raise BadRequest("A hostname has 1 to 63 letters, digits and hyphens, no hyphen at its ends.")
+        raise BadRequest(
+            "A hostname has 1 to 63 letters, digits and hyphens, no hyphen at its ends."
+        )
     return w.update(structs.replace(server, **attrs))
 
 

@@ -95,7 +95,9 @@ def _text(value: Any) -> str | None:
     return None if value is None else str(value)
 
 
-_HOST: Attributes = {"binding:host_id": {"convert_to": _text, "validate": {"type:string_or_none": 255}}}
+_HOST: Attributes = {
+    "binding:host_id": {"convert_to": _text, "validate": {"type:string_or_none": 255}}
+}
 
 
 def _mac(value: Any) -> Any:
@@ -107,7 +109,9 @@ def _mac(value: Any) -> Any:
 _ALIVE: Attributes = {"alive": {"convert_to": converters.convert_to_boolean}}
 
 # The extension port-mac-address-regenerate; neutron-lib's own converter draws the address from Neutron's settings.
-_MAC: Attributes = {"mac_address": {"convert_to": _mac, "validate": {"type:mac_address_or_none": None}}}
+_MAC: Attributes = {
+    "mac_address": {"convert_to": _mac, "validate": {"type:mac_address_or_none": None}}
+}
 _STANDARD = (_REVISION, _TAGS, _TIMES, _DESCRIPTION)
 
 
@@ -174,7 +178,10 @@ MAPS: dict[str, Attributes] = {
     "security_groups": _merge(SECURITY_GROUPS, *_STANDARD, STATEFUL),
     "security_group_rules": _merge(SECURITY_GROUP_RULES, _REVISION, _TIMES, _DESCRIPTION),
     "agents": _merge(
-        _of(agent, "agents"), _of(agent_sort_key, "agents"), _of(availability_zone, "agents"), _ALIVE
+        _of(agent, "agents"),
+        _of(agent_sort_key, "agents"),
+        _of(availability_zone, "agents"),
+        _ALIVE,
     ),
     "availability_zones": _of(availability_zone, "availability_zones"),
 }

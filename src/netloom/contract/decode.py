@@ -28,7 +28,14 @@ _MUTABLE = (list, dict)
 _SCALARS = (int, float, type(None))
 
 
-STRANGE = (TypeError, ValueError, AttributeError, LookupError, ArithmeticError, webob.exc.HTTPBadRequest)
+STRANGE = (
+    TypeError,
+    ValueError,
+    AttributeError,
+    LookupError,
+    ArithmeticError,
+    webob.exc.HTTPBadRequest,
+)
 """What the library's converters and validators throw at a value of the wrong JSON type, or too large."""
 
 
@@ -137,7 +144,9 @@ def decode_create(collection: str, body: bytes, caller: Caller, bulk: bool = Tru
         raise HTTPBadRequest("Resources required")
     if isinstance(entries, _SCALARS):
         raise HTTPBadRequest("Body contains invalid data")
-    return Decoded([_created(resource, _entry(resource, entry), caller) for entry in entries], bulk=True)
+    return Decoded(
+        [_created(resource, _entry(resource, entry), caller) for entry in entries], bulk=True
+    )
 
 
 def decode_update(collection: str, body: bytes, caller: Caller) -> dict[str, Any]:
@@ -167,7 +176,11 @@ def names_object(collection: str, body: bytes) -> bool:
     if not body:
         return False
     document = json(body)
-    return not isinstance(document, dict) or SINGULARS[collection] in document or collection in document
+    return (
+        not isinstance(document, dict)
+        or SINGULARS[collection] in document
+        or collection in document
+    )
 
 
 def json(body: bytes) -> Any:
@@ -235,7 +248,9 @@ def _created(resource: _Resource, wrapped: dict[str, Any], caller: Caller) -> di
     _own(sent, caller)
     if "project_id" not in sent:
         if not caller.project_id:
-            raise HTTPBadRequest("Running without keystone AuthN requires that project_id is specified")
+            raise HTTPBadRequest(
+                "Running without keystone AuthN requires that project_id is specified"
+            )
         sent["project_id"] = caller.project_id
     _refuse_unknown(resource, sent)
     for attribute in resource.attributes:

@@ -37,9 +37,7 @@ class HTTPNotFound(HTTPError):
         super().__init__(message)
 
 
-_MALFORMED = (
-    "The server could not comply with the request since it is either malformed or otherwise incorrect."
-)
+_MALFORMED = "The server could not comply with the request since it is either malformed or otherwise incorrect."
 
 
 class HTTPMethodNotAllowed(HTTPError):
@@ -122,7 +120,9 @@ def code_of(exc: BaseException) -> int:
 
 def body_of(exc: BaseException, message: str = "") -> dict[str, Any]:
     """Return the response body of an error of the contract, with another text where one is given."""
-    return {"NeutronError": {"type": type(exc).__name__, "message": message or str(exc), "detail": ""}}
+    return {
+        "NeutronError": {"type": type(exc).__name__, "message": message or str(exc), "detail": ""}
+    }
 
 
 def invalid(message: str) -> lib.InvalidInput:

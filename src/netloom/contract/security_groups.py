@@ -31,9 +31,7 @@ class SecurityGroupRuleInvalidProtocol(lib.InvalidInput):
 class SecurityGroupRuleInvalidEtherType(lib.InvalidInput):
     """The ethertype is neither IPv4 nor IPv6."""
 
-    message = (
-        "Security group rule for ethertype '%(ethertype)s' not supported. Allowed values are %(values)s."
-    )
+    message = "Security group rule for ethertype '%(ethertype)s' not supported. Allowed values are %(values)s."
 
 
 class SecurityGroupInvalidPortValue(lib.InvalidInput):
@@ -128,7 +126,9 @@ SECURITY_GROUPS: dict[str, dict[str, Any]] = {
 }
 
 STATEFUL: dict[str, dict[str, Any]] = {
-    "stateful": _fact(put=True, default=True, is_sort_key=False, convert_to=converters.convert_to_boolean),
+    "stateful": _fact(
+        put=True, default=True, is_sort_key=False, convert_to=converters.convert_to_boolean
+    ),
 }
 
 SECURITY_GROUP_RULES: dict[str, dict[str, Any]] = {

@@ -167,7 +167,9 @@ def _interface_columns(item: Interface) -> dict[str, Any]:
 def _operations(database: Ovsdb, item: Bridge | Interface, number: int) -> list[dict[str, Any]]:
     """What makes one bridge or interface as wanted; raises ApplyError where it is somebody else's."""
     if isinstance(item, Bridge):
-        row = next((row for row in database.rows("Bridge").values() if row["name"] == item.name), None)
+        row = next(
+            (row for row in database.rows("Bridge").values() if row["name"] == item.name), None
+        )
         if row is None:
             return _bridge_rows(item, number)
         if _marked(row) is None:
@@ -274,11 +276,15 @@ def remove(database: Ovsdb, keys: Iterable[Key], *, keep_device: bool = False) -
     for key in gone:
         if key[0] == "bridge" and key[1] in bridges:
             leave = ["bridges", "delete", ["uuid", bridges[key[1]]]]
-            operations[key] = [{"op": "mutate", "table": "Open_vSwitch", "where": [], "mutations": [leave]}]
+            operations[key] = [
+                {"op": "mutate", "table": "Open_vSwitch", "where": [], "mutations": [leave]}
+            ]
         elif key[0] == "interface" and key[2] in ports:
             leave = ["ports", "delete", ["uuid", ports[key[2]]]]
             where = [["name", "==", key[1]]]
-            operations[key] = [{"op": "mutate", "table": "Bridge", "where": where, "mutations": [leave]}]
+            operations[key] = [
+                {"op": "mutate", "table": "Bridge", "where": where, "mutations": [leave]}
+            ]
     failed = _commit(database, operations)
     for key in gone:
         if key not in failed and key[0] == "interface" and key[2] in veths and not keep_device:

@@ -38,15 +38,73 @@ CAPABILITIES = (
 
 REFUSED_CALLS = (
     *("acct", "add_key", "adjtimex", "bpf", "clock_adjtime", "clock_adjtime64", "clock_settime"),
-    *("clock_settime64", "create_module", "delete_module", "fanotify_init", "finit_module", "fsconfig"),
-    *("fsmount", "fsopen", "fspick", "get_kernel_syms", "get_mempolicy", "init_module", "io_uring_enter"),
-    *("io_uring_register", "io_uring_setup", "ioperm", "iopl", "kcmp", "kexec_file_load", "kexec_load"),
+    *(
+        "clock_settime64",
+        "create_module",
+        "delete_module",
+        "fanotify_init",
+        "finit_module",
+        "fsconfig",
+    ),
+    *(
+        "fsmount",
+        "fsopen",
+        "fspick",
+        "get_kernel_syms",
+        "get_mempolicy",
+        "init_module",
+        "io_uring_enter",
+    ),
+    *(
+        "io_uring_register",
+        "io_uring_setup",
+        "ioperm",
+        "iopl",
+        "kcmp",
+        "kexec_file_load",
+        "kexec_load",
+    ),
     *("keyctl", "lookup_dcookie", "mbind", "migrate_pages", "modify_ldt", "mount", "mount_setattr"),
-    *("move_mount", "move_pages", "name_to_handle_at", "nfsservctl", "open_by_handle_at", "open_tree"),
+    *(
+        "move_mount",
+        "move_pages",
+        "name_to_handle_at",
+        "nfsservctl",
+        "open_by_handle_at",
+        "open_tree",
+    ),
     *("perf_event_open", "pidfd_getfd", "pivot_root", "process_madvise", "process_vm_readv"),
-    *("process_vm_writev", "ptrace", "query_module", "quotactl", "quotactl_fd", "reboot", "request_key"),
-    *("set_mempolicy", "setns", "settimeofday", "stime", "swapoff", "swapon", "sysfs", "syslog", "umount"),
-    *("umount2", "unshare", "uselib", "userfaultfd", "ustat", "vhangup", "vm86", "vm86old", "vmsplice"),
+    *(
+        "process_vm_writev",
+        "ptrace",
+        "query_module",
+        "quotactl",
+        "quotactl_fd",
+        "reboot",
+        "request_key",
+    ),
+    *(
+        "set_mempolicy",
+        "setns",
+        "settimeofday",
+        "stime",
+        "swapoff",
+        "swapon",
+        "sysfs",
+        "syslog",
+        "umount",
+    ),
+    *(
+        "umount2",
+        "unshare",
+        "uselib",
+        "userfaultfd",
+        "ustat",
+        "vhangup",
+        "vm86",
+        "vm86old",
+        "vmsplice",
+    ),
 )
 """System calls that an instance has no use for and that have been ways into kernels."""
 
@@ -58,11 +116,25 @@ _ARCHITECTURES = {
     "aarch64": ["SCMP_ARCH_AARCH64", "SCMP_ARCH_ARM"],
 }
 _HIDDEN = (
-    *("/proc/acpi", "/proc/asound", "/proc/kcore", "/proc/keys", "/proc/latency_stats", "/proc/sched_debug"),
+    *(
+        "/proc/acpi",
+        "/proc/asound",
+        "/proc/kcore",
+        "/proc/keys",
+        "/proc/latency_stats",
+        "/proc/sched_debug",
+    ),
     *("/proc/scsi", "/proc/timer_list", "/proc/timer_stats", "/sys/firmware", "/sys/fs/selinux"),
 )
 _READ_ONLY = (
-    *("/proc/bus", "/proc/fs", "/proc/irq", "/proc/sysrq-trigger", "/proc/sys/abi", "/proc/sys/debug"),
+    *(
+        "/proc/bus",
+        "/proc/fs",
+        "/proc/irq",
+        "/proc/sysrq-trigger",
+        "/proc/sys/abi",
+        "/proc/sys/debug",
+    ),
     *("/proc/sys/dev", "/proc/sys/fs", "/proc/sys/kernel", "/proc/sys/user", "/proc/sys/vm"),
 )
 """Of /proc/sys only `net` stays open: it is the instance's own namespace, and one that routes must set it."""
@@ -126,7 +198,10 @@ def configuration(item: Instance, root: Path, base: int, *, limits: bool) -> dic
             "terminal": False,
             "user": {"uid": 0, "gid": 0},
             "args": [starter(root)],
-            "env": ["PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "container=netloom"],
+            "env": [
+                "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
+                "container=netloom",
+            ],
             "cwd": "/",
             "capabilities": {"bounding": caps, "effective": caps, "permitted": caps},
             "noNewPrivileges": True,
@@ -146,7 +221,14 @@ def configuration(item: Instance, root: Path, base: int, *, limits: bool) -> dic
             {"destination": "/proc", "type": "proc", "source": "proc"},
             _mount("/dev", "tmpfs", "nosuid", "strictatime", "mode=755", "size=65536k"),
             _mount(
-                "/dev/pts", "devpts", "nosuid", "noexec", "newinstance", "ptmxmode=0666", "mode=0620", "gid=5"
+                "/dev/pts",
+                "devpts",
+                "nosuid",
+                "noexec",
+                "newinstance",
+                "ptmxmode=0666",
+                "mode=0620",
+                "gid=5",
             ),
             _mount("/dev/shm", "tmpfs", "nosuid", "noexec", "nodev", "mode=1777", "size=65536k"),
             _mount("/sys", "sysfs", "nosuid", "noexec", "nodev", "ro"),
@@ -174,7 +256,9 @@ class Crun:
     def create(self, name: str, bundle: Path, pid_file: Path, console: int) -> int:
         """Make the container, not started yet; returns the process id of its first process."""
         self._state.mkdir(parents=True, exist_ok=True, mode=0o700)
-        command = self._command("create", "--bundle", str(bundle), "--pid-file", str(pid_file), name)
+        command = self._command(
+            "create", "--bundle", str(bundle), "--pid-file", str(pid_file), name
+        )
         # Its output must not be a pipe of ours: the container keeps it, and we would wait for its end.
         with (bundle / "crun.log").open("w+") as log:
             # Before the container's own first words, crun's complaints come out here.

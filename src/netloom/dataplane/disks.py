@@ -73,10 +73,14 @@ class Qcow2:
         if not 9 <= bits <= 21:
             raise ApplyError("the image's cluster size is not valid")
         if size > limit:
-            raise ApplyError(f"the image unpacks to {size >> 20} MiB: this host takes {limit >> 20}")
+            raise ApplyError(
+                f"the image unpacks to {size >> 20} MiB: this host takes {limit >> 20}"
+            )
         features = struct.unpack_from(">Q", head, 72)[0] if version == 3 else 0
         if features & ~_INCOMPATIBLE_DIRTY:
-            raise ApplyError("the image uses qcow2 features that are refused (such as an external data file)")
+            raise ApplyError(
+                "the image uses qcow2 features that are refused (such as an external data file)"
+            )
         self.size = size
         self._bits = bits
         self._cluster = 1 << bits
@@ -143,7 +147,9 @@ def open_disk(descriptor: int, disk_format: str, limit: int) -> Disk:
     if disk_format == "qcow2":
         return Qcow2(descriptor, limit)
     if disk_format != "raw":
-        raise ApplyError(f"disk format {disk_format} cannot be run as a container: use raw or qcow2")
+        raise ApplyError(
+            f"disk format {disk_format} cannot be run as a container: use raw or qcow2"
+        )
     if magic == QCOW2_MAGIC:
         raise ApplyError("the image says raw but is qcow2: refused")
     disk = Raw(descriptor)

@@ -59,7 +59,9 @@ class Ext4:
         self._inode_size = struct.unpack_from("<H", sb, 88)[0] if revision else 128
         incompatible = struct.unpack_from("<I", sb, 96)[0] if revision else 0
         if incompatible & ~_INCOMPAT_KNOWN:
-            raise ApplyError(f"the image's file system has features that are not read: {incompatible:#x}")
+            raise ApplyError(
+                f"the image's file system has features that are not read: {incompatible:#x}"
+            )
         if incompatible & _INCOMPAT_RECOVER:
             raise ApplyError("the image's file system was not unmounted cleanly: run e2fsck on it")
         if log_block > 6 or not 128 <= self._inode_size <= 4096 or not self._per_group:
@@ -169,7 +171,9 @@ class Ext4:
             yield from self._indirect(physical, level, logical, wanted)
             logical += (self.block // 4) ** level
 
-    def _indirect(self, place: int, level: int, logical: int, wanted: int) -> Iterator[tuple[int, int, int]]:
+    def _indirect(
+        self, place: int, level: int, logical: int, wanted: int
+    ) -> Iterator[tuple[int, int, int]]:
         if not place:
             return
         data = self._disk.read(place * self.block, self.block)

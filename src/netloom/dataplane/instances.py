@@ -40,7 +40,9 @@ CARD_SECONDS = 10.0
 
 def instance_mark(item: Instance) -> str:
     """What makes it another instance to run: not its name nor its size, which take effect when it starts anew."""
-    nics = tuple(Nic(port_id=n.port_id, device=n.device, name=n.name, mac=n.mac, mtu=0) for n in item.nics)
+    nics = tuple(
+        Nic(port_id=n.port_id, device=n.device, name=n.name, mac=n.mac, mtu=0) for n in item.nics
+    )
     plain = Instance(
         server_id=item.server_id,
         type=item.type,
@@ -102,7 +104,9 @@ class Instances:
         """Server id → the pipe that its console comes out of."""
         if not self._homes.is_dir():
             return {}
-        pipes = {home.name: home / "console" for home in self._homes.iterdir() if home.name[0] != "."}
+        pipes = {
+            home.name: home / "console" for home in self._homes.iterdir() if home.name[0] != "."
+        }
         return {name: pipe for name, pipe in pipes.items() if pipe.exists()}
 
     def ensure(self, item: Instance, number: int) -> None:
@@ -183,7 +187,9 @@ class Instances:
                     copy_shifted(unpacked, partial, base)
                 partial.rename(root)
             except BaseException:
-                shutil.rmtree(partial, ignore_errors=True)  # a full disk is not for this instance alone
+                shutil.rmtree(
+                    partial, ignore_errors=True
+                )  # a full disk is not for this instance alone
                 raise
         # The way to the state folder may be closed to others than root: the instance's root file system is
         # mounted where the way is open.
@@ -215,7 +221,9 @@ class Instances:
                 if expected and _sha512(file) != expected:
                     raise ApplyError(f"image {item.image_id} arrived damaged")
             (home / "new").mkdir()
-            unpack(home / "image", item.disk_format, item.container_format, home / "new", self._most)
+            unpack(
+                home / "image", item.disk_format, item.container_format, home / "new", self._most
+            )
             (home / "image").unlink()
             (home / "new").rename(home / "rootfs")
         except BaseException:

@@ -78,7 +78,9 @@ def read_namespace(name: str) -> dict[Key, str]:
         found["namespace", name] = alias.removeprefix(_MARK)
         addresses: dict[int, list[str]] = {}
         for item in link.get_addr(family=socket.AF_INET):
-            addresses.setdefault(item["index"], []).append(f"{item.get('address')}/{item['prefixlen']}")
+            addresses.setdefault(item["index"], []).append(
+                f"{item.get('address')}/{item['prefixlen']}"
+            )
         for index, item in links.items():
             if item is loopback:
                 continue
@@ -111,7 +113,9 @@ def ensure_namespace(item: Namespace) -> None:
     with netns.inside(item.name), open_netlink() as link:
         alias = link.get_links(1)[0].get("ifalias") or ""
         if not fresh and not alias.startswith(_MARK):
-            raise ApplyError(f"namespace {item.name} exists and is not Netloom's: remove or rename it")
+            raise ApplyError(
+                f"namespace {item.name} exists and is not Netloom's: remove or rename it"
+            )
         link.link("set", index=1, state="up", ifalias=_MARK + fingerprint(item))
         # Neighbours' tables of bridges are of no use inside, and iptables must not see bridged frames.
         for key, value in item.sysctls.items():
@@ -154,7 +158,9 @@ def ensure_device(item: Device) -> list[str]:
             link.link("set", index=index, state="up")
         added = _set_addresses(link, index, item.addresses)
         if not link.get_links(index)[0]["flags"] & _LOWER_UP:
-            raise ApplyError(f"device {item.name} has no carrier: ovs-vswitchd does not serve it (yet)")
+            raise ApplyError(
+                f"device {item.name} has no carrier: ovs-vswitchd does not serve it (yet)"
+            )
         return added
 
 
@@ -215,7 +221,19 @@ def ensure_route(item: NsRoute) -> None:
         there = _routes_to(link, item.destination)
         if there and there[0]["proto"] != _STATIC:
             via = ["via", item.gateway] if item.gateway else ["scope", "link"]
-            run(["ip", "route", "prepend", item.destination, *via, "dev", item.device, "proto", "static"])
+            run(
+                [
+                    "ip",
+                    "route",
+                    "prepend",
+                    item.destination,
+                    *via,
+                    "dev",
+                    item.device,
+                    "proto",
+                    "static",
+                ]
+            )
             return
         where = {"gateway": item.gateway} if item.gateway else {"scope": 253}
         link.route("replace", dst=item.destination, oif=index, proto=_STATIC, **where)
@@ -224,7 +242,11 @@ def ensure_route(item: NsRoute) -> None:
 def _routes_to(link: Any, destination: str) -> list[Any]:
     """Routes of the main table to exactly this destination, the one that is used first."""
     routes = link.get_routes(family=socket.AF_INET, table=254)
-    return [item for item in routes if f"{item.get('dst') or '0.0.0.0'}/{item['dst_len']}" == destination]
+    return [
+        item
+        for item in routes
+        if f"{item.get('dst') or '0.0.0.0'}/{item['dst_len']}" == destination
+    ]
 
 
 def remove_route(namespace: str, destination: str) -> None:

@@ -95,7 +95,9 @@ def _others(
     wanted = {nat.external for nat in floating}
     for external, internal in sorted(there):
         if external not in wanted:
-            yield FloatingNat(namespace=namespace, device=device, external=external, internal=internal)
+            yield FloatingNat(
+                namespace=namespace, device=device, external=external, internal=internal
+            )
 
 
 def remove(namespace: str) -> None:
@@ -107,7 +109,10 @@ def remove(namespace: str) -> None:
         return
     with netns.inside(namespace):
         run(["nft", "-f", "-"], stdin=f"table ip {NFT_TABLE}\ndelete table ip {NFT_TABLE}\n")
-        cut({external for external, _ in _DNAT.findall(before)} | {to for _, to in _SNAT.findall(before)})
+        cut(
+            {external for external, _ in _DNAT.findall(before)}
+            | {to for _, to in _SNAT.findall(before)}
+        )
 
 
 def cut(addresses: Iterable[str]) -> None:

@@ -86,7 +86,9 @@ def checksum_offload_off(name: str) -> None:
         try:
             fcntl.ioctl(control, _SIOCETHTOOL, request)
         except OSError as error:
-            raise ApplyError(f"cannot switch checksum offload off on {name}: {error.strerror}") from error
+            raise ApplyError(
+                f"cannot switch checksum offload off on {name}: {error.strerror}"
+            ) from error
 
 
 def arp_request(mac: str, address: str, wanted: str) -> bytes:

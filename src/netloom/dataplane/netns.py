@@ -94,7 +94,9 @@ def create(name: str) -> None:
     # A mount point of its own, and shared, as `ip netns` does: namespaces must be seen from (and, above all, let
     # go by) other mount namespaces too. Tried, not looked up: a mount of that name may lie hidden below another.
     if _mount("none", str(DIRECTORY), _MS_SHARED | _MS_REC) < 0:
-        _check(_mount(str(DIRECTORY), str(DIRECTORY), _MS_BIND | _MS_REC), f"cannot mount {DIRECTORY}")
+        _check(
+            _mount(str(DIRECTORY), str(DIRECTORY), _MS_BIND | _MS_REC), f"cannot mount {DIRECTORY}"
+        )
         _check(_mount("none", str(DIRECTORY), _MS_SHARED | _MS_REC), f"cannot share {DIRECTORY}")
     path = DIRECTORY / name
     path.touch(mode=0o444)

@@ -18,7 +18,14 @@ from netloom.dataplane.process import ApplyError
 Row = dict[str, Any]
 
 MONITORED: dict[str, list[str]] = {
-    "Open_vSwitch": ["bridges", "cur_cfg", "next_cfg", "external_ids", "other_config", "ovs_version"],
+    "Open_vSwitch": [
+        "bridges",
+        "cur_cfg",
+        "next_cfg",
+        "external_ids",
+        "other_config",
+        "ovs_version",
+    ],
     "Bridge": ["name", "ports", "external_ids", "datapath_type", "fail_mode", "other_config"],
     "Port": ["name", "interfaces", "external_ids", "tag"],
     "Interface": ["name", "type", "options", "external_ids", "ofport", "mtu_request", "error"],
@@ -111,18 +118,27 @@ class Ovsdb:
 
     def transact(self, operations: Sequence[dict[str, Any]], wait: float = 10.0) -> None:
         """Commit the operations, then wait until the switch has carried them out (at most `wait` s)."""
-        bump = {"op": "mutate", "table": "Open_vSwitch", "where": [], "mutations": [["next_cfg", "+=", 1]]}
+        bump = {
+            "op": "mutate",
+            "table": "Open_vSwitch",
+            "where": [],
+            "mutations": [["next_cfg", "+=", 1]],
+        }
         ask = {"op": "select", "table": "Open_vSwitch", "where": [], "columns": ["next_cfg"]}
         results = self._call("transact", ["Open_vSwitch", *operations, bump, ask])
         for result in results:
             if result and result.get("error"):
-                raise ApplyError(f"Open vSwitch refused: {result['error']}: {result.get('details', '')}")
+                raise ApplyError(
+                    f"Open vSwitch refused: {result['error']}: {result.get('details', '')}"
+                )
         target = results[len(operations) + 1]["rows"][0]["next_cfg"]
         deadline = time.monotonic() + wait
         with self._condition:
             while self._carried_out() < target:
                 if self._socket is None or not self._condition.wait(deadline - time.monotonic()):
-                    raise ApplyError("Open vSwitch has not carried out a change: is ovs-vswitchd running?")
+                    raise ApplyError(
+                        "Open vSwitch has not carried out a change: is ovs-vswitchd running?"
+                    )
 
     def _carried_out(self) -> int:
         root = next(iter(self.tables.get("Open_vSwitch", {}).values()), {})
@@ -175,14 +191,18 @@ class Ovsdb:
     def _handle(self, link: socket.socket, message: dict[str, Any]) -> None:
         if message.get("method") == "echo":
             link.sendall(
-                json.dumps({"id": message["id"], "result": message["params"], "error": None}).encode()
+                json.dumps(
+                    {"id": message["id"], "result": message["params"], "error": None}
+                ).encode()
             )
         elif message.get("method") == "update":
             if self._update(message["params"][1]):
                 self._changed()
         elif "result" in message:
             with self._condition:
-                if isinstance(message["result"], dict):  # the reply to `monitor`: the tables as they are
+                if isinstance(
+                    message["result"], dict
+                ):  # the reply to `monitor`: the tables as they are
                     self._update(message["result"])
                 self._replies[message["id"]] = message
                 self._condition.notify_all()

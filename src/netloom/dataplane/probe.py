@@ -32,7 +32,9 @@ def check_tools(containers: bool) -> None:
     wanted = TOOLS | (CONTAINER_TOOLS if containers else {})
     # A user's PATH may lack the administrator's folders.
     path = os.environ.get("PATH", "") + ":/usr/sbin:/sbin"
-    missing = sorted({package for tool, package in wanted.items() if not shutil.which(tool, path=path)})
+    missing = sorted(
+        {package for tool, package in wanted.items() if not shutil.which(tool, path=path)}
+    )
     if missing:
         raise UserError(f"missing on this host: apt-get install {' '.join(missing)}")
 

@@ -27,7 +27,9 @@ def run(command: Sequence[str], *, stdin: str = "", timeout: float = TIMEOUT) ->
     except subprocess.TimeoutExpired as error:
         raise ApplyError(f"{command[0]} did not finish within {timeout:.0f} s") from error
     if done.returncode:
-        words = (done.stderr.strip() or done.stdout.strip() or f"exit status {done.returncode}").splitlines()
+        words = (
+            done.stderr.strip() or done.stdout.strip() or f"exit status {done.returncode}"
+        ).splitlines()
         # nft draws its input below its error; most others end with theirs.
         line = next((line for line in words if "Error:" in line), words[-1])
         raise ApplyError(f"{command[0]}: {line.removeprefix(command[0] + ': ')[:300]}")

@@ -42,7 +42,9 @@ class Tree:
     def _parent(self, path: str) -> tuple[int, str]:
         """(open folder, last name) of a path; missing folders are made. The caller closes the folder."""
         names = [name for name in path.split("/") if name not in ("", ".")]
-        if not names or any(name == ".." or len(os.fsencode(name)) > 255 or "\0" in name for name in names):
+        if not names or any(
+            name == ".." or len(os.fsencode(name)) > 255 or "\0" in name for name in names
+        ):
             raise ApplyError(f"the image has a path that is refused: {path[:100]!r}")
         self._files -= 1
         if self._files < 0:
@@ -79,13 +81,21 @@ class Tree:
             with suppress(FileExistsError):
                 os.mkdir(name, 0o700, dir_fd=here)
             if not stat.S_ISDIR(os.stat(name, dir_fd=here, follow_symlinks=False).st_mode):
-                raise ApplyError(f"the image has both a folder and something else at {path[:100]!r}")
+                raise ApplyError(
+                    f"the image has both a folder and something else at {path[:100]!r}"
+                )
             self._own(here, name, stat.S_IFDIR | mode, uid, gid)
         finally:
             os.close(here)
 
     def file(
-        self, path: str, mode: int, uid: int, gid: int, size: int, content: Iterable[tuple[int, bytes]]
+        self,
+        path: str,
+        mode: int,
+        uid: int,
+        gid: int,
+        size: int,
+        content: Iterable[tuple[int, bytes]],
     ) -> None:
         """A regular file of this size; `content`: (offset, bytes), the rest is zeros."""
         self._left -= size
@@ -128,7 +138,9 @@ class Tree:
                     os.unlink(name, dir_fd=here)
                 os.link(old, name, src_dir_fd=source, dst_dir_fd=here, follow_symlinks=False)
             except FileNotFoundError as error:
-                raise ApplyError(f"the image has a link to what is not there: {target[:100]!r}") from error
+                raise ApplyError(
+                    f"the image has a link to what is not there: {target[:100]!r}"
+                ) from error
             finally:
                 os.close(here)
         finally:
@@ -172,7 +184,14 @@ def _unpack_tar(file: IO[bytes], tree: Tree) -> None:
                 elif member.isreg():
                     source = archive.extractfile(member)
                     assert source is not None  # a regular member has content
-                    tree.file(member.name, member.mode, member.uid, member.gid, member.size, _chunks(source))
+                    tree.file(
+                        member.name,
+                        member.mode,
+                        member.uid,
+                        member.gid,
+                        member.size,
+                        _chunks(source),
+                    )
                 elif member.issym():
                     tree.symlink(member.name, member.linkname, member.uid, member.gid)
                 elif member.islnk():

@@ -64,8 +64,14 @@ class Watch:
             data, ancillary, _, _ = self._socket.recvmsg(1 << 16, 64, flags)
         except BlockingIOError:
             return None
-        ids = [struct.unpack("=i", value)[0] for _, kind, value in ancillary if kind == _LISTEN_ALL_NSID]
-        return {ids[0] if ids else HERE} if any(kind in _REMOVED for kind in _kinds(data)) else set()
+        ids = [
+            struct.unpack("=i", value)[0]
+            for _, kind, value in ancillary
+            if kind == _LISTEN_ALL_NSID
+        ]
+        return (
+            {ids[0] if ids else HERE} if any(kind in _REMOVED for kind in _kinds(data)) else set()
+        )
 
 
 def _kinds(data: bytes) -> list[int]:
@@ -96,7 +102,9 @@ def _id_of(link: socket.socket, name: str) -> int | None:
     except FileNotFoundError:
         return None
     try:
-        body = struct.pack("=Bxxx", socket.AF_UNSPEC) + struct.pack("=HHI", 8, _ATTRIBUTE_FD, namespace)
+        body = struct.pack("=Bxxx", socket.AF_UNSPEC) + struct.pack(
+            "=HHI", 8, _ATTRIBUTE_FD, namespace
+        )
         link.send(_HEADER.pack(_HEADER.size + len(body), _GET_ID, 1, 1, 0) + body)
         reply = link.recv(4096)
     finally:

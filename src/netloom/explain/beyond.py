@@ -72,10 +72,16 @@ def astray(cloud: Cloud, walk: Walk, start: Spot, target: Spot) -> Reason | None
 def dropped_elsewhere(cloud: Cloud, arrival: Arrival, target: Spot) -> Reason | None:
     """A packet that the rules of another port refused, which has the address of the one that was meant."""
     step = arrival.steps[-1] if arrival.steps else None
-    if step is None or target.port is None or not step.place.endswith(f" {int(Stage.INGRESS_RULES)}"):
+    if (
+        step is None
+        or target.port is None
+        or not step.place.endswith(f" {int(Stage.INGRESS_RULES)}")
+    ):
         return None
     got = _first_port(step.origin)
-    return _same_address(cloud, got, target) if got in cloud.ports and got != target.port.id else None
+    return (
+        _same_address(cloud, got, target) if got in cloud.ports and got != target.port.id else None
+    )
 
 
 def _first_port(origins: tuple[str, ...]) -> str:

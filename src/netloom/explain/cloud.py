@@ -38,9 +38,13 @@ class Health:
         if not self.alive:
             return "does not report any more"
         if self.plan_version != VERSION:
-            return f"plans with version {self.plan_version or 'unknown'}, this server with {VERSION}"
+            return (
+                f"plans with version {self.plan_version or 'unknown'}, this server with {VERSION}"
+            )
         if self.applied_seq < self.wanted_seq:
-            return f"has applied change {self.applied_seq}, but change {self.wanted_seq} concerns it"
+            return (
+                f"has applied change {self.applied_seq}, but change {self.wanted_seq} concerns it"
+            )
         return ""
 
 
@@ -82,7 +86,9 @@ class Cloud:
         """The ports by which a router is on its networks, its gateway apart."""
         owners = ROUTER_OWNERS - {OWNER_ROUTER_GATEWAY}
         return [
-            port for port in self.ports.values() if port.device_id == router and port.device_owner in owners
+            port
+            for port in self.ports.values()
+            if port.device_id == router and port.device_owner in owners
         ]
 
     @property

@@ -11,7 +11,15 @@ from msgspec import Struct
 from netloom.explain import beyond
 from netloom.explain.cloud import Cloud
 from netloom.explain.fixes import look_at_host
-from netloom.explain.reasons import Reason, no_floating_ip, of_drop, of_ends, of_status, of_tunnels, unplaced
+from netloom.explain.reasons import (
+    Reason,
+    no_floating_ip,
+    of_drop,
+    of_ends,
+    of_status,
+    of_tunnels,
+    unplaced,
+)
 from netloom.explain.resolve import SOMEWHERE, Spot, ends, network_of
 from netloom.explain.trace import Step
 from netloom.explain.walk import Arrival, Outside, Walk, Walker, vlan_text
@@ -109,15 +117,21 @@ def _verdict(reason: Reason | None) -> Verdict:
     return "unreachable" if reason.sure else "unknown"
 
 
-def _sentence(reason: Reason | None, walk: Walk | None, start: Spot, target: Spot, service: str) -> str:
+def _sentence(
+    reason: Reason | None, walk: Walk | None, start: Spot, target: Spot, service: str
+) -> str:
     if reason is not None:
         return reason.sentence if reason.sure else f"Cannot say: {reason.sentence}"
     if walk is not None and isinstance(walk.there.at, Outside):
         at = walk.there.at
         seen = walk.there.frame.ip_src
         as_whom = f" as {seen}" if seen != start.address else ""
-        asked = next((s.target for s in reversed(walk.there.steps) if s.kind == "arp"), target.address)
-        gateway = f" to the gateway {asked}, which is not this cloud's" if asked != target.address else ""
+        asked = next(
+            (s.target for s in reversed(walk.there.steps) if s.kind == "arp"), target.address
+        )
+        gateway = (
+            f" to the gateway {asked}, which is not this cloud's" if asked != target.address else ""
+        )
         return (
             f"{service} from {start.address} leaves the cloud by physical network {at.physical_network}"
             f"{vlan_text(at.vlan)}{as_whom}{gateway}, and the answer finds its way back; what lies beyond is "
@@ -163,8 +177,12 @@ def _walk(cloud: Cloud, world: World, start: Spot, target: Spot, number: int, po
     elif known is not None:
         wire, vlan = known.physical_network, known.vlan
     else:
-        raise UserError(f"{target.word} is on no physical network, so nothing outside can send to it")
-    return walker.exchange(Outside(wire, vlan, start.address), target.address, proto=number, port=port)
+        raise UserError(
+            f"{target.word} is on no physical network, so nothing outside can send to it"
+        )
+    return walker.exchange(
+        Outside(wire, vlan, start.address), target.address, proto=number, port=port
+    )
 
 
 def _neighbour(cloud: Cloud, target: Spot) -> str | None:

@@ -44,7 +44,9 @@ class Frame:
         ports = (self.tp_src, self.tp_dst)
         if self.ip_proto == ICMP:
             ports = (self.icmp_id, self.icmp_id)
-        return Connection(self.ip_proto or 0, self.ip_src or "", ports[0], self.ip_dst or "", ports[1])
+        return Connection(
+            self.ip_proto or 0, self.ip_src or "", ports[0], self.ip_dst or "", ports[1]
+        )
 
 
 @dataclass(frozen=True)
@@ -60,7 +62,9 @@ class Connection:
     @property
     def back(self) -> Connection:
         """The same connection as its answers see it."""
-        return Connection(self.proto, self.destination, self.destination_port, self.source, self.source_port)
+        return Connection(
+            self.proto, self.destination, self.destination_port, self.source, self.source_port
+        )
 
 
 @dataclass

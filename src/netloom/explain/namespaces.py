@@ -53,7 +53,10 @@ class Namespaces:
             if frame.connection != connection:
                 step = _nat_step(host, name, connection, frame, "a connection it knows", ())
                 known = f"--orig-src {seen.before.source} --orig-dst {seen.before.destination}"
-                steps = (*steps, replace(step, command=f"ip netns exec {name} conntrack -L {known}"))
+                steps = (
+                    *steps,
+                    replace(step, command=f"ip netns exec {name} conntrack -L {known}"),
+                )
         else:
             frame, steps, redirected = self._dnat(host, name, frame, steps)
         if any(
@@ -66,12 +69,16 @@ class Namespaces:
         if namespace is None or namespace.sysctls.get("ipv4.ip_forward") != "1":
             text = f"{name} forwards nothing"
             why = namespace.origin if namespace else ()
-            return Onward((*steps, _step(host, name, text, "sysctl net.ipv4.ip_forward", why)), frame)
+            return Onward(
+                (*steps, _step(host, name, text, "sysctl net.ipv4.ip_forward", why)), frame
+            )
         found = route(host, name, frame.ip_dst or "")
         if found is None:
             text = f"{name} has no route to {frame.ip_dst}"
             lookup = f"ip route get {frame.ip_dst}"
-            lost = replace(_step(host, name, text, lookup, namespace.origin), target=frame.ip_dst or "")
+            lost = replace(
+                _step(host, name, text, lookup, namespace.origin), target=frame.ip_dst or ""
+            )
             return Onward((*steps, lost), frame)
         device, next_hop, why = found
         via = f" via {next_hop}" if next_hop != frame.ip_dst else ""
@@ -81,7 +88,8 @@ class Namespaces:
         if guarded and not redirected:
             text = f"{name} lets nothing in from outside that is not for a floating IP"
             return Onward(
-                (*steps, _step(host, name, text, "nft list table ip netloom", guarded[0].origin)), frame
+                (*steps, _step(host, name, text, "nft list table ip netloom", guarded[0].origin)),
+                frame,
             )
         if seen is None:
             before = connection

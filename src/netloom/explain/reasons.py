@@ -190,7 +190,9 @@ def _down(cloud: Cloud, port: str) -> Reason:
 
 
 def _switched_off(cloud: Cloud, origin: str) -> Reason:
-    return Reason(f"{capital(cloud.name(origin))} is administratively down.", origin, fixes.enable(origin))
+    return Reason(
+        f"{capital(cloud.name(origin))} is administratively down.", origin, fixes.enable(origin)
+    )
 
 
 def _of_rules(cloud: Cloud, frame: Frame, step: Step, service: str, *, inward: bool) -> Reason:
@@ -280,7 +282,9 @@ def _silent(cloud: Cloud, port: Port, address: str) -> Reason:
         )
     elif not port.host:
         return _unbound(port, named)
-    return Reason(f"{named} does not answer for {address}.", decider, f"openstack port show {port.id}")
+    return Reason(
+        f"{named} does not answer for {address}.", decider, f"openstack port show {port.id}"
+    )
 
 
 def _network_of_device(cloud: Cloud, step: Step) -> str:
@@ -316,7 +320,9 @@ def _of_route(cloud: Cloud, step: Step) -> Reason:
     if "no route" in step.text:
         if thing is None or thing.external_gateway_info:
             return Reason(
-                f"{named} has no route to {step.target}.", router, fixes.add_route(ident, f"{step.target}/32")
+                f"{named} has no route to {step.target}.",
+                router,
+                fixes.add_route(ident, f"{step.target}/32"),
             )
         return Reason(
             f"{named} has no route to {step.target}: it has no external gateway.",
@@ -378,18 +384,22 @@ def of_ends(cloud: Cloud, *spots: Spot) -> Reason | None:
 def _not_well(cloud: Cloud, on_way: set[tuple[str, str]]) -> Reason | None:
     """The first of these objects that its host reports as not ready or failed."""
     for row in cloud.statuses:
-        if row.state == "ok" or row.aspect == TUNNEL or (row.host, f"{row.kind}/{row.id}") not in on_way:
+        if (
+            row.state == "ok"
+            or row.aspect == TUNNEL
+            or (row.host, f"{row.kind}/{row.id}") not in on_way
+        ):
             continue
         named = capital(cloud.name(f"{row.kind}/{row.id}"))
         state = "is not ready" if row.state == "pending" else "has failed"
         detail = f": {row.detail}" if row.detail else ""
         if "not plugged" in row.detail:
-            fix = (
-                f"plug the instance in on {row.host}: a device on br-int with external_ids:iface-id={row.id}"
-            )
+            fix = f"plug the instance in on {row.host}: a device on br-int with external_ids:iface-id={row.id}"
         else:
             fix = f"{fixes.look_at_host(row.host)}; the agent's log on {row.host} names {row.id}"
-        return Reason(f"{named} {state} on {row.host} ({row.aspect}){detail}.", f"{row.kind}/{row.id}", fix)
+        return Reason(
+            f"{named} {state} on {row.host} ({row.aspect}){detail}.", f"{row.kind}/{row.id}", fix
+        )
     return None
 
 

@@ -44,7 +44,12 @@ def candidates(cloud: Cloud, word: str) -> list[Spot]:
         return _named(cloud, word)
     if address.version == 6:
         raise UserError(f"{word} is an IPv6 address: explain follows IPv4 packets only")
-    if address.is_multicast or address.is_unspecified or address.is_loopback or int(address) == 0xFFFFFFFF:
+    if (
+        address.is_multicast
+        or address.is_unspecified
+        or address.is_loopback
+        or int(address) == 0xFFFFFFFF
+    ):
         raise UserError(f"{word} is no address of one machine")
     return list(_at(cloud, word, str(address))) or [Spot(word, str(address))]
 
@@ -61,7 +66,9 @@ def _at(cloud: Cloud, word: str, address: str) -> Iterator[Spot]:
             continue
         if any(own.ip_address == address for own in port.fixed_ips):
             fixed.append(Spot(word, address, port))
-        elif any(pair.ip_address in (address, f"{address}/32") for pair in port.allowed_address_pairs):
+        elif any(
+            pair.ip_address in (address, f"{address}/32") for pair in port.allowed_address_pairs
+        ):
             paired.append(Spot(word, address, port, pair=True))
     yield from fixed
     # A port of the network that has the address itself comes before those that may share it.
@@ -77,9 +84,13 @@ def _named(cloud: Cloud, word: str) -> list[Spot]:
     ports: list[Port] = []
     for server in servers[:1]:
         ports = [cloud.ports[port_id] for port_id in server.port_ids if port_id in cloud.ports]
-        ports += [p for _, p in sorted(cloud.ports.items()) if p.device_id == server.id and p not in ports]
+        ports += [
+            p for _, p in sorted(cloud.ports.items()) if p.device_id == server.id and p not in ports
+        ]
         if not ports:
-            raise UserError(f"instance {word} has no port: an instance gets its ports when it is made")
+            raise UserError(
+                f"instance {word} has no port: an instance gets its ports when it is made"
+            )
     if not servers:
         ports = [p for _, p in sorted(cloud.ports.items()) if word in (p.id, p.name) and word]
         if len(ports) > 1 and not any(port.id == word for port in ports):
@@ -135,7 +146,11 @@ def ends(cloud: Cloud, source: str, destination: str) -> tuple[Spot, Spot]:
         return starts[0], _from_outside(cloud, targets)
     joined = _joined(cloud)
     ranked = sorted(
-        ((_distance(start, target, joined), start, target) for start in starts for target in targets),
+        (
+            (_distance(start, target, joined), start, target)
+            for start in starts
+            for target in targets
+        ),
         key=lambda pair: pair[0],
     )
     best = [(start, target) for far, start, target in ranked if far == ranked[0][0]]
@@ -143,7 +158,9 @@ def ends(cloud: Cloud, source: str, destination: str) -> tuple[Spot, Spot]:
     _must_be_one(cloud, start, [start for start, _ in best])
     _must_be_one(cloud, target, [target for _, target in best])
     if start.port is target.port and target.floatingip is None:
-        raise UserError(f"{source} and {destination} are the same port: no packet leaves the instance")
+        raise UserError(
+            f"{source} and {destination} are the same port: no packet leaves the instance"
+        )
     return start, target
 
 
@@ -177,7 +194,8 @@ def _must_be_one(cloud: Cloud, chosen: Spot, spots: list[Spot]) -> None:
     ports = {spot.port.id: spot.port for spot in spots if spot.port}
     if len(ports) > 1:
         known = ", ".join(
-            f"{ident} on {cloud.name(f'network/{port.network_id}')}" for ident, port in ports.items()
+            f"{ident} on {cloud.name(f'network/{port.network_id}')}"
+            for ident, port in ports.items()
         )
         raise UserError(f"several ports have the address {chosen.word}: say which by id ({known})")
 
@@ -187,7 +205,11 @@ def _both_outside(cloud: Cloud, start: Spot, target: Spot) -> str:
         subnet = subnet_around(cloud, spot.address, wires=True) if spot.word != OUTSIDE else None
         network = cloud.networks[subnet.network_id] if subnet else None
         # The gateway of a physical network is a machine outside.
-        if subnet and network and not (network.physical_network and subnet.gateway_ip == spot.address):
+        if (
+            subnet
+            and network
+            and not (network.physical_network and subnet.gateway_ip == spot.address)
+        ):
             return f"nobody has the address {spot.word} of {cloud.name(f'subnet/{subnet.id}')}"
     return f"{start.word} and {target.word} are both outside: this cloud is not between them"
 
@@ -206,7 +228,9 @@ def subnet_around(cloud: Cloud, address: str, *, wires: bool = False) -> Subnet 
 def _sender(spot: Spot) -> Spot:
     """A source must be something that sends by itself."""
     if spot.port is None and spot.floatingip is not None:
-        raise UserError(f"floating IP {spot.address} is associated with no port, so nobody sends from it")
+        raise UserError(
+            f"floating IP {spot.address} is associated with no port, so nobody sends from it"
+        )
     if spot.port is not None and (
         spot.port.device_owner in ROUTER_OWNERS or spot.port.device_owner == OWNER_DHCP
     ):
@@ -231,5 +255,7 @@ def _from_outside(cloud: Cloud, targets: list[Spot]) -> Spot:
     ports = {target.port.id for target in targets if target.port}
     for _, fip in sorted(cloud.floatingips.items()):
         if fip.port_id in ports:
-            return Spot(targets[0].word, fip.floating_ip_address, cloud.ports.get(fip.port_id or ""), fip)
+            return Spot(
+                targets[0].word, fip.floating_ip_address, cloud.ports.get(fip.port_id or ""), fip
+            )
     return targets[0]

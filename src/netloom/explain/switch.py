@@ -42,7 +42,9 @@ class Switches:
             outcomes += self._from_wire(host, physical_network, frame, steps)
         return outcomes
 
-    def _from_wire(self, host: Host, physical_network: str, frame: Frame, steps: Steps) -> list[Outcome]:
+    def _from_wire(
+        self, host: Host, physical_network: str, frame: Frame, steps: Steps
+    ) -> list[Outcome]:
         bridge = host.facts.bridge_mappings.get(physical_network)
         if bridge is None or bridge not in host.facts.physical_interfaces:
             return []
@@ -64,7 +66,13 @@ class Switches:
         steps = (*steps, step)
         if flow is None or not flow.actions:
             return [
-                Outcome(end="dropped", host=host.name, place=step.place, frame=passing.frame, steps=steps)
+                Outcome(
+                    end="dropped",
+                    host=host.name,
+                    place=step.place,
+                    frame=passing.frame,
+                    steps=steps,
+                )
             ]
         outcomes: list[Outcome] = []
         for action in flow.actions:
@@ -77,7 +85,9 @@ class Switches:
                 passing.registers[field] = value
             case of.SetEth(src, dst):
                 frame = passing.frame
-                passing.frame = replace(frame, eth_src=src or frame.eth_src, eth_dst=dst or frame.eth_dst)
+                passing.frame = replace(
+                    frame, eth_src=src or frame.eth_src, eth_dst=dst or frame.eth_dst
+                )
             case of.SetTunnel(key, dst):
                 passing.tun_id, passing.tun_dst = key, dst
             case of.PushVlan(vid):
@@ -91,7 +101,9 @@ class Switches:
             case of.Output(device):
                 return self._output(host, passing, device, steps)
             case of.OutputDst():
-                return self._output(host, passing, str(passing.registers.get("dst_port", "")), steps)
+                return self._output(
+                    host, passing, str(passing.registers.get("dst_port", "")), steps
+                )
             case of.ArpReply(mac, ip):
                 asked = passing.frame
                 reply = replace(
@@ -104,7 +116,13 @@ class Switches:
                     arp_tpa=asked.arp_spa,
                 )
                 return [
-                    Outcome(end="answered", host=host.name, place=passing.in_port, frame=reply, steps=steps)
+                    Outcome(
+                        end="answered",
+                        host=host.name,
+                        place=passing.in_port,
+                        frame=reply,
+                        steps=steps,
+                    )
                 ]
             case of.OutputBack() | of.Conjunction() | of.Normal():
                 pass
@@ -150,7 +168,13 @@ class Switches:
             origin=host.state.objects["interface", INTEGRATION_BRIDGE, device].origin,
         )
         return [
-            Outcome(end="device", host=host.name, place=device, frame=passing.frame, steps=(*steps, step))
+            Outcome(
+                end="device",
+                host=host.name,
+                place=device,
+                frame=passing.frame,
+                steps=(*steps, step),
+            )
         ]
 
     def _tunnel(self, host: Host, passing: Passing, device: str, steps: Steps) -> list[Outcome]:
@@ -166,7 +190,11 @@ class Switches:
         )
         steps = (*steps, step)
         if far is None:
-            return [Outcome(end="dropped", host=host.name, place=device, frame=passing.frame, steps=steps)]
+            return [
+                Outcome(
+                    end="dropped", host=host.name, place=device, frame=passing.frame, steps=steps
+                )
+            ]
         arrived = Passing(passing.frame, device, tun_id=passing.tun_id)
         return self._table(far, arrived, 0, steps)
 
@@ -186,8 +214,14 @@ class Switches:
         )
         steps = (*steps, step)
         if uplink is None:
-            return [Outcome(end="dropped", host=host.name, place=bridge, frame=passing.frame, steps=steps)]
-        outcomes = [Outcome(end="wire", host=host.name, place=network, frame=passing.frame, steps=steps)]
+            return [
+                Outcome(
+                    end="dropped", host=host.name, place=bridge, frame=passing.frame, steps=steps
+                )
+            ]
+        outcomes = [
+            Outcome(end="wire", host=host.name, place=network, frame=passing.frame, steps=steps)
+        ]
         for other in self.world.hosts.values():
             if other is not host:
                 outcomes += self._from_wire(other, network, passing.frame, steps)

@@ -227,7 +227,9 @@ class Walker:
             if outcome.end == "answered":
                 found = outcome.frame.arp_sha or ""
                 why = outcome.steps[-1].origin
-                return found, (_resolved(host, device, target, f"{found} (answered by br-int)", why),)
+                return found, (
+                    _resolved(host, device, target, f"{found} (answered by br-int)", why),
+                )
         for found, owner_host, owner, reply in self._owners(outcomes, request):
             back = self.switches.enter(self.world.hosts[owner_host], owner, reply)
             if any((o.end, o.host, o.place) == ("device", host.name, device) for o in back):
@@ -250,7 +252,9 @@ class Walker:
             return None, dropped[-1:]
         return None, (step,)
 
-    def _owners(self, outcomes: list[Outcome], request: Frame) -> Iterator[tuple[str, str, str, Frame]]:
+    def _owners(
+        self, outcomes: list[Outcome], request: Frame
+    ) -> Iterator[tuple[str, str, str, Frame]]:
         """Who of those that a question reached has the address: MAC, host, device, and the reply."""
         for outcome in outcomes:
             if outcome.end != "device":
@@ -352,7 +356,9 @@ class Walker:
         )
         return Arrival(outside, "outside", frame, (*outcome.steps, step))
 
-    def _through(self, host: Host, device: Device, frame: Frame, steps: Steps, depth: int) -> Arrival:
+    def _through(
+        self, host: Host, device: Device, frame: Frame, steps: Steps, depth: int
+    ) -> Arrival:
         """Through a namespace, and on from there."""
         if depth > LONGEST:
             step = Step(
@@ -392,7 +398,9 @@ def vlan_text(vlan: int) -> str:
 
 
 def _resolved(host: Host, device: str, target: str, answer: str, origin: tuple[str, ...]) -> Step:
-    by_flow = f"ovs-ofctl dump-flows {INTEGRATION_BRIDGE} table={int(Stage.LOCAL)},arp,arp_tpa={target}"
+    by_flow = (
+        f"ovs-ofctl dump-flows {INTEGRATION_BRIDGE} table={int(Stage.LOCAL)},arp,arp_tpa={target}"
+    )
     return Step(
         kind="arp",
         host=host.name,

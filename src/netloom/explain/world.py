@@ -147,7 +147,9 @@ class World:
 
     def endpoint_at(self, host: str, device: str) -> Endpoint | None:
         """Who sits behind a device."""
-        return next((e for e in self.endpoints.values() if (e.host, e.device) == (host, device)), None)
+        return next(
+            (e for e in self.endpoints.values() if (e.host, e.device) == (host, device)), None
+        )
 
 
 def endpoint(view: HostView, host: str, port: Port) -> Endpoint:
@@ -165,7 +167,9 @@ def endpoint(view: HostView, host: str, port: Port) -> Endpoint:
             routes.setdefault("0.0.0.0/0", subnet.gateway_ip)
         # The DHCP answer has a route to the metadata address; on-link does as well (ARP is answered).
         routes.setdefault(f"{METADATA_ADDRESS}/32", METADATA_ADDRESS)
-    ordered = sorted(routes.items(), key=lambda item: (-int(item[0].partition("/")[2] or 32), item[0]))
+    ordered = sorted(
+        routes.items(), key=lambda item: (-int(item[0].partition("/")[2] or 32), item[0])
+    )
     return Endpoint(
         port_id=port.id,
         host=host,

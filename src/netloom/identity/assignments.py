@@ -45,7 +45,9 @@ def with_implied(reader: Reader, role_ids: Iterable[str]) -> list[Role]:
 
 def roles_on(reader: Reader, user_id: str, scope_kind: str, scope_id: str) -> list[Role]:
     """Return the roles that hold for the user on that scope, implied ones included."""
-    return with_implied(reader, [row.role_id for row in assigned(reader, user_id, scope_kind, scope_id)])
+    return with_implied(
+        reader, [row.role_id for row in assigned(reader, user_id, scope_kind, scope_id)]
+    )
 
 
 def scopes_of(reader: Reader, user_id: str, scope_kind: str) -> list[str]:
@@ -73,7 +75,9 @@ def grant(w: Writer, user_id: str, role_id: str, scope_kind: str, scope_id: str)
     key = assignment_id(user_id, role_id, scope_kind, scope_id)
     if w.get(RoleAssignment, key) is None:
         w.insert(
-            RoleAssignment(id=key, user_id=user_id, role_id=role_id, scope_kind=scope_kind, scope_id=scope_id)
+            RoleAssignment(
+                id=key, user_id=user_id, role_id=role_id, scope_kind=scope_kind, scope_id=scope_id
+            )
         )
         # The user's revision is what cached callers are checked against: tokens in use show the new role.
         w.bump(User.KIND, user.id)
@@ -82,7 +86,10 @@ def grant(w: Writer, user_id: str, role_id: str, scope_kind: str, scope_id: str)
 def has(reader: Reader, user_id: str, role_id: str, scope_kind: str, scope_id: str) -> bool:
     """Say whether the user has that role there, directly."""
     _check(reader, user_id, role_id, scope_kind, scope_id)
-    return reader.get(RoleAssignment, assignment_id(user_id, role_id, scope_kind, scope_id)) is not None
+    return (
+        reader.get(RoleAssignment, assignment_id(user_id, role_id, scope_kind, scope_id))
+        is not None
+    )
 
 
 def revoke(w: Writer, user_id: str, role_id: str, scope_kind: str, scope_id: str) -> None:

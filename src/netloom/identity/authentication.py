@@ -164,7 +164,11 @@ def find_scope(reader: Reader, user: User, scope: ScopePart | str | None) -> tup
         return "", ""
     if scope is None:
         project = reader.get(Project, user.default_project_id) if user.default_project_id else None
-        if project and project.enabled and assignments.assigned(reader, user.id, "project", project.id):
+        if (
+            project
+            and project.enabled
+            and assignments.assigned(reader, user.id, "project", project.id)
+        ):
             return "project", project.id
         return "", ""
     given = [part for part in (scope.project, scope.domain, scope.system) if part is not None]

@@ -28,7 +28,9 @@ class FirstUser(Struct, frozen=True, kw_only=True):
 def first_users(admin_password: str, demo_password: str) -> tuple[FirstUser, ...]:
     """Return the users that every cloud has: admin in admin (and in demo), demo in demo."""
     return (
-        FirstUser(name="admin", password=admin_password, project="admin", role="admin", system=True),
+        FirstUser(
+            name="admin", password=admin_password, project="admin", role="admin", system=True
+        ),
         FirstUser(name="admin", password=admin_password, project="demo", role="admin"),
         FirstUser(name="demo", password=demo_password, project="demo", role="member"),
     )

@@ -49,5 +49,6 @@ def endpoints(service: Service, url: str, region: str) -> list[dict[str, Any]]:
 def catalog(url: str, region: str) -> list[dict[str, Any]]:
     """Return the catalog as it stands in a token."""
     return [
-        {"id": s.id, "type": s.type, "name": s.name, "endpoints": endpoints(s, url, region)} for s in SERVICES
+        {"id": s.id, "type": s.type, "name": s.name, "endpoints": endpoints(s, url, region)}
+        for s in SERVICES
     ]

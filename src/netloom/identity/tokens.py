@@ -145,7 +145,9 @@ class Tokens:
             scope_id=scope_id,
             epoch=user.epoch,
             issued_at=now,
-            expires_at=min(now + self._seconds, parent.expires_at if parent else now + self._seconds),
+            expires_at=min(
+                now + self._seconds, parent.expires_at if parent else now + self._seconds
+            ),
             audit_ids=(secrets.token_urlsafe(16), *((parent.audit_ids[-1],) if parent else ())),
             methods=tuple(dict.fromkeys((*methods, *(parent.methods if parent else ())))),
         )
@@ -191,7 +193,10 @@ class Tokens:
     def _read(self, token: str) -> Claims:
         try:
             payload = jwt.decode(
-                token, self._key, algorithms=["HS256"], options={"verify_exp": False, "verify_iat": False}
+                token,
+                self._key,
+                algorithms=["HS256"],
+                options={"verify_exp": False, "verify_iat": False},
             )
         except jwt.InvalidTokenError:
             raise Unauthorized from None

@@ -73,7 +73,10 @@ class Upload:
         return self
 
     def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
     ) -> None:
         self._file.close()
         self.path.unlink(missing_ok=True)
@@ -84,7 +87,9 @@ class Upload:
         """Append; raises TooLarge past the limit."""
         self.size += len(data)
         if self.size > self._max_bytes:
-            raise TooLarge(f"The image is larger than the {self._max_bytes} bytes that are allowed.")
+            raise TooLarge(
+                f"The image is larger than the {self._max_bytes} bytes that are allowed."
+            )
         self._file.write(data)
         self._md5.update(data)
         self._hash.update(data)

@@ -47,7 +47,9 @@ def may_see(reader: Reader, caller: Caller, image: Image) -> bool:
     return any(access.target == caller.project_id for access in reader.access(image.id))
 
 
-def visible(reader: Reader, caller: Caller, visibility: str | None, member_status: str) -> list[Image]:
+def visible(
+    reader: Reader, caller: Caller, visibility: str | None, member_status: str
+) -> list[Image]:
     """Return the images that a list shows the caller.
 
     Without `visibility`: its own, public ones, and shared ones that its project said `member_status` to;
@@ -56,7 +58,9 @@ def visible(reader: Reader, caller: Caller, visibility: str | None, member_statu
     if member_status != "all" and member_status not in MEMBER_STATUSES:
         raise BadRequest(f"Invalid status: {member_status}")
     wanted = MEMBER_STATUSES if member_status == "all" else (member_status,)
-    shared = set[str]().union(*(reader.accessible(caller.project_id, _PREFIX + status) for status in wanted))
+    shared = set[str]().union(
+        *(reader.accessible(caller.project_id, _PREFIX + status) for status in wanted)
+    )
     shown: list[Image] = []
     for image in reader.list(Image):
         if visibility not in (None, "all", image.visibility):
@@ -78,7 +82,9 @@ def create(w: Writer, caller: Caller, settings: ImageSettings, image: Image) -> 
     _check(image)
     _check_visibility(caller, image.visibility)
     if 0 <= settings.max_images <= w.count(Image, project_id=image.project_id):
-        raise TooLarge(f"The project has {settings.max_images} images already, as many as it may have.")
+        raise TooLarge(
+            f"The project has {settings.max_images} images already, as many as it may have."
+        )
     if w.get(Image, image.id) is not None:
         raise Conflict(f"Image ID {image.id} already exists!")
     return w.insert(image)
@@ -104,7 +110,9 @@ def owned(reader: Reader, caller: Caller, image_id: str) -> Image:
     """Return an image that the caller may change; Forbidden where it may only see it."""
     image = get(reader, caller, image_id)
     if not caller.is_admin and image.project_id != caller.project_id:
-        raise Forbidden(f"You are not permitted to modify image {image_id}: it belongs to another project.")
+        raise Forbidden(
+            f"You are not permitted to modify image {image_id}: it belongs to another project."
+        )
     return image
 
 
@@ -140,7 +148,9 @@ def delete(w: Writer, caller: Caller, image_id: str) -> Image:
         raise Forbidden(f"Image {image_id} is protected and cannot be deleted.")
     if users := w.count(Server, image_id=image_id):
         # A host reads the image again when it has to build the instance anew.
-        raise Conflict(f"Image {image_id} could not be deleted because it is in use by {users} server(s).")
+        raise Conflict(
+            f"Image {image_id} could not be deleted because it is in use by {users} server(s)."
+        )
     w.delete(Image, image_id)
     return image
 
@@ -160,19 +170,25 @@ def new_id(given: str | None) -> str:
 
 def _check(image: Image) -> None:
     if image.disk_format is not None and image.disk_format not in DISK_FORMATS:
-        raise BadRequest(f"Invalid disk_format {image.disk_format!r}: one of {', '.join(DISK_FORMATS)}.")
+        raise BadRequest(
+            f"Invalid disk_format {image.disk_format!r}: one of {', '.join(DISK_FORMATS)}."
+        )
     if image.container_format is not None and image.container_format not in CONTAINER_FORMATS:
         formats = ", ".join(CONTAINER_FORMATS)
         raise BadRequest(f"Invalid container_format {image.container_format!r}: one of {formats}.")
     if image.visibility not in VISIBILITIES:
-        raise BadRequest(f"Invalid visibility {image.visibility!r}: one of {', '.join(VISIBILITIES)}.")
+        raise BadRequest(
+            f"Invalid visibility {image.visibility!r}: one of {', '.join(VISIBILITIES)}."
+        )
     if len(image.name) > 255:
         raise BadRequest("An image name has at most 255 characters.")
     if min(image.min_disk, image.min_ram) < 0 or max(image.min_disk, image.min_ram) >= 2**31:
         raise BadRequest("min_disk and min_ram are whole numbers from 0 to 2147483647.")
     if len(image.properties) > MAX_PROPERTIES or len(image.tags) > MAX_TAGS:
         raise TooLarge(f"An image has at most {MAX_PROPERTIES} properties and {MAX_TAGS} tags.")
-    if any(len(tag) > 255 for tag in image.tags) or any(not 0 < len(name) < 256 for name in image.properties):
+    if any(len(tag) > 255 for tag in image.tags) or any(
+        not 0 < len(name) < 256 for name in image.properties
+    ):
         raise BadRequest("Tags and names of properties have at most 255 characters.")
 
 

@@ -29,7 +29,9 @@ def virtual_size(file: Path, disk_format: str, max_bytes: int) -> int:
         raise UnsupportedMedia(f"The data is of more than one format: {error}") from None
     seen = str(found) if found else "nothing known"
     if found is None or seen not in _SEEN_AS.get(disk_format, {disk_format}):
-        raise UnsupportedMedia(f"The data is {seen}, not {disk_format} as the image's disk_format says.")
+        raise UnsupportedMedia(
+            f"The data is {seen}, not {disk_format} as the image's disk_format says."
+        )
     try:
         found.safety_check()
         # A raw disk is what it is; others say in their header how large they will become.
@@ -39,7 +41,9 @@ def virtual_size(file: Path, disk_format: str, max_bytes: int) -> int:
     except format_inspector.ImageFormatError as error:
         raise UnsupportedMedia(f"The {disk_format} data cannot be read: {error}") from None
     if size > max_bytes:
-        raise BadRequest(f"The disk would have {size} bytes, more than the {max_bytes} that are allowed.")
+        raise BadRequest(
+            f"The disk would have {size} bytes, more than the {max_bytes} that are allowed."
+        )
     return size
 
 

@@ -85,9 +85,13 @@ def notice_hosts(store: Store, ctx: Context, memory: Memory, now: float) -> None
 def place_routers(store: Store, ctx: Context) -> None:
     """Give routers that wait for a host one, if there is one now."""
     with store.reader() as reader:
-        waiting = [router for router in reader.list(Router, host="") if hosts.networks_of(reader, router)]
+        waiting = [
+            router for router in reader.list(Router, host="") if hosts.networks_of(reader, router)
+        ]
         possible = any(
-            hosts.candidates(reader, ctx, hosts.networks_of(reader, router), router.availability_zone_hints)
+            hosts.candidates(
+                reader, ctx, hosts.networks_of(reader, router), router.availability_zone_hints
+            )
             for router in waiting
         )
     if possible:
@@ -128,12 +132,16 @@ def why_not_active(reader: Reader, ctx: Context, server: Server, now: float) -> 
         return f"its host {server.host} does not report"
     ports = reader.list(Port, device_id=server.id)
     rows = reader.status_rows([server.id, *(port.id for port in ports)], host=server.host)
-    said = [f"{row.kind} {row.id}: {row.detail}" for row in rows if row.state != "ok" and row.detail]
+    said = [
+        f"{row.kind} {row.id}: {row.detail}" for row in rows if row.state != "ok" and row.detail
+    ]
     if said:
         return "; ".join(said)
     states = reader.api_status(Port, [port.id for port in ports])
     down = [
-        f"port {port.id} is {states.get(port.id) or 'DOWN'}" for port in ports if states[port.id] != "ACTIVE"
+        f"port {port.id} is {states.get(port.id) or 'DOWN'}"
+        for port in ports
+        if states[port.id] != "ACTIVE"
     ]
     if down:
         return "; ".join(down)

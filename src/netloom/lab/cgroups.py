@@ -71,7 +71,9 @@ def remove(group: str, timeout: float = 5.0) -> None:
     for point, _, _ in hierarchies():
         top = point / group
         while top.is_dir():
-            for directory in sorted((path for path in top.rglob("*") if path.is_dir()), reverse=True):
+            for directory in sorted(
+                (path for path in top.rglob("*") if path.is_dir()), reverse=True
+            ):
                 with contextlib.suppress(OSError):
                     directory.rmdir()
             with contextlib.suppress(OSError):

@@ -43,7 +43,9 @@ def machine() -> None:
     """Refuse where a lab cannot run: not root, missing programs, no TUN device, no control groups."""
     root()
     path = f"{os.environ.get('PATH', '')}:/usr/sbin:/sbin:/usr/bin:/bin"
-    missing = sorted({package for name, package in _PROGRAMS.items() if not shutil.which(name, path=path)})
+    missing = sorted(
+        {package for name, package in _PROGRAMS.items() if not shutil.which(name, path=path)}
+    )
     if missing:
         raise UserError(f"Debian packages are missing: apt-get install {' '.join(missing)}")
     try:

@@ -14,7 +14,9 @@ class Client:
     """One user's session: a token, and requests under the server's path prefixes."""
 
     def __init__(self, port: int, user: str, password: str, project: str | None = None) -> None:
-        self._http = httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=60.0, trust_env=False)
+        self._http = httpx.Client(
+            base_url=f"http://127.0.0.1:{port}", timeout=60.0, trust_env=False
+        )
         domain = {"id": "default"}
         body = {
             "auth": {
@@ -34,7 +36,10 @@ class Client:
         return self
 
     def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
     ) -> None:
         self._http.close()
 

@@ -16,7 +16,8 @@ def fill(client: Client, bare: bool) -> None:
     """Make the flavors and the small image, and unless `bare` the external network."""
     for name, vcpus, ram, disk in FLAVORS:
         client.post(
-            "/compute/v2.1/flavors", {"flavor": {"name": name, "vcpus": vcpus, "ram": ram, "disk": disk}}
+            "/compute/v2.1/flavors",
+            {"flavor": {"name": name, "vcpus": vcpus, "ram": ram, "disk": disk}},
         )
     upload(client, image.NAME)
     if not bare:

@@ -31,7 +31,9 @@ def remove(lab: Lab) -> bool:
 def end(lab: Lab) -> list[Process]:
     """End the lab's processes; returns those that there were."""
     state = lab.load()
-    known = list(state.processes.values()) if state is not None and state.boot_id == boot_id() else []
+    known = (
+        list(state.processes.values()) if state is not None and state.boot_id == boot_id() else []
+    )
     ended: list[Process] = []
     # A second look finds what a process started between the first look and its end.
     while running := [each for each in {*known, *processes.tagged(lab.directory)} if each.alive]:

@@ -13,7 +13,14 @@ from netloom.lab.processes import Process
 from netloom.model.errors import UserError
 
 OPTIONS = (
-    *("-o", "StrictHostKeyChecking=no", "-o", "UserKnownHostsFile=/dev/null", "-o", "LogLevel=ERROR"),
+    *(
+        "-o",
+        "StrictHostKeyChecking=no",
+        "-o",
+        "UserKnownHostsFile=/dev/null",
+        "-o",
+        "LogLevel=ERROR",
+    ),
     *("-o", "BatchMode=yes", "-o", "ConnectTimeout=3", "-o", "PasswordAuthentication=no"),
 )
 
@@ -28,7 +35,12 @@ def ssh(origin: Process, key: Path, address: str, *words: str, timeout: float = 
     line = wiring.inside(origin, command(key, address, *words))
     try:
         done = subprocess.run(
-            line, capture_output=True, text=True, check=False, timeout=timeout, stdin=subprocess.DEVNULL
+            line,
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=timeout,
+            stdin=subprocess.DEVNULL,
         )
     except subprocess.TimeoutExpired:
         raise UserError(f"ssh to {address} did not end within {timeout:.0f} s") from None

@@ -26,7 +26,9 @@ Service = dict[str, Any]
 
 def environment(lab: Lab) -> dict[str, str]:
     """Of every process of the lab: its tag, this very Netloom, and no proxy between the lab's parts."""
-    kept = {name: value for name, value in os.environ.items() if not name.lower().endswith("_proxy")}
+    kept = {
+        name: value for name, value in os.environ.items() if not name.lower().endswith("_proxy")
+    }
     source = str(Path(netloom.__file__).parents[1])
     return {**kept, TAG: str(lab.directory), "PYTHONPATH": source, "PYTHONUNBUFFERED": "1"}
 
@@ -56,7 +58,10 @@ def openvswitch_services(host: str) -> list[Service]:
 def agent_service(lab: Lab, node: Node) -> Service:
     """The agent: the same program with the same kind of settings file as on a real host."""
     config = str(lab.host(node.name) / "agent.toml")
-    return {"name": "agent", "command": [sys.executable, "-m", "netloom", "agent", "--config", config]}
+    return {
+        "name": "agent",
+        "command": [sys.executable, "-m", "netloom", "agent", "--config", config],
+    }
 
 
 def outside_services(lab: Lab) -> list[Service]:
@@ -65,7 +70,9 @@ def outside_services(lab: Lab) -> list[Service]:
     program = site / "cgi-bin/address"
     program.parent.mkdir(parents=True, exist_ok=True)
     write(
-        program, '#!/bin/sh\nprintf "Content-Type: text/plain\\r\\n\\r\\n%s\\n" "$REMOTE_ADDR"\n', mode=0o700
+        program,
+        '#!/bin/sh\nprintf "Content-Type: text/plain\\r\\n\\r\\n%s\\n" "$REMOTE_ADDR"\n',
+        mode=0o700,
     )
     write(site / "index.html", "the web server outside\n", mode=0o644)
     return [
@@ -73,7 +80,13 @@ def outside_services(lab: Lab) -> list[Service]:
         {
             "name": "dns",
             "command": [
-                *("dnsmasq", "--keep-in-foreground", "--conf-file=/dev/null", "--pid-file=", "--user=root"),
+                *(
+                    "dnsmasq",
+                    "--keep-in-foreground",
+                    "--conf-file=/dev/null",
+                    "--pid-file=",
+                    "--user=root",
+                ),
                 *("--no-hosts", "--no-resolv", f"--address=/www.example.net/{WEB}"),
             ],
         },
@@ -83,7 +96,10 @@ def outside_services(lab: Lab) -> list[Service]:
 def write_init(lab: Lab, host: str, services: Sequence[Service]) -> Path:
     """Write what PID 1 of the host reads; returns the file."""
     directory = lab.host(host)
-    for folder in (*(directory / name for name in ("logs", "state", "services")), lab.socket(host).parent):
+    for folder in (
+        *(directory / name for name in ("logs", "state", "services")),
+        lab.socket(host).parent,
+    ):
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
     config = {
         "name": host,
@@ -135,7 +151,9 @@ def set_services(lab: Lab, host: str, process: Process, services: Sequence[Servi
     os.kill(process.pid, 1)  # SIGHUP: read the file again
 
 
-def switch_service(lab: Lab, host: str, process: Process, name: str, on: bool, kill: bool = False) -> None:
+def switch_service(
+    lab: Lab, host: str, process: Process, name: str, on: bool, kill: bool = False
+) -> None:
     """Stop or start one program of a host, as an operator or a fault would; `kill` without asking it first."""
     config = msgspec.json.decode((lab.host(host) / "init.json").read_bytes())
     services: list[Service] = config["services"]
@@ -161,7 +179,9 @@ def find(state: LabState, host: str) -> Process:
     """PID 1 of a host of a running lab; `server` is no host."""
     known = sorted(set(state.processes) - {"server"})
     if host not in known:
-        raise UserError(f"there is no host {host!r} in lab {state.name!r}; there are {', '.join(known)}")
+        raise UserError(
+            f"there is no host {host!r} in lab {state.name!r}; there are {', '.join(known)}"
+        )
     if not state.processes[host].alive:
         raise UserError(f"host {host} is not running any more")
     return state.processes[host]

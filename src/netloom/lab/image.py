@@ -27,7 +27,18 @@ _PROGRAMS = {
     "/usr/bin/dropbearkey": "usr/bin/dropbearkey",
 }
 _DIRECTORIES = (
-    *("bin", "sbin", "usr/bin", "usr/sbin", "etc/dropbear", "home/netloom", "root", "proc", "sys", "dev"),
+    *(
+        "bin",
+        "sbin",
+        "usr/bin",
+        "usr/sbin",
+        "etc/dropbear",
+        "home/netloom",
+        "root",
+        "proc",
+        "sys",
+        "dev",
+    ),
     *("run", "tmp", "var/log", "var/run", "lib", "lib64"),
 )
 _TEXTS = {
@@ -69,7 +80,9 @@ def _files() -> dict[Path, str]:
             )
         found[path] = place
         # A static program has no libraries, and ldd says so with a status of its own.
-        listed = subprocess.run(["ldd", program], capture_output=True, text=True, check=False).stdout
+        listed = subprocess.run(
+            ["ldd", program], capture_output=True, text=True, check=False
+        ).stdout
         for library in re.findall(r"(/\S+) \(0x", listed):
             found[Path(library)] = str(Path(library)).lstrip("/").removeprefix("usr/")
     scripts = resources.files("netloom.lab") / "image_files"
@@ -105,7 +118,20 @@ def _build(work: Path, files: dict[Path, str]) -> Path:
     with raw.open("wb") as handle:
         handle.truncate(_SIZE_MIB * 1024**2)
     _run(
-        *("mke2fs", "-q", "-t", "ext4", "-O", "^has_journal", "-m", "0", "-L", "netloom-small", "-U", _UUID),
+        *(
+            "mke2fs",
+            "-q",
+            "-t",
+            "ext4",
+            "-O",
+            "^has_journal",
+            "-m",
+            "0",
+            "-L",
+            "netloom-small",
+            "-U",
+            _UUID,
+        ),
         *("-E", f"hash_seed={_UUID},root_owner=0:0", "-d", str(root), str(raw)),
     )
     _run("qemu-img", "convert", "-q", "-c", "-O", "qcow2", str(raw), str(image))

@@ -43,7 +43,11 @@ def _check(result: int, what: str) -> None:
 def mount(source: str, target: str, kind: str = "", flags: int = 0, data: str = "") -> None:
     """Mount a file system; the arguments are those of the system call."""
     result = _libc.mount(
-        source.encode(), target.encode(), kind.encode(), ctypes.c_ulong(flags), data.encode() or None
+        source.encode(),
+        target.encode(),
+        kind.encode(),
+        ctypes.c_ulong(flags),
+        data.encode() or None,
     )
     _check(result, f"mount {target}")
 
@@ -159,7 +163,9 @@ def serve(path: Path, config: dict[str, Any]) -> None:
             item = wanted.get(name)
             service.wanted = None if item is None or item.get("off") else item
             if service.wanted is None and service.pid:
-                os.kill(service.pid, signal.SIGKILL if item and item.get("kill") else signal.SIGTERM)
+                os.kill(
+                    service.pid, signal.SIGKILL if item and item.get("kill") else signal.SIGTERM
+                )
 
     want()
     while True:

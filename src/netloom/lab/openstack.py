@@ -29,8 +29,12 @@ class OpenStack:
         beside = Path(sys.executable).with_name("openstack")
         program = str(beside) if beside.exists() else shutil.which("openstack")
         if program is None:
-            raise UserError("the openstack client is not installed: pip install python-openstackclient")
-        environment = {name: value for name, value in os.environ.items() if not name.startswith("OS_")}
+            raise UserError(
+                "the openstack client is not installed: pip install python-openstackclient"
+            )
+        environment = {
+            name: value for name, value in os.environ.items() if not name.startswith("OS_")
+        }
         environment |= {
             "OS_CLIENT_CONFIG_FILE": str(lab.clouds),
             "OS_CLOUD": cloud,
@@ -52,7 +56,10 @@ class OpenStack:
         return self
 
     def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
     ) -> None:
         assert self._process.stdin is not None
         self._process.stdin.close()

@@ -57,7 +57,9 @@ def write_agent(lab: Lab, node: Node) -> None:
         "instance_types": list(INSTANCE_TYPES) if "compute" in node.roles else [],
     }
     physical: dict[str, object] = {network: node.nic(network) for network in PHYSICAL_NETWORKS}
-    write(directory / "agent.toml", f"[agent]\n{toml(agent)}\n[physical_networks]\n{toml(physical)}")
+    write(
+        directory / "agent.toml", f"[agent]\n{toml(agent)}\n[physical_networks]\n{toml(physical)}"
+    )
 
 
 def passwords(lab: Lab) -> dict[str, str]:

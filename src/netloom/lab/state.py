@@ -55,7 +55,9 @@ class LabState(Struct, frozen=True, kw_only=True):
     @property
     def alive(self) -> bool:
         """True while any of its noted processes runs."""
-        return self.boot_id == boot_id() and any(process.alive for process in self.processes.values())
+        return self.boot_id == boot_id() and any(
+            process.alive for process in self.processes.values()
+        )
 
 
 class Lab(Struct, frozen=True):
@@ -132,7 +134,9 @@ class Lab(Struct, frozen=True):
             except (BlockingIOError, FileNotFoundError):
                 gone = True
             if gone:
-                raise UserError(f"lab {self.name!r} is being started or removed just now: wait for that")
+                raise UserError(
+                    f"lab {self.name!r} is being started or removed just now: wait for that"
+                )
             try:
                 yield
             finally:

@@ -32,7 +32,9 @@ def collect(lab: Lab) -> dict[str, Any]:
                 "host": node.name,
                 "roles": list(node.roles),
                 "running": state.processes[node.name].alive,
-                "heard_seconds_ago": None if heard is None else round(max(0.0, time.time() - heard), 1),
+                "heard_seconds_ago": None
+                if heard is None
+                else round(max(0.0, time.time() - heard), 1),
                 "behind": None if row is None else max(0, seq - (row.applied_seq or 0)),
             }
         )
@@ -41,7 +43,9 @@ def collect(lab: Lab) -> dict[str, Any]:
     for row in rows:
         thing = f"{row.kind}/{row.id}"
         if row.state == "error":
-            errors.append({"object": thing, "host": row.host, "aspect": row.aspect, "detail": row.detail})
+            errors.append(
+                {"object": thing, "host": row.host, "aspect": row.aspect, "detail": row.detail}
+            )
         elif row.state != "ok" and thing not in waiting.setdefault((row.host, row.detail), []):
             waiting[row.host, row.detail].append(thing)
     alive = state.processes[SERVER].alive
@@ -79,7 +83,9 @@ def text(found: dict[str, Any]) -> str:
             words = ["NOT running"]
         lines.append(f"  {host['host']:<12} {'+'.join(host['roles']):<8} {', '.join(words)}")
     for error in found["errors"]:
-        lines.append(f"  error: {error['object']} on {error['host']} ({error['aspect']}): {error['detail']}")
+        lines.append(
+            f"  error: {error['object']} on {error['host']} ({error['aspect']}): {error['detail']}"
+        )
     for wait in found["waiting"]:
         # One cause holds up many objects: the port is what a person looks for.
         objects = sorted(wait["objects"], key=lambda thing: not thing.startswith("port/"))

@@ -32,7 +32,9 @@ _START_SECONDS = 60.0
 Say = Callable[[str], None]
 
 
-def up(lab: Lab, computes: int, *, bare: bool = False, port: int | None = None, say: Say = print) -> LabState:
+def up(
+    lab: Lab, computes: int, *, bare: bool = False, port: int | None = None, say: Say = print
+) -> LabState:
     """Start a lab and return its state once the cloud can be used.
 
     What fails half-way is removed again; its logs stay, and the error says where.
@@ -73,7 +75,9 @@ def _up(lab: Lab, state: LabState, say: Say) -> LabState:
         hosts.write_init(lab, node.name, [])
         settings.write_agent(lab, node)
     settings.write_server(lab, machines, state.port)
-    say(f"starting the API server and {len(machines)} hosts: {', '.join(node.name for node in machines)}")
+    say(
+        f"starting the API server and {len(machines)} hosts: {', '.join(node.name for node in machines)}"
+    )
     server = start_server(lab)
     state = msgspec.structs.replace(state, processes={SERVER: server})
     lab.save(state)
@@ -84,7 +88,9 @@ def _up(lab: Lab, state: LabState, say: Say) -> LabState:
         built = pool.submit(image.small_image)
         wiring.make_fabric(running, machines)
         kernel = checks.kernel_datapath()
-        wired = [pool.submit(wiring.set_up_host, running[node.name], node, kernel) for node in machines]
+        wired = [
+            pool.submit(wiring.set_up_host, running[node.name], node, kernel) for node in machines
+        ]
         wired.append(pool.submit(wiring.set_up_outside, running[OUTSIDE]))
         wait_server(lab, server, state.port)
         register(lab, machines)
@@ -95,7 +101,10 @@ def _up(lab: Lab, state: LabState, say: Say) -> LabState:
             hosts.set_services(lab, node.name, running[node.name], services)
         settings.write_clouds(lab, state.port)
         built.result()
-    say("filling the cloud: flavors, the small image" + ("" if state.bare else ", the network public"))
+    say(
+        "filling the cloud: flavors, the small image"
+        + ("" if state.bare else ", the network public")
+    )
     with Client(state.port, "admin", settings.passwords(lab)["admin"]) as client:
         wait_agents(lab, client, machines)
         content.fill(client, state.bare)
@@ -106,7 +115,9 @@ def _up(lab: Lab, state: LabState, say: Say) -> LabState:
 
 def start_server(lab: Lab) -> Process:
     """Start the API server; in the machine's own namespaces, on 127.0.0.1."""
-    descriptor = os.open(lab.directory / "server.log", os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+    descriptor = os.open(
+        lab.directory / "server.log", os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600
+    )
     try:
         started = subprocess.Popen(
             [sys.executable, "-m", "netloom", "server", "--config", str(settings.server_file(lab))],
@@ -200,7 +211,9 @@ def _keep_logs(lab: Lab) -> str:
         target.mkdir(parents=True, mode=0o700)
         for source in [*lab.directory.glob("*.log"), *lab.directory.glob("hosts/*/logs/*.log")]:
             name = (
-                "-".join(source.relative_to(lab.directory).parts).replace("hosts-", "").replace("logs-", "")
+                "-".join(source.relative_to(lab.directory).parts)
+                .replace("hosts-", "")
+                .replace("logs-", "")
             )
             shutil.copyfile(source, target / name)
     except OSError:

@@ -74,7 +74,9 @@ class Walkthrough:
             wiring.inside(self.host(host), command), capture_output=True, text=True, check=False
         )
         if done.returncode:
-            raise UserError(f"{shlex.join(command)} on {host}: {(done.stderr or done.stdout).strip()[-200:]}")
+            raise UserError(
+                f"{shlex.join(command)} on {host}: {(done.stderr or done.stdout).strip()[-200:]}"
+            )
         return done.stdout
 
     def login(self, address: str, words: str) -> str:
@@ -122,7 +124,15 @@ class Walkthrough:
         path = image.small_image()
         with self.tell.step("An image: 3.5 MB of busybox and dropbear"):
             made = self.create(
-                *("image", "create", "--public", "--disk-format", "qcow2", "--container-format", "bare"),
+                *(
+                    "image",
+                    "create",
+                    "--public",
+                    "--disk-format",
+                    "qcow2",
+                    "--container-format",
+                    "bare",
+                ),
                 *("--file", str(path), "demo-image"),
             )
             shown = self.client.json("image", "show", made["id"])
@@ -134,10 +144,13 @@ class Walkthrough:
         with self.tell.step("A security group that lets in TCP and ICMP"):
             group = self.create("security", "group", "create", "all")["id"]
             self.openstack(
-                *["security", "group", "rule", "create", "--proto", "tcp", "--dst-port", "1:65535"], group
+                *["security", "group", "rule", "create", "--proto", "tcp", "--dst-port", "1:65535"],
+                group,
             )
             self.openstack(*["security", "group", "rule", "create", "--proto", "icmp"], group)
-            self.tell.proved("a new group lets everything out and nothing in; now TCP and ICMP come in")
+            self.tell.proved(
+                "a new group lets everything out and nothing in; now TCP and ICMP come in"
+            )
         with self.tell.step("A key pair"):
             self.key.unlink(missing_ok=True)
             self.create("keypair", "create", "--private-key", str(self.key), "admin")
@@ -174,14 +187,25 @@ class Walkthrough:
     def provider(self) -> None:
         """Walkthrough A."""
         self.tell.part("Walkthrough A: an instance on the physical network, without router or NAT")
-        with self.tell.step("A network that is the physical network extnet, shared with every project"):
+        with self.tell.step(
+            "A network that is the physical network extnet, shared with every project"
+        ):
             self.create(
                 *["network", "create", "--share", "--provider-network-type", "flat"],
                 *["--provider-physical-network", "extnet", "external_network"],
             )
-        with self.tell.step("Its addresses: part of the range that is in use there, and its own gateway"):
+        with self.tell.step(
+            "Its addresses: part of the range that is in use there, and its own gateway"
+        ):
             self.create(
-                *("subnet", "create", "--network", "external_network", "--subnet-range", RANGES["extnet"]),
+                *(
+                    "subnet",
+                    "create",
+                    "--network",
+                    "external_network",
+                    "--subnet-range",
+                    RANGES["extnet"],
+                ),
                 *("--allocation-pool", f"start={_POOL_A[0]},end={_POOL_A[1]}"),
                 *("--gateway", GATEWAYS["extnet"], "--dns-nameserver", WEB, "external_subnet"),
             )
@@ -189,21 +213,29 @@ class Walkthrough:
             self.tell.output(self.client.run("network", "list", "-c", "Name", "-c", "Subnets"))
         with self.tell.step("An instance on it"):
             _, address = self.boot("my1", "external_network")
-        with self.tell.step("ssh from the physical network, straight to the instance's own address"):
+        with self.tell.step(
+            "ssh from the physical network, straight to the instance's own address"
+        ):
             waited = guest.wait(self.host(OUTSIDE), self.key, address)
             seen = self.login(address, "ip -4 addr show eth0; ip route; cat /etc/resolv.conf")
             self.tell.output(seen)
             self.expect(
-                f"inet {address}/24" in seen, f"logged in {waited:.1f} s after ACTIVE; no NAT", "address"
+                f"inet {address}/24" in seen,
+                f"logged in {waited:.1f} s after ACTIVE; no NAT",
+                "address",
             )
             self.expect(
-                f"default via {GATEWAYS['extnet']}" in seen and "169.254.169.254" in seen and WEB in seen,
+                f"default via {GATEWAYS['extnet']}" in seen
+                and "169.254.169.254" in seen
+                and WEB in seen,
                 "DHCP gave the physical network's own gateway, the name server and the metadata route",
                 "gateway, name server or metadata route is missing",
             )
             there = self.login(address, _WHO_AM_I)
             self.expect(
-                address in there, f"the web server outside sees {address} itself", f"outside sees {there}"
+                address in there,
+                f"the web server outside sees {address} itself",
+                f"outside sees {there}",
             )
 
     def floating_ip(self) -> None:
@@ -242,7 +274,9 @@ class Walkthrough:
                 "the instance sees another address",
             )
             there = self.login(self.floating, _WHO_AM_I)
-            self.expect(self.floating in there, f"outside sees {self.floating}", f"outside sees {there}")
+            self.expect(
+                self.floating in there, f"outside sees {self.floating}", f"outside sees {there}"
+            )
         self._router_inside(router, private)
         with self.tell.step("Taking the floating IP away"):
             self.openstack_quiet("server", "remove", "floating", "ip", "my2", self.floating)
@@ -263,11 +297,21 @@ class Walkthrough:
         """Make the external network where the lab has none (`--bare`)."""
         known = self.client.json("network", "list", "--external", "--name", "public")
         if known:
-            self.tell.proved("the lab made it already, as an administrator does once for all projects")
+            self.tell.proved(
+                "the lab made it already, as an administrator does once for all projects"
+            )
             return
         self.create("network", "create", "public", "--external")
         self.create(
-            *("subnet", "create", "--network", "public", "--subnet-range", RANGES["public"], "--no-dhcp"),
+            *(
+                "subnet",
+                "create",
+                "--network",
+                "public",
+                "--subnet-range",
+                RANGES["public"],
+                "--no-dhcp",
+            ),
             *("--allocation-pool", "start=203.0.113.10,end=203.0.113.199"),
             *("--gateway", GATEWAYS["public"], "public_subnet"),
         )

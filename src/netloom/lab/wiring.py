@@ -25,7 +25,9 @@ def inside(process: Process, command: Sequence[str], *, network_only: bool = Fal
     `network_only` stays in the machine's own PID and mount namespaces, where other hosts' ids mean something.
     """
     where = (
-        ["--net"] if network_only else ["--root", "--mount", "--uts", "--ipc", "--net", "--pid", "--cgroup"]
+        ["--net"]
+        if network_only
+        else ["--root", "--mount", "--uts", "--ipc", "--net", "--pid", "--cgroup"]
     )
     return ["nsenter", "--target", str(process.pid), *where, "--", *command]
 
@@ -34,8 +36,12 @@ def run(command: Sequence[str], stdin: str = "") -> str:
     """Run a tool; its last words become the UserError's text when it fails."""
     done = subprocess.run(command, input=stdin, capture_output=True, text=True, check=False)
     if done.returncode:
-        words = (done.stderr.strip() or done.stdout.strip() or f"exit status {done.returncode}").splitlines()
-        raise UserError(f"the lab's network could not be made: {' '.join(command[-6:])}: {words[-1]}")
+        words = (
+            done.stderr.strip() or done.stdout.strip() or f"exit status {done.returncode}"
+        ).splitlines()
+        raise UserError(
+            f"the lab's network could not be made: {' '.join(command[-6:])}: {words[-1]}"
+        )
     return done.stdout
 
 
@@ -73,9 +79,14 @@ def set_up_outside(process: Process) -> None:
     """Give `outside` its addresses; it forwards between the physical networks, as the internet does."""
     lines = ["link set lo up", f"addr add {WEB}/32 dev lo"]
     for network in PHYSICAL_NETWORKS:
-        lines += [f"addr add {GATEWAYS[network]}/24 dev eth-{network}", f"link set eth-{network} up"]
+        lines += [
+            f"addr add {GATEWAYS[network]}/24 dev eth-{network}",
+            f"link set eth-{network} up",
+        ]
     # Frames to the userspace datapath must carry whole checksums: it delivers them as they are.
-    offload = "; ".join(f"ethtool -K eth-{network} tx off >/dev/null" for network in PHYSICAL_NETWORKS)
+    offload = "; ".join(
+        f"ethtool -K eth-{network} tx off >/dev/null" for network in PHYSICAL_NETWORKS
+    )
     script = f"ip -batch - && {offload}; echo 1 >/proc/sys/net/ipv4/ip_forward"
     run(inside(process, ["sh", "-ec", script]), "\n".join(lines) + "\n")
 
@@ -88,9 +99,13 @@ def set_up_host(process: Process, node: Node, kernel_datapath: bool) -> None:
     """
     underlay = node.nic(UNDERLAY)
     owner = underlay if kernel_datapath else "br-phy"
-    lines = ["link set lo up", *(f"link set {node.nic(n)} up" for n in (UNDERLAY, *PHYSICAL_NETWORKS))]
+    lines = [
+        "link set lo up",
+        *(f"link set {node.nic(n)} up" for n in (UNDERLAY, *PHYSICAL_NETWORKS)),
+    ]
     offload = "; ".join(
-        f"ethtool -K {node.nic(network)} tx off >/dev/null" for network in (UNDERLAY, *PHYSICAL_NETWORKS)
+        f"ethtool -K {node.nic(network)} tx off >/dev/null"
+        for network in (UNDERLAY, *PHYSICAL_NETWORKS)
     )
     bridge = (
         ""
@@ -101,4 +116,7 @@ def set_up_host(process: Process, node: Node, kernel_datapath: bool) -> None:
         )
     )
     address = f"ip addr add {node.tunnel_ip}/{UNDERLAY_PREFIX} dev {owner}; ip link set {owner} up"
-    run(inside(process, ["sh", "-ec", f"ip -batch -; {offload}; {bridge}{address}"]), "\n".join(lines) + "\n")
+    run(
+        inside(process, ["sh", "-ec", f"ip -batch -; {offload}; {bridge}{address}"]),
+        "\n".join(lines) + "\n",
+    )

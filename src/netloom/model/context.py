@@ -61,9 +61,9 @@ class NetworkSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     external_physical_network: str | None = None
     global_physnet_mtu: Annotated[int, Meta(ge=68)] = 1500
     path_mtu: Annotated[int, Meta(ge=0)] = 0
-    base_mac: Annotated[str, Meta(pattern="^[0-9a-fA-F]([0-9a-fA-F]:[0-9a-fA-F]){5}[0-9a-fA-F]$")] = (
-        "fa:16:3e:00:00:00"
-    )
+    base_mac: Annotated[
+        str, Meta(pattern="^[0-9a-fA-F]([0-9a-fA-F]:[0-9a-fA-F]){5}[0-9a-fA-F]$")
+    ] = "fa:16:3e:00:00:00"
     quotas: dict[str, Annotated[int, Meta(ge=-1)]] = field(default_factory=dict)
     pagination_max_limit: Annotated[int, Meta(ge=0)] = 0
     agent_down_seconds: Annotated[float, Meta(gt=5)] = 75.0

@@ -241,7 +241,9 @@ class HostState(Struct, frozen=True):
         for item in objects:
             other = gathered.setdefault(item.key, item)
             if other != item:
-                raise ValueError(f"two versions of {item.key}: from {other.origin} and {item.origin}")
+                raise ValueError(
+                    f"two versions of {item.key}: from {other.origin} and {item.origin}"
+                )
         return cls(gathered)
 
     def each(self, kind: type[T]) -> Iterator[T]:

@@ -154,7 +154,9 @@ def actions_text(actions: tuple[of.Action, ...], resolve: Resolve = by_name) -> 
         if several and isinstance(action, of.Load) and isinstance(action.value, str):
             # The device's number, and with the Goto that follows, one copy for it.
             skip = resolve("port", action.value) is None
-        if skip or (several and isinstance(action, of.Output) and resolve("port", action.device) is None):
+        if skip or (
+            several and isinstance(action, of.Output) and resolve("port", action.device) is None
+        ):
             skip = skip and not isinstance(action, of.Goto)
             continue
         out.append(action_text(action, resolve))
@@ -262,7 +264,9 @@ def dnsmasq_opts(server: Dnsmasq) -> str:
     for served in server.ranges:
         for number, value in served.options:
             unless = f"tag:!own-{number}," if str(number) in overridden else ""
-            lines.append(f"tag:subnet-{served.subnet_id},{unless}{number}{',' + value if value else ''}")
+            lines.append(
+                f"tag:subnet-{served.subnet_id},{unless}{number}{',' + value if value else ''}"
+            )
     for lease in server.leases:
         for option, value in lease.options:
             lines.append(f"tag:port-{lease.port_id},{option}{',' + value if value else ''}")
@@ -292,6 +296,8 @@ def interface_command(item: Interface) -> str:
     """The `ovs-vsctl` command that would plug an interface; a comment for those that others plug."""
     if item.expected:
         return f"# {item.bridge}: {item.name} is plugged by whoever runs the instance"
-    kind = "" if item.type in ("system", "veth") else f" -- set interface {item.name} type={item.type}"
+    kind = (
+        "" if item.type in ("system", "veth") else f" -- set interface {item.name} type={item.type}"
+    )
     options = "".join(f" options:{key}={value}" for key, value in sorted(item.options.items()))
     return f"ovs-vsctl add-port {item.bridge} {item.name}{kind}{options}"

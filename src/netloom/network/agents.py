@@ -98,7 +98,8 @@ def delete(w: Writer, ctx: Context, old: Agent) -> None:
     """Forget a dead host with all its agents and its credential; a live one is refused."""
     if old.alive:
         raise lib.BadRequest(
-            resource="agents", msg=f"agent {old.id} is alive; stop the agent of host {old.row.name} first"
+            resource="agents",
+            msg=f"agent {old.id} is alive; stop the agent of host {old.row.name} first",
         )
     w.delete_host(old.row.name)
 

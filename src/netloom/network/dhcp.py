@@ -48,7 +48,11 @@ def ensure_dhcp_port(w: Writer, ctx: Context, network: Network) -> Port | None:
     A subnet whose pools are used up gets no address here and so no DHCP: that must not refuse the port that
     somebody is binding. It is tried again with the next one.
     """
-    subnets = {s.id: s for s in w.list(Subnet, network_id=network.id) if s.enable_dhcp and s.ip_version == 4}
+    subnets = {
+        s.id: s
+        for s in w.list(Subnet, network_id=network.id)
+        if s.enable_dhcp and s.ip_version == 4
+    }
     port = dhcp_port(w, network.id)
     if port is None:
         if not subnets:

@@ -166,7 +166,9 @@ def _fixed_address(port: Port, address: str | None) -> FixedIP:
         for fixed in port.fixed_ips:
             if fixed.ip_address == address:
                 return fixed
-        raise lib.BadRequest(resource="floatingip", msg=f"Port {port.id} does not have fixed ip {address}")
+        raise lib.BadRequest(
+            resource="floatingip", msg=f"Port {port.id} does not have fixed ip {address}"
+        )
     candidates = [fixed for fixed in port.fixed_ips if ":" not in fixed.ip_address]
     if not candidates:
         raise lib.BadRequest(
@@ -195,7 +197,8 @@ def router_between(r: Reader, subnet_id: str, network_id: str) -> Router | None:
     routers = [
         router
         for router in r.get_many(Router, interfaces).values()
-        if router.external_gateway_info is not None and router.external_gateway_info.network_id == network_id
+        if router.external_gateway_info is not None
+        and router.external_gateway_info.network_id == network_id
     ]
     if len(routers) > 1:
         subnet = r.get(Subnet, subnet_id)

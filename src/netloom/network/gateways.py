@@ -57,12 +57,15 @@ def change(w: Writer, ctx: Context, router: Router, info: dict[str, Any] | None)
 def _external(r: Reader, ctx: Context, info: dict[str, Any]) -> Network:
     network = lookup.network(r, ctx, info["network_id"])
     if not network.external:
-        raise lib.BadRequest(resource="router", msg=f"Network {network.id} is not an external network")
+        raise lib.BadRequest(
+            resource="router", msg=f"Network {network.id} is not an external network"
+        )
     gateways = {s.gateway_ip for s in r.list(Subnet, network_id=network.id) if s.gateway_ip}
     for entry in info.get("external_fixed_ips") or ():
         if entry.get("ip_address") in gateways:
             raise lib.BadRequest(
-                resource="router", msg=f"External IP {entry['ip_address']} is the same as the gateway IP"
+                resource="router",
+                msg=f"External IP {entry['ip_address']} is the same as the gateway IP",
             )
     return network
 

@@ -53,7 +53,9 @@ def networks_of(r: Reader, router: Router) -> list[Network]:
     return list(r.get_many(Network, ids).values())
 
 
-def candidates(r: Reader, ctx: Context, networks: Iterable[Network], zones: Iterable[str] = ()) -> list[str]:
+def candidates(
+    r: Reader, ctx: Context, networks: Iterable[Network], zones: Iterable[str] = ()
+) -> list[str]:
     """Return hosts that may carry a router of these networks, the one with fewest routers first."""
     needed, wanted = list(networks), set(zones)
     fit = [

@@ -127,7 +127,10 @@ def take_any(
 
 
 def wishes(
-    network_id: str, subnets: Sequence[Subnet], asked: Sequence[Any] | None, known: Iterable[str] = ()
+    network_id: str,
+    subnets: Sequence[Subnet],
+    asked: Sequence[Any] | None,
+    known: Iterable[str] = (),
 ) -> list[Wish]:
     """Turn `fixed_ips` of a request into wishes; None (not given) asks for one address of each IP version.
 

@@ -64,4 +64,6 @@ def may_route(r: Reader, ctx: Context, subnet: Subnet) -> bool:
     project = ctx.caller.project_id
     if access.sees_everything(ctx) or subnet.project_id == project:
         return True
-    return any(a.target == project and a.action == access.SHARED for a in r.access(subnet.network_id))
+    return any(
+        a.target == project and a.action == access.SHARED for a in r.access(subnet.network_id)
+    )

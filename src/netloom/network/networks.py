@@ -18,7 +18,9 @@ from netloom.network import floatingips, quotas, security_groups, segments
 from netloom.network.access import EVERYONE, EXTERNAL, SHARED
 from netloom.store import Reader, Writer
 
-AUTO_DELETED_OWNERS = frozenset({OWNER_DHCP, "network:distributed", "network:floatingip_agent_gateway"})
+AUTO_DELETED_OWNERS = frozenset(
+    {OWNER_DHCP, "network:distributed", "network:floatingip_agent_gateway"}
+)
 """Owners of ports that go with their network."""
 
 SMALLEST_MTU = 68
@@ -166,7 +168,10 @@ def _mtu(ctx: Context, network_type: str, asked: int) -> int:
 def _move(w: Writer, ctx: Context, new: Network, attrs: dict[str, Any]) -> Network:
     """Give a VLAN network another id; everything else about a network's carrier stays."""
     physical = attrs.get(segments.PHYSICAL, new.physical_network)
-    if attrs.get(segments.TYPE, new.network_type) != new.network_type or physical != new.physical_network:
+    if (
+        attrs.get(segments.TYPE, new.network_type) != new.network_type
+        or physical != new.physical_network
+    ):
         raise invalid(
             "Plugin does not support updating the following provider network attributes: "
             f"{segments.TYPE}, {segments.PHYSICAL}"
@@ -215,7 +220,9 @@ def _set_shared(w: Writer, network: Network, shared: bool) -> bool:
         return True
     # What serves the network itself (gateways, DHCP …) is not there because it is shared.
     ports = [
-        port for port in w.list(Port, network_id=network.id) if not port.device_owner.startswith("network:")
+        port
+        for port in w.list(Port, network_id=network.id)
+        if not port.device_owner.startswith("network:")
     ]
     users = {obj.project_id for obj in (*ports, *w.list(Subnet, network_id=network.id))}
     if users - targets - {network.project_id}:

@@ -69,8 +69,12 @@ def check_gateway_outside(gateway: str, pools: Sequence[AllocationPool]) -> None
     address = int(IPv4Address(gateway))
     for pool in pools:
         if int(IPv4Address(pool.start)) <= address <= int(IPv4Address(pool.end)):
-            raise lib.GatewayConflictWithAllocationPools(pool=f"{pool.start}-{pool.end}", ip_address=gateway)
+            raise lib.GatewayConflictWithAllocationPools(
+                pool=f"{pool.start}-{pool.end}", ip_address=gateway
+            )
 
 
 def _pools(ranges: Sequence[Range]) -> tuple[AllocationPool, ...]:
-    return tuple(AllocationPool(str(IPv4Address(first)), str(IPv4Address(last))) for first, last in ranges)
+    return tuple(
+        AllocationPool(str(IPv4Address(first)), str(IPv4Address(last))) for first, last in ranges
+    )

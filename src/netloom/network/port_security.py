@@ -41,7 +41,9 @@ def pairs(asked: Sequence[dict[str, Any]] | None, mac_address: str) -> tuple[Add
             raise AllowedAddressPairsMissingIP()
         mac = entry.get("mac_address") or mac_address
         if (mac, address) in found:
-            raise DuplicateAddressPairInRequest(mac_address=entry.get("mac_address"), ip_address=address)
+            raise DuplicateAddressPairInRequest(
+                mac_address=entry.get("mac_address"), ip_address=address
+            )
         found.add((mac, address))
         if ip_network(address, strict=False).is_multicast:
             raise HTTPBadRequest(f"IP {address} is a multicast address, which is not supported.")
@@ -60,7 +62,9 @@ def check_create(enabled: bool, groups: Sequence[str], has_pairs: bool) -> None:
         raise PortSecurityAndIPRequiredForSecurityGroups()
 
 
-def check_update(enabled: bool, groups: Sequence[str], has_pairs: bool, *, groups_given: bool) -> None:
+def check_update(
+    enabled: bool, groups: Sequence[str], has_pairs: bool, *, groups_given: bool
+) -> None:
     """Raise for a changed port whose parts do not go together; `groups_given`: the request names groups."""
     if enabled:
         return

@@ -22,7 +22,12 @@ from netloom.model import (
     Subnet,
     to_doc,
 )
-from netloom.model.names import OWNER_DHCP, OWNER_FLOATING_IP, OWNER_ROUTER_GATEWAY, OWNER_ROUTER_INTERFACE
+from netloom.model.names import (
+    OWNER_DHCP,
+    OWNER_FLOATING_IP,
+    OWNER_ROUTER_GATEWAY,
+    OWNER_ROUTER_INTERFACE,
+)
 from netloom.network import (
     access,
     binding,
@@ -55,7 +60,9 @@ def _get(attrs: Mapping[str, Any], name: str, default: Any) -> Any:
     return attrs[name] if given(attrs, name) else default
 
 
-def check_device(r: Reader, ctx: Context, project_id: str, device_owner: str, device_id: str) -> None:
+def check_device(
+    r: Reader, ctx: Context, project_id: str, device_owner: str, device_id: str
+) -> None:
     """Raise DeviceIDNotOwnedByTenant for a port of a project that would join a network to another project's router."""
     if device_owner in ROUTER_OWNERS and not ctx.caller.is_admin:
         router = r.get(Router, device_id)
@@ -154,7 +161,9 @@ def _wishes(
     else:
         seen = {subnet.id for subnet in access.find_all(r, ctx, Subnet, network_id=network.id)}
         has = {None, *(fixed.ip_address for fixed in held)}
-        wants = {entry.get("subnet_id") for entry in asked or () if entry.get("ip_address") not in has}
+        wants = {
+            entry.get("subnet_id") for entry in asked or () if entry.get("ip_address") not in has
+        }
         seen |= {fixed.subnet_id for fixed in held} - wants
         subnets = [subnet for subnet in on_network if subnet.id in seen]
         hidden = {subnet.id for subnet in on_network} - seen
@@ -212,7 +221,9 @@ def update(w: Writer, ctx: Context, old: Port, attrs: dict[str, Any]) -> Port:
     if given(attrs, "fixed_ips"):
         new = replace(new, fixed_ips=_changed_addresses(w, ctx, network, old, attrs["fixed_ips"]))
     if given(attrs, "extra_dhcp_opts"):
-        new = replace(new, extra_dhcp_opts=_dhcp_options(old.extra_dhcp_opts, attrs["extra_dhcp_opts"]))
+        new = replace(
+            new, extra_dhcp_opts=_dhcp_options(old.extra_dhcp_opts, attrs["extra_dhcp_opts"])
+        )
     new = _rebound(w, ctx, old, new, network, attrs)
     new = w.update(new)
     if new.host != old.host or new.vif_type != old.vif_type:
@@ -241,7 +252,9 @@ def _secured(w: Writer, ctx: Context, old: Port, new: Port, attrs: Mapping[str, 
     if groups_given:
         found = w.get_many(security_groups.SecurityGroup, groups)
         security_groups.check_together(list(found.values()))
-    return replace(new, port_security_enabled=enabled, security_groups=groups, allowed_address_pairs=pairs)
+    return replace(
+        new, port_security_enabled=enabled, security_groups=groups, allowed_address_pairs=pairs
+    )
 
 
 def _readdressed(w: Writer, ctx: Context, old: Port, new: Port, named: str | None) -> Port:
@@ -253,14 +266,18 @@ def _readdressed(w: Writer, ctx: Context, old: Port, new: Port, named: str | Non
         return new
     owner = new.device_owner or old.device_owner
     if owner.startswith("network:") and not binding.is_bound(old):
-        raise lib.UnsupportedPortDeviceOwner(op="mac address update", port_id=old.id, device_owner=owner)
+        raise lib.UnsupportedPortDeviceOwner(
+            op="mac address update", port_id=old.id, device_owner=owner
+        )
     mac = (
         macs.claim(w, old.network_id, named, old.id)
         if named
         else macs.claim_any(w, ctx, old.network_id, old.id)
     )
     if binding.is_bound(old):
-        raise lib.PortBound(port_id=old.id, vif_type=old.vif_type, old_mac=old.mac_address, new_mac=mac)
+        raise lib.PortBound(
+            port_id=old.id, vif_type=old.vif_type, old_mac=old.mac_address, new_mac=mac
+        )
     w.release(macs.scope(old.network_id), old.mac_address)
     return replace(new, mac_address=mac)
 
@@ -297,7 +314,9 @@ def _rebound(
     vnic_type = _get(attrs, "binding:vnic_type", old.vnic_type)
     if vnic_type != old.vnic_type and old.host:
         raise lib.PortInUse(port_id=old.id, net_id=old.network_id, device_id=old.device_id)
-    new = replace(new, vnic_type=vnic_type, profile=_get(attrs, "binding:profile", old.profile) or {})
+    new = replace(
+        new, vnic_type=vnic_type, profile=_get(attrs, "binding:profile", old.profile) or {}
+    )
     if given(attrs, "binding:host_id"):
         new = replace(new, host=attrs["binding:host_id"] or "")
         return binding.bound(w, ctx, new, network)

@@ -36,7 +36,9 @@ def defaults(ctx: Context) -> dict[str, int]:
 def used(r: Reader, project_id: str, resource: str) -> int:
     """Return how many of a resource the project has; of `router_route`, the most that one router has."""
     if resource == "router_route":
-        return max((len(router.routes) for router in r.list(Router, project_id=project_id)), default=0)
+        return max(
+            (len(router.routes) for router in r.list(Router, project_id=project_id)), default=0
+        )
     return r.count(resource, project_id=project_id)
 
 
@@ -63,7 +65,10 @@ def details(r: Reader, ctx: Context, project_id: str) -> dict[str, dict[str, int
 def list_own(r: Reader, ctx: Context) -> list[dict[str, Any]]:
     """Return the limits of every project that has some of its own."""
     base = defaults(ctx)
-    return [base | quota.limits | {"project_id": quota.id, "tenant_id": quota.id} for quota in r.list(Quota)]
+    return [
+        base | quota.limits | {"project_id": quota.id, "tenant_id": quota.id}
+        for quota in r.list(Quota)
+    ]
 
 
 def update(w: Writer, ctx: Context, project_id: str, attrs: dict[str, Any]) -> dict[str, int]:

@@ -58,7 +58,9 @@ def _overlap(first: str, second: str) -> bool:
     return one.version == two.version and one.overlaps(two)
 
 
-def check_routes(r: Reader, router: Router, wanted: Sequence[Route], without: str | None = None) -> None:
+def check_routes(
+    r: Reader, router: Router, wanted: Sequence[Route], without: str | None = None
+) -> None:
     """Raise InvalidRoutes for routes that the router cannot follow, connected as it is.
 
     `without`: a port that does not count because it is about to go.
@@ -66,4 +68,6 @@ def check_routes(r: Reader, router: Router, wanted: Sequence[Route], without: st
     ports = [port for port in ports_of(r, router) if port.id != without]
     addresses = [fixed for port in ports for fixed in port.fixed_ips]
     subnets = r.get_many(Subnet, {fixed.subnet_id for fixed in addresses})
-    routes.check(wanted, [s.cidr for s in subnets.values()], [fixed.ip_address for fixed in addresses])
+    routes.check(
+        wanted, [s.cidr for s in subnets.values()], [fixed.ip_address for fixed in addresses]
+    )

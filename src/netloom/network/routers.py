@@ -23,7 +23,9 @@ from netloom.store import Reader, Writer
 def create(w: Writer, ctx: Context, attrs: dict[str, Any]) -> Router:
     """Make a router, with its gateway if one is asked for."""
     _refuse_kinds(attrs)
-    hints = tuple(attrs["availability_zone_hints"]) if given(attrs, "availability_zone_hints") else ()
+    hints = (
+        tuple(attrs["availability_zone_hints"]) if given(attrs, "availability_zone_hints") else ()
+    )
     missing = [zone for zone in hints if zone not in agents.zones(w)]
     if missing:
         raise AvailabilityZoneNotFound(availability_zone=", ".join(missing))
@@ -40,23 +42,33 @@ def create(w: Writer, ctx: Context, attrs: dict[str, Any]) -> Router:
         )
     )
     if given(attrs, "external_gateway_info") and attrs["external_gateway_info"]:
-        router = hosts.place(w, ctx, gateways.change(w, ctx, router, attrs["external_gateway_info"]))
+        router = hosts.place(
+            w, ctx, gateways.change(w, ctx, router, attrs["external_gateway_info"])
+        )
     return router
 
 
 def _refuse_kinds(attrs: dict[str, Any]) -> None:
     for name, kind in (("ha", "highly available"), ("distributed", "distributed")):
         if given(attrs, name) and attrs[name]:
-            raise lib.BadRequest(resource="router", msg=f"this cloud has no {kind} routers ({name})")
+            raise lib.BadRequest(
+                resource="router", msg=f"this cloud has no {kind} routers ({name})"
+            )
 
 
 def update(w: Writer, ctx: Context, old: Router, attrs: dict[str, Any]) -> Router:
     """Change a router, its gateway or its routes."""
     _refuse_kinds(attrs)
-    plain = {name: attrs[name] for name in ("name", "description", "admin_state_up") if given(attrs, name)}
+    plain = {
+        name: attrs[name]
+        for name in ("name", "description", "admin_state_up")
+        if given(attrs, name)
+    }
     router = w.update(replace(old, **plain))
     if given(attrs, "external_gateway_info"):
-        router = hosts.place(w, ctx, gateways.change(w, ctx, router, attrs["external_gateway_info"]))
+        router = hosts.place(
+            w, ctx, gateways.change(w, ctx, router, attrs["external_gateway_info"])
+        )
     if given(attrs, "routes"):
         wanted = [Route(entry["destination"], entry["nexthop"]) for entry in attrs["routes"] or ()]
         router = _set_routes(w, ctx, router, wanted)
@@ -99,7 +111,9 @@ def _asked(attrs: Any) -> list[Route]:
     return routes.parse(attrs["routes"])
 
 
-def add_interface(w: Writer, ctx: Context, router: Router, attrs: dict[str, Any] | None) -> dict[str, Any]:
+def add_interface(
+    w: Writer, ctx: Context, router: Router, attrs: dict[str, Any] | None
+) -> dict[str, Any]:
     """Connect the router to a subnet, at its gateway address, or through a port. Returns the API's answer."""
     asked = _interface_asked(attrs)
     if asked.keys() >= {"subnet_id", "port_id"}:
@@ -115,7 +129,9 @@ def add_interface(w: Writer, ctx: Context, router: Router, attrs: dict[str, Any]
 
 def _interface_asked(attrs: Any) -> dict[str, str]:
     asked = {
-        name: attrs[name] for name in ("port_id", "subnet_id") if isinstance(attrs, dict) and name in attrs
+        name: attrs[name]
+        for name in ("port_id", "subnet_id")
+        if isinstance(attrs, dict) and name in attrs
     }
     if not asked:
         raise lib.BadRequest(resource="router", msg="Either subnet_id or port_id must be specified")
@@ -139,17 +155,23 @@ def _attach_port(w: Writer, ctx: Context, router: Router, port_id: str) -> Port:
     ports.check_device(w, ctx, port.project_id, OWNER_ROUTER_INTERFACE, router.id)
     if not port.fixed_ips:
         raise lib.BadRequest(resource="router", msg="Router port must have at least one fixed IP")
-    subnets = [lookup.subnet(w, ctx, id) for id in {fixed.subnet_id: None for fixed in port.fixed_ips}]
+    subnets = [
+        lookup.subnet(w, ctx, id) for id in {fixed.subnet_id: None for fixed in port.fixed_ips}
+    ]
     router_checks.check_duplicates(w, router_checks.ports_of(w, router), subnets)
     if len(port.fixed_ips) > 1:
-        raise lib.BadRequest(resource="router", msg="Cannot have multiple IPv4 subnets on router port")
+        raise lib.BadRequest(
+            resource="router", msg="Cannot have multiple IPv4 subnets on router port"
+        )
     return w.update(replace(port, device_id=router.id, device_owner=OWNER_ROUTER_INTERFACE))
 
 
 def _attach_subnet(w: Writer, ctx: Context, router: Router, subnet_id: str) -> Port:
     subnet = lookup.subnet(w, ctx, subnet_id)
     if not subnet.gateway_ip:
-        raise lib.BadRequest(resource="router", msg="Subnet for router interface must have a gateway IP")
+        raise lib.BadRequest(
+            resource="router", msg="Subnet for router interface must have a gateway IP"
+        )
     if not lookup.may_route(w, ctx, subnet):
         raise lib.BadRequest(
             resource="router",
@@ -170,12 +192,18 @@ def _attach_subnet(w: Writer, ctx: Context, router: Router, subnet_id: str) -> P
     )
 
 
-def remove_interface(w: Writer, ctx: Context, router: Router, attrs: dict[str, Any] | None) -> dict[str, Any]:
+def remove_interface(
+    w: Writer, ctx: Context, router: Router, attrs: dict[str, Any] | None
+) -> dict[str, Any]:
     """Disconnect the router from a subnet; the port goes, also one that a user made. Returns the API's answer."""
     asked = _interface_asked(attrs)
     if "port_id" in asked:
         port = w.get(Port, asked["port_id"])
-        if port is None or port.device_id != router.id or port.device_owner != OWNER_ROUTER_INTERFACE:
+        if (
+            port is None
+            or port.device_id != router.id
+            or port.device_owner != OWNER_ROUTER_INTERFACE
+        ):
             raise l3.RouterInterfaceNotFound(router_id=router.id, port_id=asked["port_id"])
         subnet_id = port.fixed_ips[0].subnet_id if port.fixed_ips else ""
         if asked.get("subnet_id", subnet_id) != subnet_id:

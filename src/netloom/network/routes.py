@@ -34,7 +34,9 @@ def _cidr(value: Any) -> str:
             raise ValueError
         return str(ip_network(value))
     except ValueError:
-        raise HTTPBadRequest(f"Invalid input for routes. Reason: '{value}' is not a valid CIDR.") from None
+        raise HTTPBadRequest(
+            f"Invalid input for routes. Reason: '{value}' is not a valid CIDR."
+        ) from None
 
 
 def _address(value: Any) -> str:
@@ -63,7 +65,9 @@ def check(routes: Sequence[Route], cidrs: Iterable[str], addresses: Iterable[str
     for route in routes:
         nexthop = ip_address(route.nexthop)
         if not any(nexthop.version == cidr.version and nexthop in cidr for cidr in connected):
-            raise InvalidRoutes(routes=as_text(routes), reason="the nexthop is not connected with router")
+            raise InvalidRoutes(
+                routes=as_text(routes), reason="the nexthop is not connected with router"
+            )
         if nexthop in own:
             raise InvalidRoutes(routes=as_text(routes), reason="the nexthop is used by router")
 

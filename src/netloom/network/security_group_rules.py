@@ -82,7 +82,10 @@ def _validate_ports(protocol: str | None, low: int | None, high: int | None) -> 
         raise SecurityGroupProtocolRequiredWithPorts()
     number = number_of(protocol)
     if number in (ICMP, ICMPV6):
-        for attr, field, value in (("port_range_min", "type", low), ("port_range_max", "code", high)):
+        for attr, field, value in (
+            ("port_range_min", "type", low),
+            ("port_range_max", "code", high),
+        ):
             if value is not None and not 0 <= value <= 255:
                 raise SecurityGroupInvalidIcmpValue(field=field, attr=attr, value=value)
         if low is None:
@@ -169,7 +172,9 @@ def check_bulk(entries: Sequence[dict[str, Any]]) -> None:
         seen.add(says)
 
 
-def update(w: Writer, ctx: Context, old: SecurityGroupRule, attrs: dict[str, Any]) -> SecurityGroupRule:
+def update(
+    w: Writer, ctx: Context, old: SecurityGroupRule, attrs: dict[str, Any]
+) -> SecurityGroupRule:
     """Refuse any change but of nothing: rules are made and deleted only."""
     for name in attrs:
         raise HTTPBadRequest(f"Cannot update read-only attribute {name}")

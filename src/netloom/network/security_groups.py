@@ -110,7 +110,9 @@ def update(w: Writer, ctx: Context, old: SecurityGroup, attrs: dict[str, Any]) -
     if stateful != old.stateful and in_use(w, old):
         raise SecurityGroupInUse(id=old.id)
     return w.update(
-        replace(old, name=name, stateful=stateful, description=attrs.get("description", old.description))
+        replace(
+            old, name=name, stateful=stateful, description=attrs.get("description", old.description)
+        )
     )
 
 

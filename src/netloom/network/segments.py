@@ -89,7 +89,9 @@ def take(w: Writer, settings: NetworkSettings, owner: str, segment: Segment) -> 
     """Claim a segment for `owner` (a network's id), choosing what it leaves open."""
     if segment.type == "flat":
         physical = segment.physical_network or ""
-        _claim(w, f"flat:{physical}", physical, owner, lib.FlatNetworkInUse(physical_network=physical))
+        _claim(
+            w, f"flat:{physical}", physical, owner, lib.FlatNetworkInUse(physical_network=physical)
+        )
         return segment
     if segment.type == "vlan":
         return _take_vlan(w, settings, owner, segment)
@@ -106,7 +108,9 @@ def _take_vlan(w: Writer, settings: NetworkSettings, owner: str, segment: Segmen
         taken = lib.VlanIdInUse(vlan_id=segment.id, physical_network=physical)
         _claim(w, f"vlan:{physical}", str(segment.id), owner, taken)
         return segment
-    named: Iterable[str] = [segment.physical_network] if segment.physical_network else settings.vlan_ranges
+    named: Iterable[str] = (
+        [segment.physical_network] if segment.physical_network else settings.vlan_ranges
+    )
     for physical in named:
         # A physical network without ranges of its own may carry any VLAN that an administrator asks for.
         ranges = settings.vlan_ranges[physical] or (VLANS,)

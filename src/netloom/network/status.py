@@ -60,7 +60,9 @@ def floatingip_status(floatingip: FloatingIP, router_host: str, rows: Sequence[S
 
 def router_status(router: Router, rows: Sequence[StatusRow]) -> str:
     """ACTIVE (as Neutron has it from the start) unless its host failed to make it."""
-    return ERROR if any(row.host == router.host and row.state == "error" for row in rows) else ACTIVE
+    return (
+        ERROR if any(row.host == router.host and row.state == "error" for row in rows) else ACTIVE
+    )
 
 
 def server_status(
@@ -126,18 +128,24 @@ def differences(reader: Reader, touched: Iterable[tuple[str, str]]) -> Differenc
     routers = reader.get_many(Router, ids[Router.KIND])
     if routers:
         ids[Port.KIND].update(port.id for port in reader.list(Port, device_id=list(routers)))
-        ids[FloatingIP.KIND].update(fip.id for fip in reader.list(FloatingIP, router_id=list(routers)))
+        ids[FloatingIP.KIND].update(
+            fip.id for fip in reader.list(FloatingIP, router_id=list(routers))
+        )
     ports = reader.get_many(Port, ids[Port.KIND])
     servers = reader.get_many(
         Server,
-        ids[Server.KIND] | {p.device_id for p in ports.values() if p.device_owner.startswith("compute:")},
+        ids[Server.KIND]
+        | {p.device_id for p in ports.values() if p.device_owner.startswith("compute:")},
     )
     if servers:
         ports |= {port.id: port for port in reader.list(Port, device_id=list(servers))}
     floatingips = reader.get_many(FloatingIP, ids[FloatingIP.KIND])
     needed = {p.device_id for p in ports.values() if p.device_owner.startswith("network:router_")}
     needed |= {fip.router_id for fip in floatingips.values() if fip.router_id}
-    hosts = {ident: r.host for ident, r in (routers | reader.get_many(Router, needed - set(routers))).items()}
+    hosts = {
+        ident: r.host
+        for ident, r in (routers | reader.get_many(Router, needed - set(routers))).items()
+    }
 
     rows: dict[str, list[StatusRow]] = defaultdict(list)
     for row in reader.status_rows({*ports, *floatingips, *routers, *servers}):
@@ -152,9 +160,12 @@ def differences(reader: Reader, touched: Iterable[tuple[str, str]]) -> Differenc
         if row.host != port.host
     ]
     wanted: dict[str, dict[str, str]] = {
-        Port.KIND: {i: port_status(p, hosts.get(p.device_id, ""), rows[i]) for i, p in ports.items()},
+        Port.KIND: {
+            i: port_status(p, hosts.get(p.device_id, ""), rows[i]) for i, p in ports.items()
+        },
         FloatingIP.KIND: {
-            i: floatingip_status(f, hosts.get(f.router_id or "", ""), rows[i]) for i, f in floatingips.items()
+            i: floatingip_status(f, hosts.get(f.router_id or "", ""), rows[i])
+            for i, f in floatingips.items()
         },
         Router.KIND: {i: router_status(r, rows[i]) for i, r in routers.items()},
         Server.KIND: {},

@@ -35,7 +35,9 @@ def create(w: Writer, ctx: Context, attrs: dict[str, Any]) -> Subnet:
     _check_ipv4_only(attrs)
     if network.mtu < SMALLEST_MTU:
         raise lib.NetworkMTUSubnetConflict(net_id=network.id, mtu=SMALLEST_MTU)
-    asked = pools.check_pools(cidr, attrs["allocation_pools"]) if attrs.get("allocation_pools") else ()
+    asked = (
+        pools.check_pools(cidr, attrs["allocation_pools"]) if attrs.get("allocation_pools") else ()
+    )
     if "gateway_ip" not in attrs:
         gateway = _default_gateway(cidr)
     if asked and gateway:
@@ -79,7 +81,10 @@ def update(w: Writer, ctx: Context, old: Subnet, attrs: dict[str, Any]) -> Subne
         new = replace(new, host_routes=_routes(attrs["host_routes"], old.id))
     if attrs.get("allocation_pools") is not None:
         new = replace(new, allocation_pools=pools.check_pools(cidr, attrs["allocation_pools"]))
-    if new.gateway_ip and (new.gateway_ip, new.allocation_pools) != (old.gateway_ip, old.allocation_pools):
+    if new.gateway_ip and (new.gateway_ip, new.allocation_pools) != (
+        old.gateway_ip,
+        old.allocation_pools,
+    ):
         pools.check_gateway_outside(new.gateway_ip, new.allocation_pools)
     updated = w.update(new)
     if updated.revision_number != old.revision_number:
@@ -132,7 +137,9 @@ def _cidr(attrs: dict[str, Any]) -> IPv4Network:
             resource="subnets", msg="a subnetpool must be specified in the absence of a cidr"
         )
     if "prefixlen" in attrs:
-        raise lib.BadRequest(resource="subnets", msg="cidr and prefixlen must not be supplied together")
+        raise lib.BadRequest(
+            resource="subnets", msg="cidr and prefixlen must not be supplied together"
+        )
     network = netaddr.IPNetwork(attrs["cidr"])
     cidr = f"{network.network}/{network.prefixlen}"
     _check_version(attrs["ip_version"], cidr, "cidr")

@@ -82,6 +82,8 @@ def _physical_bridge(
     if uplink:
         yield Interface(bridge=bridge, name=uplink, type="system", origin=host)
     ours, theirs = integration_patch(bridge), physical_patch(bridge)
-    yield Interface(bridge=INTEGRATION_BRIDGE, name=ours, type="patch", options={"peer": theirs}, origin=host)
+    yield Interface(
+        bridge=INTEGRATION_BRIDGE, name=ours, type="patch", options={"peer": theirs}, origin=host
+    )
     yield Interface(bridge=bridge, name=theirs, type="patch", options={"peer": ours}, origin=host)
     yield Flow(bridge=bridge, table=0, priority=0, match=Match(), actions=(Normal(),), origin=host)

@@ -124,13 +124,16 @@ def _namespace(index: Index, network: Network, port: Port) -> Iterator[HostObjec
 def dnsmasq(index: Index, network: Network, port: Port, served: list[Subnet]) -> Dnsmasq:
     """The DHCP server of a network for the ports of this host."""
     leases = [lease for p in local_instances(index, network) for lease in _lease(index, p, served)]
-    ports = [p for p in local_instances(index, network) if p.id in {lease.port_id for lease in leases}]
+    ports = [
+        p for p in local_instances(index, network) if p.id in {lease.port_id for lease in leases}
+    ]
     return Dnsmasq(
         namespace=dhcp_namespace(network.id),
         network_id=network.id,
         device=device_of(port),
         ranges=tuple(
-            DhcpRange(subnet_id=s.id, cidr=s.cidr, options=subnet_options(network, s, port)) for s in served
+            DhcpRange(subnet_id=s.id, cidr=s.cidr, options=subnet_options(network, s, port))
+            for s in served
         ),
         leases=tuple(leases),
         mtu=network.mtu,
@@ -178,8 +181,12 @@ def subnet_options(network: Network, subnet: Subnet, port: Port) -> tuple[tuple[
     A client that gets option 121 must not look at option 3 (RFC 3442), so the default route is in both.
     """
     gateway = subnet.gateway_ip or ""
-    servers = [server for server in subnet.dns_nameservers if ":" not in server and server != "0.0.0.0"]
-    routes = {route.destination: route.nexthop for route in subnet.host_routes if ":" not in route.nexthop}
+    servers = [
+        server for server in subnet.dns_nameservers if ":" not in server and server != "0.0.0.0"
+    ]
+    routes = {
+        route.destination: route.nexthop for route in subnet.host_routes if ":" not in route.nexthop
+    }
     own = next((f.ip_address for f in port.fixed_ips if f.subnet_id == subnet.id), None)
     if own:
         routes.setdefault(f"{METADATA_ADDRESS}/32", own)
@@ -203,7 +210,9 @@ def _most_specific(cidr: str) -> tuple[int, int]:
 def metadata_listener(index: Index, network: Network, port: Port) -> MetadataListener:
     """Metadata of a network: which local port each address stands for."""
     askers = {
-        address: asker.id for asker in local_instances(index, network) for address in addresses_of(asker)
+        address: asker.id
+        for asker in local_instances(index, network)
+        for address in addresses_of(asker)
     }
     ports = [p for p in local_instances(index, network) if p.id in set(askers.values())]
     return MetadataListener(

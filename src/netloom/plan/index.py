@@ -49,7 +49,9 @@ class Index:
     @cached_property
     def ports_of(self) -> dict[str, list[Port]]:
         """Network id → its ports, by id."""
-        grouped: dict[str, list[Port]] = {network_id: [] for network_id in sorted(self.view.networks)}
+        grouped: dict[str, list[Port]] = {
+            network_id: [] for network_id in sorted(self.view.networks)
+        }
         for _, port in sorted(self.view.ports.items()):
             if port.network_id in grouped:
                 grouped[port.network_id].append(port)

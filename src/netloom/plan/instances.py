@@ -15,7 +15,9 @@ def plan_instances(index: Index) -> Iterator[Instance]:
         if server.host != index.host:
             continue
         image = index.view.images.get(server.image_id)
-        ports = [index.view.ports[port_id] for port_id in server.port_ids if port_id in index.view.ports]
+        ports = [
+            index.view.ports[port_id] for port_id in server.port_ids if port_id in index.view.ports
+        ]
         nics = tuple(
             Nic(
                 port_id=port.id,

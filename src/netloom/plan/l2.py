@@ -61,7 +61,9 @@ def to_hosts(network: Network, tunnel_ips: list[str]) -> tuple[Action, ...]:
 def to_devices(ports: list[Port]) -> tuple[Action, ...]:
     """One copy to each of these devices, through their own rules."""
     return tuple(
-        step for port in ports for step in (Load("dst_port", device_of(port)), Goto(int(Stage.INGRESS)))
+        step
+        for port in ports
+        for step in (Load("dst_port", device_of(port)), Goto(int(Stage.INGRESS)))
     )
 
 
@@ -80,7 +82,9 @@ def arrivals(index: Index, network: Network) -> Iterator[Flow]:
 def known_addresses(index: Index, network: Network) -> Iterator[Flow]:
     """L2: the MAC address of each port that has a place."""
     tunnelled = network.network_type in TUNNELS
-    open_here = any(is_promiscuous(port) and index.is_up(port) for port in index.local_ports[network.id])
+    open_here = any(
+        is_promiscuous(port) and index.is_up(port) for port in index.local_ports[network.id]
+    )
     for port in index.ports_of[network.id]:
         place = index.location(port)
         here = Match(net=network.key, eth_dst=port.mac_address)

@@ -54,7 +54,9 @@ def _namespace(router: Router) -> Namespace:
         sysctls[f"ipv4.conf.{scope}.arp_ignore"] = "1"
         sysctls[f"ipv4.conf.{scope}.rp_filter"] = "0"
         sysctls[f"ipv4.conf.{scope}.send_redirects"] = "0"
-    return Namespace(name=router_namespace(router.id), sysctls=sysctls, origin=origin(router), aspect="l3")
+    return Namespace(
+        name=router_namespace(router.id), sysctls=sysctls, origin=origin(router), aspect="l3"
+    )
 
 
 def _device(index: Index, router: Router, port: Port) -> Device:
@@ -91,7 +93,9 @@ def attached(index: Index, ports: list[Port]) -> list[tuple[Port, Subnet]]:
     return found
 
 
-def _routes(index: Index, router: Router, ports: list[Port], gateway: Port | None) -> Iterator[NsRoute]:
+def _routes(
+    index: Index, router: Router, ports: list[Port], gateway: Port | None
+) -> Iterator[NsRoute]:
     """The default route, other subnets of the external network, and the router's extra routes."""
     namespace = router_namespace(router.id)
     links = attached(index, ports)

@@ -18,7 +18,14 @@ from netloom.model.hosts import HostView
 from netloom.model.names import tap
 from netloom.model.networking import Port, Subnet
 
-OPENSTACK_VERSIONS = ("2012-08-10", "2013-04-04", "2013-10-17", "2015-10-15", "2016-06-30", "2018-08-27")
+OPENSTACK_VERSIONS = (
+    "2012-08-10",
+    "2013-04-04",
+    "2013-10-17",
+    "2015-10-15",
+    "2016-06-30",
+    "2018-08-27",
+)
 EC2_VERSIONS = (
     "1.0", "2007-01-19", "2007-03-01", "2007-08-29", "2007-10-10", "2007-12-15", "2008-02-01",
     "2008-09-01", "2009-04-04",
@@ -140,7 +147,9 @@ def _network(number: int, port: Port, address: str, subnet: Subnet) -> dict[str,
     routes = [(r.destination, r.nexthop) for r in subnet.host_routes]
     if subnet.gateway_ip:
         routes.append(("0.0.0.0/0", subnet.gateway_ip))
-    parsed = [(ipaddress.IPv4Network(to, strict=False), via) for to, via in routes if ":" not in via]
+    parsed = [
+        (ipaddress.IPv4Network(to, strict=False), via) for to, via in routes if ":" not in via
+    ]
     return {
         "id": f"network{number}",
         "link": tap(port.id),
@@ -162,7 +171,9 @@ def _ports(view: HostView, server: Server) -> list[Port]:
 def floating_address(view: HostView, server: Server) -> str:
     """The first floating IP of the server's ports that this host knows of; empty when there is none."""
     ids = set(server.port_ids)
-    found = [fip.floating_ip_address for _, fip in sorted(view.floatingips.items()) if fip.port_id in ids]
+    found = [
+        fip.floating_ip_address for _, fip in sorted(view.floatingips.items()) if fip.port_id in ids
+    ]
     return found[0] if found else ""
 
 
@@ -180,7 +191,9 @@ def _ec2(view: HostView, server: Server, port: Port, words: list[str]) -> Answer
             return None
         node = node[word]
     if isinstance(node, dict):
-        return _listing([_entry(name, value) for name, value in sorted(node.items()) if name != "_name"])
+        return _listing(
+            [_entry(name, value) for name, value in sorted(node.items()) if name != "_name"]
+        )
     return TEXT, str(node).encode()
 
 
@@ -194,7 +207,9 @@ def _entry(name: str, value: Any) -> str:
 
 def ec2_tree(view: HostView, server: Server, port: Port) -> dict[str, Any]:
     """`meta-data/` as a tree of texts."""
-    addresses = [f.ip_address for p in _ports(view, server) for f in p.fixed_ips if ":" not in f.ip_address]
+    addresses = [
+        f.ip_address for p in _ports(view, server) for f in p.fixed_ips if ":" not in f.ip_address
+    ]
     hostname = server.hostname or server.name
     number = int(server.id.replace("-", "")[:8], 16) if _is_hex(server.id) else 0
     tree: dict[str, Any] = {
@@ -214,7 +229,9 @@ def ec2_tree(view: HostView, server: Server, port: Port) -> dict[str, Any]:
         "security-groups": "\n".join(_group_names(view, server)),
     }
     if server.public_key:
-        tree["public-keys"] = {"0": {"_name": server.key_name or "default", "openssh-key": server.public_key}}
+        tree["public-keys"] = {
+            "0": {"_name": server.key_name or "default", "openssh-key": server.public_key}
+        }
     return tree
 
 

@@ -51,7 +51,9 @@ def interface(index: Index, network: Network, port: Port) -> Interface:
     )
 
 
-def classify(index: Index, network: Network, port: Port, stage: Stage | None = None) -> Iterator[Flow]:
+def classify(
+    index: Index, network: Network, port: Port, stage: Stage | None = None
+) -> Iterator[Flow]:
     """CLASSIFY: frames of a device get their network. Tagged frames match nothing: no hopping of VLANs."""
     device = device_of(port)
     if not index.is_up(port):
@@ -82,14 +84,24 @@ def port_security(port: Port) -> Iterator[Flow]:
             yield from _ipv6_source(port, mac, address)
             continue
         speaks_ip = Match(src_port=device, eth_src=mac, eth_type="ip", ip_src=address)
-        speaks_arp = Match(src_port=device, eth_src=mac, eth_type="arp", arp_spa=address, arp_sha=mac)
+        speaks_arp = Match(
+            src_port=device, eth_src=mac, eth_type="arp", arp_spa=address, arp_sha=mac
+        )
         yield flow(Stage.PORT_SECURITY, Priority.NORMAL, speaks_ip, onward, origin=why)
         yield flow(Stage.PORT_SECURITY, Priority.NORMAL, speaks_arp, onward, origin=why)
     for mac in sorted({mac for mac, _ in allowed_sources(port)}):
         discover = Match(
-            src_port=device, eth_src=mac, eth_type="ip", ip_src="0.0.0.0", ip_proto=UDP, tp_src=68, tp_dst=67
+            src_port=device,
+            eth_src=mac,
+            eth_type="ip",
+            ip_src="0.0.0.0",
+            ip_proto=UDP,
+            tp_src=68,
+            tp_dst=67,
         )
-        probe = Match(src_port=device, eth_src=mac, eth_type="arp", arp_op=1, arp_spa="0.0.0.0", arp_sha=mac)
+        probe = Match(
+            src_port=device, eth_src=mac, eth_type="arp", arp_op=1, arp_spa="0.0.0.0", arp_sha=mac
+        )
         yield flow(Stage.PORT_SECURITY, Priority.NORMAL, discover, onward, origin=why)
         yield flow(Stage.PORT_SECURITY, Priority.NORMAL, probe, onward, origin=why)
     yield flow(Stage.PORT_SECURITY, Priority.PORT_DEFAULT, Match(src_port=device), origin=why)
@@ -98,7 +110,9 @@ def port_security(port: Port) -> Iterator[Flow]:
 def _ipv6_source(port: Port, mac: str, address: str) -> Iterator[Flow]:
     """An IPv6 address pair. Router advertisements and DHCPv6 answers stay forbidden."""
     device, why = device_of(port), origin(port)
-    advertisement = Match(src_port=device, eth_type="ipv6", ip_proto=ICMPV6, icmp_type=ROUTER_ADVERTISEMENT)
+    advertisement = Match(
+        src_port=device, eth_type="ipv6", ip_proto=ICMPV6, icmp_type=ROUTER_ADVERTISEMENT
+    )
     answer = Match(src_port=device, eth_type="ipv6", ip_proto=UDP, tp_src=547)
     yield flow(Stage.PORT_SECURITY, Priority.REFUSE, advertisement, origin=why)
     yield flow(Stage.PORT_SECURITY, Priority.REFUSE, answer, origin=why)

@@ -68,7 +68,9 @@ def _namespaces(state: HostState) -> Iterator[str]:
     for namespace in state.each(Namespace):
         name = namespace.name
         yield f"== {name}"
-        inside = [item for item in (*state.each(Device), *state.each(NsRoute)) if item.namespace == name]
+        inside = [
+            item for item in (*state.each(Device), *state.each(NsRoute)) if item.namespace == name
+        ]
         for item in (namespace, *inside):
             yield from (_with_origin(line, item) for line in ip_commands(item))
         for server in state.each(Dnsmasq):
@@ -78,7 +80,9 @@ def _namespaces(state: HostState) -> Iterator[str]:
                 yield from _file("opts", dnsmasq_opts(server))
         for listener in state.each(MetadataListener):
             if listener.namespace == name:
-                askers = ", ".join(f"{ip} is {port}" for ip, port in sorted(listener.askers.items()))
+                askers = ", ".join(
+                    f"{ip} is {port}" for ip, port in sorted(listener.askers.items())
+                )
                 yield _with_origin(f"metadata: {askers}", listener)
         floating = [nat for nat in state.each(FloatingNat) if nat.namespace == name]
         source = [nat for nat in state.each(SourceNat) if nat.namespace == name]

@@ -66,7 +66,9 @@ class Side(Struct, frozen=True):
 
 
 EGRESS = Side("egress", "src_port", Stage.EGRESS, Stage.EGRESS_RULES, Stage.EGRESS_ACCEPT, Stage.L2)
-INGRESS = Side("ingress", "dst_port", Stage.INGRESS, Stage.INGRESS_RULES, Stage.INGRESS_ACCEPT, Stage.OUTPUT)
+INGRESS = Side(
+    "ingress", "dst_port", Stage.INGRESS, Stage.INGRESS_RULES, Stage.INGRESS_ACCEPT, Stage.OUTPUT
+)
 
 
 def plan_security_groups(index: Index) -> Iterator[Flow]:
@@ -78,7 +80,9 @@ def plan_security_groups(index: Index) -> Iterator[Flow]:
         for port in here:
             if is_trusted(port):
                 onward = Goto(int(side.onward))
-                yield flow(side.track, Priority.NORMAL, side.here(port), onward, origin=origin(port))
+                yield flow(
+                    side.track, Priority.NORMAL, side.here(port), onward, origin=origin(port)
+                )
         for port in secured:
             yield from track(index, side, port)
         if secured:
@@ -108,7 +112,9 @@ def track(index: Index, side: Side, port: Port) -> Iterator[Flow]:
     yield flow(side.track, Priority.NORMAL, side.here(port, eth_type="arp"), onward, origin=why)
     for eth_type in ETHERTYPES.values():
         look: Action = Goto(int(side.rules)) if stateless else Ct(port.id, table=int(side.rules))
-        yield flow(side.track, Priority.NORMAL, side.here(port, eth_type=eth_type), look, origin=why)
+        yield flow(
+            side.track, Priority.NORMAL, side.here(port, eth_type=eth_type), look, origin=why
+        )
     for icmp_type in NEIGHBOUR_DISCOVERY:
         found = side.here(port, eth_type="ipv6", ip_proto=ICMPV6, icmp_type=icmp_type)
         yield flow(side.track, Priority.SPECIAL, found, onward, origin=why)
@@ -178,7 +184,9 @@ class Gathered:
         actions[action] = None
         origins.update(dict.fromkeys(why))
 
-    def add(self, index: Index, clause: Clause, members: list[SecurityGroupRule], users: list[Port]) -> None:
+    def add(
+        self, index: Index, clause: Clause, members: list[SecurityGroupRule], users: list[Port]
+    ) -> None:
         """Add one group's rules towards one remote."""
         side, eth_type = self.side, ETHERTYPES[clause.ethertype]
         group = f"security_group/{clause.group}"
@@ -225,7 +233,9 @@ def remotes_of(index: Index, clause: Clause) -> list[tuple[str, list[str]]] | No
     found: dict[str, list[str]] = {}
     for _, port in sorted(index.view.ports.items()):
         if clause.remote_group in port.security_groups and port.device_owner not in ROUTER_OWNERS:
-            addresses = addresses_of(port) + [pair.ip_address for pair in port.allowed_address_pairs]
+            addresses = addresses_of(port) + [
+                pair.ip_address for pair in port.allowed_address_pairs
+            ]
             for address in addresses:
                 if ipaddress.ip_network(address, strict=False).version == version:
                     found.setdefault(canonical(address), []).append(f"port/{port.id}")

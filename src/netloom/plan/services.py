@@ -135,7 +135,14 @@ def deliver(index: Index, network: Network, dhcp_port: Port) -> Iterator[Flow]:
         if port.device_owner not in ROUTER_OWNERS
         for action in (Load("dst_port", device_of(port)), Goto(int(Stage.OUTPUT)))
     ]
-    answer = Match(net=network.key, eth_dst=BROADCAST, eth_type="ip", ip_proto=UDP, tp_src=67, tp_dst=68)
+    answer = Match(
+        net=network.key, eth_dst=BROADCAST, eth_type="ip", ip_proto=UDP, tp_src=67, tp_dst=68
+    )
     yield flow(
-        Stage.DELIVER, Priority.NORMAL, answer, *copies, origin=origin(dhcp_port, *here), aspect="dhcp"
+        Stage.DELIVER,
+        Priority.NORMAL,
+        answer,
+        *copies,
+        origin=origin(dhcp_port, *here),
+        aspect="dhcp",
     )

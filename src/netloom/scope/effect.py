@@ -60,7 +60,9 @@ def _replace_port(world: World, id: str, old: Port | None, new: Port | None) -> 
     if moved or any(port.device_owner in ROUTER_OWNERS for port in rows):
         return Effect(again=before | after)
     others = (before | after) - places
-    return Effect(again=places, ports={host: {id: new if host in after else None} for host in others})
+    return Effect(
+        again=places, ports={host: {id: new if host in after else None} for host in others}
+    )
 
 
 def concerned(world: World, table: str, row: Any) -> set[str]:
@@ -99,7 +101,9 @@ def concerned(world: World, table: str, row: Any) -> set[str]:
 
 def neighbours(world: World, host: str) -> set[str]:
     """Hosts that know `host`: those that share a network with it, and itself."""
-    return {host}.union(*(world.hosts_of_network(network) for network in world.networks_of_host(host)))
+    return {host}.union(
+        *(world.hosts_of_network(network) for network in world.networks_of_host(host))
+    )
 
 
 def _users(world: World, groups: tuple[str, ...]) -> set[str]:

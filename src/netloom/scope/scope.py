@@ -169,5 +169,7 @@ def load(reader: Reader) -> World:
     for kind, table in TABLE_OF_KIND.items():
         for row in reader.list(KINDS[kind]):
             world.put(table, row)
-    world.facts = {name: host.facts for name, host in reader.hosts().items() if host.facts is not None}
+    world.facts = {
+        name: host.facts for name, host in reader.hosts().items() if host.facts is not None
+    }
     return world

@@ -84,7 +84,9 @@ def difference(old: Tables, new: Tables, seq: int) -> ViewDelta:
     delete: dict[str, list[str]] = {}
     for table in TABLES:
         before, after = old[table], new[table]
-        changed = [row for id, row in after.items() if (was := before.get(id)) is not row and was != row]
+        changed = [
+            row for id, row in after.items() if (was := before.get(id)) is not row and was != row
+        ]
         gone = [id for id in before if id not in after]
         if changed:
             upsert[table] = changed

@@ -19,7 +19,12 @@ from netloom.model import (
     Server,
     Subnet,
 )
-from netloom.model.names import OWNER_DHCP, OWNER_FLOATING_IP, OWNER_ROUTER_GATEWAY, OWNER_ROUTER_INTERFACE
+from netloom.model.names import (
+    OWNER_DHCP,
+    OWNER_FLOATING_IP,
+    OWNER_ROUTER_GATEWAY,
+    OWNER_ROUTER_INTERFACE,
+)
 
 ROUTER_OWNERS = frozenset({OWNER_ROUTER_INTERFACE, OWNER_ROUTER_GATEWAY})
 PLACELESS_OWNERS = frozenset({OWNER_DHCP, OWNER_FLOATING_IP})
@@ -151,7 +156,9 @@ class World:
         found = self._routers_of_network.get(network)
         if found is None:
             ports: Iterable[Port] = self.by("ports_of_network", network).values()
-            found = frozenset(port.device_id for port in ports if port.device_owner in ROUTER_OWNERS)
+            found = frozenset(
+                port.device_id for port in ports if port.device_owner in ROUTER_OWNERS
+            )
             self._routers_of_network[network] = found
         return found
 

@@ -19,7 +19,9 @@ class InUse(StoreError):
     """The object cannot go while `users`, as (kind, id), name it in the role `role`."""
 
     def __init__(self, kind: str, id: str, role: str, users: list[tuple[str, str]]):
-        super().__init__(f"{kind} {id} is in use ({role}) by {', '.join(f'{k} {i}' for k, i in users[:5])}")
+        super().__init__(
+            f"{kind} {id} is in use ({role}) by {', '.join(f'{k} {i}' for k, i in users[:5])}"
+        )
         self.kind, self.id, self.role, self.users = kind, id, role, users
 
 

@@ -59,15 +59,24 @@ LINKS: tuple[Link, ...] = (
     Link("user.domain_id", "domain_id", "domain", "refuse"),
     Link("role_assignment.user_id", "user_id", "user", "cascade"),
     Link("role_assignment.role_id", "role_id", "role", "cascade"),
-    Link("role_assignment.project_id", "scope_id", "project", "cascade", only=("scope_kind", "project")),
-    Link("role_assignment.domain_id", "scope_id", "domain", "cascade", only=("scope_kind", "domain")),
+    Link(
+        "role_assignment.project_id",
+        "scope_id",
+        "project",
+        "cascade",
+        only=("scope_kind", "project"),
+    ),
+    Link(
+        "role_assignment.domain_id", "scope_id", "domain", "cascade", only=("scope_kind", "domain")
+    ),
     Link("keypair.user_id", "user_id", "user", "cascade"),
 )
 
 ROLES: dict[str, Link] = {link.role: link for link in LINKS}
 
 FROM: dict[str, tuple[Link, ...]] = {
-    kind: tuple(link for link in LINKS if link.source == kind) for kind in {link.source for link in LINKS}
+    kind: tuple(link for link in LINKS if link.source == kind)
+    for kind in {link.source for link in LINKS}
 }
 """Kind of the source → its links."""
 

@@ -54,7 +54,9 @@ def _compare(column: ColumnElement[Any], shape: Shape, parameter: str) -> Column
 
 
 @cache
-def _conditions(kind: str, shapes: tuple[tuple[str, Shape], ...]) -> tuple[ColumnElement[bool], ...]:
+def _conditions(
+    kind: str, shapes: tuple[tuple[str, Shape], ...]
+) -> tuple[ColumnElement[bool], ...]:
     """Conditions for filters of these shapes; their parameters are called after the fields."""
     # The kind stands in the text, not in a parameter: only so may SQLite use an index of that kind.
     conditions: list[ColumnElement[bool]] = [literal_column("kind") == literal_column(f"'{kind}'")]
@@ -68,12 +70,17 @@ def _conditions(kind: str, shapes: tuple[tuple[str, Shape], ...]) -> tuple[Colum
             conditions.append(false())
         elif how == "link":
             sources = select(_link.c.source).where(_link.c.role == literal_column(f"'{name}'"))
-            conditions.append(_resource.c.id.in_(sources.where(_compare(_link.c.target, shape, field))))
+            conditions.append(
+                _resource.c.id.in_(sources.where(_compare(_link.c.target, shape, field)))
+            )
         else:
             found = select(_term.c.id).where(
-                _term.c.field == literal_column(f"'{name}'"), _term.c.kind == literal_column(f"'{kind}'")
+                _term.c.field == literal_column(f"'{name}'"),
+                _term.c.kind == literal_column(f"'{kind}'"),
             )
-            conditions.append(_resource.c.id.in_(found.where(_compare(_term.c.value, shape, field))))
+            conditions.append(
+                _resource.c.id.in_(found.where(_compare(_term.c.value, shape, field)))
+            )
     return tuple(conditions)
 
 
@@ -105,7 +112,9 @@ def _bind(where: Mapping[str, Where]) -> tuple[tuple[tuple[str, Shape], ...], di
     return tuple(shapes), values, False
 
 
-_GET = select(_resource.c.doc).where(_resource.c.kind == bindparam("kind"), _resource.c.id == bindparam("id"))
+_GET = select(_resource.c.doc).where(
+    _resource.c.kind == bindparam("kind"), _resource.c.id == bindparam("id")
+)
 _SOURCES = (
     select(_link.c.source)
     .where(_link.c.target == bindparam("target"), _link.c.role == bindparam("role"))
@@ -149,7 +158,9 @@ _CHANGED = (
 )
 _SEQ = select(func.max(_change.c.seq))
 _OLDEST = select(func.min(_change.c.seq))
-_HOSTS = select(*(schema.host.c[name] for name in HostRow.__struct_fields__)).order_by(schema.host.c.name)
+_HOSTS = select(*(schema.host.c[name] for name in HostRow.__struct_fields__)).order_by(
+    schema.host.c.name
+)
 _SETTING = select(schema.setting.c.value).where(schema.setting.c.key == bindparam("key"))
 
 
@@ -160,7 +171,12 @@ def _json(doc: str | None) -> Any:
 def _host_row(row: Any) -> HostRow:
     facts = None if row.facts is None else msgspec.json.decode(row.facts, type=HostFacts)
     return HostRow(
-        row.name, row.secret_hash, facts, row.heartbeat_at, bool(row.admin_state_up), row.applied_seq
+        row.name,
+        row.secret_hash,
+        facts,
+        row.heartbeat_at,
+        bool(row.admin_state_up),
+        row.applied_seq,
     )
 
 
@@ -232,7 +248,9 @@ class Reader:
         values = {"kind": kind_name(kind), "ids": json.dumps(list(ids))}
         return {row.id: row.status for row in self._connection.execute(_API_STATUS, values)}
 
-    def status_rows(self, ids: Collection[str] | None = None, host: str | None = None) -> list[StatusRow]:
+    def status_rows(
+        self, ids: Collection[str] | None = None, host: str | None = None
+    ) -> list[StatusRow]:
         """What hosts report, of all objects or of some, from all hosts or from one."""
         statement, values = _STATUS_ROWS, dict[str, Any]()
         if ids is not None:
@@ -292,4 +310,6 @@ class Reader:
 
 def read_setting(connection: Connection, key: str) -> str | None:
     """`Reader.setting` on a bare connection, for what runs while the store is opened."""
-    return connection.execute(text("SELECT value FROM setting WHERE key = :key"), {"key": key}).scalar()
+    return connection.execute(
+        text("SELECT value FROM setting WHERE key = :key"), {"key": key}
+    ).scalar()

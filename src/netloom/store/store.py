@@ -160,10 +160,16 @@ def _engine(url: str, migrating: bool = False) -> Engine:
     except ArgumentError as error:
         raise UserError(f"{url!r} is no database URL; write sqlite:////path/to/file.db") from error
     if parsed.get_backend_name() != "sqlite" or parsed.database in (None, "", ":memory:"):
-        raise UserError(f"{parsed.render_as_string()}: only sqlite:////path/to/file.db is supported so far")
+        raise UserError(
+            f"{parsed.render_as_string()}: only sqlite:////path/to/file.db is supported so far"
+        )
     if not Path(parsed.database or "").parent.is_dir():
-        raise UserError(f"{Path(parsed.database or '').parent}: there is no such folder for the database")
-    arguments: dict[str, Any] = {"connect_args": {"check_same_thread": False, "timeout": BUSY_SECONDS}}
+        raise UserError(
+            f"{Path(parsed.database or '').parent}: there is no such folder for the database"
+        )
+    arguments: dict[str, Any] = {
+        "connect_args": {"check_same_thread": False, "timeout": BUSY_SECONDS}
+    }
     if migrating:
         engine = create_engine(parsed, poolclass=NullPool, **arguments)
     else:

@@ -32,7 +32,9 @@ _DELETE_SIDE = tuple(
     delete(table).where(table.c.kind == bindparam("k"), table.c.id == bindparam("i"))
     for table in (_term, schema.status)
 )
-_DELETE_LINKS = delete(_link).where(_link.c.source_kind == bindparam("k"), _link.c.source == bindparam("i"))
+_DELETE_LINKS = delete(_link).where(
+    _link.c.source_kind == bindparam("k"), _link.c.source == bindparam("i")
+)
 _DELETE_ACCESS = delete(schema.access).where(schema.access.c.object_id == bindparam("i"))
 _DELETE_CLAIMS = delete(_claim).where(_claim.c.owner == bindparam("i"))
 _INSERT_LINK = insert(_link)
@@ -164,7 +166,9 @@ class Writer(Reader):
             self._replace(old, old)
 
     def _replace(self, old: T, new: T) -> T:
-        new = msgspec.structs.replace(new, revision_number=old.revision_number + 1, updated_at=now())
+        new = msgspec.structs.replace(
+            new, revision_number=old.revision_number + 1, updated_at=now()
+        )
         doc = encode(new)
         had, has = dict.fromkeys(links.derive(old)), dict.fromkeys(links.derive(new))
         added = [link for link in has if link not in had]
@@ -257,7 +261,9 @@ class Writer(Reader):
 
     def grant(self, object_id: str, target: str, action: str) -> None:
         """Let `target` (a project's id or `*`) `action` the object."""
-        self._connection.execute(_GRANT, {"object_id": object_id, "target": target, "action": action})
+        self._connection.execute(
+            _GRANT, {"object_id": object_id, "target": target, "action": action}
+        )
 
     def revoke(self, object_id: str, target: str, action: str) -> None:
         """Take a grant back; no effect where there is none."""
@@ -270,7 +276,9 @@ class Writer(Reader):
     def put_status(self, host: str, rows: Sequence[Status], at: str = "") -> None:
         """Note what a host reports, `at` (default: now); reports on objects that are gone are dropped."""
         gone = [
-            {"i": row.id, "k": row.kind, "h": host, "a": row.aspect} for row in rows if row.state == "gone"
+            {"i": row.id, "k": row.kind, "h": host, "a": row.aspect}
+            for row in rows
+            if row.state == "gone"
         ]
         if gone:
             self._connection.execute(_DROP_STATUS, gone)
@@ -291,7 +299,9 @@ class Writer(Reader):
     def drop_status(self, host: str, id: str | None = None) -> None:
         """Forget what a host reported, of one object or of all."""
         statement = delete(schema.status).where(schema.status.c.host == host)
-        self._connection.execute(statement if id is None else statement.where(schema.status.c.id == id))
+        self._connection.execute(
+            statement if id is None else statement.where(schema.status.c.id == id)
+        )
 
     def put_host(
         self,
@@ -329,7 +339,11 @@ class Writer(Reader):
         self.drop_status(name)
         self._connection.execute(delete(schema.host).where(schema.host.c.name == name))
         self._log(
-            "host", name, "delete", encode({"facts": old.facts, "admin_state_up": old.admin_state_up}), None
+            "host",
+            name,
+            "delete",
+            encode({"facts": old.facts, "admin_state_up": old.admin_state_up}),
+            None,
         )
 
     def heartbeat(self, name: str, at: float, applied_seq: int) -> None:
@@ -347,7 +361,9 @@ class Writer(Reader):
     def prune_changes(self, keep: int) -> int:
         """Drop all but the newest `keep` changes (at least one stays); returns how many went."""
         limit = self.seq() - max(keep, 1)
-        return self._connection.execute(delete(schema.change).where(schema.change.c.seq <= limit)).rowcount
+        return self._connection.execute(
+            delete(schema.change).where(schema.change.c.seq <= limit)
+        ).rowcount
 
     def _check_targets(self, obj: Resource, found: list[tuple[str, str, str]]) -> None:
         """Check before anything is written; the foreign key would refuse as well, but could not say which."""
@@ -375,7 +391,8 @@ class Writer(Reader):
     def _add_terms(self, obj: Resource, found: list[tuple[str, str]]) -> None:
         if found:
             self._connection.execute(
-                _INSERT_TERM, [{"kind": obj.KIND, "id": obj.id, "field": f, "value": v} for f, v in found]
+                _INSERT_TERM,
+                [{"kind": obj.KIND, "id": obj.id, "field": f, "value": v} for f, v in found],
             )
 
     def _log(self, kind: str, id: str, op: str, before: str | None, after: str | None) -> None:

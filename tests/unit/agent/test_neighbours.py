@@ -22,7 +22,9 @@ def state(*at: tuple[str, str]) -> HostState:
     cloud.default_group("sg")
     cloud.port("own", "net-a", [("sub-a", "10.0.0.11")], "a", security_groups=("sg",))
     for mac, host in at:
-        cloud.port(mac, "net-a", [("sub-a", ADDRESS)], host, security_groups=("sg",), mac_address=mac)
+        cloud.port(
+            mac, "net-a", [("sub-a", ADDRESS)], host, security_groups=("sg",), mac_address=mac
+        )
     return plan(cloud.view("a"))
 
 
@@ -34,11 +36,15 @@ def test_an_address_that_moved_elsewhere_is_told_to_devices_here() -> None:
     neighbours = Neighbours()
     assert told(neighbours, state((OLD, "b"))) == []  # found so at the start
     assert told(neighbours, state()) == []
-    assert told(neighbours, state((NEW, "b"))) == [(arp_request(NEW, ADDRESS, ADDRESS), TO_DEVICES_HERE)]
+    assert told(neighbours, state((NEW, "b"))) == [
+        (arp_request(NEW, ADDRESS, ADDRESS), TO_DEVICES_HERE)
+    ]
     assert told(neighbours, state((NEW, "b"))) == []
     # Between these others may have used it.
     assert told(neighbours, state()) == []
-    assert told(neighbours, state((NEW, "b"))) == [(arp_request(NEW, ADDRESS, ADDRESS), TO_DEVICES_HERE)]
+    assert told(neighbours, state((NEW, "b"))) == [
+        (arp_request(NEW, ADDRESS, ADDRESS), TO_DEVICES_HERE)
+    ]
 
 
 def test_an_address_that_is_new_here_is_told_to_all() -> None:

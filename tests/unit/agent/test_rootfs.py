@@ -22,7 +22,8 @@ pytestmark = pytest.mark.root
 """What is unpacked belongs to uid 0."""
 LIMIT = 64 << 20
 needs_tools = pytest.mark.skipif(
-    not shutil.which("mke2fs", path=os.environ["PATH"] + ":/sbin:/usr/sbin") or not shutil.which("qemu-img"),
+    not shutil.which("mke2fs", path=os.environ["PATH"] + ":/sbin:/usr/sbin")
+    or not shutil.which("qemu-img"),
     reason="needs e2fsprogs and qemu-utils",
 )
 
@@ -64,7 +65,8 @@ def check(source: Path, into: Path) -> None:
 
 def ext4(source: Path, target: Path, kind: str = "ext4", *options: str) -> Path:
     subprocess.run(
-        ["/sbin/mke2fs", "-q", "-t", kind, *options, "-d", str(source), str(target), "24M"], check=True
+        ["/sbin/mke2fs", "-q", "-t", kind, *options, "-d", str(source), str(target), "24M"],
+        check=True,
     )
     return target
 

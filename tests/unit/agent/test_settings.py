@@ -44,7 +44,10 @@ def test_a_file_as_the_help_shows_it(tmp_path: Path) -> None:
         (GOOD + 'roles = ["controller"]\n', "[agent] roles[0]: invalid enum value 'controller'"),
         (GOOD + 'tunnel_ip = "here"\n', "[agent] tunnel_ip must be an IPv4 address, not 'here'"),
         (GOOD + "max_image_mib = 0\n", "max_image_mib"),
-        (GOOD.replace("unix:///run/netloom/server.sock", "https://x:port"), "[agent] server must be"),
+        (
+            GOOD.replace("unix:///run/netloom/server.sock", "https://x:port"),
+            "[agent] server must be",
+        ),
         (GOOD.replace("unix:///run/netloom/server.sock", "https://"), "[agent] server must be"),
         (GOOD.replace("compute1", "compute 1"), "no host name"),
         (GOOD + 'instance_types = ["vm"]\n', "vm"),
@@ -84,7 +87,10 @@ def test_a_credential_is_one_word_for_its_owner_alone(tmp_path: Path) -> None:
         with pytest.raises(UserError, match="netloom host add"):
             Link(credential(tmp_path, text), facts)
     with pytest.raises(UserError, match="netloom host add"):
-        Link(msgspec.structs.replace(credential(tmp_path, "x"), secret_file=str(tmp_path / "none")), facts)
+        Link(
+            msgspec.structs.replace(credential(tmp_path, "x"), secret_file=str(tmp_path / "none")),
+            facts,
+        )
 
 
 def test_a_ca_file_without_a_certificate_is_said_at_once(tmp_path: Path) -> None:

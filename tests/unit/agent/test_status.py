@@ -7,13 +7,20 @@ from netloom.model.openflow import Match
 
 TAP = Interface(bridge="br-int", name="tap1", type="veth", origin=("port/p1",))
 SHARED = Flow(
-    bridge="br-int", table=0, priority=1, match=Match(in_port="tap1"), origin=("port/p1", "network/n1")
+    bridge="br-int",
+    table=0,
+    priority=1,
+    match=Match(in_port="tap1"),
+    origin=("port/p1", "network/n1"),
 )
 
 
 def test_the_worst_of_an_object_s_parts_counts() -> None:
     state = HostState.of([TAP, SHARED])
-    assert collect(state, {}) == {("port", "p1", "l2"): ("ok", ""), ("network", "n1", "l2"): ("ok", "")}
+    assert collect(state, {}) == {
+        ("port", "p1", "l2"): ("ok", ""),
+        ("network", "n1", "l2"): ("ok", ""),
+    }
     trouble = {TAP.key: Trouble("pending", "not plugged"), SHARED.key: Trouble("error", "refused")}
     rows = collect(state, trouble)
     assert rows["port", "p1", "l2"] == ("error", "refused")
@@ -45,4 +52,7 @@ def test_trouble_with_what_is_no_more_is_taken_back() -> None:
         ("port", "p2", "l2"): ("ok", ""),
     }
     sent = changes(before, {}, 8)
-    assert {(row.id, row.aspect, row.state) for row in sent} == {("n1", "dhcp", "gone"), ("p1", "l2", "gone")}
+    assert {(row.id, row.aspect, row.state) for row in sent} == {
+        ("n1", "dhcp", "gone"),
+        ("p1", "l2", "gone"),
+    }

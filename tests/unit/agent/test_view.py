@@ -26,7 +26,9 @@ def test_a_snapshot_replaces_all_and_deltas_change_rows() -> None:
         snapshot=True,
         upsert={
             "networks": [doc(Network(id="n1", key=5))],
-            "ports": [doc(Port(id="p1", network_id="n1", mac_address="fa:16:3e:00:00:01", host="a"))],
+            "ports": [
+                doc(Port(id="p1", network_id="n1", mac_address="fa:16:3e:00:00:01", host="a"))
+            ],
             "chassis": [doc(Chassis(host="a", tunnel_ip="192.0.2.1"))],
         },
     )
@@ -74,7 +76,9 @@ def test_a_damaged_copy_is_none(tmp_path: Path) -> None:
     damaged.append(whole.replace(b"00:01", b"00:02"))  # still a view, but not the one that was kept
     for _ in range(200):
         place = draw.randrange(whole.index(b"view") + 6, len(whole) - 1)
-        damaged.append(whole[:place] + bytes([whole[place] ^ 1 << draw.randrange(8)]) + whole[place + 1 :])
+        damaged.append(
+            whole[:place] + bytes([whole[place] ^ 1 << draw.randrange(8)]) + whole[place + 1 :]
+        )
     for content in damaged:
         path.write_bytes(content)
         assert view.load(path, FACTS) is None

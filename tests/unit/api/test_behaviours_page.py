@@ -29,7 +29,12 @@ def test_every_test_that_it_names_is_there():
 
 
 def test_every_file_that_it_names_is_there():
-    folders = {"api": "tests/api", "net": "tests/unit/network", "plan": "tests/unit/plan", "lab": "tests/lab"}
+    folders = {
+        "api": "tests/api",
+        "net": "tests/unit/network",
+        "plan": "tests/unit/plan",
+        "lab": "tests/lab",
+    }
     for table_row in re.findall(r"^\|.*\|$", PAGE, re.MULTILINE):
         proof = table_row.split("|")[3]
         for folder, name in re.findall(r"\b(api|net|plan|lab)/(\w+)", proof):

@@ -33,7 +33,9 @@ TARGETS = st.fixed_dictionaries(
 CALLERS = st.builds(
     Caller,
     project_id=st.sampled_from(["a", "b"]),
-    roles=st.frozensets(st.sampled_from(["admin", "member", "reader", "service", "manager", "advsvc"])),
+    roles=st.frozensets(
+        st.sampled_from(["admin", "member", "reader", "service", "manager", "advsvc"])
+    ),
 )
 
 
@@ -47,8 +49,19 @@ def test_a_kept_answer_is_the_answer(caller, rule, target):
 @given(st.sampled_from(sorted(RULES)), TARGETS)
 def test_administrators_may_what_is_not_the_services_alone(rule, target):
     admin = Caller(project_id="z", roles=frozenset({"admin"}))
-    exceptions = ("binding:profile", "get_availability_zone", "service_api", "advsvc", "owner", "device")
-    if ":" not in rule.partition("_")[0] and "_" in rule and not any(word in rule for word in exceptions):
+    exceptions = (
+        "binding:profile",
+        "get_availability_zone",
+        "service_api",
+        "advsvc",
+        "owner",
+        "device",
+    )
+    if (
+        ":" not in rule.partition("_")[0]
+        and "_" in rule
+        and not any(word in rule for word in exceptions)
+    ):
         verb = rule.partition("_")[0]
         if verb in ("create", "update", "delete", "get", "add", "remove"):
             assert POLICY.allows(admin, rule, target)
@@ -100,10 +113,19 @@ def test_a_changed_file_is_taken_up(tmp_path):
     [
         ('"create_router": [\n', "cannot read the policy file"),
         ('"create_router": "foo bar"\n', "cannot understand the rule of create_router: foo bar"),
-        ('"create_router": "rule:admin_onyl"\n', "rule of create_router names admin_onyl, which is no rule"),
+        (
+            '"create_router": "rule:admin_onyl"\n',
+            "rule of create_router names admin_onyl, which is no rule",
+        ),
         ('"default": "rule:nobody"\n', "rule of default names nobody, which is no rule"),
-        ('"create_router": "not rule:create_router"\n', "create_router leads back to create_router"),
-        ('"get_router": "http://x/y"\n', "rule of get_router has a check that is not offered: http://x/y"),
+        (
+            '"create_router": "not rule:create_router"\n',
+            "create_router leads back to create_router",
+        ),
+        (
+            '"get_router": "http://x/y"\n',
+            "rule of get_router has a check that is not offered: http://x/y",
+        ),
         ('"create_router": "field:x"\n', "field:x must be field:<resource>:<field>=<value>"),
         (None, "there is no policy file"),
     ],
@@ -123,11 +145,14 @@ def test_a_rule_that_nobody_asks_for_is_said(tmp_path, caplog):
     )
     with caplog.at_level(logging.WARNING, "netloom.policy"):
         Policy(str(file))
-    assert caplog.messages == [f"policy file {file}: this server asks for no rule called creat_network"]
+    assert caplog.messages == [
+        f"policy file {file}: this server asks for no rule called creat_network"
+    ]
 
 
 @pytest.mark.parametrize(
-    "broken", ['"create_router": [', '"create_router": "rule:nobody"', '"create_router": "role:', None]
+    "broken",
+    ['"create_router": [', '"create_router": "rule:nobody"', '"create_router": "role:', None],
 )
 def test_a_file_that_breaks_later_leaves_the_rules_as_they_are(tmp_path, caplog, broken):
     file = tmp_path / "policy.yaml"

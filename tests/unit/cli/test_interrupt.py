@@ -9,7 +9,9 @@ import pytest
 from netloom.cli import main
 
 
-def test_ctrl_c_while_the_command_is_being_loaded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_ctrl_c_while_the_command_is_being_loaded(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     (tmp_path / "slow_to_load.py").write_text("raise KeyboardInterrupt")
     monkeypatch.syspath_prepend(tmp_path)
     monkeypatch.setitem(main.COMMANDS, "demo", ("slow_to_load", "loads slowly"))

@@ -38,7 +38,9 @@ def test_the_servers_file_is_complete_and_its_values_are_the_defaults(tmp_path: 
     assert server.load(file) == server.Settings()
 
 
-def test_the_agents_file_is_complete_and_what_is_commented_out_are_the_defaults(tmp_path: Path) -> None:
+def test_the_agents_file_is_complete_and_what_is_commented_out_are_the_defaults(
+    tmp_path: Path,
+) -> None:
     shown = every_line(AGENT)
     assert set(shown) == {f.name for f in msgspec.structs.fields(agent.Settings)}
     fields = {f.name: f.default for f in msgspec.structs.fields(agent.AgentSettings)}

@@ -63,7 +63,8 @@ def fill(lab: Lab) -> set[str]:
         w.insert(Port(id="p", network_id="net", mac_address="fa:16:3e:00:00:01", host="c1"))
         w.put_host("c1", secret_hash=secret_hash(host_secret), facts=HostFacts(host="c1"))
         w.put_status(
-            "c1", [Status(kind="port", id="p", aspect="l2", seq=1, state="error", detail="no device")]
+            "c1",
+            [Status(kind="port", id="p", aspect="l2", seq=1, state="error", detail="no device")],
         )
     key = tokens.load_key(folder / "token.key")
     token, _ = Tokens(key, 60).issue(user, "", "", ("password",))
@@ -74,7 +75,9 @@ def fill(lab: Lab) -> set[str]:
     (lab.host("c1") / "logs").mkdir(parents=True)
     (lab.host("c1") / "secret").write_text(host_secret + "\n")
     private = "-----BEGIN OPENSSH PRIVATE KEY-----\nb3BlbnNzaC1rZXktdjEA\n-----END OPENSSH PRIVATE KEY-----"
-    spilt = "\n".join([*known, f"X-Auth-Token: {token}", "Authorization: Bearer abcdefgh1234", private])
+    spilt = "\n".join(
+        [*known, f"X-Auth-Token: {token}", "Authorization: Bearer abcdefgh1234", private]
+    )
     (lab.directory / "server.log").write_text(f"before\n{spilt}\nafter\n")
     (lab.host("c1") / "logs" / "agent.log").write_text(f'{{"password": "swordfish"}} {spilt}')
     return known | {"abcdefgh1234", "b3BlbnNzaC1rZXktdjEA", "swordfish", "hunter2"}

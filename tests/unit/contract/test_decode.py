@@ -61,7 +61,9 @@ def test_a_value_that_cannot_be_converted_is_invalid_input():
 
 
 def test_required_attributes():
-    with pytest.raises(errors.HTTPBadRequest, match="Required attribute 'ip_version' not specified"):
+    with pytest.raises(
+        errors.HTTPBadRequest, match="Required attribute 'ip_version' not specified"
+    ):
         create("subnets", {"subnet": {}})
 
 
@@ -97,8 +99,12 @@ def test_bulk_with_and_without_inner_wrappers():
 
 
 def test_an_administrator_names_another_project_under_either_name():
-    assert create("networks", {"network": {"tenant_id": "p9"}}, ADMIN).items[0]["project_id"] == "p9"
-    assert create("networks", {"network": {"project_id": "p9"}}, ADMIN).items[0]["project_id"] == "p9"
+    assert (
+        create("networks", {"network": {"tenant_id": "p9"}}, ADMIN).items[0]["project_id"] == "p9"
+    )
+    assert (
+        create("networks", {"network": {"project_id": "p9"}}, ADMIN).items[0]["project_id"] == "p9"
+    )
 
 
 def test_an_update_holds_only_what_was_sent():
@@ -117,13 +123,22 @@ def test_bulk_update_is_refused():
 
 
 @pytest.mark.parametrize("collection", sorted(set(MAPS) - {"agents", "availability_zones"}))
-@pytest.mark.parametrize("value", [5, "x", [], {}, [1], [{}], {"a": []}, True, None, 2**70, "\ud83d", [[]]])
+@pytest.mark.parametrize(
+    "value", [5, "x", [], {}, [1], [{}], {"a": []}, True, None, 2**70, "\ud83d", [[]]]
+)
 def test_whatever_is_sent_the_error_is_the_clients(collection, value):
     """Every attribute with every JSON type: accepted, or refused with a 4xx of the contract."""
     for name in MAPS[collection]:
-        body = {"network_id": UUID, "floating_network_id": UUID, "ip_version": 4, "direction": "egress"}
+        body = {
+            "network_id": UUID,
+            "floating_network_id": UUID,
+            "ip_version": 4,
+            "direction": "egress",
+        }
         body |= {"security_group_id": UUID, "cidr": "10.0.0.0/24"}
-        body = {key: value for key, value in body.items() if key in MAPS[collection]} | {name: value}
+        body = {key: value for key, value in body.items() if key in MAPS[collection]} | {
+            name: value
+        }
         singular = collection[:-1]
         try:
             raw = json.dumps({singular: body}, ensure_ascii=False).encode("utf-8", "surrogatepass")
@@ -133,7 +148,12 @@ def test_whatever_is_sent_the_error_is_the_clients(collection, value):
 
 
 def test_security_group_rules_keep_neutrons_spellings():
-    sent = {"security_group_id": UUID, "direction": "ingress", "protocol": "TCP", "ethertype": "ipv4"}
+    sent = {
+        "security_group_id": UUID,
+        "direction": "ingress",
+        "protocol": "TCP",
+        "ethertype": "ipv4",
+    }
     sent |= {"remote_ip_prefix": "10.0.0.5/24", "port_range_min": "22", "port_range_max": 22}
     item = create("security_group_rules", {"security_group_rule": sent}).items[0]
     assert item["protocol"] == "tcp"

@@ -43,7 +43,9 @@ def twins() -> worlds.World:
     world.network("net-b")
     world.subnet("sub-b", "net-b", "10.0.0.0/24")
     for number, address in ((3, "10.0.0.12"), (4, "10.0.0.13")):
-        port = world.port(f"port{number}", "net-b", [("sub-b", address)], security_groups=("sg-default",))
+        port = world.port(
+            f"port{number}", "net-b", [("sub-b", address)], security_groups=("sg-default",)
+        )
         world.server(f"vm{number}", "compute2", port)
     return world
 
@@ -120,7 +122,10 @@ def test_no_snat_hangs_on_the_routes_outside():
         answer = ask(world, source, target)
         assert answer.verdict == "unknown", answer.sentence
         assert answer.decided_by == "router/router1"
-        assert "if the machines outside know that 10.0.0.0/24 is behind 198.51.100.10" in answer.sentence
+        assert (
+            "if the machines outside know that 10.0.0.0/24 is behind 198.51.100.10"
+            in answer.sentence
+        )
     assert ask(world, "outside", "vm-my2").source == "outside (198.51.100.1)"
     # What is refused inside is refused whatever they know.
     world.tables["security_group_rules"].pop("all-icmp")
@@ -192,7 +197,11 @@ def test_a_binding_that_failed():
         ("vm1", "224.0.0.1", "no address of one machine"),
         ("outside", "10.0.0.77", "nobody has the address 10.0.0.77 of subnet sub-a"),
         ("outside", "8.8.8.8", "both outside"),
-        ("10.0.0.77", "vm1", "nobody has the address 10.0.0.77 of subnet sub-a; for a machine outside"),
+        (
+            "10.0.0.77",
+            "vm1",
+            "nobody has the address 10.0.0.77 of subnet sub-a; for a machine outside",
+        ),
         ("net-a", "vm1", "it is a network; name an instance"),
     ],
 )
@@ -202,7 +211,9 @@ def test_words_that_mean_no_packet(source, destination, words):
 
 
 def test_a_port_that_is_not_plugged_comes_before_its_rules():
-    row = StatusRow("port", "port2", "compute2", "l2", 1, "pending", "device tapport2 is not plugged", "now")
+    row = StatusRow(
+        "port", "port2", "compute2", "l2", 1, "pending", "device tapport2 is not plugged", "now"
+    )
     world = worlds.two_hosts()
     world.change("ports", "port2", security_groups=())
     answer = explain(cloud(world, [row]), "vm1", "vm2")
@@ -233,7 +244,14 @@ def test_the_host_whose_every_tunnel_is_broken_is_at_fault(turn):
     ]
     rows = [
         StatusRow(
-            "host", far, host, "tunnel", 1, "error", f"no answer to ping from {far} at 192.0.2.2", "now"
+            "host",
+            far,
+            host,
+            "tunnel",
+            1,
+            "error",
+            f"no answer to ping from {far} at 192.0.2.2",
+            "now",
         )
         for host, far in said[::turn]
     ]

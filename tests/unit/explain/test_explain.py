@@ -73,7 +73,9 @@ def test_a_missing_gateway():
     world.change("routers", "router1", external_gateway_info=None, gw_port_id=None)
     answer = explain(cloud(world), "vm-my2", "192.0.2.77")
     assert answer.decided_by == "router/router1"
-    assert answer.sentence == "Router router1 has no route to 192.0.2.77: it has no external gateway."
+    assert (
+        answer.sentence == "Router router1 has no route to 192.0.2.77: it has no external gateway."
+    )
 
 
 def test_a_floating_ip_on_the_wrong_port():
@@ -108,7 +110,9 @@ def test_a_port_that_is_switched_off():
 
 
 def test_a_port_that_is_down_and_why():
-    row = StatusRow("port", "port2", "compute2", "l2", 1, "pending", "device tapport2 is not plugged", "now")
+    row = StatusRow(
+        "port", "port2", "compute2", "l2", 1, "pending", "device tapport2 is not plugged", "now"
+    )
     answer = explain(cloud(worlds.two_hosts(), [row]), "vm1", "vm2")
     assert answer.verdict == "unreachable"
     assert answer.decided_by == "port/port2"

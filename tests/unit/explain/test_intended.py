@@ -26,7 +26,10 @@ def rules(draw, group, groups, number):
     more = {}
     if protocol in ("tcp", "udp") and draw(st.booleans()):
         low = draw(st.sampled_from([1, 20, 22, 53, 400]))
-        more = {"port_range_min": low, "port_range_max": low + draw(st.sampled_from([0, 3, 100, 5000]))}
+        more = {
+            "port_range_min": low,
+            "port_range_max": low + draw(st.sampled_from([0, 3, 100, 5000])),
+        }
     remote = draw(st.sampled_from(["any", "any", "prefix", "group"]))
     if remote == "prefix":
         more["remote_ip_prefix"] = draw(
@@ -35,7 +38,13 @@ def rules(draw, group, groups, number):
     elif remote == "group":
         more["remote_group_id"] = draw(st.sampled_from(groups))
     direction = draw(st.sampled_from(["ingress", "ingress", "egress"]))
-    return {"id": f"{group}-{number}", "group": group, "direction": direction, "protocol": protocol, **more}
+    return {
+        "id": f"{group}-{number}",
+        "group": group,
+        "direction": direction,
+        "protocol": protocol,
+        **more,
+    }
 
 
 @st.composite
@@ -52,7 +61,9 @@ def clouds(draw):
         if draw(st.booleans()):
             world.network(f"n{number}", admin_state_up=up)
         else:
-            world.network(f"n{number}", "vlan", 100 + number, physical_network="extnet", admin_state_up=up)
+            world.network(
+                f"n{number}", "vlan", 100 + number, physical_network="extnet", admin_state_up=up
+            )
         world.subnet(f"s{number}", f"n{number}", f"10.{number}.0.0/24")
     for number in range(1, draw(st.integers(0, 2)) + 1):
         router = f"r{number}"
@@ -60,7 +71,9 @@ def clouds(draw):
         for net in range(1, networks + 1):
             if draw(st.booleans()):
                 # The first router takes the gateway's address, the second another one.
-                port = world.interface(router, f"n{net}", f"s{net}", f"10.{net}.0.{1 if number == 1 else 3}")
+                port = world.interface(
+                    router, f"n{net}", f"s{net}", f"10.{net}.0.{1 if number == 1 else 3}"
+                )
                 world.change("ports", port.id, admin_state_up=draw(RARELY))
     for number in range(draw(st.integers(2, 4))):
         net = draw(st.integers(1, networks))
@@ -71,7 +84,9 @@ def clouds(draw):
             [(f"s{net}", f"10.{net}.0.{11 + number}")],
             admin_state_up=draw(RARELY),
             port_security_enabled=secured,
-            security_groups=tuple(draw(st.sets(st.sampled_from(groups), max_size=2))) if secured else (),
+            security_groups=tuple(draw(st.sets(st.sampled_from(groups), max_size=2)))
+            if secured
+            else (),
         )
         world.server(f"vm{number}", draw(st.sampled_from(HOSTS)), port)
     return world
@@ -104,7 +119,9 @@ def is_up(world, port) -> bool:
 
 def routed(world, source, target) -> bool:
     """Whether the source's gateway is a working router that is also on the target's network."""
-    ports = [p for p in world.tables["ports"].values() if p.device_owner == "network:router_interface"]
+    ports = [
+        p for p in world.tables["ports"].values() if p.device_owner == "network:router_interface"
+    ]
     gateway = world.tables["subnets"][source.fixed_ips[0].subnet_id].gateway_ip
     for near in ports:
         router = world.tables["routers"][near.device_id]
@@ -137,7 +154,10 @@ def check(world) -> None:
                 continue
             for protocol, number, service in SERVICES:
                 walk = Walker(planned).exchange(
-                    planned.endpoints[source.id], target.fixed_ips[0].ip_address, proto=number, port=service
+                    planned.endpoints[source.id],
+                    target.fixed_ips[0].ip_address,
+                    proto=number,
+                    port=service,
                 )
                 # What leaves by a physical network may find anybody there, but not one of our instances.
                 reached = walk.reachable and not isinstance(walk.there.at, Outside)

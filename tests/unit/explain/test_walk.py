@@ -84,7 +84,9 @@ def test_a_removed_rule_cuts_what_it_let_in():
     del world.tables["security_group_rules"]["db-0"]
     after = walker(world)
     after.switches.tracked = w.switches.tracked  # the connection is known to every zone
-    assert not after.exchange(after.world.endpoints["port1"], "10.0.0.12", proto=TCP, port=22).reachable
+    assert not after.exchange(
+        after.world.endpoints["port1"], "10.0.0.12", proto=TCP, port=22
+    ).reachable
 
 
 def test_errors_about_a_connection_reach_both_its_ends():
@@ -137,7 +139,12 @@ def forged(w, **changes):
     one = w.world.endpoints["port1"]
     two = w.world.endpoints["port2"]
     frame = Frame(
-        eth_src=one.mac, eth_dst=two.mac, ip_src="10.0.0.11", ip_dst="10.0.0.12", ip_proto=TCP, tp_dst=22
+        eth_src=one.mac,
+        eth_dst=two.mac,
+        ip_src="10.0.0.11",
+        ip_dst="10.0.0.12",
+        ip_proto=TCP,
+        tp_dst=22,
     )
     return enter(w, "port1", replace(frame, **changes))
 
@@ -196,7 +203,9 @@ def test_dhcp_stays_on_its_host(pair):
     # nothing else of the DHCP device leaves the host
     for target in (w.world.endpoints["port2"].mac, "fa:16:3e:99:99:99"):
         stray = replace(offer, eth_dst=target)
-        assert delivered_to(w.switches.enter(w.world.hosts["compute1"], device.name, stray)) == set()
+        assert (
+            delivered_to(w.switches.enter(w.world.hosts["compute1"], device.name, stray)) == set()
+        )
 
 
 def test_metadata_is_answered_on_the_own_host_for_the_own_address_only(pair):

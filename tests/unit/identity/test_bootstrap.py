@@ -4,7 +4,9 @@ from netloom.model.cloud import Domain, Project, Role, RoleAssignment, User
 
 def everything(store):
     with store.reader() as reader:
-        return [reader.list(kind) for kind in (Domain, Project, Role, RoleAssignment, User)], reader.seq()
+        return [
+            reader.list(kind) for kind in (Domain, Project, Role, RoleAssignment, User)
+        ], reader.seq()
 
 
 def test_bootstrap_makes_a_cloud_and_doing_it_again_changes_nothing(store):

@@ -38,7 +38,11 @@ def test_a_token_says_who_and_with_which_roles(store, tokens):
     caller = verify(store, tokens, issue(store, tokens))
     assert (caller.user_name, caller.project_name, caller.domain_id) == ("demo", "demo", "default")
     assert caller.roles == {"member", "reader"}
-    assert verify(store, tokens, issue(store, tokens, "admin")).roles == {"admin", "member", "reader"}
+    assert verify(store, tokens, issue(store, tokens, "admin")).roles == {
+        "admin",
+        "member",
+        "reader",
+    }
 
 
 def test_no_token_without_a_role_there(store, tokens):
@@ -61,7 +65,9 @@ def test_forged_tokens_are_refused(store, tokens):
     claims["sub"] = named(store, User, "admin").id
     changed = base64.urlsafe_b64encode(json.dumps(claims).encode()).rstrip(b"=").decode()
     refused(store, tokens, f"{head}.{changed}.{signature}")
-    refused(store, tokens, jwt.encode(claims, b"another key, also of 32 bytes size", algorithm="HS256"))
+    refused(
+        store, tokens, jwt.encode(claims, b"another key, also of 32 bytes size", algorithm="HS256")
+    )
     refused(store, tokens, jwt.encode(claims, None, algorithm="none"))
     refused(store, tokens, "x")
     refused(store, tokens, "")
@@ -105,7 +111,9 @@ def test_one_token_can_be_revoked(store, tokens, clock):
         assert not w.claims(tokens_module.REVOKED)
 
 
-@pytest.mark.parametrize("what", ["disable user", "delete user", "disable project", "disable domain"])
+@pytest.mark.parametrize(
+    "what", ["disable user", "delete user", "disable project", "disable domain"]
+)
 def test_what_is_disabled_or_gone_ends_tokens(store, tokens, what):
     token = issue(store, tokens)
     verify(store, tokens, token)

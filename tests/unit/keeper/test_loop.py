@@ -57,7 +57,9 @@ def building(store: Store) -> None:
         w.insert(Network(id="n", key=1))
         w.insert(Port(id="p", network_id="n", mac_address=MAC, **where))
         flavor = Flavor(id="f")
-        w.insert(Server(id="s", user_id="u", image_id="i", flavor=flavor, host="node1", port_ids=("p",)))
+        w.insert(
+            Server(id="s", user_id="u", image_id="i", flavor=flavor, host="node1", port_ids=("p",))
+        )
         w.set_api_status(Server, "s", "BUILD")
 
 
@@ -116,7 +118,9 @@ def test_a_restarted_keeper_gives_a_build_its_time(store: Store):
 
 def test_a_router_that_waits_is_placed_when_a_host_comes(store: Store):
     with store.writer() as w:
-        w.insert(Network(id="n", key=1, external=True, network_type="flat", physical_network="public"))
+        w.insert(
+            Network(id="n", key=1, external=True, network_type="flat", physical_network="public")
+        )
         w.insert(Router(id="r", external_gateway_info=Gateway(network_id="n")))
     memory = Memory()
     run(store, memory, NOW)

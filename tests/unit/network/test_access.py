@@ -31,21 +31,39 @@ def store(tmp_path_factory):
     with store.writer() as w:
         for name in ("own", "shared", "named", "external"):
             w.insert(Network(id=f"n-{name}", project_id="a", name=name))
-            w.insert(Subnet(id=f"s-{name}", project_id="a", network_id=f"n-{name}", cidr="10.0.0.0/24"))
             w.insert(
-                Port(id=f"p-{name}", project_id="a", network_id=f"n-{name}", mac_address="fa:16:3e:00:00:01")
+                Subnet(id=f"s-{name}", project_id="a", network_id=f"n-{name}", cidr="10.0.0.0/24")
+            )
+            w.insert(
+                Port(
+                    id=f"p-{name}",
+                    project_id="a",
+                    network_id=f"n-{name}",
+                    mac_address="fa:16:3e:00:00:01",
+                )
             )
         w.grant("n-shared", access.EVERYONE, access.SHARED)
         w.grant("n-named", "b", access.SHARED)
         w.grant("n-external", access.EVERYONE, access.EXTERNAL)
-        w.insert(Port(id="p-guest", project_id="b", network_id="n-shared", mac_address="fa:16:3e:00:00:02"))
+        w.insert(
+            Port(
+                id="p-guest", project_id="b", network_id="n-shared", mac_address="fa:16:3e:00:00:02"
+            )
+        )
         # What the server makes for itself belongs to nobody.
         w.insert(
-            Port(id="p-gateway", project_id="", network_id="n-external", mac_address="fa:16:3e:00:00:03")
+            Port(
+                id="p-gateway",
+                project_id="",
+                network_id="n-external",
+                mac_address="fa:16:3e:00:00:03",
+            )
         )
         w.insert(Router(id="r", project_id="a"))
         w.insert(SecurityGroup(id="g", project_id="a"))
-        w.insert(SecurityGroupRule(id="gr", project_id="c", security_group_id="g", direction="egress"))
+        w.insert(
+            SecurityGroupRule(id="gr", project_id="c", security_group_id="g", direction="egress")
+        )
     yield store
     store.close()
 
@@ -87,7 +105,9 @@ def test_looking_up_agrees_with_listing(store, project):
     with store.reader() as r:
         for kind in KINDS:
             everything = {obj.id for obj in r.list(kind)}
-            assert {id for id in everything if access.find(r, context, kind, id)} == found[kind.KIND]
+            assert {id for id in everything if access.find(r, context, kind, id)} == found[
+                kind.KIND
+            ]
 
 
 def test_filters_narrow_what_is_seen(store):

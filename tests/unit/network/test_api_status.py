@@ -77,7 +77,10 @@ def report(store: Store, host: str, *rows: tuple[str, str, str, str]) -> None:
     with store.writer() as w:
         w.put_status(
             host,
-            [Status(kind=kind, id=i, aspect=a, seq=1, state=s, detail="why") for kind, i, a, s in rows],
+            [
+                Status(kind=kind, id=i, aspect=a, seq=1, state=s, detail="why")
+                for kind, i, a, s in rows
+            ],
         )
         status.refresh(w, {(kind, i) for kind, i, _, _ in rows})
 

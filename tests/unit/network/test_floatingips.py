@@ -74,7 +74,9 @@ def test_151_named_addresses_and_subnets(world: World) -> None:
         world.floatingip(external, subnet_id=elsewhere.id)
     with pytest.raises(lib.SubnetNotFound):
         world.floatingip(external, subnet_id=UNKNOWN)
-    assert world.floatingip(external, subnet_id=subnet.id).floating_ip_address.startswith("203.0.113.")
+    assert world.floatingip(external, subnet_id=subnet.id).floating_ip_address.startswith(
+        "203.0.113."
+    )
 
 
 def test_152_157_what_the_api_shows(routed: Routed) -> None:
@@ -124,7 +126,9 @@ def test_153_ports_that_cannot_be_reached(routed: Routed) -> None:
         routed.fip(port_id=two.id, fixed_ip_address="fd00::1")
     with bad("fixed_ip_address cannot be specified without a port_id"):
         routed.fip(fixed_ip_address="10.0.0.200")
-    assert routed.fip(port_id=two.id, fixed_ip_address="10.0.0.201").fixed_ip_address == "10.0.0.201"
+    assert (
+        routed.fip(port_id=two.id, fixed_ip_address="10.0.0.201").fixed_ip_address == "10.0.0.201"
+    )
 
 
 def test_153_a_fixed_address_has_one_floating_ip_per_network(routed: Routed) -> None:

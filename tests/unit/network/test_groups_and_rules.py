@@ -50,7 +50,10 @@ def test_121_the_default_group_keeps_its_name_and_stays(world: World) -> None:
         security_groups.update(world.w, world.ctx, default, {"name": "x"})
     with pytest.raises(errors.SecurityGroupCannotRemoveDefault):
         security_groups.delete(world.w, world.ctx, default)
-    assert security_groups.update(world.w, world.ctx, default, {"description": "mine"}).description == "mine"
+    assert (
+        security_groups.update(world.w, world.ctx, default, {"description": "mine"}).description
+        == "mine"
+    )
     security_groups.delete(world.w, context(ALICE, "admin"), default)
     assert security_groups.default_of(world.w, ALICE) is None
 
@@ -95,7 +98,10 @@ def test_124_a_rule_is_the_same_however_it_is_written(world: World) -> None:
             {"protocol": "udp", "port_range_min": 80, "port_range_max": 79},
             errors.SecurityGroupInvalidPortRange,
         ),
-        ({"protocol": "tcp", "port_range_min": 0, "port_range_max": 79}, SecurityGroupInvalidPortValue),
+        (
+            {"protocol": "tcp", "port_range_min": 0, "port_range_max": 79},
+            SecurityGroupInvalidPortValue,
+        ),
         ({"protocol": "icmp", "port_range_min": 256}, errors.SecurityGroupInvalidIcmpValue),
         (
             {"protocol": "icmp", "port_range_min": 1, "port_range_max": 256},
@@ -146,7 +152,9 @@ protocols = st.one_of(
 def test_validation_never_fails_but_with_the_api_s_own_errors(
     protocol: str | None, ethertype: str, low: int | None, high: int | None
 ) -> None:
-    attrs = rule_attrs("g", protocol=protocol, ethertype=ethertype, port_range_min=low, port_range_max=high)
+    attrs = rule_attrs(
+        "g", protocol=protocol, ethertype=ethertype, port_range_min=low, port_range_max=high
+    )
     try:
         security_group_rules.validate(attrs)
     except lib.NeutronException as error:
@@ -216,9 +224,15 @@ def test_what_the_api_shows(world: World) -> None:
     rule = world.rule(group, protocol="tcp", port_range_min=22, port_range_max=22)
     shown = security_groups.show(world.w, world.ctx, [group])[0]
     assert shown["tenant_id"] == shown["project_id"] == ALICE
-    assert {"id", "name", "description", "stateful", "created_at", "tags", "security_group_rules"} <= set(
-        shown
-    )
+    assert {
+        "id",
+        "name",
+        "description",
+        "stateful",
+        "created_at",
+        "tags",
+        "security_group_rules",
+    } <= set(shown)
     assert "is_default" not in shown
     found = next(r for r in shown["security_group_rules"] if r["id"] == rule.id)
     assert found["port_range_min"] == 22 and found["remote_group_id"] is None

@@ -52,7 +52,11 @@ def test_a_restart_of_the_server_kills_no_host(store: Store) -> None:
         away = hosts.not_heard(r, back)
     assert away == Away(NOW, back)
     # As when it went away: the hour in between counts for none of them.
-    assert [alive(store, name, back, away) for name in ("good", "dying", "dead")] == [True, True, False]
+    assert [alive(store, name, back, away) for name in ("good", "dying", "dead")] == [
+        True,
+        True,
+        False,
+    ]
     # From then on silence counts again.
     assert not alive(store, "dying", back + 30, away)
     assert alive(store, "good", back + 70, away)
@@ -73,7 +77,9 @@ def test_a_clock_that_is_set_kills_no_host_and_keeps_none_alive(store: Store, by
     heard(store, "good", NOW)
     heard(store, "dying", NOW - 50)
     heard(store, "dead", NOW - 100)
-    heard(store, "quick", NOW + by)  # reported once more before anybody noticed that the clock was set
+    heard(
+        store, "quick", NOW + by
+    )  # reported once more before anybody noticed that the clock was set
     away = was_set(store, Away(NOW - 9000, NOW - 8000), by, NOW + by)
     assert away == Away(NOW - 9000 + by, NOW - 8000 + by)
     names = ("good", "dying", "dead", "quick")

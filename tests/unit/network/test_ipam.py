@@ -38,13 +38,17 @@ def test_gaps_are_exactly_what_is_free(ranges: list[tuple[int, int]], taken: lis
 
 
 @given(st.lists(st.integers(2, 250), unique=True, min_size=1, max_size=6), st.data())
-def test_an_update_keeps_what_it_names_and_no_address_twice(hosts: list[int], data: st.DataObject) -> None:
+def test_an_update_keeps_what_it_names_and_no_address_twice(
+    hosts: list[int], data: st.DataObject
+) -> None:
     subnet = Subnet(id="s", network_id="n", cidr="10.0.0.0/24")
     old = [FixedIP("s", f"10.0.0.{host}") for host in hosts]
     wanted = [
         ipam.Wish((subnet,), address)
         for address in data.draw(
-            st.lists(st.sampled_from([None, "10.0.0.251", *(f.ip_address for f in old)]), max_size=6)
+            st.lists(
+                st.sampled_from([None, "10.0.0.251", *(f.ip_address for f in old)]), max_size=6
+            )
         )
     ]
     named = [wish.address for wish in wanted if wish.address]
@@ -54,7 +58,9 @@ def test_an_update_keeps_what_it_names_and_no_address_twice(hosts: list[int], da
     assert len(kept) + len(rest) == len(wanted)
     assert len({fixed.ip_address for fixed in kept}) == len(kept)
     assert {a for a in named if a in {f.ip_address for f in old}} <= {f.ip_address for f in kept}
-    assert all(wish.address is None or wish.address not in {f.ip_address for f in old} for wish in rest)
+    assert all(
+        wish.address is None or wish.address not in {f.ip_address for f in old} for wish in rest
+    )
 
 
 def test_91_addresses_are_random_within_the_pool_and_all_of_it_can_be_used(world: World) -> None:
@@ -94,7 +100,9 @@ def test_dhcp_gets_the_lowest_free_address(world: World) -> None:
     network = world.network()
     subnet = world.subnet(network, "10.0.0.0/24")
     ipam.claim(world.w, network.id, subnet, "10.0.0.2", "x")
-    assert ipam.take_any(world.w, network.id, subnet, "d", lowest=True) == FixedIP(subnet.id, "10.0.0.3")
+    assert ipam.take_any(world.w, network.id, subnet, "d", lowest=True) == FixedIP(
+        subnet.id, "10.0.0.3"
+    )
 
 
 def test_93_addresses_taken_or_outside(world: World) -> None:
@@ -102,7 +110,9 @@ def test_93_addresses_taken_or_outside(world: World) -> None:
     subnet, other = world.subnet(network, "10.0.0.0/24"), world.subnet(network, "10.0.1.0/24")
     both = [subnet, other]
     ipam.claim(world.w, network.id, subnet, "10.0.0.7", "x")
-    with pytest.raises(IpAddressAlreadyAllocated, match=f"10.0.0.7 already allocated in subnet {subnet.id}"):
+    with pytest.raises(
+        IpAddressAlreadyAllocated, match=f"10.0.0.7 already allocated in subnet {subnet.id}"
+    ):
         ipam.claim(world.w, network.id, subnet, "10.0.0.7", "y")
     for address in ("11.0.0.7", "10.0.0.0", "10.0.0.255", "fe80::1"):
         with pytest.raises(lib.InvalidIpForNetwork):
@@ -150,7 +160,9 @@ def test_a_random_address_does_not_take_one_that_the_request_names(world: World)
     network = world.network()
     subnet = world.subnet(network, "10.0.0.0/29")
     for n in range(20):
-        wanted = ipam.wishes(network.id, [subnet], [{"subnet_id": subnet.id}, {"ip_address": "10.0.0.3"}])
+        wanted = ipam.wishes(
+            network.id, [subnet], [{"subnet_id": subnet.id}, {"ip_address": "10.0.0.3"}]
+        )
         got = ipam.allocate(world.w, network.id, wanted, f"p{n}")
         assert len({fixed.ip_address for fixed in got}) == 2
         ipam.release(world.w, network.id, got)

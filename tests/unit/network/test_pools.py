@@ -30,7 +30,9 @@ def test_default_pools_hold_every_address_but_the_gateway(network, data):
     gateway = data.draw(st.one_of(st.none(), st.integers(0, network.num_addresses - 1)))
     named = None if gateway is None else str(network[gateway])
     got = addresses(pools.default_pools(network, named))
-    assert got == {int(host) for host in network.hosts()} - ({int(network[gateway])} if named else set())
+    assert got == {int(host) for host in network.hosts()} - (
+        {int(network[gateway])} if named else set()
+    )
 
 
 @given(networks(), st.data())

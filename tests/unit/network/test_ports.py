@@ -33,7 +33,11 @@ def test_a_port_gets_an_address_a_mac_and_the_default_group(world: World) -> Non
     assert [fixed.subnet_id for fixed in port.fixed_ips] == [subnet.id]
     assert port.mac_address.startswith("fa:16:3e:") and port.port_security_enabled
     shown = as_json(ports.show(world.w, world.ctx, [port]))[0]
-    assert (shown["status"], shown["binding:vif_type"], shown["binding:host_id"]) == ("DOWN", "unbound", "")
+    assert (shown["status"], shown["binding:vif_type"], shown["binding:host_id"]) == (
+        "DOWN",
+        "unbound",
+        "",
+    )
     assert shown["tenant_id"] == ALICE and shown["binding:vif_details"] == {}
     assert shown["fixed_ips"] == [{"subnet_id": subnet.id, "ip_address": addresses(port)[0]}]
 
@@ -164,7 +168,9 @@ def test_112_port_security_without_groups_and_pairs(world: World) -> None:
     assert code_of(caught.value) == 400
     with pytest.raises(pair_errors.AddressPairAndPortSecurityRequired):
         world.port(network, port_security_enabled=False, allowed_address_pairs=pair)
-    with pytest.raises(pair_errors.AddressPairAndPortSecurityRequired):  # of both faults this one is said
+    with pytest.raises(
+        pair_errors.AddressPairAndPortSecurityRequired
+    ):  # of both faults this one is said
         both = {"security_groups": [group.id], "allowed_address_pairs": pair}
         world.port(network, port_security_enabled=False, **both)
     assert world.port(network, port_security_enabled=False).security_groups == ()
@@ -174,7 +180,9 @@ def test_112_port_security_without_groups_and_pairs(world: World) -> None:
     with pytest.raises(security_errors.PortSecurityPortHasSecurityGroup) as caught:
         update(world, port, port_security_enabled=False, allowed_address_pairs=[])
     assert code_of(caught.value) == 409
-    bare = update(world, port, port_security_enabled=False, security_groups=[], allowed_address_pairs=None)
+    bare = update(
+        world, port, port_security_enabled=False, security_groups=[], allowed_address_pairs=None
+    )
     with pytest.raises(security_errors.PortSecurityAndIPRequiredForSecurityGroups):
         update(world, bare, security_groups=[group.id])
     with pytest.raises(pair_errors.AddressPairAndPortSecurityRequired):
@@ -197,7 +205,9 @@ def test_113_allowed_address_pairs(world: World) -> None:
     def pairs(*entries: dict[str, str]) -> Port:
         return world.port(network, allowed_address_pairs=list(entries))
 
-    port = pairs({"ip_address": "1.2.3.4"}, {"ip_address": "0.0.0.0/0", "mac_address": "00:00:00:00:00:01"})
+    port = pairs(
+        {"ip_address": "1.2.3.4"}, {"ip_address": "0.0.0.0/0", "mac_address": "00:00:00:00:00:01"}
+    )
     assert port.allowed_address_pairs == (
         AddressPair("0.0.0.0/0", "00:00:00:00:00:01"),
         AddressPair("1.2.3.4", port.mac_address),
@@ -214,7 +224,10 @@ def test_113_allowed_address_pairs(world: World) -> None:
 
 def test_115_extra_dhcp_options(world: World) -> None:
     network, _ = world.private()
-    mtu, router = {"opt_name": "mtu", "opt_value": "1400"}, {"opt_name": "router", "opt_value": "1.1.1.1"}
+    mtu, router = (
+        {"opt_name": "mtu", "opt_value": "1400"},
+        {"opt_name": "router", "opt_value": "1.1.1.1"},
+    )
     port = world.port(network, extra_dhcp_opts=[mtu, router])
     shown = as_json(ports.show(world.w, world.ctx, [port]))[0]["extra_dhcp_opts"]
     assert shown == [mtu | {"ip_version": 4}, router | {"ip_version": 4}]
@@ -310,7 +323,11 @@ def test_156_the_address_that_a_floating_ip_points_at_stays(world: World) -> Non
     assert update(world, port, name="x", fixed_ips=[{"subnet_id": subnet.id}]).name == "x"
     ports.delete(world.w, world.ctx, port)
     left = world.w.get(FloatingIP, fip.id)
-    assert left is not None and (left.port_id, left.router_id, left.fixed_ip_address) == (None, None, None)
+    assert left is not None and (left.port_id, left.router_id, left.fixed_ip_address) == (
+        None,
+        None,
+        None,
+    )
     assert world.w.get(Router, router.id) is not None
 
 

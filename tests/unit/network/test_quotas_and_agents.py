@@ -33,7 +33,9 @@ def test_166_checking(world: World) -> None:
     quotas.check(world.w, world.ctx, ALICE, "network")
     world.network()
     for kind in ("network", "floatingip"):
-        with pytest.raises(lib.OverQuota, match=rf"Quota exceeded for resources: \['{kind}'\]\.") as caught:
+        with pytest.raises(
+            lib.OverQuota, match=rf"Quota exceeded for resources: \['{kind}'\]\."
+        ) as caught:
             quotas.check(world.w, world.ctx, ALICE, kind)
         assert code_of(caught.value) == 409
     for kind in ("router", "port"):
@@ -49,8 +51,16 @@ def test_166_checking(world: World) -> None:
         ({"network": None}, lib.InvalidInput, "'None' is not an integer."),
         ({"network": []}, lib.InvalidInput, "is not an integer."),
         ({"foo": 5}, HTTPBadRequest, "Unrecognized attribute(s) 'foo'"),
-        ({"network": 0}, HTTPBadRequest, "Quota limit 0 for network must be greater than or equal to"),
-        ({"network": 0, "force": "maybe"}, HTTPBadRequest, "Quota limit 0 for network must be greater"),
+        (
+            {"network": 0},
+            HTTPBadRequest,
+            "Quota limit 0 for network must be greater than or equal to",
+        ),
+        (
+            {"network": 0, "force": "maybe"},
+            HTTPBadRequest,
+            "Quota limit 0 for network must be greater",
+        ),
     ],
 )
 def test_167_limits_that_are_refused(
@@ -71,7 +81,9 @@ def test_167_168_own_limits_come_and_go(world: World) -> None:
     assert [own["project_id"] for own in quotas.list_own(world.w, world.ctx)] == [ALICE]
     quotas.delete(world.w, world.ctx, ALICE)
     assert quotas.limits(world.w, world.ctx, ALICE)["network"] == 100
-    with pytest.raises(lib.TenantQuotaNotFound, match=f"Quota for project {ALICE} could not be found"):
+    with pytest.raises(
+        lib.TenantQuotaNotFound, match=f"Quota for project {ALICE} could not be found"
+    ):
         quotas.delete(world.w, world.ctx, ALICE)
     assert quotas.update(world.w, world.ctx, ALICE, {}) == quotas.defaults(world.ctx)
     assert quotas.list_own(world.w, world.ctx) == []
@@ -90,7 +102,9 @@ def test_172_agents_of_hosts(world: World) -> None:
         ("net1", "Metadata agent", True),
         ("net1", "Open vSwitch agent", True),
     ]
-    switch = next(a for a in shown if (a["host"], a["agent_type"]) == ("net1", "Open vSwitch agent"))
+    switch = next(
+        a for a in shown if (a["host"], a["agent_type"]) == ("net1", "Open vSwitch agent")
+    )
     assert switch["configurations"]["bridge_mappings"] == {"public": "br-public"}
     assert switch["binary"] == "neutron-openvswitch-agent" and switch["admin_state_up"] is True
     assert switch["id"] == agents.agent_id("net1", "Open vSwitch agent")

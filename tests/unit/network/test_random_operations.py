@@ -86,7 +86,9 @@ class Asking:
 
     def some(self, **values: Callable[[], Any]) -> dict[str, Any]:
         return {
-            name.replace("__", ":"): value() for name, value in values.items() if self.draw.random() < 0.4
+            name.replace("__", ":"): value()
+            for name, value in values.items()
+            if self.draw.random() < 0.4
         }
 
 
@@ -98,10 +100,14 @@ def add_port(ask: Asking, w: Writer, ctx: Context) -> None:
         port_security_enabled=lambda: ask.draw.random() < 0.5,
         allowed_address_pairs=lambda: [{"ip_address": ask.address()}],
         binding__host_id=lambda: ask.draw.choice(["n1", "nowhere", ""]),
-        device_owner=lambda: ask.draw.choice(["compute:nova", "network:dhcp", "network:router_interface"]),
+        device_owner=lambda: ask.draw.choice(
+            ["compute:nova", "network:dhcp", "network:router_interface"]
+        ),
         device_id=lambda: ask.one(w, Router),
     )
-    ports.create(w, ctx, {"network_id": ask.one(w, Network), "project_id": ctx.caller.project_id} | attrs)
+    ports.create(
+        w, ctx, {"network_id": ask.one(w, Network), "project_id": ctx.caller.project_id} | attrs
+    )
 
 
 def change_port(ask: Asking, w: Writer, ctx: Context) -> None:
@@ -126,7 +132,9 @@ def add_router(ask: Asking, w: Writer, ctx: Context) -> None:
 def _gateway(ask: Asking, r: Reader) -> dict[str, Any] | None:
     if ask.draw.random() < 0.3:
         return None
-    more = ask.some(enable_snat=lambda: ask.draw.random() < 0.5, external_fixed_ips=lambda: ask.addresses(r))
+    more = ask.some(
+        enable_snat=lambda: ask.draw.random() < 0.5, external_fixed_ips=lambda: ask.addresses(r)
+    )
     return {"network_id": ask.one(r, Network, external=True)} | more
 
 
@@ -139,12 +147,20 @@ def change_router(ask: Asking, w: Writer, ctx: Context) -> None:
 
 
 def add_interface(ask: Asking, w: Writer, ctx: Context) -> None:
-    body = {"subnet_id": ask.one(w, Subnet)} if ask.draw.random() < 0.7 else {"port_id": ask.one(w, Port)}
+    body = (
+        {"subnet_id": ask.one(w, Subnet)}
+        if ask.draw.random() < 0.7
+        else {"port_id": ask.one(w, Port)}
+    )
     routers.add_interface(w, ctx, ask.get(w, Router), body)
 
 
 def remove_interface(ask: Asking, w: Writer, ctx: Context) -> None:
-    body = {"subnet_id": ask.one(w, Subnet)} if ask.draw.random() < 0.7 else {"port_id": ask.one(w, Port)}
+    body = (
+        {"subnet_id": ask.one(w, Subnet)}
+        if ask.draw.random() < 0.7
+        else {"port_id": ask.one(w, Port)}
+    )
     routers.remove_interface(w, ctx, ask.get(w, Router), body)
 
 
@@ -156,7 +172,9 @@ def add_floatingip(ask: Asking, w: Writer, ctx: Context) -> None:
 
 
 def change_floatingip(ask: Asking, w: Writer, ctx: Context) -> None:
-    attrs = ask.some(port_id=lambda: ask.draw.choice([None, ask.one(w, Port)]), fixed_ip_address=ask.address)
+    attrs = ask.some(
+        port_id=lambda: ask.draw.choice([None, ask.one(w, Port)]), fixed_ip_address=ask.address
+    )
     floatingips.update(w, ctx, ask.get(w, FloatingIP), attrs)
 
 
@@ -167,9 +185,13 @@ def add_group(ask: Asking, w: Writer, ctx: Context) -> None:
 
 def add_rule(ask: Asking, w: Writer, ctx: Context) -> None:
     attrs = ask.some(
-        remote_group_id=lambda: ask.one(w, SecurityGroup), protocol=lambda: "tcp", port_range_min=lambda: 5
+        remote_group_id=lambda: ask.one(w, SecurityGroup),
+        protocol=lambda: "tcp",
+        port_range_min=lambda: 5,
     )
-    security_group_rules.create(w, ctx, rule_attrs(ask.one(w, SecurityGroup), ctx.caller.project_id, **attrs))
+    security_group_rules.create(
+        w, ctx, rule_attrs(ask.one(w, SecurityGroup), ctx.caller.project_id, **attrs)
+    )
 
 
 def remove(ask: Asking, w: Writer, ctx: Context) -> None:

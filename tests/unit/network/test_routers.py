@@ -45,7 +45,9 @@ def test_137_an_interface_takes_the_gateway_address(world: World) -> None:
     port = world.w.get(Port, answer["port_id"])
     assert port is not None and port.fixed_ips == (FixedIP(subnet.id, "10.0.0.1"),)
     assert (port.device_owner, port.device_id) == ("network:router_interface", router.id)
-    assert port.security_groups == () and not port.port_security_enabled and port.project_id == ALICE
+    assert (
+        port.security_groups == () and not port.port_security_enabled and port.project_id == ALICE
+    )
     assert answer == {
         "id": router.id,
         "project_id": ALICE,
@@ -192,7 +194,9 @@ def test_145_the_same_gateway_keeps_its_address_and_turns_snat_on(world: World) 
     router = world.router(external_gateway_info={"network_id": external.id, "enable_snat": False})
     before = router.external_gateway_info
     assert before is not None and not before.enable_snat
-    after = update(world, router, external_gateway_info={"network_id": external.id}).external_gateway_info
+    after = update(
+        world, router, external_gateway_info={"network_id": external.id}
+    ).external_gateway_info
     assert after is not None and after.enable_snat
     assert after.external_fixed_ips == before.external_fixed_ips
     moved = update(
@@ -311,7 +315,9 @@ entries = st.one_of(
             "destination": st.one_of(
                 st.sampled_from(["1.0.0.0/8", "1.0.0.1/8", "::/0"]), st.text(), st.none()
             ),
-            "nexthop": st.one_of(st.sampled_from(["10.0.0.9", "fe80::1"]), st.text(), st.integers()),
+            "nexthop": st.one_of(
+                st.sampled_from(["10.0.0.9", "fe80::1"]), st.text(), st.integers()
+            ),
         },
     ),
 )
@@ -346,7 +352,9 @@ def test_ha_and_distributed_routers_are_refused_and_their_absence_is_not(world: 
 
 
 def test_a_router_is_placed_where_its_networks_are(world: World) -> None:
-    external, _ = world.external(network_type="flat", physical_network="public", segmentation_id=None)
+    external, _ = world.external(
+        network_type="flat", physical_network="public", segmentation_id=None
+    )
     network, subnet = world.private()
     router = world.router()
     assert router.host == ""
@@ -359,11 +367,15 @@ def test_a_router_is_placed_where_its_networks_are(world: World) -> None:
     assert world.again(router).host == "n2"
     assert dhcp.dhcp_port(world.w, network.id) is not None
     assert dhcp.dhcp_port(world.w, external.id) is None
-    assert routers.show(world.w, world.ctx, [world.again(router)])[0]["availability_zones"] == ["nova"]
+    assert routers.show(world.w, world.ctx, [world.again(router)])[0]["availability_zones"] == [
+        "nova"
+    ]
 
 
 def test_a_router_waits_for_a_host(world: World) -> None:
-    external, _ = world.external(network_type="flat", physical_network="public", segmentation_id=None)
+    external, _ = world.external(
+        network_type="flat", physical_network="public", segmentation_id=None
+    )
     router = world.router(external_gateway_info={"network_id": external.id})
     idle = world.router()
     assert router.host == "" and hosts.place_unplaced(world.w, world.ctx) == []
@@ -376,13 +388,17 @@ def test_routers_are_spread_over_hosts(world: World) -> None:
     external, _ = world.external()
     world.host("n1", "network")
     world.host("n2", "network")
-    placed = [world.router(external_gateway_info={"network_id": external.id}).host for _ in range(4)]
+    placed = [
+        world.router(external_gateway_info={"network_id": external.id}).host for _ in range(4)
+    ]
     assert sorted(placed) == ["n1", "n1", "n2", "n2"]
     world.w.put_host("n1", admin_state_up=False)
     assert world.router(external_gateway_info={"network_id": external.id}).host == "n2"
 
 
-def test_a_router_moves_from_a_dead_host_but_not_from_one_that_is_switched_off(world: World) -> None:
+def test_a_router_moves_from_a_dead_host_but_not_from_one_that_is_switched_off(
+    world: World,
+) -> None:
     external, _ = world.external()
     world.host("n1", "network")
     router = world.router(external_gateway_info={"network_id": external.id})
@@ -411,5 +427,7 @@ def test_a_gateway_on_a_network_whose_subnet_is_an_interface(world: World) -> No
     router = world.router(admin)
     add(world, router, admin, subnet_id=subnet.id)
     with bad("Router already has a port on subnet"):
-        routers.update(world.w, admin, router, {"external_gateway_info": {"network_id": external.id}})
+        routers.update(
+            world.w, admin, router, {"external_gateway_info": {"network_id": external.id}}
+        )
     assert world.w.get(Network, external.id) is not None

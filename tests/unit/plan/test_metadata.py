@@ -51,7 +51,12 @@ def test_the_ec2_format():
 
 
 def test_nothing_where_there_is_nothing():
-    for path in ("/nonsense", "/latest/meta-data/nonsense", "/openstack/latest/password", "/latest/../etc"):
+    for path in (
+        "/nonsense",
+        "/latest/meta-data/nonsense",
+        "/openstack/latest/password",
+        "/latest/../etc",
+    ):
         assert answer(view(), "port1", path) is None
     assert answer(view(), "port2", "/latest/meta-data/") is None
     assert answer(view(), "unknown", "/") is None

@@ -110,7 +110,9 @@ def test_nat(host):
     assert seen(host, "out", "10.0.0.5") == ""
     # with SNAT off the private range is simply routed
     gateway = world.tables["routers"]["router1"].external_gateway_info
-    world.change("routers", "router1", external_gateway_info=type(gateway)(gateway.network_id, False))
+    world.change(
+        "routers", "router1", external_gateway_info=type(gateway)(gateway.network_id, False)
+    )
     put(host, world)
     assert seen(host, "out", "10.0.0.5") == "198.51.100.1"
     assert seen(host, "a", "198.51.100.1") == "10.0.0.5"

@@ -21,7 +21,9 @@ class Switch:
     def __init__(self, host: Host, world: worlds.World, name: str) -> None:
         self.host = host
         state = plan(world.view(name))
-        commands = ["ovs-vsctl add-br br-int -- set bridge br-int datapath_type=netdev fail_mode=secure"]
+        commands = [
+            "ovs-vsctl add-br br-int -- set bridge br-int datapath_type=netdev fail_mode=secure"
+        ]
         for interface in state.each(Interface):
             if interface.bridge == "br-int":
                 kind = (
@@ -48,7 +50,11 @@ class Switch:
         """Names of the devices that a packet from `device` would leave by."""
         following = [word for state in states for word in ("--ct-next", state)]
         text = self.host.run(
-            "ovs-appctl", "ofproto/trace", "br-int", f"in_port={self.ofports[device]},{packet}", *following
+            "ovs-appctl",
+            "ofproto/trace",
+            "br-int",
+            f"in_port={self.ofports[device]},{packet}",
+            *following,
         )
         names = {number: name for name, number in self.ofports.items()}
         found = set(re.findall(r"output:(?:\w+\[\] -> port is )?(\d+)$", text, re.MULTILINE))
@@ -94,7 +100,9 @@ def test_what_a_port_may_send(host):
     assert switch.trace("tapport1", metadata) == {"tapdhcp-sub-a"}
     asks = f"arp,{own},{broadcast},arp_op=1,arp_spa=10.0.0.11,arp_sha={ports['port1'].mac_address}"
     assert switch.trace("tapport1", f"{asks},arp_tpa=10.0.0.77") == {"vxlan0"}
-    assert switch.trace("tapport1", f"{asks},arp_tpa=10.0.0.12") == set()  # answered here, by IN_PORT
+    assert (
+        switch.trace("tapport1", f"{asks},arp_tpa=10.0.0.12") == set()
+    )  # answered here, by IN_PORT
 
 
 def test_114_what_no_rule_and_no_address_pair_lets_a_port_say(host):

@@ -61,7 +61,11 @@ def test_rules_and_members_add_up():
         world.group("web")
         world.group("db")
         for number in range(rules):
-            more = {"protocol": "tcp", "port_range_min": 100 + number, "port_range_max": 100 + number}
+            more = {
+                "protocol": "tcp",
+                "port_range_min": 100 + number,
+                "port_range_max": 100 + number,
+            }
             world.rule(f"rule{number}", "db", "ingress", remote_group_id="web", **more)
         for number in range(members):
             world.port(
@@ -98,7 +102,9 @@ def test_a_port_without_groups_is_closed():
 
 def test_macs_of_address_pairs_in_any_spelling():
     world = worlds.two_hosts()
-    world.change("ports", "port1", allowed_address_pairs=(worlds.pair("10.0.0.50", "00-00-5E-00-01-0A"),))
+    world.change(
+        "ports", "port1", allowed_address_pairs=(worlds.pair("10.0.0.50", "00-00-5E-00-01-0A"),)
+    )
     macs = {f.match.eth_src for f in plan(world.view("compute1")).each(Flow)}
     assert "00:00:5e:00:01:0a" in macs
 

@@ -49,7 +49,9 @@ def test_a_port_that_is_down_forwards_nothing():
     world = two_hosts()
     world.change("ports", "port1", admin_state_up=False)
     flows = list(plan(world.view("compute1")).each(Flow))
-    touching = [f for f in flows if "tapport1" in (f.match.in_port, f.match.src_port, f.match.dst_port)]
+    touching = [
+        f for f in flows if "tapport1" in (f.match.in_port, f.match.src_port, f.match.dst_port)
+    ]
     assert touching
     assert all(not f.actions for f in touching)
 
@@ -60,7 +62,9 @@ def test_60_a_network_that_is_down_is_dead():
     state = plan(world.view("compute1"))
     assert not list(state.each(Dnsmasq))
     flows = list(state.each(Flow))
-    touching = [f for f in flows if "tapport1" in (f.match.in_port, f.match.src_port, f.match.dst_port)]
+    touching = [
+        f for f in flows if "tapport1" in (f.match.in_port, f.match.src_port, f.match.dst_port)
+    ]
     assert touching and all(not f.actions for f in touching)
     tunnel = [f for f in flows if f.match.in_port == "vxlan0" and f.match.tun_id is not None]
     assert tunnel and all(not f.actions for f in tunnel)

@@ -68,7 +68,11 @@ def test_nft_reads_the_ruleset():
     ruleset = nft_ruleset(state.each(FloatingNat), state.each(SourceNat))
     for text in (ruleset, nft_ruleset([], [])):
         done = subprocess.run(
-            ["unshare", "-n", "nft", "-c", "-f", "-"], input=text, capture_output=True, text=True, check=False
+            ["unshare", "-n", "nft", "-c", "-f", "-"],
+            input=text,
+            capture_output=True,
+            text=True,
+            check=False,
         )
         assert done.returncode == 0, done.stderr
 

@@ -27,7 +27,9 @@ MAYBE = st.none() | FEW
 HOST = st.sampled_from(("", *HOSTS))
 PORT = st.sampled_from("pqrs")
 GROUPS = st.sampled_from(((), ("a",), ("b",), ("a", "b")))
-OWNER = st.sampled_from(("compute:nova",) * 3 + (OWNER_DHCP, OWNER_ROUTER_INTERFACE, OWNER_ROUTER_GATEWAY))
+OWNER = st.sampled_from(
+    ("compute:nova",) * 3 + (OWNER_DHCP, OWNER_ROUTER_INTERFACE, OWNER_ROUTER_GATEWAY)
+)
 VERSION = st.sampled_from(("1", "2"))
 
 
@@ -38,12 +40,18 @@ def port(id, network, host, groups, owner, router, name):
 
 
 def floatingip(id, inside, router, name):
-    more = {"floating_port_id": "x", "floating_ip_address": "203.0.113.1", "floating_network_id": "a"}
+    more = {
+        "floating_port_id": "x",
+        "floating_ip_address": "203.0.113.1",
+        "floating_network_id": "a",
+    }
     return FloatingIP(id=id, port_id=inside, router_id=router, name=name, **more)
 
 
 def group_rule(id, group, remote):
-    return SecurityGroupRule(id=id, security_group_id=group, remote_group_id=remote, direction="ingress")
+    return SecurityGroupRule(
+        id=id, security_group_id=group, remote_group_id=remote, direction="ingress"
+    )
 
 
 def server(id, image, host):
@@ -55,7 +63,15 @@ def row(table, make, **fields):
 
 
 PORTS = row(
-    "ports", port, id=PORT, network=FEW, host=HOST, groups=GROUPS, owner=OWNER, router=FEW, name=VERSION
+    "ports",
+    port,
+    id=PORT,
+    network=FEW,
+    host=HOST,
+    groups=GROUPS,
+    owner=OWNER,
+    router=FEW,
+    name=VERSION,
 )
 CHANGES = st.one_of(
     PORTS,
@@ -69,7 +85,9 @@ CHANGES = st.one_of(
     row("security_group_rules", group_rule, id=st.sampled_from("xy"), group=FEW, remote=MAYBE),
     row("servers", server, id=FEW, image=FEW, host=HOST),
     row("images", Image, id=FEW, name=VERSION),
-    st.tuples(st.sampled_from(("ports", "routers", "floatingips", "security_group_rules")), PORT | FEW),
+    st.tuples(
+        st.sampled_from(("ports", "routers", "floatingips", "security_group_rules")), PORT | FEW
+    ),
     st.tuples(st.just("facts"), st.sampled_from(HOSTS), VERSION),
 )
 
@@ -105,7 +123,9 @@ def fresh(world):
 
 
 # As in test_stream: the same changes in every run, no long search when one fails.
-@settings(max_examples=150, deadline=None, derandomize=True, database=None, phases=(Phase.generate,))
+@settings(
+    max_examples=150, deadline=None, derandomize=True, database=None, phases=(Phase.generate,)
+)
 @given(st.lists(CHANGES, min_size=25, max_size=60))
 def test_a_change_alters_only_views_of_hosts_it_concerns(changes):
     world = World()

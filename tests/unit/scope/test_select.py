@@ -57,21 +57,26 @@ def world():
 def put_port(world, id, network, **more):
     fixed = (FixedIP(f"{network}-s", "10.0.0.5"),)
     world.put(
-        "ports", Port(id=id, network_id=network, mac_address="fa:16:3e:00:00:01", fixed_ips=fixed, **more)
+        "ports",
+        Port(id=id, network_id=network, mac_address="fa:16:3e:00:00:01", fixed_ips=fixed, **more),
     )
 
 
 def put_rule(world, id, group, remote=None):
     world.put(
         "security_group_rules",
-        SecurityGroupRule(id=id, security_group_id=group, direction="ingress", remote_group_id=remote),
+        SecurityGroupRule(
+            id=id, security_group_id=group, direction="ingress", remote_group_id=remote
+        ),
     )
 
 
 def test_an_idle_host_knows_only_itself(world):
     view = select(world, "idle", 7)
     assert (view.seq, view.facts.tunnel_ip) == (7, "192.0.2.4")
-    assert view.chassis == {"idle": Chassis(host="idle", tunnel_ip="192.0.2.4", tunnel_types=("vxlan",))}
+    assert view.chassis == {
+        "idle": Chassis(host="idle", tunnel_ip="192.0.2.4", tunnel_types=("vxlan",))
+    }
     assert not (view.networks or view.ports or view.subnets or view.routers or view.floatingips)
 
 
@@ -119,7 +124,14 @@ def test_instances_and_images_are_those_of_the_host(world):
         world.put("images", Image(id=f"i-{name}"))
         world.put(
             "servers",
-            Server(id=name, host=host, user_id="u", image_id=f"i-{name}", flavor=flavor, user_data="eA=="),
+            Server(
+                id=name,
+                host=host,
+                user_id="u",
+                image_id=f"i-{name}",
+                flavor=flavor,
+                user_data="eA==",
+            ),
         )
     view = select(world, "c1")
     assert set(view.servers) == {"v1"} and set(view.images) == {"i-v1"}

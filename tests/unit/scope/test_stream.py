@@ -34,7 +34,9 @@ HOSTS = ("h1", "h2", "h3")
 SMALL = st.sampled_from(("a", "b", "c"))
 HOST = st.sampled_from(("", *HOSTS))
 GROUPS = st.sets(SMALL, max_size=2).map(lambda s: tuple(sorted(s)))
-OWNER = st.sampled_from(("compute:nova", "", OWNER_DHCP, OWNER_ROUTER_INTERFACE, OWNER_ROUTER_GATEWAY))
+OWNER = st.sampled_from(
+    ("compute:nova", "", OWNER_DHCP, OWNER_ROUTER_INTERFACE, OWNER_ROUTER_GATEWAY)
+)
 
 
 class Host:
@@ -106,16 +108,26 @@ class Stream(RuleBasedStateMachine):
     def port(self, id, network, host, groups, owner, router, n):
         fixed = (FixedIP(network, f"10.0.0.{ord(n)}"),)
         more = {"host": host, "security_groups": groups, "device_owner": owner, "device_id": router}
-        put(self.store, Port(id=id, network_id=network, mac_address="fa:1", fixed_ips=fixed, **more))
+        put(
+            self.store, Port(id=id, network_id=network, mac_address="fa:1", fixed_ips=fixed, **more)
+        )
 
     @rule(id=SMALL, host=HOST)
     def router(self, id, host):
         put(self.store, Router(id=id, host=host))
 
-    @rule(id=SMALL, port=st.sampled_from("pqrs"), inside=st.sampled_from("pqrs"), router=st.none() | SMALL)
+    @rule(
+        id=SMALL,
+        port=st.sampled_from("pqrs"),
+        inside=st.sampled_from("pqrs"),
+        router=st.none() | SMALL,
+    )
     def floatingip(self, id, port, inside, router):
         more = {"port_id": inside, "router_id": router, "floating_port_id": port}
-        put(self.store, FloatingIP(id=id, floating_network_id="a", floating_ip_address="203.0.113.1", **more))
+        put(
+            self.store,
+            FloatingIP(id=id, floating_network_id="a", floating_ip_address="203.0.113.1", **more),
+        )
 
     @rule(id=st.sampled_from("uvwxyz"), group=SMALL, remote=st.none() | SMALL)
     def security_group_rule(self, id, group, remote):
@@ -128,7 +140,9 @@ class Stream(RuleBasedStateMachine):
 
     @rule(id=SMALL, image=SMALL, host=HOST)
     def server(self, id, image, host):
-        put(self.store, Server(id=id, user_id="u", image_id=image, flavor=Flavor(id="1"), host=host))
+        put(
+            self.store, Server(id=id, user_id="u", image_id=image, flavor=Flavor(id="1"), host=host)
+        )
 
     @rule(id=SMALL, size=st.integers(1, 2))
     def image(self, id, size):
@@ -145,7 +159,10 @@ class Stream(RuleBasedStateMachine):
             if host in w.hosts():
                 w.delete_host(host)
 
-    @rule(table=st.sampled_from([t for t in TABLES if t != "chassis"]), id=st.sampled_from("abcpqrsuvw"))
+    @rule(
+        table=st.sampled_from([t for t in TABLES if t != "chassis"]),
+        id=st.sampled_from("abcpqrsuvw"),
+    )
     def delete(self, table, id):
         try:
             with self.store.writer() as w:
@@ -295,4 +312,6 @@ def test_many_hosts_pull_while_another_thread_writes(store):
     for host in hosts.values():
         fresh = stream.view(host.name)
         assert host.seq == fresh.seq
-        assert {table: host.view[table] for table in TABLES} == {t: getattr(fresh, t) for t in TABLES}
+        assert {table: host.view[table] for table in TABLES} == {
+            t: getattr(fresh, t) for t in TABLES
+        }

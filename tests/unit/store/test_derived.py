@@ -29,8 +29,12 @@ def some_object(pick):
             lambda: Network(id=id, tags=groups),
             lambda: Subnet(id=id, network_id=n, cidr="10.0.0.0/24"),
             lambda: SecurityGroup(id=id, name=n),
-            lambda: SecurityGroupRule(id=p, security_group_id=s, remote_group_id=n, direction="ingress"),
-            lambda: Router(id=id, external_gateway_info=Gateway(n) if n != s else None, gw_port_id=p),
+            lambda: SecurityGroupRule(
+                id=p, security_group_id=s, remote_group_id=n, direction="ingress"
+            ),
+            lambda: Router(
+                id=id, external_gateway_info=Gateway(n) if n != s else None, gw_port_id=p
+            ),
             lambda: Router(id=id),
             lambda: Port(
                 id=p,

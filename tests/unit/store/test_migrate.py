@@ -45,7 +45,9 @@ def test_migrations_make_the_tables_that_statements_expect(url):
             if not (difference[0] == "remove_index" and difference[1].name in expressions)
         ]
         assert differences == []
-        made = connection.execute(text("SELECT name, sql FROM sqlite_master WHERE sql LIKE '%json_extract%'"))
+        made = connection.execute(
+            text("SELECT name, sql FROM sqlite_master WHERE sql LIKE '%json_extract%'")
+        )
         assert {row.name: row.sql for row in made} == fields.index_statements()
 
 

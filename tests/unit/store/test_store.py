@@ -21,7 +21,17 @@ from netloom.model import (
 )
 from netloom.model.cloud import Flavor
 from netloom.model.errors import UserError
-from netloom.store import Access, Claimed, Exists, InUse, MissingTarget, NotFound, Store, StoreError, fields
+from netloom.store import (
+    Access,
+    Claimed,
+    Exists,
+    InUse,
+    MissingTarget,
+    NotFound,
+    Store,
+    StoreError,
+    fields,
+)
 
 
 def network(w, id="n1", **more):
@@ -84,7 +94,9 @@ def test_an_exception_rolls_everything_back(store):
 def test_filters_find_by_column_field_link_and_term(net):
     with net.writer() as w:
         port(w, "a", "10.0.0.5", name="web", security_groups=("g1", "g2"), host="h1", tags=("x",))
-        port(w, "b", "10.0.0.6", device_id="vm", device_owner="compute:nova", security_groups=("g2",))
+        port(
+            w, "b", "10.0.0.6", device_id="vm", device_owner="compute:nova", security_groups=("g2",)
+        )
     found = {
         ("network_id", "n1"): ["a", "b"],
         ("subnet_id", "s1"): ["a", "b"],
@@ -123,7 +135,11 @@ def test_every_indexed_filter_uses_its_index(store):
         for kind, names in fields.INDEXED.items():
             for name in names:
                 for value in ("x", ["x", "y"]):
-                    assert f"INDEX {kind}_{name} " in r.explain(kind, **{name: value}), (kind, name, value)
+                    assert f"INDEX {kind}_{name} " in r.explain(kind, **{name: value}), (
+                        kind,
+                        name,
+                        value,
+                    )
         assert "resource_name" in r.explain("port", name=["a"])
         assert "INDEX term_value" in r.explain("port", fixed_ip=["a"], network_id="n")
 
@@ -188,8 +204,16 @@ def test_a_network_with_ports_stays_and_without_takes_its_subnets(net):
 
 def test_a_group_takes_rules_that_name_it_along(net):
     with net.writer() as w:
-        w.insert(SecurityGroupRule(id="1", security_group_id="g1", remote_group_id="g1", direction="ingress"))
-        w.insert(SecurityGroupRule(id="2", security_group_id="g2", remote_group_id="g1", direction="ingress"))
+        w.insert(
+            SecurityGroupRule(
+                id="1", security_group_id="g1", remote_group_id="g1", direction="ingress"
+            )
+        )
+        w.insert(
+            SecurityGroupRule(
+                id="2", security_group_id="g2", remote_group_id="g1", direction="ingress"
+            )
+        )
         w.delete(SecurityGroup, "g1")
         assert w.list(SecurityGroupRule) == []
 
@@ -330,7 +354,12 @@ def test_the_feed_has_no_holes_and_no_secrets(store):
         w.update(Server(**{**_fields(made), "user_data": "bmV3"}))
     with store.reader() as r:
         first, second = r.changes(0, 10)
-        assert (first.seq, first.op, first.actor, first.request_id) == (1, "insert", "alice", "req-1")
+        assert (first.seq, first.op, first.actor, first.request_id) == (
+            1,
+            "insert",
+            "alice",
+            "req-1",
+        )
         assert (second.seq, second.op) == (2, "update")
         for change in (first, second):
             assert "user_data" not in change.after and "admin_pass" not in change.after
@@ -418,11 +447,19 @@ def test_hosts_facts_are_in_the_feed_secrets_and_heartbeats_are_not(store):
         w.put_host("h1", secret_hash="other")
         w.heartbeat("h1", 12.5, 2)
         row = w.hosts()["h1"]
-    assert (row.secret_hash, row.facts, row.heartbeat_at, row.applied_seq) == ("other", facts, 12.5, 2)
+    assert (row.secret_hash, row.facts, row.heartbeat_at, row.applied_seq) == (
+        "other",
+        facts,
+        12.5,
+        2,
+    )
     assert row.admin_state_up
     with store.reader() as r:
         changes = r.changes(0, 9)
-        assert [(c.kind, c.id, c.op) for c in changes] == [("host", "h1", "insert"), ("host", "h1", "update")]
+        assert [(c.kind, c.id, c.op) for c in changes] == [
+            ("host", "h1", "insert"),
+            ("host", "h1", "update"),
+        ]
         assert "hash" not in str(changes[0].after)
         assert changes[1].after["facts"]["tunnel_ip"] == "192.0.2.1"
     with store.writer() as w:

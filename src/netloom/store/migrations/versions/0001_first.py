@@ -10,7 +10,13 @@ INDEXED: dict[str, list[str | tuple[str, str]]] = {
     "subnet": ["network_id"],
     "port": ["network_id", "device_id", "device_owner", "mac_address", ("host", "binding:host_id")],
     "router": ["host", "gw_port_id"],
-    "floatingip": ["floating_network_id", "floating_ip_address", "floating_port_id", "port_id", "router_id"],
+    "floatingip": [
+        "floating_network_id",
+        "floating_ip_address",
+        "floating_port_id",
+        "port_id",
+        "router_id",
+    ],
     "security_group_rule": ["security_group_id", "remote_group_id"],
     "project": ["domain_id"],
     "user": ["domain_id"],
@@ -134,4 +140,6 @@ def tell_planner() -> None:
     connection = op.get_bind()
     connection.exec_driver_sql("ANALYZE sqlite_schema")
     for index, figures in statistics.items():
-        connection.exec_driver_sql("INSERT INTO sqlite_stat1 VALUES ('resource', ?, ?)", (index, figures))
+        connection.exec_driver_sql(
+            "INSERT INTO sqlite_stat1 VALUES ('resource', ?, ?)", (index, figures)
+        )
