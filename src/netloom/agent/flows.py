@@ -10,7 +10,7 @@ from netloom.dataplane.allocator import Allocator
 from netloom.dataplane.openflow import cookie
 from netloom.model import openflow as of
 from netloom.model.hoststate import Flow, HostState, Interface, Key
-from netloom.model.render import Unresolved, flow_text
+from netloom.render.openflow import Unresolved, flow_text
 
 
 class Flows(Struct, frozen=True):

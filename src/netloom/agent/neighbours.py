@@ -11,8 +11,8 @@ from collections.abc import Iterable, Iterator
 from netloom.dataplane.netlink import arp_request
 from netloom.model.hoststate import Flow, HostState
 from netloom.model.openflow import ArpReply, Goto, Load
-from netloom.model.render import actions_text
 from netloom.plan.pipeline import Stage
+from netloom.render.openflow import actions_text
 
 Where = tuple[int, str]
 """Key of a network, and an address in it."""

@@ -28,7 +28,7 @@ from netloom.dataplane.process import ApplyError, run
 from netloom.model.files import write_whole
 from netloom.model.hoststate import Dnsmasq, Key
 from netloom.model.names import dhcp_namespace
-from netloom.model.render import dnsmasq_conf, dnsmasq_hosts, dnsmasq_opts
+from netloom.render.dnsmasq import dnsmasq_conf, dnsmasq_hosts, dnsmasq_opts
 
 STOP_SECONDS = 1.0
 _SERVER_PORT = 67

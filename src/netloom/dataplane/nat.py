@@ -14,7 +14,7 @@ from netloom.dataplane import netns
 from netloom.dataplane.mark import digest
 from netloom.dataplane.process import ApplyError, run
 from netloom.model.hoststate import FloatingNat, SourceNat
-from netloom.model.render import NFT_TABLE, nft_ruleset
+from netloom.render.nft import NFT_TABLE, nft_ruleset
 
 _COMMENT = re.compile(r'comment "netloom ([0-9a-f]{16})"')
 _DNAT = re.compile(r"ip daddr (\S+) dnat to (\S+)")

@@ -19,7 +19,7 @@ _COOKIE = re.compile(r"cookie=0x4e4c([0-9a-f]{12})\b")
 
 
 def cookie(text: str) -> int:
-    """The cookie of a flow with this text (as `model.render.flow_text` writes it)."""
+    """The cookie of a flow with this text (as `render.openflow.flow_text` writes it)."""
     return PREFIX << 48 | int(digest(text, 12), 16)
 
 

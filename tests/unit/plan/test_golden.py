@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import pytest
+from tests.support.state_text import state_text
 
 import worlds
 from netloom.plan import plan
-from netloom.plan.render import state_text
 from netloom.scope import World, select
 
 SCENARIOS = [

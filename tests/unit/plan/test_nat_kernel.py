@@ -11,8 +11,8 @@ from tests.support.host import Host
 import worlds
 from netloom.model.hoststate import Device, FloatingNat, SourceNat
 from netloom.model.names import router_namespace
-from netloom.model.render import nft_ruleset
 from netloom.plan import plan
+from netloom.render.nft import nft_ruleset
 
 pytestmark = pytest.mark.root
 

@@ -9,8 +9,8 @@ from tests.support.host import Host
 
 import worlds
 from netloom.model.hoststate import Flow, Interface
-from netloom.model.render import flow_text
 from netloom.plan import plan
+from netloom.render.openflow import flow_text
 
 pytestmark = pytest.mark.root
 

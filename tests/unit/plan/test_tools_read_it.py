@@ -10,8 +10,10 @@ import pytest
 import worlds
 from netloom.model.hoststate import Dnsmasq, FloatingNat, Flow, SourceNat
 from netloom.model.networking import DhcpOption
-from netloom.model.render import dnsmasq_conf, dnsmasq_hosts, dnsmasq_opts, flow_text, nft_ruleset
 from netloom.plan import plan
+from netloom.render.dnsmasq import dnsmasq_conf, dnsmasq_hosts, dnsmasq_opts
+from netloom.render.nft import nft_ruleset
+from netloom.render.openflow import flow_text
 
 SCENARIOS = [
     worlds.two_hosts,

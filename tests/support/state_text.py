@@ -1,4 +1,4 @@
-"""A HostState as text that a person reads from top to bottom: for golden files and for looking at a plan."""
+"""A HostState as text that a person reads from top to bottom: for golden files."""
 
 from __future__ import annotations
 
@@ -20,16 +20,12 @@ from netloom.model.hoststate import (
     SourceNat,
 )
 from netloom.model.names import INTEGRATION_BRIDGE
-from netloom.model.render import (
-    dnsmasq_conf,
-    dnsmasq_hosts,
-    dnsmasq_opts,
-    flow_text,
-    interface_command,
-    ip_commands,
-    nft_ruleset,
-)
 from netloom.plan.pipeline import PURPOSE, Stage
+from netloom.render.dnsmasq import dnsmasq_conf, dnsmasq_hosts, dnsmasq_opts
+from netloom.render.ip import ip_commands
+from netloom.render.nft import nft_ruleset
+from netloom.render.openflow import flow_text
+from netloom.render.vsctl import interface_command
 
 
 def state_text(state: HostState) -> str:
