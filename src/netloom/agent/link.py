@@ -121,6 +121,11 @@ class Link:
         if news:
             self._reports.put(None)
 
+    def stands_at(self, applied: int) -> None:
+        """Say with the next report, whenever that is due, that `applied` is carried out."""
+        with self._lock:
+            self._applied = applied
+
     def console(self, server_id: str, tail: bytes) -> None:
         """Send the tail of an instance's console with the next report."""
         with self._lock:

@@ -118,7 +118,7 @@ class Agent:
         self._known = self._replan = self._dirty = True
 
     def _step(self, step: Step) -> None:
-        if step.delta is None:
+        if step.delta is None or step.delta.bare:
             self.view = msgspec.structs.replace(self.view, seq=step.seq)
         else:
             self.take_view(view.apply_delta(self.view, step.delta))
@@ -339,9 +339,9 @@ class Agent:
         self._sent = rows
 
     def _heartbeat(self) -> None:
-        """Nothing concerned this host: it is at the newest change all the same."""
+        """Nothing concerned this host: the next heartbeat says that it is at the newest change all the same."""
         if self._link is not None and not self._replan:
-            self._link.report(self.view.seq, [])
+            self._link.stands_at(self.view.seq)
 
     @property
     def _cache(self) -> Path:

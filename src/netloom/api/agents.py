@@ -60,7 +60,7 @@ class StatusReport(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
 
 
 class Keepalive(Struct, frozen=True):
-    """The line that says, where nothing has changed, that the server is there; `seq` is what the host has."""
+    """The line without rows: the server is there, and no change up to `seq` leaves the host anything to do."""
 
     seq: int
     keepalive: bool = True
@@ -193,6 +193,7 @@ async def _lines(
     """Yield the missed steps or a snapshot, then each step as it comes, and a keepalive between.
 
     What is sent is read from the scope when the reader is ready for it: nothing piles up for a slow one.
+    A change that does not concern the host does not wake its stream: the next keepalive carries its seq.
     """
     seq = after
     services.presence.begun(host, agent)
@@ -201,12 +202,11 @@ async def _lines(
             deltas = await in_reader_thread(
                 services, functools.partial(_steps, services, host, seq)
             )
-            for delta in deltas:
-                yield msgspec.json.encode(delta) + b"\n"
             seq = deltas[-1].seq if deltas else seq or 0
-            if not deltas:
-                yield msgspec.json.encode(Keepalive(seq)) + b"\n"
-            await services.feed.wait(seq, KEEPALIVE_SECONDS)
+            for delta in deltas or [ViewDelta(seq=seq)]:
+                line = Keepalive(delta.seq) if delta.bare else delta
+                yield msgspec.json.encode(line) + b"\n"
+            await services.feed.wait(host, seq, KEEPALIVE_SECONDS)
     finally:
         services.presence.ended(host, agent)
 
@@ -216,7 +216,7 @@ def _steps(services: Services, host: str, after: int | None) -> list[ViewDelta]:
     deltas = None if after is None else services.scope.since(host, after)
     if deltas is None:
         return [services.scope.snapshot(host)]
-    if any(delta.upsert or delta.delete for delta in deltas):
+    if not all(delta.bare for delta in deltas):
         with services.store.reader() as reader:
             changes = reader.changes(after or 0, MOST_CHANGES)
         return [_with_requests(delta, changes) for delta in deltas]

@@ -1,8 +1,8 @@
 """The change feed inside the API's process: who waits for a change is woken, statuses follow.
 
-One thread waits on the store, however many hosts stream; each stream is a coroutine that sleeps until the
-newest change passes the one it has. Nothing is queued per host: a slow reader finds, when it comes back,
-the newest state in the scope, so it costs no memory.
+One thread waits on the store, however many hosts stream. After each change the thread asks the scope which
+hosts the change concerns, and wakes the streams of these hosts alone. Nothing is queued per host: a slow reader
+finds, when it comes back, the newest state in the scope, so it costs no memory.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ import threading
 from netloom.model import KINDS
 from netloom.model.errors import UserError
 from netloom.network import status
+from netloom.scope import Scope
 from netloom.store import Store
 
 log = logging.getLogger("netloom.api.feed")
@@ -26,15 +27,16 @@ BATCH = 500
 
 
 class Feed:
-    """Wakes coroutines when the store has a newer change; keeps statuses in step with changed objects."""
+    """Wakes a host's stream when a change concerns the host; keeps statuses in step with changed objects."""
 
-    def __init__(self, store: Store) -> None:
+    def __init__(self, store: Store, scope: Scope) -> None:
         self._store = store
+        self._scope = scope
         self._loop: asyncio.AbstractEventLoop | None = None
-        self._woken = asyncio.Event()
+        self._stepped: dict[str, int] = {}
+        self._waiting: dict[str, set[asyncio.Event]] = {}
         self._stopping = threading.Event()
         self._threads: list[threading.Thread] = []
-        self.seq = 0
         self.epoch = ""
         """Names the feed (the database): numbers of another one mean nothing here."""
 
@@ -46,8 +48,6 @@ class Feed:
     def start(self) -> None:
         """Start the threads; called in the event loop that the waiters run in."""
         self._loop = asyncio.get_running_loop()
-        with self._store.reader() as reader:
-            self.seq = reader.seq()
         self.epoch = self._store.epoch
         for work in (self._watch, self._follow):
             thread = threading.Thread(target=work, name=f"feed{work.__name__}", daemon=True)
@@ -58,7 +58,7 @@ class Feed:
         """End the streams (from any thread, or a signal handler)."""
         self._stopping.set()
         if self._loop is not None and not self._loop.is_closed():
-            self._loop.call_soon_threadsafe(self._wake, self.seq)
+            self._loop.call_soon_threadsafe(self._wake_all)
 
     def sleep(self, seconds: float) -> None:
         """Sleep, in a thread; wakes at once when the server goes down."""
@@ -69,39 +69,51 @@ class Feed:
         for thread in self._threads:
             thread.join()
 
-    async def wait(self, after: int, timeout: float) -> int:
-        """Return as soon as there is a change past `after`, the feed stops, or the time is over."""
-        end = asyncio.get_running_loop().time() + timeout
-        while self.seq <= after and not self.stopped:
-            left = end - asyncio.get_running_loop().time()
-            if left <= 0:
-                break
-            try:
-                async with asyncio.timeout(left):
-                    await self._woken.wait()
-            except TimeoutError:
-                break
-        return self.seq
+    async def wait(self, host: str, after: int, timeout: float) -> None:
+        """Return as soon as a change past `after` concerns the host, the feed stops, or the time is over."""
+        if self._stepped.get(host, 0) > after or self.stopped:
+            return
+        woken = asyncio.Event()
+        waiting = self._waiting.setdefault(host, set())
+        waiting.add(woken)
+        try:
+            async with asyncio.timeout(timeout):
+                await woken.wait()
+        except TimeoutError:
+            pass
+        finally:
+            waiting.discard(woken)
+            if not waiting and self._waiting.get(host) is waiting:
+                del self._waiting[host]
 
-    def _wake(self, seq: int) -> None:
-        self.seq = max(self.seq, seq)
-        woken, self._woken = self._woken, asyncio.Event()
-        woken.set()
+    def _wake(self, stepped: dict[str, int]) -> None:
+        self._stepped.update(stepped)
+        for host in stepped:
+            for woken in self._waiting.get(host, ()):
+                woken.set()
+
+    def _wake_all(self) -> None:
+        for waiting in self._waiting.values():
+            for woken in waiting:
+                woken.set()
 
     def _watch(self) -> None:
-        seq, loop = self.seq, self._loop
+        loop = self._loop
         assert loop is not None
+        seq = 0
         while not self.stopped:
             try:
                 newest = self._store.wait(seq, 1.0)
+                if newest <= seq:
+                    continue
+                seq, stepped = self._scope.news()
             except Exception:
                 # Without this thread no host would hear of anything any more.
                 log.exception("waiting for changes after %d failed", seq)
                 self._stopping.wait(1.0)
                 continue
-            if newest > seq:
-                seq = newest
-                loop.call_soon_threadsafe(self._wake, newest)
+            if stepped and not self.stopped:
+                loop.call_soon_threadsafe(self._wake, stepped)
 
     def _follow(self) -> None:
         """Statuses after changes: a port bound elsewhere or a floating IP taken off is not ACTIVE any more.

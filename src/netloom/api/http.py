@@ -69,12 +69,13 @@ class Services:
     def start(cls, store: Store, settings: Settings, tokens: Tokens, away: Away) -> Services:
         """Start the threads: one that writes, `[server] readers` that read, a few for slow work."""
         compile_structs()
+        scope = HostScope(store)
         return cls(
             store=store,
             settings=settings,
             tokens=tokens,
-            scope=HostScope(store),
-            feed=Feed(store),
+            scope=scope,
+            feed=Feed(store, scope),
             writer=ThreadPoolExecutor(1, thread_name_prefix="writer"),
             readers=ThreadPoolExecutor(settings.server.readers, thread_name_prefix="reader"),
             workers=ThreadPoolExecutor(WORKERS, thread_name_prefix="worker"),

@@ -92,6 +92,11 @@ class ViewDelta(Struct, frozen=True, kw_only=True):
     delete: dict[str, list[str]] = field(default_factory=dict)
     request_ids: tuple[str, ...] = ()
 
+    @property
+    def bare(self) -> bool:
+        """Whether the step is a sequence number alone: the view stays as it is, the host has nothing to do."""
+        return not (self.snapshot or self.upsert or self.delete)
+
 
 class Status(Struct, frozen=True, kw_only=True):
     """What a host reports of one object: `aspect` reached `seq`, well (`ok`) or not, and why not.

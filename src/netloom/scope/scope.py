@@ -27,21 +27,24 @@ class _Feed:
         self.floor = floor
         self.steps: deque[ViewDelta] = deque()
 
-    def recompute(self, view: Tables, seq: int) -> None:
-        """Go on to a view that was computed anew."""
+    def recompute(self, view: Tables, seq: int) -> bool:
+        """Go on to a view that was computed anew; true where it differs from the last one."""
         step = difference(self.view, view, seq)
         self.view = view
-        self._keep(step)
+        return self._keep(step)
 
-    def patch(self, ports: dict[str, Port | None], seq: int) -> None:
-        """Go on to a view in which only these ports differ: they came, changed, or (None) went."""
+    def patch(self, ports: dict[str, Port | None], seq: int) -> bool:
+        """Go on to a view in which only these ports differ: they came, changed, or (None) went.
+
+        True where anything does differ.
+        """
         had = self.view["ports"]
         changed = [port for id, port in ports.items() if port is not None and had.get(id) != port]
         gone = [id for id, port in ports.items() if port is None and id in had]
         had.update((port.id, port) for port in changed)
         for id in gone:
             del had[id]
-        self._keep(
+        return self._keep(
             ViewDelta(
                 seq=seq,
                 upsert={"ports": changed} if changed else {},
@@ -49,11 +52,13 @@ class _Feed:
             )
         )
 
-    def _keep(self, step: ViewDelta) -> None:
-        if step.upsert or step.delete:
-            self.steps.append(step)
-            if len(self.steps) > KEPT_STEPS:
-                self.floor = self.steps.popleft().seq
+    def _keep(self, step: ViewDelta) -> bool:
+        if step.bare:
+            return False
+        self.steps.append(step)
+        if len(self.steps) > KEPT_STEPS:
+            self.floor = self.steps.popleft().seq
+        return True
 
 
 class Scope:
@@ -69,6 +74,17 @@ class Scope:
         self._world: World | None = None
         self._seq = 0
         self._feeds: dict[str, _Feed] = {}
+        self._stepped: dict[str, int] = {}
+
+    def news(self) -> tuple[int, dict[str, int]]:
+        """The newest seq, and the hosts whose view has changed since the last call: host → seq of its newest step.
+
+        A change that does not concern a host does not name it here, so that host's stream sleeps on.
+        """
+        with self._lock:
+            self._catch_up()
+            stepped, self._stepped = self._stepped, {}
+            return self._seq, stepped
 
     def snapshot(self, host: str) -> ViewDelta:
         """The host's whole view, as the first step of its stream."""
@@ -127,14 +143,20 @@ class Scope:
             world, self._world = self._world, None
             if world is None or reader.oldest() > self._seq + 1:
                 world = load(reader)
+                # The steps are lost: every host that streams must ask for a snapshot.
+                self._stepped.update(dict.fromkeys(self._feeds, seq))
                 self._feeds.clear()
             else:
                 effect = self._apply(world, reader, reader.changed(self._seq))
                 for host, feed in self._feeds.items():
                     if host in effect.again:
-                        feed.recompute(tables(world, host), seq)
+                        stepped = feed.recompute(tables(world, host), seq)
                     elif host in effect.ports:
-                        feed.patch(effect.ports[host], seq)
+                        stepped = feed.patch(effect.ports[host], seq)
+                    else:
+                        continue
+                    if stepped:
+                        self._stepped[host] = seq
             # Only now: had anything above failed, the next call would begin with a fresh world.
             self._world, self._seq = world, seq
             return world

@@ -5,7 +5,7 @@ from pathlib import Path
 import msgspec
 
 from netloom.agent import view
-from netloom.agent.link import Step
+from netloom.agent.link import Link, Step
 from netloom.agent.loop import Agent
 from netloom.agent.settings import AgentSettings, Settings
 from netloom.model import HostFacts, Network, ViewDelta
@@ -14,15 +14,21 @@ FACTS = HostFacts(host="a")
 
 
 def agent_without_a_switch(folder: Path) -> Agent:
-    settings = AgentSettings(
+    return Agent(Settings(agent=agent_settings(folder)), FACTS)
+
+
+def agent_settings(folder: Path) -> AgentSettings:
+    secret = folder / "secret"
+    secret.write_text("secret")
+    secret.chmod(0o600)
+    return AgentSettings(
         host="a",
         server="unix:///nowhere",
-        secret_file="",
+        secret_file=str(secret),
         state_dir=str(folder),
         run_dir=str(folder),
         ovs_rundir=str(folder),
     )
-    return Agent(Settings(agent=settings), FACTS)
 
 
 def step(id: str) -> Step:
@@ -48,3 +54,23 @@ def test_without_room_for_the_view_the_host_is_served_all_the_same(tmp_path: Pat
     agent.once()
     assert "br-int" in str(agent._state.objects)
     assert view.load(tmp_path / "view.json", FACTS) is None
+
+
+def test_a_bare_seq_is_noted_and_nothing_else_is_done(tmp_path: Path) -> None:
+    """A change that does not concern the host costs the host no plan, no saved view, no audit and no post."""
+    agent = agent_without_a_switch(tmp_path)
+    agent._step(step("n1"))
+    agent.once()
+    planned, kept = agent._state, (tmp_path / "view.json").stat()
+    # As after a pass that went well: here there is no switch, so the pass itself cannot.
+    agent._stale = agent._dirty = False
+    agent.tracker.trouble.clear()
+    link = Link(agent_settings(tmp_path), FACTS)
+    agent._link = link
+    for seq in (8, 9):
+        agent._step(Step("epoch", seq, ViewDelta(seq=seq) if seq == 8 else None))
+        agent.once()
+    assert agent.view.seq == 9 and agent._state is planned
+    assert (tmp_path / "view.json").stat() == kept
+    assert link._applied == 9, "the next heartbeat says so"
+    assert link._reports.empty(), "no report of its own"

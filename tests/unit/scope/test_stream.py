@@ -76,6 +76,8 @@ class Stream(RuleBasedStateMachine):
         self.store.upgrade()
         self.scope = Scope(self.store)
         self.hosts = {name: Host(name) for name in HOSTS}
+        self.stepped = {}
+        self.streaming = set()
         with self.store.writer() as w:
             for id in "abc":
                 w.insert(Network(id=id))
@@ -87,6 +89,18 @@ class Stream(RuleBasedStateMachine):
     def teardown(self):
         self.store.close()
         self.folder.cleanup()
+
+    @invariant()
+    def a_stream_that_sleeps_on_misses_nothing_and_wakes_for_nothing(self):
+        """As the feed does: a host is woken only where `news` names it with a step past its own seq."""
+        seq, news = self.scope.news()
+        assert self.scope.news() == (seq, {})
+        self.stepped |= news
+        for name in self.streaming:
+            host = self.hosts[name]
+            steps = self.scope.since(name, host.seq)
+            something = steps is None or not all(step.bare for step in steps)
+            assert something == (self.stepped.get(name, 0) > host.seq), name
 
     @rule(id=SMALL, mtu=st.integers(1400, 1402))
     def network(self, id, mtu):
@@ -178,11 +192,13 @@ class Stream(RuleBasedStateMachine):
     @rule()
     def server_restarts(self):
         self.scope = Scope(self.store)
+        self.stepped, self.streaming = {}, set()
 
     @rule(name=st.sampled_from((None, *HOSTS)))
     def pull(self, name):
         for host in self.hosts.values() if name is None else [self.hosts[name]]:
             host.pull(self.scope)
+            self.streaming.add(host.name)
             with self.store.reader() as r:
                 fresh = select(scope.load(r), host.name)
                 assert host.seq == r.seq()
