@@ -30,8 +30,8 @@ class HostFacts(Struct, frozen=True, kw_only=True):
     `bridge_mappings`: physical network → bridge. `physical_interfaces`: that bridge → the interface
     that leads out of it. `capabilities`: what probing found, name → value as text (`openvswitch` version,
     `datapath_type` system or netdev, `metering` …). `roles`: `network` and/or `compute`.
-    `instance_types`: those that the host's setting allows (`container`). `plan_version`: version of the
-    plan code, so that explain knows whether the host would plan as the server does.
+    `instance_types`: those that the host's setting allows (`container`). `plan_version`: digest of the
+    plan's sources, so that explain knows whether the host would plan as the server does.
     """
 
     host: str

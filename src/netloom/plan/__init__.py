@@ -1,7 +1,7 @@
 """The plan: what one host shall look like, as a pure function of what it knows.
 
 `plan(view)` is total: the same view gives the same state on every machine and at every time. It does no
-I/O, reads no clock and draws no random number.
+I/O, reads no clock and draws no random number. (`VERSION` is read from the sources once, when they are imported.)
 """
 
 from __future__ import annotations
@@ -19,9 +19,10 @@ from netloom.plan.l3 import plan_l3
 from netloom.plan.ports import plan_ports
 from netloom.plan.security_groups import plan_security_groups
 from netloom.plan.services import plan_services
+from netloom.plan.version import computed
 
-VERSION = "1"
-"""Goes up with every change of what `plan` makes; hosts report it, and `explain` compares."""
+VERSION = computed()
+"""Differs with every change of what `plan` makes; hosts report it, and `explain` compares."""
 
 
 def plan(view: HostView) -> HostState:
