@@ -10,7 +10,7 @@ from typing import BinaryIO
 
 import msgspec
 
-from netloom.dataplane.instances import Instances, instance_mark
+from netloom.instances.instances import Instances, instance_mark
 from netloom.model.hoststate import Instance
 
 

@@ -23,13 +23,13 @@ from netloom.agent.settings import Settings
 from netloom.agent.tracker import Tracker
 from netloom.agent.workers import Workers
 from netloom.dataplane import bridges
-from netloom.dataplane.instances import Instances
 from netloom.dataplane.netlink import greet
 from netloom.dataplane.openflow import Switch
 from netloom.dataplane.ovsdb import Ovsdb
 from netloom.dataplane.peers import Peers
 from netloom.dataplane.process import ApplyError
 from netloom.dataplane.watch import Watch
+from netloom.instances.instances import Instances
 from netloom.model.hosts import HostFacts, HostView
 from netloom.model.hoststate import Device, HostState
 from netloom.model.structs import compile_structs

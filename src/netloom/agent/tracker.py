@@ -24,11 +24,11 @@ from netloom.agent.shields import Shields
 from netloom.agent.workers import Workers
 from netloom.dataplane import bridges, dnsmasq, namespaces, nat, netns, watch
 from netloom.dataplane.allocator import Allocator
-from netloom.dataplane.instances import Instances, instance_mark
 from netloom.dataplane.mark import fingerprint
 from netloom.dataplane.openflow import Switch
 from netloom.dataplane.ovsdb import Ovsdb
 from netloom.dataplane.process import ApplyError
+from netloom.instances.instances import Instances, instance_mark
 from netloom.model.hoststate import (
     Bridge,
     Device,

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from netloom.dataplane.process import ApplyError, run
-from netloom.dataplane.rootfs import ID_COUNT
+from netloom.instances.rootfs import ID_COUNT
 from netloom.model.files import write_whole
 from netloom.model.hoststate import Instance
 

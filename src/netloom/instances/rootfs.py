@@ -17,9 +17,9 @@ from contextlib import suppress
 from pathlib import Path
 from typing import IO
 
-from netloom.dataplane.disks import linux_file_system, open_disk
-from netloom.dataplane.ext4 import ROOT_INODE, Ext4, Inode
 from netloom.dataplane.process import ApplyError
+from netloom.instances.disks import linux_file_system, open_disk
+from netloom.instances.ext4 import ROOT_INODE, Ext4, Inode
 
 ID_COUNT = 65536
 """User and group ids of an instance: 0 to 65535 inside."""

@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 
 from netloom.dataplane.process import ApplyError
-from netloom.dataplane.rootfs import copy_shifted, unpack
+from netloom.instances.rootfs import copy_shifted, unpack
 
 pytestmark = pytest.mark.root
 """What is unpacked belongs to uid 0."""

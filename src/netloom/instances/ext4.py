@@ -12,8 +12,8 @@ from collections.abc import Iterator
 
 from msgspec import Struct
 
-from netloom.dataplane.disks import Disk
 from netloom.dataplane.process import ApplyError
+from netloom.instances.disks import Disk
 
 ROOT_INODE = 2
 _EXTENTS = 0x80000

@@ -20,11 +20,11 @@ from typing import BinaryIO
 
 from netloom.dataplane import netns
 from netloom.dataplane.bridges import peer_name
-from netloom.dataplane.container import Crun, configuration, write_bundle
 from netloom.dataplane.mark import fingerprint
 from netloom.dataplane.netlink import index_of, link_names, open_netlink
 from netloom.dataplane.process import ApplyError
-from netloom.dataplane.rootfs import ID_COUNT, copy_shifted, unpack
+from netloom.instances.container import Crun, configuration, write_bundle
+from netloom.instances.rootfs import ID_COUNT, copy_shifted, unpack
 from netloom.model.files import write_whole
 from netloom.model.hoststate import Instance, Key, Nic
 

@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import BinaryIO
 
-from netloom.dataplane.instances import Instances
+from netloom.instances.instances import Instances
 from netloom.model.hoststate import Instance
 
 

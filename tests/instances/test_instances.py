@@ -10,7 +10,7 @@ from tests.support.agents import apply_view, settings
 from tests.support.host import Host
 from tests.worlds import World, open_group
 
-from netloom.dataplane.rootfs import unpack
+from netloom.instances.rootfs import unpack
 from netloom.lab.image import small_image
 
 pytestmark = pytest.mark.root
