@@ -63,7 +63,14 @@ class Agent:
         self._switch = Switch(rundir)
         run_dir = Path(settings.agent.run_dir)
         most = settings.agent.max_image_mib << 20
-        self._instances = Instances(settings.agent.state, run_dir, self._fetch, most)
+        self._instances = Instances(
+            settings.agent.state,
+            run_dir,
+            self._fetch,
+            most,
+            types=facts.instance_types,
+            refusal=facts.capabilities.get("instances", ""),
+        )
         self.tracker = Tracker(
             Ovsdb(str(rundir / "db.sock"), lambda: self.post(self._switch_changed)),
             self._switch,
@@ -331,7 +338,8 @@ class Agent:
 
     def _report(self) -> None:
         rows = status.collect(self._state, self.tracker.trouble) | status.tunnels(self._tunnels)
-        rows |= status.of_host(self._facts.host, self._disk)
+        wrong = "; ".join(filter(None, (self._disk, self.tracker.runs.stays())))
+        rows |= status.of_host(self._facts.host, wrong)
         if self._link is not None:
             news = status.changes(self._sent, rows, self.view.seq)
             # The first report to a server holds everything that there is to say.
