@@ -11,7 +11,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from netloom.dataplane.container import CAPABILITIES
+from netloom.instances.container import CAPABILITIES
 from support import raw_frames
 from support.raw_frames import BROADCAST, arp, icmpv6, udp, vlan
 from support.running_lab import RunningLab

@@ -12,7 +12,10 @@ import signal
 import subprocess
 import sys
 import time
+import uuid
 from pathlib import Path
+
+from netloom.lab import cgroups
 
 SOURCE = Path(__file__).resolve().parents[2]
 
@@ -32,8 +35,12 @@ ovs-vsctl --no-wait init
 ovs-vswitchd --pidfile=/run/openvswitch/ovs-vswitchd.pid --log-file=/run/openvswitch/vswitchd.log \
     -vconsole:off --detach
 """
-# In a fresh sysfs crun finds only the unified hierarchy, which the host mounts for itself.
-CGROUP = "mount -t cgroup2 cgroup2 /sys/fs/cgroup 2>/dev/null || true"
+# Control groups as a lab's host has them: rooted at a group of its own.
+ENTER = "import os, sys; from netloom.lab import cgroups; cgroups.enter(sys.argv[1]); os.execvp(sys.argv[2], sys.argv[2:])"
+CGROUP = (
+    "from pathlib import Path; from netloom.lab import cgroups, init;"
+    "init.mount_cgroups([(Path(p), k, o) for p, k, o in {seen!r}])"
+)
 
 
 # The first process reaps what others leave behind, as an init does.
@@ -45,8 +52,14 @@ class Host:
 
     def __init__(self, name: str) -> None:
         self.name = name
+        self._group = f"netloom-test-{name}-{os.getpid()}-{uuid.uuid4().hex[:8]}"
+        seen = [(str(point), kind, options) for point, kind, options in cgroups.hierarchies()]
         self._init = subprocess.Popen(
             [
+                sys.executable,
+                "-c",
+                ENTER,
+                self._group,
                 "unshare",
                 "--net",
                 "--mount",
@@ -59,6 +72,7 @@ class Host:
                 INIT,
             ],
             stdin=subprocess.DEVNULL,
+            env=self.environment(),
         )
         deadline = time.monotonic() + 30
         self.pid = 0
@@ -72,14 +86,14 @@ class Host:
                 time.sleep(0.01)
         try:
             assert self.pid, f"no first process of {name}"
-            self.sh(SETUP.format(cgroup=CGROUP))
+            self.sh(SETUP.format(cgroup=f'{sys.executable} -c "{CGROUP.format(seen=seen)}"'))
         except BaseException:
             self.close()
             raise
 
     def command(self, *words: str) -> list[str]:
         """The words, to be run in this host."""
-        return ["nsenter", "-t", str(self.pid), "-n", "-m", "-p", "--", *words]
+        return ["nsenter", "-t", str(self.pid), "-n", "-m", "-p", "-C", "--", *words]
 
     def environment(self) -> dict[str, str]:
         """Environment of commands in this host."""
@@ -134,6 +148,7 @@ class Host:
                 os.kill(self.pid, signal.SIGKILL)
         self._init.kill()
         self._init.wait()
+        cgroups.remove(self._group)
 
 
 def join(left: Host, right: Host, device: str = "eth0", bridge: str | None = "br-phy") -> None:

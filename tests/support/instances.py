@@ -10,7 +10,8 @@ from typing import BinaryIO
 
 import msgspec
 
-from netloom.dataplane.instances import Instances, instance_mark
+from netloom.instances.cancel import Cancel
+from netloom.instances.instances import Instances, instance_mark
 from netloom.model.hoststate import Instance
 
 
@@ -23,12 +24,14 @@ def main() -> None:
             shutil.copyfileobj(file, into)
         return ""
 
-    instances = Instances(Path(sys.argv[3]), Path("/run/netloom/agent"), fetch, 1 << 30)
+    instances = Instances(
+        Path(sys.argv[3]), Path("/run/netloom/agent"), fetch, 1 << 30, types=("container",)
+    )
     if "remove" in sys.argv:
         instances.remove(item.server_id)
         return
     started = time.monotonic()
-    instances.ensure(item, 16)
+    instances.ensure(item, 16, Cancel())
     print(f"{time.monotonic() - started:.3f} s")
     assert instances.read() == {("instance", item.server_id): instance_mark(item)}, instances.read()
     print((Path(sys.argv[3]) / "instances" / item.server_id / "running").read_text())

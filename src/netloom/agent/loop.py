@@ -23,13 +23,13 @@ from netloom.agent.settings import Settings
 from netloom.agent.tracker import Tracker
 from netloom.agent.workers import Workers
 from netloom.dataplane import bridges
-from netloom.dataplane.instances import Instances
 from netloom.dataplane.netlink import greet
 from netloom.dataplane.openflow import Switch
 from netloom.dataplane.ovsdb import Ovsdb
 from netloom.dataplane.peers import Peers
 from netloom.dataplane.process import ApplyError
 from netloom.dataplane.watch import Watch
+from netloom.instances.instances import Instances
 from netloom.model.hosts import HostFacts, HostView
 from netloom.model.hoststate import Device, HostState
 from netloom.model.structs import compile_structs
@@ -63,7 +63,14 @@ class Agent:
         self._switch = Switch(rundir)
         run_dir = Path(settings.agent.run_dir)
         most = settings.agent.max_image_mib << 20
-        self._instances = Instances(settings.agent.state, run_dir, self._fetch, most)
+        self._instances = Instances(
+            settings.agent.state,
+            run_dir,
+            self._fetch,
+            most,
+            types=facts.instance_types,
+            refusal=facts.capabilities.get("instances", ""),
+        )
         self.tracker = Tracker(
             Ovsdb(str(rundir / "db.sock"), lambda: self.post(self._switch_changed)),
             self._switch,
@@ -331,7 +338,8 @@ class Agent:
 
     def _report(self) -> None:
         rows = status.collect(self._state, self.tracker.trouble) | status.tunnels(self._tunnels)
-        rows |= status.of_host(self._facts.host, self._disk)
+        wrong = "; ".join(filter(None, (self._disk, self.tracker.runs.stays())))
+        rows |= status.of_host(self._facts.host, wrong)
         if self._link is not None:
             news = status.changes(self._sent, rows, self.view.seq)
             # The first report to a server holds everything that there is to say.

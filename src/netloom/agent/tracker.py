@@ -20,15 +20,16 @@ from msgspec import Struct
 from netloom.agent.flows import number_flows
 from netloom.agent.metadata import MetadataServer
 from netloom.agent.neighbours import Neighbours
+from netloom.agent.runs import Runs
 from netloom.agent.shields import Shields
 from netloom.agent.workers import Workers
 from netloom.dataplane import bridges, dnsmasq, namespaces, nat, netns, watch
 from netloom.dataplane.allocator import Allocator
-from netloom.dataplane.instances import Instances, instance_mark
 from netloom.dataplane.mark import fingerprint
 from netloom.dataplane.openflow import Switch
 from netloom.dataplane.ovsdb import Ovsdb
 from netloom.dataplane.process import ApplyError
+from netloom.instances.instances import Instances, instance_mark
 from netloom.model.hoststate import (
     Bridge,
     Device,
@@ -94,6 +95,7 @@ class Tracker:
         self.metadata = metadata
         self.instances = instances
         self.workers = workers
+        self.runs = Runs(self, instances, workers)
         self.dhcp_directory = run_dir / "dhcp"
         self.userspace = userspace
         self.allocator = Allocator(database)
@@ -109,6 +111,11 @@ class Tracker:
         self._neighbours = Neighbours()
         self._state = HostState()
         self._announcements: list[tuple[Device, list[str]]] = []
+
+    @property
+    def state(self) -> HostState:
+        """What shall be, as of the last `reconcile`."""
+        return self._state
 
     # --- what is there -------------------------------------------------------------------------
 
@@ -178,6 +185,9 @@ class Tracker:
         }
         if alive == before:
             return False
+        for item in self._state.each(Instance):
+            if before.get(item.key) == instance_mark(item) and not alive.get(item.key):
+                self.runs.ended(item)
         self._replace(("dnsmasq", "instance"), alive)
         return True
 
@@ -220,7 +230,9 @@ class Tracker:
 
     def next_retry(self) -> float | None:
         """When (time.monotonic) the first failed object is due, None where none is."""
-        return min((item.again for item in self.trouble.values() if item.again), default=None)
+        due = [item.again for item in self.trouble.values() if item.again]
+        left = self.runs.next_retry()
+        return min([*due, left] if left else due, default=None)
 
     def repeat(self, announcements: Iterable[tuple[Device, list[str]]]) -> None:
         """Send announcements; one that fails is only logged, the next audit will not send it again."""
@@ -250,13 +262,20 @@ class Tracker:
         due: list[T] = []
         for item in self._state.each(kind):
             mark = self._wanted_mark(item)
-            if self.found.get(item.key) == mark:
-                self.trouble.pop(item.key, None)
-                continue
             old = self.trouble.get(item.key)
+            if self.found.get(item.key) == mark:
+                # An instance that kept ending is not well before it has lived for a while.
+                if not (kind is Instance and old is not None and self._now < old.again):
+                    self.trouble.pop(item.key, None)
+                continue
             if old is None or old.mark != mark or self._now >= old.again:
                 due.append(item)
         return due
+
+    def fail(self, key: Key, mark: str, detail: str) -> None:
+        """Note that an object of this mark failed just now; it is tried again after a pause that grows."""
+        self._now = time.monotonic()
+        self._fail(key, mark, detail)
 
     def _fail(self, key: Key, mark: str, detail: str, state: str = "error") -> None:
         old = self.trouble.get(key)
@@ -265,6 +284,11 @@ class Tracker:
         if old is None or old.detail != detail:
             log.warning("%s: %s", " ".join(key), detail)
         self.trouble[key] = Trouble(state, detail, mark, attempts, self._now + pause)
+
+    def wait(self, key: Key, mark: str, detail: str, until: float) -> None:
+        """Note that an object of this mark is not well, and is left alone until then (time.monotonic)."""
+        log.warning("%s: %s", " ".join(key), detail)
+        self.trouble[key] = Trouble("error", detail, mark, 1, until)
 
     def _done(self, item: HostObject) -> None:
         self.found[item.key] = self._wanted_mark(item)
@@ -459,7 +483,8 @@ class Tracker:
     # --- instances -----------------------------------------------------------------------------
 
     def _instances(self) -> None:
-        """Start what shall run once its ports are ready; workers do it, `_finished` hears of it."""
+        """Start what shall run once its ports are ready; workers do it (`runs`)."""
+        self.runs.cancel_unwanted()
         wanted = self._differing(Instance)
         if not wanted:
             return
@@ -495,41 +520,7 @@ class Tracker:
         attempts = self.trouble[item.key].attempts if item.key in self.trouble else 0
         if not attempts:  # else what went wrong is worth more than that it is tried again
             self.trouble[item.key] = Trouble("pending", "the instance is being started", mark)
-        self.busy[item.key] = mark
-        self.workers.submit(
-            lambda: self.instances.ensure(item, number), lambda bad: self._finished(item, mark, bad)
-        )
-
-    def _finished(self, item: Instance, mark: str, bad: str) -> None:
-        self.busy.pop(item.key, None)
-        self._now = time.monotonic()
-        if bad:
-            self.found.pop(item.key, None)
-            self.found |= {k: m for k, m in self.instances.read().items() if k == item.key}
-            self._fail(item.key, mark, bad)
-        else:
-            self.found[item.key] = mark
-            self.trouble.pop(item.key, None)
-            self.changes += 1
-        self.dirty = True
-
-    def _remove_instance(self, key: Key) -> None:
-        def work() -> None:
-            self.instances.remove(key[1])
-            self.instances.forget_images(images)
-
-        def done(bad: str) -> None:
-            self.busy.pop(key, None)
-            if bad:
-                log.warning("%s stays: %s", " ".join(key), bad)
-            else:
-                self.found.pop(key, None)
-                self.changes += 1
-            self.dirty = True
-
-        images = {item.image_id for item in self._state.each(Instance)}
-        self.busy[key] = ""
-        self.workers.submit(work, done)
+        self.runs.start(item, number)
 
     # --- removing ------------------------------------------------------------------------------
 
@@ -538,10 +529,12 @@ class Tracker:
         for key in self.found:
             if key not in self._state.objects:
                 gone[key[0]].append(key)
-        for key in gone["instance"]:
-            if key not in self.busy:
-                self._remove_instance(key)
-        kept_ids = {key[1] for key in (*self.found, *self._state.objects) if key[0] == "instance"}
+        self.runs.remove(gone["instance"])
+        kept_ids = {
+            key[1]
+            for key in (*self.found, *self.busy, *self._state.objects)
+            if key[0] == "instance"
+        }
         self.allocator.keep("uids", kept_ids)
         for key in gone["metadata"]:
             self._drop(key, lambda k: self.metadata.remove(k[1]))

@@ -17,9 +17,12 @@ from netloom.agent.link import Link
 from netloom.agent.loop import Agent
 from netloom.agent.settings import Settings, load
 from netloom.dataplane import probe
+from netloom.instances import limits
 from netloom.model.errors import UserError
 from netloom.model.hosts import HostFacts, HostView
 from netloom.plan import VERSION
+
+log = logging.getLogger(__name__)
 
 EXAMPLE = """\
 settings file (TOML):
@@ -84,6 +87,7 @@ def run(args: argparse.Namespace) -> int:
     except OSError as error:
         raise UserError(f"cannot make {error.filename}: {error.strerror}") from error
     alone = _hold(settings.agent.state)
+    facts = _without_limits(settings, facts)
     agent = Agent(settings, facts)
     if args.view:
         return _once(agent, args.view, facts)
@@ -112,6 +116,18 @@ def _hold(state: Path) -> int:
         os.close(held)
         raise UserError(f"another agent works with {state}: stop that first") from error
     return held
+
+
+def _without_limits(settings: Settings, facts: HostFacts) -> HostFacts:
+    """Offer no instances where this host cannot limit them, and say why."""
+    if not facts.instance_types:
+        return facts
+    reason = limits.missing(settings.agent.state, Path(settings.agent.run_dir))
+    if not reason:
+        return facts
+    log.error("this host offers no instances: %s", reason)
+    capabilities = {**facts.capabilities, "instances": reason}
+    return msgspec.structs.replace(facts, instance_types=(), capabilities=capabilities)
 
 
 def _facts(settings: Settings) -> HostFacts:

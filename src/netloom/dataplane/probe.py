@@ -18,7 +18,7 @@ TOOLS = {
     "dnsmasq": "dnsmasq-base",
 }
 """Tool → the Debian package that brings it."""
-CONTAINER_TOOLS = {"crun": "crun"}
+CONTAINER_TOOLS = {"crun": "crun", "mke2fs": "e2fsprogs", "e2fsck": "e2fsprogs"}
 
 
 def check_root() -> None:

@@ -207,9 +207,10 @@ class Nic(Struct, frozen=True, kw_only=True):
 
 
 class Instance(HostObject, frozen=True, kw_only=True):
-    """A running instance."""
+    """A running instance. `project_id`: whose, so that one project's starts do not hold up all others'."""
 
     server_id: str
+    project_id: str = ""
     type: str
     image_id: str
     disk_format: str

@@ -31,6 +31,7 @@ def plan_instances(index: Index) -> Iterator[Instance]:
         )
         yield Instance(
             server_id=server.id,
+            project_id=server.project_id,
             type=server.instance_type,
             image_id=server.image_id,
             disk_format=(image.disk_format if image else None) or "raw",

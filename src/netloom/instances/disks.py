@@ -18,6 +18,8 @@ QCOW2_MAGIC = b"QFI\xfb"
 _INCOMPATIBLE_DIRTY = 1
 _LINUX_MAGIC_OFFSET = 0x438
 _SECTOR = 512
+_CACHE_BYTES = 16 << 20
+"""What a qcow2 reader keeps of its tables, and of clusters that it inflated."""
 
 
 class Disk(Protocol):
@@ -91,8 +93,9 @@ class Qcow2:
         if len(table) < needed * 8:
             raise ApplyError("the image is cut off")
         self._l1 = struct.unpack(f">{needed}Q", table)
-        self._l2: dict[int, tuple[int, ...]] = {}
-        self._inflated: tuple[int, bytes] = (-1, b"")
+        self._l2: dict[int, bytes] = {}
+        self._inflated: dict[int, bytes] = {}
+        self._kept = max(4, _CACHE_BYTES >> bits)
 
     def read(self, offset: int, length: int) -> bytes:
         """See `Disk`."""
@@ -108,7 +111,7 @@ class Qcow2:
     def _read_cluster(self, number: int, inside: int, length: int) -> bytes:
         per_table = self._cluster // 8
         offset = self._l1[number // per_table] & 0x00FFFFFFFFFFFE00
-        entry = self._table(offset)[number % per_table] if offset else 0
+        entry = self._entry(offset, number % per_table) if offset else 0
         if entry & 1 << 62:
             return self._compressed(entry)[inside : inside + length].ljust(length, b"\0")
         place = entry & 0x00FFFFFFFFFFFE00
@@ -116,19 +119,23 @@ class Qcow2:
             return bytes(length)
         return self._file.read(place + inside, length).ljust(length, b"\0")
 
-    def _table(self, offset: int) -> tuple[int, ...]:
-        found = self._l2.get(offset)
-        if found is None:
-            if len(self._l2) >= 64:
-                self._l2.clear()
-            data = self._file.read(offset, self._cluster)
-            if len(data) < self._cluster:
+    def _entry(self, offset: int, number: int) -> int:
+        table = self._l2.get(offset)
+        if table is None:
+            table = self._file.read(offset, self._cluster)
+            if len(table) < self._cluster:
                 raise ApplyError("the image is cut off")
-            found = self._l2[offset] = struct.unpack(f">{self._cluster // 8}Q", data)
-        return found
+            self._keep(self._l2, offset, table)
+        return int.from_bytes(table[8 * number : 8 * number + 8])
+
+    def _keep(self, cache: dict[int, bytes], key: int, data: bytes) -> None:
+        if len(cache) >= self._kept:
+            del cache[next(iter(cache))]
+        cache[key] = data
 
     def _compressed(self, entry: int) -> bytes:
-        if self._inflated[0] != entry:
+        plain = self._inflated.get(entry)
+        if plain is None:
             width = 62 - (self._bits - 8)
             place = entry & (1 << width) - 1
             sectors = (entry >> width & (1 << (62 - width)) - 1) + 1
@@ -137,8 +144,8 @@ class Qcow2:
                 plain = zlib.decompressobj(-12).decompress(data, self._cluster)
             except zlib.error as error:
                 raise ApplyError(f"the image is damaged: {error}") from error
-            self._inflated = (entry, plain)
-        return self._inflated[1]
+            self._keep(self._inflated, entry, plain)
+        return plain
 
 
 def open_disk(descriptor: int, disk_format: str, limit: int) -> Disk:

@@ -12,8 +12,8 @@ from collections.abc import Iterator
 
 from msgspec import Struct
 
-from netloom.dataplane.disks import Disk
 from netloom.dataplane.process import ApplyError
+from netloom.instances.disks import Disk
 
 ROOT_INODE = 2
 _EXTENTS = 0x80000
@@ -97,18 +97,9 @@ class Ext4:
         """(name, inode number) of a folder, without `.` and `..`."""
         if folder.size > 64 << 20:
             raise ApplyError("the image's file system has a folder that is too large")
-        data = b"".join(chunk for _, chunk in self.content(folder))
-        for base in range(0, len(data), self.block):
-            block = data[base : base + self.block]
-            offset = 0
-            while offset + 8 <= len(block):
-                number, length, name_length = struct.unpack_from("<IHB", block, offset)
-                if length < 8 or offset + length > len(block) or name_length > length - 8:
-                    raise ApplyError("the image's file system is damaged: a folder")
-                name = block[offset + 8 : offset + 8 + name_length]
-                if number and name not in (b".", b"..") and name:
-                    yield name, number
-                offset += length
+        for _, chunk in self.content(folder):
+            for base in range(0, len(chunk), self.block):
+                yield from _entries(chunk[base : base + self.block])
 
     def link_target(self, inode: Inode) -> bytes:
         """Where a symbolic link points."""
@@ -123,9 +114,13 @@ class Ext4:
         if inode.flags & _INLINE_DATA:
             raise ApplyError("the image's file system keeps data in inodes, which is not read")
         runs = self._extents(inode.data, 0) if inode.flags & _EXTENTS else self._classic(inode)
+        end = 0
         for number, (logical, physical, count) in enumerate(runs):
             if number > _MOST_RUNS:
                 raise ApplyError("the image's file system has a file in too many pieces")
+            if logical < end:  # what overlaps could be read for ever
+                raise ApplyError("the image's file system is damaged: pieces of a file overlap")
+            end = logical + count
             offset, left = logical * self.block, count * self.block
             place = physical * self.block
             while left > 0 and offset < inode.size:
@@ -188,3 +183,16 @@ class Ext4:
                 yield from self._indirect(physical, level - 1, at, wanted)
             elif physical:
                 yield at, physical, 1
+
+
+def _entries(block: bytes) -> Iterator[tuple[bytes, int]]:
+    """(name, inode number) of one block of a folder."""
+    offset = 0
+    while offset + 8 <= len(block):
+        number, length, name_length = struct.unpack_from("<IHB", block, offset)
+        if length < 8 or offset + length > len(block) or name_length > length - 8:
+            raise ApplyError("the image's file system is damaged: a folder")
+        name = block[offset + 8 : offset + 8 + name_length]
+        if number and name not in (b".", b"..") and name:
+            yield name, number
+        offset += length

@@ -1,39 +1,37 @@
 """Instances of this host: their folders, and starting, adopting and removing them.
 
-`<state>/instances/<server id>/` holds `rootfs`, `config.json`, the console and `running`: process id, its
+`<state>/instances/<server id>/` holds `disk`, `config.json`, the console and `running`: process id, its
 start time and the fingerprint of what was asked for. The instance is there while that very process lives;
-the agent is not its parent. `<state>/images/<image id>/` holds an unpacked image.
+the agent is not its parent. Its disk is mounted at `<run>/roots/<server id>`.
 """
 
 from __future__ import annotations
 
 import fcntl
-import hashlib
 import os
-import shutil
-import threading
 import time
-from collections.abc import Callable, Generator
-from contextlib import contextmanager, suppress
+from collections.abc import Collection
+from contextlib import suppress
 from pathlib import Path
-from typing import BinaryIO
 
 from netloom.dataplane import netns
 from netloom.dataplane.bridges import peer_name
-from netloom.dataplane.container import Crun, configuration, write_bundle
 from netloom.dataplane.mark import fingerprint
 from netloom.dataplane.netlink import index_of, link_names, open_netlink
 from netloom.dataplane.process import ApplyError
-from netloom.dataplane.rootfs import ID_COUNT, copy_shifted, unpack
+from netloom.instances import limits, unpacking, volume
+from netloom.instances.cancel import Cancel
+from netloom.instances.container import Crun, configuration, write_bundle
+from netloom.instances.images import Fetch, Images, check_room
+from netloom.instances.remove import remove_tree
+from netloom.instances.rootfs import ID_COUNT, Size
 from netloom.model.files import write_whole
 from netloom.model.hoststate import Instance, Key, Nic
-
-Fetch = Callable[[str, BinaryIO, int], str]
-"""(image id, file to write to, most bytes) → SHA-512 as the server says it."""
 
 CONSOLE_PIPE_BYTES = 1 << 20
 """What an instance may say while no agent listens, before it must wait."""
 _F_SETPIPE_SZ = 1031
+_PREFIX = "netloom-"
 CARD_SECONDS = 10.0
 """How long a start waits for a card that is still to be made."""
 
@@ -71,25 +69,48 @@ def _start_time(pid: int) -> str:
 class Instances:
     """`read` is quick; all else takes its time and is called by workers, for one instance by one at a time."""
 
-    def __init__(self, state: Path, run_dir: Path, fetch: Fetch, most_image_bytes: int) -> None:
+    def __init__(
+        self,
+        state: Path,
+        run_dir: Path,
+        fetch: Fetch,
+        most_image_bytes: int,
+        *,
+        types: Collection[str],
+        refusal: str = "",
+    ) -> None:
+        """`types`: of instances that this host runs; `refusal`: why it runs none that its settings allow."""
+        self._types = types
+        self._refusal = refusal
+        self._state = state
         self._homes = state / "instances"
-        self._images = state / "images"
         self._roots = run_dir / "roots"
-        self._fetch = fetch
-        self._most = most_image_bytes
         self._crun = Crun(run_dir / "crun")
-        self._image_locks: dict[str, threading.Lock] = {}
-        self._lock = threading.Lock()
+        self.images = Images(state, fetch, most_image_bytes)
 
     def read(self) -> dict[Key, str]:
-        """Our instances → fingerprint, empty where one does not run."""
-        found: dict[Key, str] = {}
+        """Our instances → fingerprint, empty where one does not run, or where only something of it is left."""
+        found: dict[Key, str] = {("instance", name): "" for name in self._traces()}
         if self._homes.is_dir():
             for home in self._homes.iterdir():
                 if home.name.startswith("."):
                     continue  # being removed
-                pid, mark = self._running(home)
-                found["instance", home.name] = mark if pid else _text(home / "stopped")
+                found["instance", home.name] = self.mark(home.name)
+        return found
+
+    def mark(self, server_id: str) -> str:
+        """The fingerprint of one instance, empty where it does not run."""
+        home = self._homes / server_id
+        pid, mark = self._running(home)
+        return mark if pid else _text(home / "stopped")
+
+    def _traces(self) -> set[str]:
+        """Server ids of which something may be left, should an agent have ended while it started or removed it."""
+        found = {n.removeprefix(_PREFIX) for n in self._crun.names() if n.startswith(_PREFIX)}
+        found.update(limits.groups())
+        for folder in (self._roots, self._homes):
+            if folder.is_dir():
+                found.update(place.name.removeprefix(".") for place in folder.iterdir())
         return found
 
     def _running(self, home: Path) -> tuple[int, str]:
@@ -109,10 +130,11 @@ class Instances:
         }
         return {name: pipe for name, pipe in pipes.items() if pipe.exists()}
 
-    def ensure(self, item: Instance, number: int) -> None:
-        """Run the instance (or stop it, as `power` says). `number`: of its range of user ids on this host."""
-        if item.type != "container":
-            raise ApplyError(f"this host cannot run instances of type {item.type}")
+    def ensure(self, item: Instance, number: int, cancel: Cancel) -> None:
+        """Run the instance (or stop it, as `power` says). `number`: of its range of user ids on this host.
+
+        Raises Cancelled soon after `cancel` says that nobody wants it any more.
+        """
         home = self._homes / item.server_id
         pid, _ = self._running(home)
         if item.power != "on":
@@ -128,10 +150,13 @@ class Instances:
             self._plug(pid, item)
             self._note(home, pid, item)
             return
+        if item.type not in self._types:
+            raise ApplyError(self._refusal or f"this host runs no instances of type {item.type}")
         base = number * ID_COUNT
         self._crun.delete(_name(item.server_id))
-        root = self._root(item, home, base)
-        write_bundle(home, configuration(item, root, base, limits=self._crun.limits))
+        root = self._root(item, home, base, cancel)
+        cancel.check()
+        write_bundle(home, configuration(item, root, base))
         console = _console(home / "console", base)
         try:
             pid = self._crun.create(_name(item.server_id), home, home / "pid", console)
@@ -175,87 +200,64 @@ class Instances:
                     link.link("set", index=index, ifname=peer_name(nic.device))
                     link.link("set", index=index, net_ns_pid=os.getpid())
 
-    def _root(self, item: Instance, home: Path, base: int) -> Path:
-        """The instance's own root file system, where its users can get at it."""
+    def _root(self, item: Instance, home: Path, base: int, cancel: Cancel) -> Path:
+        """The instance's own root file system, mounted where its users can get at it.
+
+        The way to the state folder may be closed to others than root.
+        """
         home.mkdir(parents=True, exist_ok=True, mode=0o711)
-        root = home / "rootfs"
-        if not root.is_dir():
-            partial = home / "rootfs.new"
-            shutil.rmtree(partial, ignore_errors=True)
-            try:
-                with self.image(item) as unpacked:
-                    copy_shifted(unpacked, partial, base)
-                partial.rename(root)
-            except BaseException:
-                shutil.rmtree(
-                    partial, ignore_errors=True
-                )  # a full disk is not for this instance alone
-                raise
-        # The way to the state folder may be closed to others than root: the instance's root file system is
-        # mounted where the way is open.
         place = self._roots / item.server_id
         place.mkdir(parents=True, exist_ok=True, mode=0o711)
-        if not netns.is_mounted(place):
-            netns.bind(root, place)
+        if (home / "disk").is_file():
+            if not netns.is_mounted(place):
+                volume.mend(home / "disk")
+                volume.mount(home / "disk", place)
+            return place
+        volume.unmount(place)
+        place.mkdir(exist_ok=True, mode=0o711)
+        partial = home / "disk.new"
+        try:
+            with self.images.unpacked(item, cancel) as (image, size):
+                check_room(self._state, size)
+                volume.make(partial, max(1, item.disk_gib) << 30)
+                volume.mount(partial, place)
+                volume.clear(place)
+                _check_fits(size, place, item)
+                unpacking.run(unpacking.Copy(str(image), str(place), base), size.bytes, cancel)
+            volume.settle(place)
+            partial.rename(home / "disk")
+        except BaseException:
+            volume.unmount(place)  # a full disk is not for this instance alone
+            partial.unlink(missing_ok=True)
+            raise
         return place
 
-    @contextmanager
-    def image(self, item: Instance) -> Generator[Path]:
-        """The image unpacked, from an earlier time or now; it is kept as long as the caller works with it."""
-        with self._lock:
-            lock = self._image_locks.setdefault(item.image_id, threading.Lock())
-        with lock:
-            home = self._images / item.image_id
-            if not (home / "rootfs").is_dir():
-                self._unpack(item, home)
-            yield home / "rootfs"
-
-    def _unpack(self, item: Instance, home: Path) -> None:
-        """Fetch an image and unpack it into `home`: whole, or not at all."""
-        shutil.rmtree(home, ignore_errors=True)
-        home.mkdir(parents=True, mode=0o700)
-        try:
-            with (home / "image").open("w+b") as file:
-                expected = self._fetch(item.image_id, file, self._most)
-                file.flush()
-                if expected and _sha512(file) != expected:
-                    raise ApplyError(f"image {item.image_id} arrived damaged")
-            (home / "new").mkdir()
-            unpack(
-                home / "image", item.disk_format, item.container_format, home / "new", self._most
-            )
-            (home / "image").unlink()
-            (home / "new").rename(home / "rootfs")
-        except BaseException:
-            shutil.rmtree(home, ignore_errors=True)
-            raise
-
     def remove(self, server_id: str) -> None:
-        """End the instance and remove all of it."""
+        """End the instance and remove all of it; raises ApplyError where something stays."""
         self._crun.delete(_name(server_id))
-        place = self._roots / server_id
-        if netns.is_mounted(place):
-            netns.unmount(place)
-        with suppress(FileNotFoundError):
-            place.rmdir()
+        volume.unmount(self._roots / server_id)
+        limits.remove_group(server_id)
         home = self._homes / server_id
+        doomed = home.with_name(f".{server_id}")
         if home.exists():
-            doomed = home.with_name(f".{server_id}")
-            shutil.rmtree(doomed, ignore_errors=True)
+            remove_tree(doomed)
             home.rename(doomed)  # not to be found half removed
-            shutil.rmtree(doomed)
+        remove_tree(doomed)
 
-    def forget_images(self, wanted: set[str]) -> None:
-        """Remove unpacked images that no instance here uses."""
-        if self._images.is_dir():
-            for home in self._images.iterdir():
-                with self._lock:
-                    lock = self._image_locks.setdefault(home.name, threading.Lock())
-                if home.name not in wanted and lock.acquire(blocking=False):
-                    try:
-                        shutil.rmtree(home, ignore_errors=True)
-                    finally:
-                        lock.release()
+
+def _check_fits(size: Size, place: Path, item: Instance) -> None:
+    """Raise ApplyError where the image is larger than the flavor's disk."""
+    room, inodes = volume.room(place)
+    if size.bytes > room:
+        raise ApplyError(
+            f"the image unpacks to {size.bytes >> 20} MiB, more than the flavor's disk"
+            f" of {max(1, item.disk_gib)} GiB takes"
+        )
+    if size.entries > inodes:
+        raise ApplyError(
+            f"the image has {size.entries} files, more than the {inodes} that the flavor's disk"
+            f" of {max(1, item.disk_gib)} GiB takes"
+        )
 
 
 def _await(device: str) -> None:
@@ -278,15 +280,7 @@ def _text(path: Path) -> str:
 
 
 def _name(server_id: str) -> str:
-    return f"netloom-{server_id}"
-
-
-def _sha512(file: BinaryIO) -> str:
-    file.seek(0)
-    digest = hashlib.sha512()
-    while block := file.read(1 << 20):
-        digest.update(block)
-    return digest.hexdigest()
+    return f"{_PREFIX}{server_id}"
 
 
 def _console(pipe: Path, base: int) -> int:

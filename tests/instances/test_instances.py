@@ -5,12 +5,13 @@ from __future__ import annotations
 import time
 from pathlib import Path
 
+import msgspec
 import pytest
 from tests.support.agents import apply_view, settings
 from tests.support.host import Host
 from tests.worlds import World, open_group
 
-from netloom.dataplane.rootfs import unpack
+from netloom.instances.rootfs import unpack
 from netloom.lab.image import small_image
 
 pytestmark = pytest.mark.root
@@ -37,7 +38,8 @@ def config(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     made = settings("a", tmp_path / "a", 1, instance_types="['container']")
     unpacked = tmp_path / "a/state/images/image/rootfs"
     unpacked.mkdir(parents=True)
-    unpack(small_image(), "qcow2", "bare", unpacked, 1 << 30)
+    size = unpack(small_image(), "qcow2", "bare", unpacked, 1 << 30)
+    (unpacked.parent / "size").write_bytes(msgspec.json.encode(size))
     return made
 
 

@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 
 from netloom.dataplane.process import ApplyError
-from netloom.dataplane.rootfs import copy_shifted, unpack
+from netloom.instances.rootfs import copy_shifted, unpack
 
 pytestmark = pytest.mark.root
 """What is unpacked belongs to uid 0."""
@@ -193,6 +193,7 @@ def test_a_qcow2_that_calls_itself_raw_is_refused(tmp_path: Path) -> None:
 
 
 def test_a_copy_belongs_to_the_instance(source: Path, tmp_path: Path) -> None:
+    (tmp_path / "copy").mkdir()
     copy_shifted(source, tmp_path / "copy", 1_000_000)
     check(source, tmp_path / "copy")
     assert {p.lstat().st_uid for p in (tmp_path / "copy").rglob("*")} == {1_000_000}

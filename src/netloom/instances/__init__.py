@@ -1,0 +1,1 @@
+"""Instances of a host: their images, disks, limits, and starting and ending them."""
