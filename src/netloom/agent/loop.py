@@ -133,12 +133,12 @@ class Agent:
     def _switch_changed(self) -> None:
         if not self.tracker.database.connected:
             self._stale = True
-        elif self.tracker.switch_moved():
+        elif self.tracker.there.switch_moved():
             self._dirty = True
 
     def _taken_away(self, ids: frozenset[int]) -> None:
         try:
-            if not self._stale and self.tracker.taken_away(ids):
+            if not self._stale and self.tracker.there.taken_away(ids):
                 self._dirty = True
         except ApplyError:
             self._stale = True  # it changes while it is looked at: everything is read anew
@@ -197,7 +197,7 @@ class Agent:
     def _wait(self, watch: float) -> None:
         """Take all events that are there, waiting for the first one until something is due."""
         due = min([watch, *(at for at, _ in self._repeat)])
-        retry = self.tracker.next_retry()
+        retry = self.tracker.trouble.next_retry()
         if retry is not None:
             due = min(due, retry)
         try:
@@ -246,7 +246,7 @@ class Agent:
             self.tracker.repeat(announcements)
         if not self._known:
             return  # nothing is known of what shall be: what is there stays
-        retry = self.tracker.next_retry()
+        retry = self.tracker.trouble.next_retry()
         if not (
             self._dirty or self._stale or self.tracker.dirty or (retry is not None and retry <= now)
         ):
