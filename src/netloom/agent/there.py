@@ -110,13 +110,12 @@ class There:
 
     def look_into(self, namespace: str) -> None:
         """Read a namespace's routes again: the kernel drops some when addresses go or a device is put down."""
-        fresh = (
-            namespaces.read_namespace(namespace) if ("namespace", namespace) in self.found else {}
-        )
+        known = ("namespace", namespace) in self.found
+        fresh = namespaces.read_routes(namespace) if known else {}
         before = {
             k: mark for k, mark in self.found.items() if k[0] == "route" and k[1] == namespace
         }
-        self._replace(before, {key: mark for key, mark in fresh.items() if key[0] == "route"})
+        self._replace(before, fresh)
 
     def _of(self, kinds: tuple[str, ...]) -> dict[Key, str]:
         return {key: mark for key, mark in self.found.items() if key[0] in kinds}
