@@ -27,6 +27,7 @@ from netloom.dataplane.process import ApplyError
 from netloom.dataplane.rootfs import ID_COUNT, copy_shifted, unpack
 from netloom.model.files import write_whole
 from netloom.model.hoststate import Instance, Key, Nic
+from netloom.model.sysctls import INSTANCE, settings
 
 Fetch = Callable[[str, BinaryIO, int], str]
 """(image id, file to write to, most bytes) → SHA-512 as the server says it."""
@@ -138,6 +139,8 @@ class Instances:
         finally:
             os.close(console)
         try:
+            with netns.inside_pid(pid):
+                netns.settle_sysctls(settings(INSTANCE))  # before its cards, which take them over
             self._plug(pid, item)
             # Before it runs: one that could not be written down would be taken for gone, and started again.
             self._note(home, pid, item)
