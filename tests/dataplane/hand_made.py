@@ -21,7 +21,7 @@ def state(number: int, other: int) -> HostState:
             Bridge(name="br-int", origin=origin),
             Interface(bridge="br-int", name=device, type="internal", origin=origin),
             Interface(bridge="br-int", name=tunnel, type="vxlan", options=options, origin=origin),
-            Namespace(name="qdhcp-net", sysctls={"ipv4.ip_forward": "1"}, origin=origin),
+            Namespace(name="qdhcp-net", forward=True, origin=origin),
             Device(
                 namespace="qdhcp-net",
                 name=device,

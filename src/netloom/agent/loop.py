@@ -140,12 +140,12 @@ class Agent:
     def _switch_changed(self) -> None:
         if not self.tracker.database.connected:
             self._stale = True
-        elif self.tracker.switch_moved():
+        elif self.tracker.there.switch_moved():
             self._dirty = True
 
     def _taken_away(self, ids: frozenset[int]) -> None:
         try:
-            if not self._stale and self.tracker.taken_away(ids):
+            if not self._stale and self.tracker.there.taken_away(ids):
                 self._dirty = True
         except ApplyError:
             self._stale = True  # it changes while it is looked at: everything is read anew

@@ -71,7 +71,7 @@ class Runs:
         now = time.monotonic()
         pause, words = self._lives.ended(item.server_id, now)
         if pause:
-            self._tracker.wait(item.key, instance_mark(item), words, now + pause)
+            self._tracker.trouble.wait(item.key, instance_mark(item), words, now + pause)
 
     # --- starting ------------------------------------------------------------------------------
 
@@ -112,7 +112,7 @@ class Runs:
             tracker.trouble.pop(item.key, None)
         elif bad:
             tracker.found[item.key] = self._instances.mark(item.server_id)
-            tracker.fail(item.key, mark, bad)
+            tracker.trouble.fail_now(item.key, mark, bad)
         else:
             tracker.found[item.key] = mark
             tracker.changes += 1
@@ -122,7 +122,7 @@ class Runs:
                 proving = self._lives.proving(item.server_id, now)
                 if proving:
                     words = "the instance kept ending: it was started again, and is watched"
-                    tracker.wait(item.key, mark, words, now + proving)
+                    tracker.trouble.wait(item.key, mark, words, now + proving)
 
     # --- removing ------------------------------------------------------------------------------
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from netloom.agent.tracker import Trouble
+from netloom.agent.trouble import Trouble
 from netloom.model.hosts import Status
 from netloom.model.hoststate import HostState, Key
 

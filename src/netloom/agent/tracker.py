@@ -9,21 +9,21 @@ pauses and never stops the others.
 from __future__ import annotations
 
 import logging
-import time
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TypeVar
 
-from msgspec import Struct
-
-from netloom.agent.flows import number_flows
+from netloom.agent import translation
 from netloom.agent.metadata import MetadataServer
 from netloom.agent.neighbours import Neighbours
 from netloom.agent.runs import Runs
 from netloom.agent.shields import Shields
+from netloom.agent.switchflows import SwitchFlows
+from netloom.agent.there import There
+from netloom.agent.trouble import Trouble, Troubles
 from netloom.agent.workers import Workers
-from netloom.dataplane import bridges, dnsmasq, namespaces, nat, netns, watch
+from netloom.dataplane import bridges, dnsmasq, namespaces, nat
 from netloom.dataplane.allocator import Allocator
 from netloom.dataplane.mark import fingerprint
 from netloom.dataplane.openflow import Switch
@@ -34,7 +34,6 @@ from netloom.model.hoststate import (
     Bridge,
     Device,
     Dnsmasq,
-    FloatingNat,
     HostObject,
     HostState,
     Instance,
@@ -43,37 +42,12 @@ from netloom.model.hoststate import (
     MetadataListener,
     Namespace,
     NsRoute,
-    SourceNat,
 )
 from netloom.model.names import INTEGRATION_BRIDGE
 
 T = TypeVar("T", bound=HostObject)
-NatTables = dict[str, tuple[list[FloatingNat], list[SourceNat]]]
-"""Router's namespace → what it translates."""
 
 log = logging.getLogger(__name__)
-
-_INSIDE = ("namespace", "device", "route")
-"""Kinds that `namespaces.read_namespace` finds."""
-FIRST_PAUSE = 0.5
-LONGEST_PAUSE = 30.0
-"""Seconds until a failed object is tried again: doubled from the first to the longest."""
-
-
-class Trouble(Struct):
-    """Why an object is not as wanted.
-
-    `state`: `pending` or `error`; `mark`: of the version that failed; `again`: when to retry it
-    (time.monotonic), 0 where an event will tell. `blame`: the origins that it is the fault of, where that
-    is not all of the object's: a network is well though one of its ports is not plugged.
-    """
-
-    state: str
-    detail: str
-    mark: str = ""
-    attempts: int = 0
-    again: float = 0.0
-    blame: tuple[str, ...] | None = None
 
 
 class Tracker:
@@ -99,15 +73,21 @@ class Tracker:
         self.dhcp_directory = run_dir / "dhcp"
         self.userspace = userspace
         self.allocator = Allocator(database)
-        self.found: dict[Key, str] = {}
-        self.flows: dict[str, set[int]] = {}
-        self.trouble: dict[Key, Trouble] = {}
+        self._shields = Shields(database)
+        self.there = There(
+            database,
+            switch,
+            metadata,
+            instances,
+            self.allocator,
+            shields=self._shields if userspace else None,
+            dhcp_directory=self.dhcp_directory,
+        )
+        self.trouble = Troubles()
         self.busy: dict[Key, str] = {}
         self.changes = 0
         self.dirty = False
-        self._now = 0.0
-        self._numbers: dict[str, int] = {}
-        self._shields = Shields(database)
+        self._flows = SwitchFlows(switch, self.allocator, self.there, self.trouble)
         self._neighbours = Neighbours()
         self._state = HostState()
         self._announcements: list[tuple[Device, list[str]]] = []
@@ -117,82 +97,27 @@ class Tracker:
         """What shall be, as of the last `reconcile`."""
         return self._state
 
+    @property
+    def found(self) -> dict[Key, str]:
+        """What is there: key → fingerprint; changed in place."""
+        return self.there.found
+
     # --- what is there -------------------------------------------------------------------------
 
     def read(self) -> None:
         """Look at everything of ours on this host; raises ApplyError where Open vSwitch is not there."""
-        if not self.database.connected:
-            self.database.connect()
-        self.allocator.load()
-        listening = {("metadata", network_id) for network_id in self.metadata.networks()}
-        listeners = {key: self.found.get(key, "") for key in listening}
-        self.found = (
-            bridges.read(self.database) | namespaces.read() | dnsmasq.read(self.dhcp_directory)
-        )
-        self.found |= self.instances.read()
-        self.found |= listeners
-        for key in [
-            key for key in self.found if key[0] == "namespace" and key[1].startswith("qrouter-")
-        ]:
-            mark = nat.read(key[1])
-            if mark is not None:
-                self.found["nat", key[1]] = mark
-        self.flows = {key[1]: self.switch.read(key[1]) for key in self.found if key[0] == "bridge"}
-        if self.userspace:
-            self._shields.read()
-
-    def switch_moved(self) -> bool:
-        """Take in what the database says now of bridges and ports; true if that is not as we left it."""
-        fresh, numbers = bridges.read(self.database), bridges.ofports(self.database)
-        before = {
-            key: mark for key, mark in self.found.items() if key[0] in ("bridge", "interface")
-        }
-        if fresh == before and numbers == self._numbers:
-            return False
-        self._replace(("bridge", "interface"), fresh)
-        return True
-
-    def taken_away(self, ids: frozenset[int]) -> bool:
-        """Look again at namespaces that something is gone from; true where they are not as we left them."""
-        if watch.HERE in ids and self.switch_moved():
-            return True
-        known = watch.names()
-        ours = {key[1] for key in self.found if key[0] == "namespace"}
-        gone = {name for name in ours if not netns.exists(name)}
-        moved = False
-        for name in gone | ours & {known[number] for number in ids if number in known}:
-            fresh = {} if name in gone else namespaces.read_namespace(name)
-            before = {
-                key: mark
-                for key, mark in self.found.items()
-                if key[1] == name and key[0] in _INSIDE
-            }
-            if fresh != before:
-                self.found = {
-                    key: mark for key, mark in self.found.items() if key not in before
-                } | fresh
-                moved = True
-        return moved
+        self.there.read()
 
     def watch(self) -> bool:
         """Look whether what may end by itself still lives; true where it does not."""
-        alive = dnsmasq.read(self.dhcp_directory) | self.instances.read()
-        alive = {key: mark for key, mark in alive.items() if key not in self.busy}
-        before = {
-            key: mark
-            for key, mark in self.found.items()
-            if key[0] in ("dnsmasq", "instance") and key not in self.busy
-        }
-        if alive == before:
+        before = {item.key: self.found.get(item.key) for item in self._state.each(Instance)}
+        if not self.there.ended(self.busy):
             return False
         for item in self._state.each(Instance):
-            if before.get(item.key) == instance_mark(item) and not alive.get(item.key):
+            ran = before[item.key] == instance_mark(item)
+            if ran and not self.found.get(item.key) and item.key not in self.busy:
                 self.runs.ended(item)
-        self._replace(("dnsmasq", "instance"), alive)
         return True
-
-    def _replace(self, kinds: tuple[str, ...], fresh: dict[Key, str]) -> None:
-        self.found = {key: mark for key, mark in self.found.items() if key[0] not in kinds} | fresh
 
     # --- bringing it about ---------------------------------------------------------------------
 
@@ -201,38 +126,36 @@ class Tracker:
 
         Returns the addresses announced by gratuitous ARP, to be announced once more a little later.
         """
-        self._now = time.monotonic()
+        self.trouble.begin(state.objects)
         self.dirty = False
         self._state = state
-        self.trouble = {key: value for key, value in self.trouble.items() if key in state.objects}
         self._switch_ports(self._differing(Bridge))
         self._switch_ports(self._differing(Interface))
         self._shield()
         self._each(Namespace, namespaces.ensure_namespace)
         # A router answers itself at an address that no NAT leads on from, and remembers that it did: a floating
         # IP's NAT is there before its address and goes after it.
-        tables = self._nat_tables()
-        self._nat(tables, early=True)
+        tables = translation.tables_of(state)
+        self.changes += translation.bring_about(tables, self.found, self.trouble, early=True)
         touched = self._devices()
         self._each(NsRoute, namespaces.ensure_route)
-        self._nat(tables, early=False)
+        self.changes += translation.bring_about(tables, self.found, self.trouble, early=False)
         self._each(Dnsmasq, lambda item: dnsmasq.ensure(item, self.dhcp_directory))
         self._each(MetadataListener, self.metadata.ensure)
-        free = self._all_flows()
+        free = self._all_flows(state)
         # Only now would anybody hear it.
         self._tell_neighbours(touched)
         announcements, self._announcements = self._announcements, []
         self.repeat(announcements)
         self._instances()
         self._remove(tables)
-        self._free_numbers(free)
+        self._flows.free_numbers(free)
         return announcements
 
     def next_retry(self) -> float | None:
         """When (time.monotonic) the first failed object is due, None where none is."""
-        due = [item.again for item in self.trouble.values() if item.again]
-        left = self.runs.next_retry()
-        return min([*due, left] if left else due, default=None)
+        due = [self.trouble.next_retry(), self.runs.next_retry()]
+        return min((at for at in due if at is not None), default=None)
 
     def repeat(self, announcements: Iterable[tuple[Device, list[str]]]) -> None:
         """Send announcements; one that fails is only logged, the next audit will not send it again."""
@@ -262,33 +185,14 @@ class Tracker:
         due: list[T] = []
         for item in self._state.each(kind):
             mark = self._wanted_mark(item)
-            old = self.trouble.get(item.key)
             if self.found.get(item.key) == mark:
                 # An instance that kept ending is not well before it has lived for a while.
-                if not (kind is Instance and old is not None and self._now < old.again):
+                if kind is not Instance or self.trouble.is_due(item.key, mark):
                     self.trouble.pop(item.key, None)
                 continue
-            if old is None or old.mark != mark or self._now >= old.again:
+            if self.trouble.is_due(item.key, mark):
                 due.append(item)
         return due
-
-    def fail(self, key: Key, mark: str, detail: str) -> None:
-        """Note that an object of this mark failed just now; it is tried again after a pause that grows."""
-        self._now = time.monotonic()
-        self._fail(key, mark, detail)
-
-    def _fail(self, key: Key, mark: str, detail: str, state: str = "error") -> None:
-        old = self.trouble.get(key)
-        attempts = old.attempts + 1 if old is not None and old.mark == mark else 1
-        pause = min(LONGEST_PAUSE, FIRST_PAUSE * 2 ** (attempts - 1))
-        if old is None or old.detail != detail:
-            log.warning("%s: %s", " ".join(key), detail)
-        self.trouble[key] = Trouble(state, detail, mark, attempts, self._now + pause)
-
-    def wait(self, key: Key, mark: str, detail: str, until: float) -> None:
-        """Note that an object of this mark is not well, and is left alone until then (time.monotonic)."""
-        log.warning("%s: %s", " ".join(key), detail)
-        self.trouble[key] = Trouble("error", detail, mark, 1, until)
 
     def _done(self, item: HostObject) -> None:
         self.found[item.key] = self._wanted_mark(item)
@@ -303,7 +207,7 @@ class Tracker:
         try:
             ensure(item)
         except (ApplyError, OSError) as error:
-            self._fail(item.key, self._wanted_mark(item), str(error))
+            self.trouble.fail(item.key, self._wanted_mark(item), str(error))
         else:
             self._done(item)
 
@@ -321,11 +225,11 @@ class Tracker:
             self._shields.made(item.name for item in ours if item.key not in failed)
         for item in ours:
             if item.key in failed:
-                self._fail(item.key, fingerprint(item), failed[item.key])
+                self.trouble.fail(item.key, fingerprint(item), failed[item.key])
             else:
                 self._done(item)
                 if isinstance(item, Bridge):
-                    self.flows.setdefault(item.name, set())
+                    self.there.flows.setdefault(item.name, set())
 
     def _shield(self) -> None:
         if not self.userspace:
@@ -333,7 +237,7 @@ class Tracker:
         items = {item.name: item for item in self._state.each(Interface)}
         self._shields.ensure(items.values())
         for name, reason in self._shields.failed.items():
-            self._fail(items[name].key, self._wanted_mark(items[name]), reason)
+            self.trouble.fail(items[name].key, self._wanted_mark(items[name]), reason)
 
     def _expect(self, item: Interface, numbers: Mapping[str, int]) -> None:
         """Somebody else plugs it: it is there, or we wait for the database to say so."""
@@ -363,12 +267,7 @@ class Tracker:
         for name in touched:
             # A DHCP server may hold on to a device that is gone: it is looked at, and restarted if so.
             self.found.pop(("dnsmasq", name.removeprefix("qdhcp-")), None)
-            # The kernel drops routes when addresses go or a device is put down.
-            fresh = namespaces.read_namespace(name) if ("namespace", name) in self.found else {}
-            self.found = {
-                key: mark for key, mark in self.found.items() if key[0] != "route" or key[1] != name
-            }
-            self.found |= {key: mark for key, mark in fresh.items() if key[0] == "route"}
+            self.there.look_into(name)
         return touched
 
     def _let_go(self, device: Device) -> None:
@@ -383,102 +282,18 @@ class Tracker:
             if key not in bridges.remove(self.database, [key], keep_device=True):
                 self.found.pop(key, None)
 
-    def _nat_tables(self) -> NatTables:
-        tables: NatTables = defaultdict(lambda: ([], []))
-        for item in self._state.each(FloatingNat):
-            tables[item.namespace][0].append(item)
-        for item in self._state.each(SourceNat):
-            tables[item.namespace][1].append(item)
-        return tables
-
-    def _nat(self, tables: NatTables, early: bool) -> None:
-        """One table a namespace: its objects succeed or fail together. `early`: takes no floating IP away yet."""
-        for name, (floating, source) in sorted(tables.items()):
-            members = [*floating, *source]
-            _, mark = nat.marked_ruleset(floating, source)
-            old = self.trouble.get(members[0].key)
-            if self.found.get(("nat", name)) == mark:
-                for item in members:
-                    self.trouble.pop(item.key, None)
-            elif old is None or old.mark != mark or self._now >= old.again:
-                try:
-                    there = nat.apply(name, floating, source, keep=early)
-                except ApplyError as error:
-                    for item in members:
-                        self._fail(item.key, mark, str(error))
-                else:
-                    self.found["nat", name] = there
-                    self.changes += there == mark
-                    for item in members:
-                        self.trouble.pop(item.key, None)
-
-    # --- flows ---------------------------------------------------------------------------------
-
-    def _all_flows(self) -> dict[str, set[str]]:
+    def _all_flows(self, state: HostState) -> dict[str, set[str]]:
         """Bring about all flows; returns kind → names whose numbers no flow in the switch has any more."""
-        numbers = self._numbers = bridges.ofports(self.database)
+        numbers = self.there.numbers = bridges.ofports(self.database)
         # Looked for once more, in the very numbers that the flows get: a device that was plugged meanwhile is
-        # no news any more when its news comes (`switch_moved`).
-        for item in self._state.each(Interface):
+        # no news any more when its news comes (`There.switch_moved`).
+        for item in state.each(Interface):
             if item.expected:
                 self._expect(item, numbers)
-
-        flows = number_flows(self._state, numbers, self.allocator)
-        owners = {item.name: item.origin for item in self._state.each(Interface)}
-        for key, device in flows.missing.items():
-            self.trouble[key] = Trouble(
-                "pending", f"device {device} is not plugged", blame=owners.get(device)
-            )
-        try:
-            self.allocator.save()
-        except ApplyError as error:
-            for key in flows.keys.values():
-                self._fail(key, "", str(error))
-            return {}
-        for name in sorted({*flows.texts, *self.flows}):
-            self._flows_of(name, flows.texts.get(name, {}), flows.keys)
-        if any(there - flows.texts.get(name, {}).keys() for name, there in self.flows.items()):
-            return {}
-        return {kind: self.allocator.names(kind) - names for kind, names in flows.used.items()}
-
-    def _free_numbers(self, free: Mapping[str, set[str]]) -> None:
-        """Free the numbers that no flow in the switch names any more.
-
-        Until then packets filled their zones: only now are these emptied, for whoever gets the number next.
-        """
-        try:
-            for name in free.get("zone", ()):
-                self.switch.forget_connections(self.allocator.number("zone", name))
-            for kind, names in free.items():
-                self.allocator.keep(kind, self.allocator.names(kind) - names)
-            self.allocator.save()
-        except ApplyError as error:
-            log.warning("numbers stay in use: %s", error)  # until flows are looked at next
-
-    def _flows_of(self, bridge: str, wanted: dict[int, str], keys: dict[int, Key]) -> None:
-        there = self.flows.get(bridge)
-        if there is None:
-            for number in wanted:
-                self._fail(keys[number], "", f"bridge {bridge} is not there")
-            return
-        for number in wanted.keys() & there:
-            self.trouble.pop(keys[number], None)
-        add: dict[int, str] = {}
-        for number, text in wanted.items():
-            if number not in there:
-                old = self.trouble.get(keys[number])
-                if old is None or old.mark != text or self._now >= old.again:
-                    add[number] = text
-        gone = there - wanted.keys()
-        failed = self.switch.apply(bridge, add, gone)
-        self.changes += len(add) + len(gone)
-        for number, text in add.items():
-            if number in failed:
-                self._fail(keys[number], text, failed[number])
-            else:
-                there.add(number)
-                self.trouble.pop(keys[number], None)
-        there -= gone - failed.keys()
+        before = self._flows.changes
+        free = self._flows.bring_about(state)
+        self.changes += self._flows.changes - before
+        return free
 
     # --- instances -----------------------------------------------------------------------------
 
@@ -510,7 +325,7 @@ class Tracker:
             self.allocator.save()
         except ApplyError as error:
             for item in ready:
-                self._fail(item.key, self._wanted_mark(item), str(error))
+                self.trouble.fail(item.key, self._wanted_mark(item), str(error))
             return
         for item in ready:
             self._start(item, numbers[item.server_id])
@@ -524,7 +339,7 @@ class Tracker:
 
     # --- removing ------------------------------------------------------------------------------
 
-    def _remove(self, tables: NatTables) -> None:
+    def _remove(self, tables: translation.NatTables) -> None:
         gone: dict[str, list[Key]] = defaultdict(list)
         for key in self.found:
             if key not in self._state.objects:
@@ -565,7 +380,7 @@ class Tracker:
                     del self.found[key]
                     self.changes += 1
                     if kind == "bridge":
-                        self.flows.pop(key[1], None)
+                        self.there.flows.pop(key[1], None)
         for _, name, device in gone["device"]:
             if ("namespace", name) in kept and (
                 "interface",

@@ -17,6 +17,19 @@ def digest(text: str | bytes, length: int = 16) -> str:
     return hashlib.sha256(data).hexdigest()[:length]
 
 
+_BROKEN = "broken: "
+
+
+def broken(reason: str) -> str:
+    """The mark of an object that is there but not whole, with the reason in words: no fingerprint equals it."""
+    return _BROKEN + reason
+
+
+def why_broken(mark: str) -> str:
+    """The reason that a mark gives; empty where it is a fingerprint, or gives none."""
+    return mark.removeprefix(_BROKEN) if mark.startswith(_BROKEN) else ""
+
+
 def fingerprint(item: HostObject) -> str:
     """Content of an object as 16 hexadecimal digits; why it exists (`origin`, `aspect`) does not count."""
     return digest(_encoder.encode(msgspec.structs.replace(item, origin=(), aspect="")))

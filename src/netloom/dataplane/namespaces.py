@@ -9,12 +9,12 @@ from __future__ import annotations
 import ipaddress
 import os
 import socket
-from collections.abc import Generator
+from collections.abc import Generator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
 from netloom.dataplane import netns
-from netloom.dataplane.mark import fingerprint
+from netloom.dataplane.mark import broken, fingerprint
 from netloom.dataplane.netlink import (
     addresses_on,
     arp_request,
@@ -25,13 +25,13 @@ from netloom.dataplane.netlink import (
 )
 from netloom.dataplane.process import ApplyError, run
 from netloom.model.hoststate import Device, Key, Namespace, NsRoute
+from netloom.model.sysctls import FORWARD, SERVICE, of_devices, settings
 
 _MARK = "netloom "
 _STATIC = 4
 """rtnetlink's «protocol static»: routes that an administrator, here we, put in."""
-_LOWER_UP = 0x10000
-_ALIVE = 1 | _LOWER_UP
-"""IFF_UP and IFF_LOWER_UP: a device that the switch no longer serves has no carrier."""
+_UP, _LOWER_UP = 0x1, 0x10000
+"""A device that the switch no longer serves has no carrier."""
 _UNANSWERED = 0x01 | 0x20
 """NUD_INCOMPLETE and NUD_FAILED."""
 _PREFIXES = ("qrouter-", "qdhcp-", "snat-")
@@ -75,7 +75,9 @@ def read_namespace(name: str) -> dict[Key, str]:
         alias = (loopback.get("ifalias") or "") if loopback else ""
         if not alias.startswith(_MARK):
             return {}
-        found["namespace", name] = alias.removeprefix(_MARK)
+        forward, odd = _settings()
+        seen = Namespace(name=name, forward=forward == "1")
+        found["namespace", name] = broken(", ".join(odd)) if odd else fingerprint(seen)
         addresses: dict[int, list[str]] = {}
         for item in link.get_addr(family=socket.AF_INET):
             addresses.setdefault(item["index"], []).append(
@@ -91,18 +93,46 @@ def read_namespace(name: str) -> dict[Key, str]:
                 mtu=item.get("mtu"),
                 addresses=tuple(addresses.get(index, ())),
             )
-            found[seen.key] = device_mark(seen) if item["flags"] & _ALIVE == _ALIVE else ""
-        for item in link.get_routes(family=socket.AF_INET, table=254):
-            if item["proto"] == _STATIC:
-                index = item.get("oif")
-                route = NsRoute(
-                    namespace=name,
-                    destination=f"{item.get('dst') or '0.0.0.0'}/{item['dst_len']}",
-                    device=links[index].get("ifname") if index in links else "",
-                    gateway=item.get("gateway"),
-                )
-                found[route.key] = fingerprint(route)
+            odd = _unsettled(of_devices(SERVICE, [seen.name], forward))
+            if not item["flags"] & _UP:
+                odd = [f"device {seen.name} was down"]
+            elif not item["flags"] & _LOWER_UP:
+                odd = [f"device {seen.name} had no carrier"]
+            found[seen.key] = broken(", ".join(odd)) if odd else device_mark(seen)
+        found |= _routes(link, name, {i: item.get("ifname") for i, item in links.items()})
     return found
+
+
+def read_routes(name: str) -> dict[Key, str]:
+    """The routes of ours in a namespace of ours."""
+    with netns.inside(name), open_netlink() as link:
+        return _routes(link, name, {i["index"]: i.get("ifname") for i in link.get_links()})
+
+
+def _routes(link: Any, namespace: str, devices: dict[int, str]) -> dict[Key, str]:
+    found: dict[Key, str] = {}
+    for item in link.get_routes(family=socket.AF_INET, table=254):
+        if item["proto"] == _STATIC:
+            route = NsRoute(
+                namespace=namespace,
+                destination=f"{item.get('dst') or '0.0.0.0'}/{item['dst_len']}",
+                device=devices.get(item.get("oif"), ""),
+                gateway=item.get("gateway"),
+            )
+            found[route.key] = fingerprint(route)
+    return found
+
+
+def _settings() -> tuple[str, list[str]]:
+    """Whether this namespace forwards, and which of its other settings are not as ours are, in words."""
+    forward = netns.read_sysctls([FORWARD]).get(FORWARD, "0")
+    return forward, _unsettled(settings(SERVICE, forward))
+
+
+def _unsettled(wanted: Mapping[str, str]) -> list[str]:
+    there = netns.read_sysctls(wanted)
+    odd = {key: value for key, value in there.items() if value != wanted[key]}
+    return [f"net.{key} was {value} and not {wanted[key]}" for key, value in odd.items()]
 
 
 def ensure_namespace(item: Namespace) -> None:
@@ -117,9 +147,7 @@ def ensure_namespace(item: Namespace) -> None:
                 f"namespace {item.name} exists and is not Netloom's: remove or rename it"
             )
         link.link("set", index=1, state="up", ifalias=_MARK + fingerprint(item))
-        # Neighbours' tables of bridges are of no use inside, and iptables must not see bridged frames.
-        for key, value in item.sysctls.items():
-            netns.write_sysctl(key, value)
+        netns.settle_sysctls(settings(SERVICE, str(int(item.forward))))
 
 
 def remove_namespace(name: str) -> None:
@@ -154,7 +182,10 @@ def ensure_device(item: Device) -> list[str]:
             link.link("set", index=index, address=item.mac)
         if now.get("mtu") != item.mtu:
             link.link("set", index=index, mtu=item.mtu)
-        if not now["flags"] & 1:
+        forward = netns.read_sysctls([FORWARD]).get(FORWARD, "0")
+        # Before it is up: a device may have been moved in before the namespace had its settings.
+        netns.settle_sysctls(of_devices(SERVICE, [item.name], forward))
+        if not now["flags"] & _UP:
             link.link("set", index=index, state="up")
         added = _set_addresses(link, index, item.addresses)
         if not link.get_links(index)[0]["flags"] & _LOWER_UP:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import ctypes
 import os
-from collections.abc import Generator
+from collections.abc import Generator, Iterable, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -149,10 +149,46 @@ def unmount(place: Path) -> None:
     _check(_libc.umount2(str(place).encode(), _MNT_DETACH), f"cannot unmount {place}")
 
 
-def write_sysctl(key: str, value: str) -> None:
-    """Set a sysctl below net (`ipv4.ip_forward`) of the calling thread's namespace."""
+_DOT_IN_A_NAME = str.maketrans("./", "/.")
+
+
+def _sysctl(key: str) -> str:
     # A slash stands for a dot inside a component, as in `ipv4.conf.eth0/100.rp_filter`.
-    path = Path("/proc/sys/net") / "/".join(part.replace("/", ".") for part in key.split("."))
+    return f"/proc/sys/net/{key.translate(_DOT_IN_A_NAME)}"
+
+
+def read_sysctls(keys: Iterable[str]) -> dict[str, str]:
+    """Values of settings below net (`ipv4.ip_forward`) of the calling thread's namespace, of those that the kernel has."""
+    found: dict[str, str] = {}
+    for key in keys:
+        try:
+            file = os.open(_sysctl(key), os.O_RDONLY | os.O_CLOEXEC)
+            try:
+                found[key] = os.read(file, 256).decode().strip()
+            finally:
+                os.close(file)
+        except OSError:
+            continue  # this kernel has no such thing, or the device is just going
+    return found
+
+
+def settle_sysctls(wanted: Mapping[str, str]) -> list[str]:
+    """Make these settings so, of those that the kernel has; returns what was otherwise, in words.
+
+    Each is read when its turn comes: the kernel changes some with others.
+    """
+    changed: list[str] = []
+    for key, value in wanted.items():
+        now = read_sysctls([key]).get(key, value)
+        if now != value:
+            write_sysctl(key, value)
+            changed.append(f"net.{key} was {now} and not {value}")
+    return changed
+
+
+def write_sysctl(key: str, value: str) -> None:
+    """Set a sysctl below net of the calling thread's namespace; raises ApplyError where there is none."""
+    path = Path(_sysctl(key))
     try:
         if path.read_text().strip() != value:
             path.write_text(value)

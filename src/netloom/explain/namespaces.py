@@ -66,7 +66,7 @@ class Namespaces:
         ):
             return Onward(steps, frame, local=True)
         namespace = host.namespaces.get(name)
-        if namespace is None or namespace.sysctls.get("ipv4.ip_forward") != "1":
+        if namespace is None or not namespace.forward:
             text = f"{name} forwards nothing"
             why = namespace.origin if namespace else ()
             return Onward(

@@ -27,6 +27,7 @@ from netloom.instances.remove import remove_tree
 from netloom.instances.rootfs import ID_COUNT, Size
 from netloom.model.files import write_whole
 from netloom.model.hoststate import Instance, Key, Nic
+from netloom.model.sysctls import INSTANCE, settings
 
 CONSOLE_PIPE_BYTES = 1 << 20
 """What an instance may say while no agent listens, before it must wait."""
@@ -163,6 +164,8 @@ class Instances:
         finally:
             os.close(console)
         try:
+            with netns.inside_pid(pid):
+                netns.settle_sysctls(settings(INSTANCE))  # before its cards, which take them over
             self._plug(pid, item)
             # Before it runs: one that could not be written down would be taken for gone, and started again.
             self._note(home, pid, item)

@@ -17,6 +17,7 @@ from netloom.lab.topology import (
     Node,
 )
 from netloom.model.errors import UserError
+from netloom.model.sysctls import MACHINE, settings
 
 
 def inside(process: Process, command: Sequence[str], *, network_only: bool = False) -> list[str]:
@@ -58,13 +59,20 @@ def make_fabric(processes: dict[str, Process], nodes: Sequence[Node]) -> None:
             lines += _cable(network, node.plug(network), node.nic(network), processes[node.name])
     for network in PHYSICAL_NETWORKS:
         lines += _cable(network, f"{network[0]}-{OUTSIDE}", f"eth-{network}", processes[OUTSIDE])
-    script = (
-        "for knob in arptables iptables ip6tables; do "
-        # A new namespace hands bridged frames to iptables where br_netfilter is loaded.
-        'f=/proc/sys/net/bridge/bridge-nf-call-$knob; [ ! -e "$f" ] || echo 0 >"$f"; done; ip -batch -'
-    )
+    for name in (*(node.name for node in nodes), OUTSIDE):
+        run(inside(processes[name], ["sh", "-e"]), _settle("1" if name == OUTSIDE else "0"))
+    script = f"{_settle()}ip -batch -"
     batch = "\n".join(lines) + "\n"
     run(inside(processes[FABRIC], ["sh", "-c", script], network_only=True), batch)
+
+
+def _settle(forward: str = "0") -> str:
+    """A script that gives a host the settings that it has on every machine; its cards come later and take them over."""
+    lines = [
+        f"f={key.replace('.', '/')}; [ ! -e /proc/sys/net/$f ] || echo {value} >/proc/sys/net/$f"
+        for key, value in settings(MACHINE, forward).items()
+    ]
+    return "\n".join(lines) + "\n"
 
 
 def _cable(bridge: str, plug: str, nic: str, host: Process) -> list[str]:
@@ -76,7 +84,7 @@ def _cable(bridge: str, plug: str, nic: str, host: Process) -> list[str]:
 
 
 def set_up_outside(process: Process) -> None:
-    """Give `outside` its addresses; it forwards between the physical networks, as the internet does."""
+    """Give `outside` its addresses; it forwards (`make_fabric`) between the physical networks, as the internet does."""
     lines = ["link set lo up", f"addr add {WEB}/32 dev lo"]
     for network in PHYSICAL_NETWORKS:
         lines += [
@@ -87,7 +95,7 @@ def set_up_outside(process: Process) -> None:
     offload = "; ".join(
         f"ethtool -K eth-{network} tx off >/dev/null" for network in PHYSICAL_NETWORKS
     )
-    script = f"ip -batch - && {offload}; echo 1 >/proc/sys/net/ipv4/ip_forward"
+    script = f"ip -batch - && {offload}"
     run(inside(process, ["sh", "-ec", script]), "\n".join(lines) + "\n")
 
 

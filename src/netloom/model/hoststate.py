@@ -77,10 +77,10 @@ class Flow(HostObject, frozen=True, kw_only=True):
 
 
 class Namespace(HostObject, frozen=True, kw_only=True):
-    """A network namespace with `lo` up. `sysctls` are those below net, as `ipv4.ip_forward`."""
+    """A network namespace with `lo` up and the settings of `model/sysctls.py`; `forward`: it forwards IPv4."""
 
     name: str
-    sysctls: dict[str, str] = field(default_factory=dict)
+    forward: bool = False
 
     @property
     def key(self) -> Key:

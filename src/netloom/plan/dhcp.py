@@ -44,14 +44,6 @@ OPTION_NUMBERS = {
 }  # fmt: skip
 """Names of DHCP options (IANA's registry, in the spelling that dnsmasq and Neutron's users know)."""
 
-QUIET = {
-    "ipv4.conf.all.rp_filter": "0",
-    "ipv4.conf.default.rp_filter": "0",
-    "ipv6.conf.all.disable_ipv6": "1",
-    "ipv6.conf.default.disable_ipv6": "1",
-}
-"""Settings of a service namespace: it neither routes nor speaks IPv6."""
-
 
 def plan_dhcp(index: Index) -> Iterator[HostObject]:
     """Namespace, device, DHCP server and metadata listener of each network present and up."""
@@ -85,7 +77,7 @@ def _namespace(index: Index, network: Network, port: Port) -> Iterator[HostObjec
         for fixed in port.fixed_ips
         if fixed.subnet_id in subnets
     ]
-    yield Namespace(name=namespace, sysctls=QUIET, origin=why, aspect="dhcp")
+    yield Namespace(name=namespace, origin=why, aspect="dhcp")
     yield Interface(
         bridge=INTEGRATION_BRIDGE,
         name=device,

@@ -13,7 +13,7 @@ from netloom.model.hoststate import Flow
 from netloom.model.networking import Network, Port
 from netloom.model.openflow import Action, Goto, Load, Match, Output, PopVlan, PushVlan, SetTunnel
 from netloom.plan.bridges import flow, integration_patch, tunnel_port
-from netloom.plan.index import TUNNELS, Index, device_of, origin
+from netloom.plan.index import TUNNELS, Index, addresses_of, device_of, origin
 from netloom.plan.pipeline import GROUP_ADDRESS, Priority, Stage
 from netloom.plan.ports import foreign_macs
 
@@ -90,9 +90,12 @@ def known_addresses(index: Index, network: Network) -> Iterator[Flow]:
         here = Match(net=network.key, eth_dst=port.mac_address)
         if index.dhcp_port_of.get(network.id) is port:
             # Its own host's instances reach it; every other host has one of its own.
-            match = Match(net=network.key, eth_dst=port.mac_address, remote=0)
             to_device = (Load("dst_port", device_of(port)), Goto(int(Stage.OUTPUT)))
-            yield flow(Stage.L2, Priority.NORMAL, match, *to_device, origin=origin(port))
+            for what in _for_services(port):
+                match = Match(net=network.key, eth_dst=port.mac_address, remote=0, **what)
+                yield flow(Stage.L2, Priority.NORMAL, match, *to_device, origin=origin(port))
+            nothing = Match(net=network.key, eth_dst=port.mac_address)
+            yield flow(Stage.L2, Priority.RULES, nothing, origin=origin(port))
         elif place and not index.is_up(port):
             yield flow(Stage.L2, Priority.NORMAL, here, origin=origin(port))
         elif place == index.host:
@@ -107,6 +110,13 @@ def known_addresses(index: Index, network: Network) -> Iterator[Flow]:
             match = Match(net=network.key, eth_dst=port.mac_address, remote=0)
             why = (*origin(port), f"host/{place}")
             yield flow(Stage.L2, Priority.NORMAL, match, *to_wire(index, network), origin=why)
+
+
+def _for_services(dhcp_port: Port) -> Iterator[dict[str, str]]:
+    """What may reach the DHCP device: nobody takes it for a router, whatever its namespace is set to."""
+    yield {"eth_type": "arp"}
+    for address in addresses_of(dhcp_port):
+        yield {"eth_type": "ip", "ip_dst": address}
 
 
 def is_promiscuous(port: Port) -> bool:

@@ -40,22 +40,12 @@ def is_gateway(port: Port) -> bool:
 
 
 def _namespace(router: Router) -> Namespace:
-    """ARP answers name only the device that has the address, and routes decide what is forwarded.
-
-    A router that is down keeps its devices but forwards nothing.
-    """
-    sysctls = {
-        "ipv4.ip_forward": "1" if router.admin_state_up else "0",
-        "ipv6.conf.all.disable_ipv6": "1",
-        "ipv6.conf.default.disable_ipv6": "1",
-    }
-    for scope in ("all", "default"):
-        sysctls[f"ipv4.conf.{scope}.arp_announce"] = "2"
-        sysctls[f"ipv4.conf.{scope}.arp_ignore"] = "1"
-        sysctls[f"ipv4.conf.{scope}.rp_filter"] = "0"
-        sysctls[f"ipv4.conf.{scope}.send_redirects"] = "0"
+    """A router that is down keeps its devices but forwards nothing."""
     return Namespace(
-        name=router_namespace(router.id), sysctls=sysctls, origin=origin(router), aspect="l3"
+        name=router_namespace(router.id),
+        forward=router.admin_state_up,
+        origin=origin(router),
+        aspect="l3",
     )
 
 

@@ -30,7 +30,7 @@ PURPOSE: dict[Stage, str] = {
     Stage.CLASSIFY: "which network and device a frame comes from",
     Stage.PORT_SECURITY: "an instance uses its own addresses only",
     Stage.LOCAL: "ARP, DHCP and metadata, answered on this host",
-    Stage.DELIVER: "answers of the DHCP device, to devices of this host only",
+    Stage.DELIVER: "what the DHCP device sends, to devices of this host only",
     Stage.EGRESS: "what leaves an instance: connection tracking",
     Stage.EGRESS_RULES: "what leaves an instance: security group rules",
     Stage.EGRESS_ACCEPT: "what leaves an instance: remember the connection",

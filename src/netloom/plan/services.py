@@ -7,6 +7,7 @@ the packet came from and the port's own MAC and addresses; allowed address pairs
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 from netloom.model.hoststate import Flow
 from netloom.model.names import METADATA_ADDRESS
@@ -17,6 +18,8 @@ from netloom.plan.index import ROUTER_OWNERS, Index, addresses_of, device_of, or
 from netloom.plan.pipeline import BROADCAST, Priority, Stage
 
 TCP, UDP = 6, 17
+EVERYBODY = "255.255.255.255"
+"""RFC 919: the broadcast address of the own network."""
 
 
 def plan_services(index: Index) -> Iterator[Flow]:
@@ -29,7 +32,7 @@ def plan_services(index: Index) -> Iterator[Flow]:
         if dhcp_port is None:
             continue
         if dhcp_subnets(index, network):
-            yield _dhcp_request(network, dhcp_port)
+            yield from _dhcp_requests(network, dhcp_port)
         yield from metadata(index, network, dhcp_port)
         yield from deliver(index, network, dhcp_port)
 
@@ -66,18 +69,26 @@ def arp(index: Index, network: Network) -> Iterator[Flow]:
             yield flow(Stage.LOCAL, Priority.NORMAL, asked, answer, origin=origin(port))
 
 
-def _dhcp_request(network: Network, dhcp_port: Port) -> Flow:
-    match = Match(net=network.key, eth_type="ip", ip_proto=UDP, tp_src=68, tp_dst=67)
-    device = device_of(dhcp_port)
-    return flow(
-        Stage.LOCAL,
-        Priority.NORMAL,
-        match,
-        Load("dst_port", device),
-        Goto(int(Stage.OUTPUT)),
-        origin=origin(dhcp_port, network),
-        aspect="dhcp",
-    )
+def _dhcp_requests(network: Network, dhcp_port: Port) -> Iterator[Flow]:
+    """To everybody, or to the server's own address: what is for others only looks like a question to it."""
+    for address in (EVERYBODY, *addresses_of(dhcp_port)):
+        match = Match(
+            net=network.key,
+            eth_type="ip",
+            ip_dst=address,
+            ip_proto=UDP,
+            tp_src=68,
+            tp_dst=67,
+        )
+        yield flow(
+            Stage.LOCAL,
+            Priority.NORMAL,
+            match,
+            Load("dst_port", device_of(dhcp_port)),
+            Goto(int(Stage.OUTPUT)),
+            origin=origin(dhcp_port, network),
+            aspect="dhcp",
+        )
 
 
 def metadata(index: Index, network: Network, dhcp_port: Port) -> Iterator[Flow]:
@@ -110,39 +121,80 @@ def metadata(index: Index, network: Network, dhcp_port: Port) -> Iterator[Flow]:
 
 
 def deliver(index: Index, network: Network, dhcp_port: Port) -> Iterator[Flow]:
-    """Answers of the DHCP device reach devices of this host only, past the security groups."""
-    source = device_of(dhcp_port)
+    """What the DHCP device sends reaches devices of this host only, and only answers pass the security groups.
+
+    All else that it sends from its own addresses, as an operator's ping, meets the rules of the instance like
+    anybody's. What it forwards for others, were it ever made to, comes from no address of its own: it is dropped.
+    """
     here = [port for port in index.local_ports[network.id] if index.is_up(port)]
+    why = origin(dhcp_port)
     yield flow(
         Stage.EGRESS,
         Priority.NORMAL,
-        Match(src_port=source),
+        Match(src_port=device_of(dhcp_port), eth_src=dhcp_port.mac_address),
         Goto(int(Stage.DELIVER)),
-        origin=origin(dhcp_port),
+        origin=why,
     )
+    own = addresses_of(dhcp_port)
     for port in here:
-        yield flow(
-            Stage.DELIVER,
-            Priority.NORMAL,
-            Match(net=network.key, eth_dst=port.mac_address),
-            Load("dst_port", device_of(port)),
-            Goto(int(Stage.OUTPUT)),
-            origin=origin(port, dhcp_port),
-        )
+        to_port = {"net": network.key, "eth_dst": port.mac_address}
+        output = (Load("dst_port", device_of(port)), Goto(int(Stage.OUTPUT)))
+        ruled = (Load("dst_port", device_of(port)), Goto(int(Stage.INGRESS)))
+        both = origin(port, dhcp_port)
+        if port.device_owner not in ROUTER_OWNERS:
+            for answer, aspect in _answers(own):
+                match = Match(**to_port, **answer)
+                yield flow(
+                    Stage.DELIVER, Priority.SPECIAL, match, *output, origin=both, aspect=aspect
+                )
+        for claim in _claims(own):
+            match = Match(**to_port, **claim)
+            yield flow(Stage.DELIVER, Priority.NORMAL, match, *ruled, origin=both)
     copies = [
         action
         for port in here
         if port.device_owner not in ROUTER_OWNERS
         for action in (Load("dst_port", device_of(port)), Goto(int(Stage.OUTPUT)))
     ]
-    answer = Match(
-        net=network.key, eth_dst=BROADCAST, eth_type="ip", ip_proto=UDP, tp_src=67, tp_dst=68
-    )
-    yield flow(
-        Stage.DELIVER,
-        Priority.NORMAL,
-        answer,
-        *copies,
-        origin=origin(dhcp_port, *here),
-        aspect="dhcp",
-    )
+    asked = [
+        action
+        for port in here
+        for action in (Load("dst_port", device_of(port)), Goto(int(Stage.INGRESS)))
+    ]
+    everybody = (*why, *origin(*here))
+    for address in own:
+        answer = Match(
+            net=network.key,
+            eth_dst=BROADCAST,
+            eth_type="ip",
+            ip_src=address,
+            ip_proto=UDP,
+            tp_src=67,
+            tp_dst=68,
+        )
+        yield flow(Stage.DELIVER, Priority.NORMAL, answer, *copies, origin=everybody, aspect="dhcp")
+        # Who has an address that nobody answers for here, as one that ports share.
+        question = Match(
+            net=network.key,
+            eth_dst=BROADCAST,
+            eth_type="arp",
+            arp_spa=address,
+            arp_sha=dhcp_port.mac_address,
+        )
+        yield flow(Stage.DELIVER, Priority.NORMAL, question, *asked, origin=everybody)
+
+
+def _answers(own: list[str]) -> Iterator[tuple[dict[str, Any], str]]:
+    """What an answer of DHCP or of metadata looks like, with its aspect."""
+    for address in own:
+        dhcp = {"eth_type": "ip", "ip_src": address, "ip_proto": UDP, "tp_src": 67, "tp_dst": 68}
+        yield dhcp, "dhcp"
+    metadata = {"eth_type": "ip", "ip_src": METADATA_ADDRESS, "ip_proto": TCP, "tp_src": 80}
+    yield metadata, "metadata"
+
+
+def _claims(own: list[str]) -> Iterator[dict[str, str]]:
+    """What else comes from the DHCP device's own addresses."""
+    for address in own:
+        yield {"eth_type": "ip", "ip_src": address}
+        yield {"eth_type": "arp", "arp_spa": address}

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from netloom.model.hoststate import Device, Namespace, NsRoute
+from netloom.model.sysctls import FORWARD
 
 
 def ip_commands(item: Namespace | Device | NsRoute) -> list[str]:
     """The `ip` and `sysctl` commands that would make a namespace, a device in it or a route."""
     match item:
         case Namespace():
-            run = f"ip netns exec {item.name} sysctl -w"
-            settings = [f"{run} net.{key}={value}" for key, value in sorted(item.sysctls.items())]
-            return [f"ip netns add {item.name}", f"ip -n {item.name} link set lo up", *settings]
+            # The settings that every namespace has are in model/sysctls.py.
+            forward = f"ip netns exec {item.name} sysctl -w net.{FORWARD}={int(item.forward)}"
+            return [f"ip netns add {item.name}", f"ip -n {item.name} link set lo up", forward]
         case Device():
             ip = f"ip -n {item.namespace}"
             return [

@@ -1,0 +1,126 @@
+"""What is there on this host: read whole at start and at each audit, and in parts where something is told to have changed.
+
+`found` has the fingerprint of every object of ours, empty where one is there but not whole. The tracker takes down in it
+what it makes and removes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Container
+from pathlib import Path
+
+from netloom.agent.metadata import MetadataServer
+from netloom.agent.shields import Shields
+from netloom.dataplane import bridges, dnsmasq, namespaces, nat, netns, watch
+from netloom.dataplane.allocator import Allocator
+from netloom.dataplane.openflow import Switch
+from netloom.dataplane.ovsdb import Ovsdb
+from netloom.instances.instances import Instances
+from netloom.model.hoststate import Key
+
+_INSIDE = ("namespace", "device", "route")
+"""Kinds that `namespaces.read_namespace` finds."""
+
+
+class There:
+    """`found`: key → fingerprint; `flows`: bridge → cookies; `numbers`: device → OpenFlow port as flows name it.
+
+    The dicts stay the same objects: they are changed in place.
+    """
+
+    def __init__(
+        self,
+        database: Ovsdb,
+        switch: Switch,
+        metadata: MetadataServer,
+        instances: Instances,
+        allocator: Allocator,
+        *,
+        shields: Shields | None,
+        dhcp_directory: Path,
+    ) -> None:
+        self.found: dict[Key, str] = {}
+        self.flows: dict[str, set[int]] = {}
+        self.numbers: dict[str, int] = {}
+        self._database = database
+        self._switch = switch
+        self._metadata = metadata
+        self._instances = instances
+        self._allocator = allocator
+        self._shields = shields
+        self._dhcp_directory = dhcp_directory
+
+    def read(self) -> None:
+        """Look at everything of ours; raises ApplyError where Open vSwitch is not there."""
+        if not self._database.connected:
+            self._database.connect()
+        self._allocator.load()
+        listening = {("metadata", network_id) for network_id in self._metadata.networks()}
+        listeners = {key: self.found.get(key, "") for key in listening}
+        found = bridges.read(self._database) | namespaces.read()
+        found |= dnsmasq.read(self._dhcp_directory) | self._instances.read() | listeners
+        for key in [
+            key for key in found if key[0] == "namespace" and key[1].startswith("qrouter-")
+        ]:
+            mark = nat.read(key[1])
+            if mark is not None:
+                found["nat", key[1]] = mark
+        self.found.clear()
+        self.found.update(found)
+        flows = {key[1]: self._switch.read(key[1]) for key in found if key[0] == "bridge"}
+        self.flows.clear()
+        self.flows.update(flows)
+        if self._shields is not None:
+            self._shields.read()
+
+    def switch_moved(self) -> bool:
+        """Take in what the database says now of bridges and ports; true if that is not as we left it."""
+        fresh, numbers = bridges.read(self._database), bridges.ofports(self._database)
+        before = self._of(("bridge", "interface"))
+        if fresh == before and numbers == self.numbers:
+            return False
+        self._replace(before, fresh)
+        return True
+
+    def taken_away(self, ids: frozenset[int]) -> bool:
+        """Look again at namespaces that something is gone from; true where they are not as we left them."""
+        if watch.HERE in ids and self.switch_moved():
+            return True
+        known = watch.names()
+        ours = {key[1] for key in self.found if key[0] == "namespace"}
+        gone = {name for name in ours if not netns.exists(name)}
+        moved = False
+        for name in gone | ours & {known[number] for number in ids if number in known}:
+            fresh = {} if name in gone else namespaces.read_namespace(name)
+            before = {k: mark for k, mark in self.found.items() if k[1] == name and k[0] in _INSIDE}
+            if fresh != before:
+                self._replace(before, fresh)
+                moved = True
+        return moved
+
+    def ended(self, busy: Container[Key]) -> bool:
+        """Look whether what may end by itself still lives; true where it does not. `busy`: at work on now."""
+        alive = dnsmasq.read(self._dhcp_directory) | self._instances.read()
+        alive = {key: mark for key, mark in alive.items() if key not in busy}
+        before = self._of(("dnsmasq", "instance"))
+        if alive == {key: mark for key, mark in before.items() if key not in busy}:
+            return False
+        self._replace(before, alive)
+        return True
+
+    def look_into(self, namespace: str) -> None:
+        """Read a namespace's routes again: the kernel drops some when addresses go or a device is put down."""
+        known = ("namespace", namespace) in self.found
+        fresh = namespaces.read_routes(namespace) if known else {}
+        before = {
+            k: mark for k, mark in self.found.items() if k[0] == "route" and k[1] == namespace
+        }
+        self._replace(before, fresh)
+
+    def _of(self, kinds: tuple[str, ...]) -> dict[Key, str]:
+        return {key: mark for key, mark in self.found.items() if key[0] in kinds}
+
+    def _replace(self, before: Container[Key] | dict[Key, str], fresh: dict[Key, str]) -> None:
+        for key in [key for key in self.found if key in before]:
+            del self.found[key]
+        self.found.update(fresh)

@@ -1,0 +1,75 @@
+"""What is not as wanted on this host, and when each of it is tried again: with growing pauses, one never stopping others."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Container
+
+from msgspec import Struct
+
+from netloom.model.hoststate import Key
+
+log = logging.getLogger(__name__)
+
+FIRST_PAUSE = 0.5
+LONGEST_PAUSE = 30.0
+"""Seconds until a failed object is tried again: doubled from the first to the longest."""
+
+
+class Trouble(Struct):
+    """Why an object is not as wanted.
+
+    `state`: `pending` or `error`; `mark`: of the version that failed; `again`: when to retry it
+    (time.monotonic), 0 where an event will tell. `blame`: the origins that it is the fault of, where that
+    is not all of the object's: a network is well though one of its ports is not plugged.
+    """
+
+    state: str
+    detail: str
+    mark: str = ""
+    attempts: int = 0
+    again: float = 0.0
+    blame: tuple[str, ...] | None = None
+
+
+class Troubles(dict[Key, Trouble]):
+    """The trouble of each object that has any. `now`: the moment of this reconcile (time.monotonic)."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.now = time.monotonic()
+
+    def begin(self, wanted: Container[Key]) -> None:
+        """Take the time of this reconcile, and forget what is no longer wanted."""
+        self.now = time.monotonic()
+        for key in [key for key in self if key not in wanted]:
+            del self[key]
+
+    def is_due(self, key: Key, mark: str) -> bool:
+        """Whether this version of an object may be tried (again)."""
+        old = self.get(key)
+        return old is None or old.mark != mark or self.now >= old.again
+
+    def fail(self, key: Key, mark: str, detail: str, state: str = "error") -> None:
+        """Note that this version failed, and when it is tried again."""
+        old = self.get(key)
+        attempts = old.attempts + 1 if old is not None and old.mark == mark else 1
+        pause = min(LONGEST_PAUSE, FIRST_PAUSE * 2 ** (attempts - 1))
+        if old is None or old.detail != detail:
+            log.warning("%s: %s", " ".join(key), detail)
+        self[key] = Trouble(state, detail, mark, attempts, self.now + pause)
+
+    def fail_now(self, key: Key, mark: str, detail: str) -> None:
+        """As `fail`, for what failed between two reconciles."""
+        self.now = time.monotonic()
+        self.fail(key, mark, detail)
+
+    def wait(self, key: Key, mark: str, detail: str, until: float) -> None:
+        """Note that this version is not well, and is left alone until then (time.monotonic)."""
+        log.warning("%s: %s", " ".join(key), detail)
+        self[key] = Trouble("error", detail, mark, 1, until)
+
+    def next_retry(self) -> float | None:
+        """When (time.monotonic) the first failed object is due, None where none is."""
+        return min((item.again for item in self.values() if item.again), default=None)
