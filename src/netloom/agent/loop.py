@@ -131,6 +131,7 @@ class Agent:
             self.take_view(view.apply_delta(self.view, step.delta))
             self._unsaved = True
             self._requests += step.delta.request_ids
+            status.say_again(self._sent, (p.id for p in step.delta.upsert.get("ports", ())))
         self._epoch = step.epoch
 
     def _connected(self) -> None:

@@ -2,31 +2,53 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 from netloom.agent.trouble import Trouble
 from netloom.model.hosts import Status
-from netloom.model.hoststate import HostState, Key
+from netloom.model.hoststate import HostState, Interface, Key
+from netloom.model.networking import Port
 
 _WEIGHT = {"ok": 0, "pending": 1, "error": 2}
+
+_OF_PORTS = ("l2", "l3", "dhcp", "metadata")
+"""The aspects of ports."""
 
 Row = tuple[str, str, str]
 """(kind, id, aspect)."""
 
 
 def collect(state: HostState, trouble: Mapping[Key, Trouble]) -> dict[Row, tuple[str, str]]:
-    """Every object of the API behind a host object → (state, detail): the worst that befell any of them."""
+    """Every object of the API behind a host object → (state, detail): the worst that befell any of them.
+
+    That a port is well its own host says: others have flows for it too, which say nothing of its wire.
+    """
     rows: dict[Row, tuple[str, str]] = {}
+    here = {origin for item in state.each(Interface) for origin in item.origin}
     for key, item in state.objects.items():
         bad = trouble.get(key)
         for origin in item.origin:
             innocent = bad is None or (bad.blame is not None and origin not in bad.blame)
             now = ("ok", "") if bad is None or innocent else (bad.state, bad.detail)
             kind, _, ident = origin.partition("/")
+            if kind == Port.KIND and now[0] == "ok" and origin not in here:
+                continue
             row = (kind, ident, item.aspect)
             if row not in rows or _WEIGHT[now[0]] > _WEIGHT[rows[row][0]]:
                 rows[row] = now
     return rows
+
+
+def say_again(sent: dict[Row, tuple[str, str]], ports: Iterable[str]) -> None:
+    """Mark in `sent` what was said of these ports, which changed: the next report says it again.
+
+    The server forgets that a port was well when the port is bound elsewhere, also where it is back before
+    this host has heard of either.
+    """
+    for ident in ports:
+        for aspect in _OF_PORTS:
+            if (Port.KIND, ident, aspect) in sent:
+                sent[Port.KIND, ident, aspect] = ("", "")
 
 
 def tunnels(wrong: Mapping[str, str]) -> dict[Row, tuple[str, str]]:

@@ -24,9 +24,9 @@ from netloom.api.http import (
 from netloom.api.service import Handler, convert, decode, must_be_member
 from netloom.compute import console, nics, servers
 from netloom.compute.errors import as_compute_errors
-from netloom.model import Context, FloatingIP, Port
+from netloom.model import Context, FloatingIP
 from netloom.model.errors import BadRequest, Conflict, NotFound
-from netloom.network import floatingips, ports
+from netloom.network import floatingips, ports, server_ports
 from netloom.store import Writer
 
 Action = Callable[[Request, Any], Awaitable[Response]]
@@ -103,10 +103,7 @@ async def _add_floatingip(request: Request, arguments: Any) -> Response:
     def write(w: Writer, ctx: Context) -> None:
         server, fip = server_of(w, ctx, request), _floatingip(w, ctx, wanted.address)
         may_change(request, w, ctx, "floatingips", fip, ("port_id", "fixed_ip_address"))
-        by_id = {port.id: port for port in w.list(Port, device_id=server.id)}
-        own = [by_id[ident] for ident in server.port_ids if ident in by_id]
-        own += [port for port in by_id.values() if port.id not in server.port_ids]
-        for port in own:
+        for port in server_ports.ports_of(w, [server])[server.id]:
             for fixed in port.fixed_ips:
                 if wanted.fixed_address in (None, fixed.ip_address):
                     attrs = {"port_id": port.id, "fixed_ip_address": fixed.ip_address}
@@ -127,8 +124,7 @@ async def _remove_floatingip(request: Request, arguments: Any) -> Response:
     def write(w: Writer, ctx: Context) -> None:
         server, fip = server_of(w, ctx, request), _floatingip(w, ctx, wanted.address)
         may_change(request, w, ctx, "floatingips", fip, ("port_id",))
-        port = w.get(Port, fip.port_id) if fip.port_id else None
-        if port is None or port.device_id != server.id:
+        if fip.port_id not in server.port_ids:
             raise Conflict(
                 f"Floating IP {wanted.address} is not associated with instance {server.id}."
             )
@@ -151,7 +147,7 @@ async def _add_group(request: Request, arguments: Any) -> Response:
     def write(w: Writer, ctx: Context) -> None:
         server = server_of(w, ctx, request)
         group = nics.find_groups(w, server.project_id, [name])[0]
-        for port in w.list(Port, device_id=server.id):
+        for port in server_ports.ports_of(w, [server])[server.id]:
             if port.port_security_enabled and group not in port.security_groups:
                 may_change(request, w, ctx, "ports", port, ("security_groups",))
                 with as_compute_errors():
@@ -167,9 +163,8 @@ async def _remove_group(request: Request, arguments: Any) -> Response:
     def write(w: Writer, ctx: Context) -> None:
         server = server_of(w, ctx, request)
         group = nics.find_groups(w, server.project_id, [name])[0]
-        having = [
-            port for port in w.list(Port, device_id=server.id) if group in port.security_groups
-        ]
+        own = server_ports.ports_of(w, [server])[server.id]
+        having = [port for port in own if group in port.security_groups]
         if not having:
             raise NotFound(f"Security group {name} is not associated with the instance {server.id}")
         for port in having:

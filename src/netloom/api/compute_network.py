@@ -18,9 +18,15 @@ from netloom.api.http import body_of, caller_of, respond, run_read, run_write
 from netloom.api.service import Handler, decode, member, must_be_member
 from netloom.compute.errors import as_compute_errors
 from netloom.contract.decode import decode_create
-from netloom.model import Context, FloatingIP, Network, Port, SecurityGroup, SecurityGroupRule
+from netloom.model import Context, FloatingIP, Network, SecurityGroup, SecurityGroupRule
 from netloom.model.errors import BadRequest, NotFound
-from netloom.network import access, floatingips, security_group_rules, security_groups
+from netloom.network import (
+    access,
+    floatingips,
+    security_group_rules,
+    security_groups,
+    server_ports,
+)
 from netloom.store import Reader, Writer
 
 
@@ -214,7 +220,7 @@ async def _server_groups(request: Request) -> Response:
         server = server_of(reader, ctx, request)
         ids = {
             group
-            for port in reader.list(Port, device_id=server.id)
+            for port in server_ports.ports_of(reader, [server])[server.id]
             for group in port.security_groups
         }
         return _group_forms(reader, list(reader.get_many(SecurityGroup, ids).values()))
@@ -232,14 +238,14 @@ class PoolBody(Struct, frozen=True, forbid_unknown_fields=True):
 
 
 def _fip_forms(reader: Reader, found: list[FloatingIP]) -> list[dict[str, Any]]:
-    ports = reader.get_many(Port, {fip.port_id for fip in found if fip.port_id})
+    servers = server_ports.servers_of(reader, {fip.port_id for fip in found if fip.port_id})
     networks = reader.get_many(Network, {fip.floating_network_id for fip in found})
     return [
         {
             "id": fip.id,
             "ip": fip.floating_ip_address,
             "fixed_ip": fip.fixed_ip_address,
-            "instance_id": (ports[fip.port_id].device_id or None) if fip.port_id in ports else None,
+            "instance_id": servers[fip.port_id].id if fip.port_id in servers else None,
             "pool": networks[fip.floating_network_id].name,
         }
         for fip in found

@@ -16,9 +16,10 @@ from netloom.api import compute_server_forms as forms
 from netloom.api.compute_version import at_least
 from netloom.api.http import caller_of
 from netloom.api.service import boolean
-from netloom.model import FloatingIP, Port
+from netloom.model import FloatingIP
 from netloom.model.cloud import Server
 from netloom.model.errors import BadRequest
+from netloom.network import server_ports
 from netloom.store import Reader
 
 Test = Callable[[Server], bool]
@@ -187,17 +188,20 @@ def _by_tags(request: Request) -> list[Test]:
 
 def _with_address(reader: Reader, found: list[Server], text: str, version: int) -> set[str]:
     fits = name_test(text)
-    ports = {port.id: port for port in reader.list(Port, device_id=[server.id for server in found])}
+    owned = server_ports.ports_of(reader, found)
+    server_of = {port.id: ident for ident, ports in owned.items() for port in ports}
 
     def matches(address: str) -> bool:
         return (6 if ":" in address else 4) == version and fits(address)
 
     having = {
-        p.device_id for p in ports.values() if any(matches(f.ip_address) for f in p.fixed_ips)
+        ident
+        for ident, ports in owned.items()
+        if any(matches(fixed.ip_address) for port in ports for fixed in port.fixed_ips)
     }
-    floating = reader.list(FloatingIP, port_id=list(ports))
+    floating = reader.list(FloatingIP, port_id=list(server_of))
     return having | {
-        ports[fip.port_id or ""].device_id for fip in floating if matches(fip.floating_ip_address)
+        server_of[fip.port_id or ""] for fip in floating if matches(fip.floating_ip_address)
     }
 
 

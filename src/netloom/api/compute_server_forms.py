@@ -16,6 +16,7 @@ from netloom.api.compute_version import at_least
 from netloom.api.http import caller_of, services_of
 from netloom.model import FloatingIP, Network, Port, SecurityGroup
 from netloom.model.cloud import Server
+from netloom.network import server_ports
 from netloom.store import HostRow, Reader
 
 STATES = {
@@ -56,12 +57,7 @@ class Around(Struct, frozen=True, kw_only=True):
 def around(reader: Reader, servers: Sequence[Server]) -> Around:
     """Read it, in a number of statements that does not depend on how many servers there are."""
     ids = [server.id for server in servers]
-    ports: dict[str, list[Port]] = defaultdict(list)
-    for port in reader.list(Port, device_id=ids):
-        ports[port.device_id].append(port)
-    for server in servers:
-        order = {port_id: index for index, port_id in enumerate(server.port_ids)}
-        ports[server.id].sort(key=lambda port: (order.get(port.id, len(order)), port.id))
+    ports = server_ports.ports_of(reader, servers)
     every = [port for some in ports.values() for port in some]
     floatingips: dict[str, list[FloatingIP]] = defaultdict(list)
     for fip in reader.list(FloatingIP, port_id={port.id for port in every}):

@@ -12,7 +12,7 @@ from netloom.compute.errors import as_compute_errors
 from netloom.model import Context, Network, Port, SecurityGroup, Subnet
 from netloom.model.cloud import Server
 from netloom.model.errors import BadRequest, Conflict, Forbidden
-from netloom.network import access, lookup, ports
+from netloom.network import access, lookup, ports, server_ports
 from netloom.store import Reader, Writer
 
 
@@ -79,7 +79,8 @@ def _resolve(reader: Reader, ctx: Context, project_id: str, nic: Nic) -> Plan:
         if port.project_id != project_id:
             # The owner of a network sees the ports that others have on it, and an administrator all.
             raise BadRequest(f"Port {port.id} not usable for instance: it is another project's.")
-        if port.device_id:
+        # Whatever its `device_id` says by now: a card that an instance holds is no other's.
+        if port.device_id or server_ports.servers_of(reader, [port.id]):
             raise Conflict(f"Port {port.id} is still in use.")
         if port.vnic_type != "normal":
             raise BadRequest(
@@ -163,9 +164,14 @@ def attach(
 
 
 def detach(w: Writer, ctx: Context, server: Server) -> None:
-    """Give a server's ports back: those made for it are deleted, the user's own are free again."""
+    """Give a server's ports back: those made for it are deleted, the user's own are free again.
+
+    A port that only says so (`device_id`) is none of the server's and stays as it is.
+    """
     ours = set(server.port_ids) - set(server.own_port_ids)
-    for port in w.list(Port, device_id=server.id):
+    for port in server_ports.ports_of(w, [server])[server.id]:
+        if ports.serves(w, port):
+            continue  # its owner has made it part of a router meanwhile
         if port.id in ours:
             ports.delete(w, ctx, port)
         else:

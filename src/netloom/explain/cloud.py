@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 from netloom.model.cloud import Server
@@ -91,6 +92,11 @@ class Cloud:
             if port.device_id == router and port.device_owner in owners
         ]
 
+    @cached_property
+    def server_of(self) -> Mapping[str, Server]:
+        """Port id → the server that compute gave it to; a port's `device_id` is only what its owner says."""
+        return {ident: server for server in self.servers.values() for ident in server.port_ids}
+
     @property
     def floatingips(self) -> Mapping[str, FloatingIP]:
         """Floating IPs by id."""
@@ -110,7 +116,9 @@ class Cloud:
             named = thing.floating_ip_address
         if isinstance(thing, Port) and not thing.name:
             named = ", ".join(fixed.ip_address for fixed in thing.fixed_ips) or ident
-            owner = self.servers.get(thing.device_id) or self.routers.get(thing.device_id)
+            owner: Server | Router | None = self.server_of.get(thing.id)
+            if owner is None and thing.device_owner in ROUTER_OWNERS:
+                owner = self.routers.get(thing.device_id)
             if owner is not None:
                 named += f" of {owner.KIND} {owner.name or owner.id}"
             elif thing.device_owner == OWNER_DHCP:

@@ -350,8 +350,8 @@ def of_status(cloud: Cloud, steps: list[Step]) -> Reason | None:
     things = {origin for _, origin in on_way}
     for port_id in sorted(thing.partition("/")[2] for thing in things if thing.startswith("port/")):
         port = cloud.ports.get(port_id)
-        if port is not None and port.device_id in cloud.servers:
-            on_way.add((port.host, f"server/{port.device_id}"))
+        if port is not None and port.id in cloud.server_of:
+            on_way.add((port.host, f"server/{cloud.server_of[port.id].id}"))
     return _not_well(cloud, on_way)
 
 

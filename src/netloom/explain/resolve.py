@@ -84,9 +84,6 @@ def _named(cloud: Cloud, word: str) -> list[Spot]:
     ports: list[Port] = []
     for server in servers[:1]:
         ports = [cloud.ports[port_id] for port_id in server.port_ids if port_id in cloud.ports]
-        ports += [
-            p for _, p in sorted(cloud.ports.items()) if p.device_id == server.id and p not in ports
-        ]
         if not ports:
             raise UserError(
                 f"instance {word} has no port: an instance gets its ports when it is made"

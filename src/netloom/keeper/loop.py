@@ -17,7 +17,7 @@ from netloom.identity import tokens
 from netloom.model import Away, Caller, Context, NetworkSettings, Port, Router
 from netloom.model.cloud import Server
 from netloom.model.settings import ComputeSettings
-from netloom.network import binding, hosts
+from netloom.network import binding, hosts, server_ports
 from netloom.store import Reader, Store
 
 log = logging.getLogger("netloom.keeper")
@@ -130,7 +130,7 @@ def why_not_active(reader: Reader, ctx: Context, server: Server, now: float) -> 
     row = reader.hosts().get(server.host)
     if row is None or not hosts.alive(row, ctx, now):
         return f"its host {server.host} does not report"
-    ports = reader.list(Port, device_id=server.id)
+    ports = server_ports.ports_of(reader, [server])[server.id]
     rows = reader.status_rows([server.id, *(port.id for port in ports)], host=server.host)
     said = [
         f"{row.kind} {row.id}: {row.detail}" for row in rows if row.state != "ok" and row.detail

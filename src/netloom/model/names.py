@@ -8,6 +8,8 @@ OWNER_DHCP = "network:dhcp"
 OWNER_ROUTER_INTERFACE = "network:router_interface"
 OWNER_ROUTER_GATEWAY = "network:router_gateway"
 OWNER_FLOATING_IP = "network:floatingip"
+ROUTER_OWNERS = frozenset({OWNER_ROUTER_INTERFACE, OWNER_ROUTER_GATEWAY})
+"""Owners whose ports are part of a router, and are on the router's host."""
 
 
 def tap(port_id: str) -> str:

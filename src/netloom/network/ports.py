@@ -336,12 +336,13 @@ def _tell_router(w: Writer, port: Port) -> None:
 
 def delete(w: Writer, ctx: Context, old: Port) -> None:
     """Delete a port that belongs to no router or floating IP; a floating IP on it is left unassociated."""
-    if _serves(w, old):
+    if serves(w, old):
         raise lib.ServicePortInUse(port_id=old.id, reason=f"has device owner {old.device_owner}")
     remove(w, old)
 
 
-def _serves(r: Reader, port: Port) -> bool:
+def serves(r: Reader, port: Port) -> bool:
+    """Say whether a router or floating IP needs the port."""
     if r.list(Router, gw_port_id=port.id) or r.list(FloatingIP, floating_port_id=port.id):
         return True
     if port.device_owner not in SERVICE_OWNERS:

@@ -15,9 +15,15 @@ import msgspec
 from msgspec import Struct
 
 from netloom.model import FloatingIP, Port, Router, Server
+from netloom.network import server_ports
 from netloom.store import Reader, StatusRow, Writer
 
 ACTIVE, DOWN, ERROR, BUILD, SHUTOFF = "ACTIVE", "DOWN", "ERROR", "BUILD", "SHUTOFF"
+REBOOTING = frozenset({"REBOOT", "HARD_REBOOT"})
+"""What a server is from the request to restart it until its host says that the instance runs again."""
+
+WIRE = frozenset({"l2", "l3"})
+"""The aspects of a port that say whether it is on the wire."""
 
 NOT_APPLICABLE = "N/A"
 """Neutron's status of the ports that hold floating addresses."""
@@ -30,10 +36,11 @@ KINDS = frozenset({Port.KIND, FloatingIP.KIND, Router.KIND, Server.KIND})
 
 
 def port_status(port: Port, router_host: str, rows: Sequence[StatusRow]) -> str:
-    """ACTIVE when its host has it on the wire (`l2` ok) and reports nothing of it as failed.
+    """ACTIVE when its host has it on the wire (`l2`, `l3` ok) and reports nothing of it as failed.
 
     A router's port is on the wire where its router is (`router_host`), a DHCP port on any host of its
-    network; any other port where it is bound.
+    network; any other port where it is bound. One row that is not ok (a link that is down, a device that is not
+    plugged) is enough for DOWN.
     """
     if port.device_owner == "network:floatingip":
         return NOT_APPLICABLE
@@ -45,7 +52,11 @@ def port_status(port: Port, router_host: str, rows: Sequence[StatusRow]) -> str:
         rows = [row for row in rows if row.host == port.host]
     if any(row.state == "error" for row in rows):
         return ERROR
-    return ACTIVE if any(row.aspect in ("l2", "l3") and row.state == "ok" for row in rows) else DOWN
+    wires: dict[str, list[str]] = defaultdict(list)
+    for row in rows:
+        if row.aspect in WIRE:
+            wires[row.host].append(row.state)
+    return ACTIVE if any(set(states) == {"ok"} for states in wires.values()) else DOWN
 
 
 def floatingip_status(floatingip: FloatingIP, router_host: str, rows: Sequence[StatusRow]) -> str:
@@ -65,14 +76,26 @@ def router_status(router: Router, rows: Sequence[StatusRow]) -> str:
     )
 
 
-def server_status(
-    server: Server, ports: Sequence[str], rows: Sequence[StatusRow], before: str, applied: int
-) -> tuple[str, str]:
-    """Return (status, why it failed): ACTIVE when its instance runs and its ports' statuses are ACTIVE.
+class Card(Struct, frozen=True):
+    """One port of a server: its status, and the rows of its host that say what is wrong with its wire."""
 
-    A server that was ACTIVE stays so while its instance runs, whatever becomes of its ports: the machine
-    is there. A fault that something else put (the build took too long) stands until the instance runs. One that
-    is being started or stopped is what it was until its host, which has `applied` so many changes, says that it is done.
+    port: Port
+    status: str
+    trouble: tuple[StatusRow, ...] = ()
+
+
+def server_status(
+    server: Server, cards: Sequence[Card], rows: Sequence[StatusRow], before: str, applied: int
+) -> tuple[str, str]:
+    """Return (status, why it failed): ACTIVE when its instance runs and its cards are on the wire.
+
+    A card whose port its user has switched off holds up nothing. A server that was ACTIVE is not while its host
+    says that the wire of a card is not as it must be: BUILD while the host is at it (`pending`), ERROR
+    with the reason where the host has failed; it is ACTIVE again as soon as the wire is. Nova itself would go on to say ACTIVE,
+    for it does not look; its users expect of ACTIVE that the instance can be used, and of ERROR a `fault`.
+    A fault that something else put (the build took too long) stands until all is well. A server
+    that is being started, stopped or restarted is what it was until its host, which has `applied` so many changes,
+    says that it is done.
     """
     rows = [row for row in rows if row.host == server.host and row.aspect == "instance"]
     failed = next((row for row in rows if row.state == "error"), None)
@@ -83,10 +106,20 @@ def server_status(
     done = any(row.state == "ok" for row in rows)
     if server.power != "on":
         return (SHUTOFF if done else before or BUILD), ""
-    if not done and before == SHUTOFF:
-        return SHUTOFF, ""
-    if done and (before == ACTIVE or all(status == ACTIVE for status in ports)):
+    wanted = [card for card in cards if card.port.admin_state_up]
+    if before == ACTIVE:
+        # What its host has not spoken of yet (a port that was bound anew) is no trouble.
+        well = not any(card.trouble for card in wanted)
+    else:
+        well = all(card.status == ACTIVE for card in wanted)
+    if done and well:
         return ACTIVE, ""
+    # An instance is started only when its cards are ready: it runs, so one has failed since.
+    broken = next((row for card in wanted for row in card.trouble if row.state == "error"), None)
+    if done and broken is not None:
+        return ERROR, f"port {broken.id}: {broken.detail or 'its host could not connect it'}"
+    if not server.fault and before in (SHUTOFF, *REBOOTING):
+        return before, ""
     return (ERROR if server.fault else BUILD), ""
 
 
@@ -94,7 +127,7 @@ class Differences(Struct, frozen=True):
     """What is written down otherwise than it should be.
 
     `statuses`: (kind, id) → status; `servers`: documents with the fault that they should have; `stale`:
-    (host, id) of reports on ports that are bound elsewhere by now.
+    (host, id) of reports that all is well with ports that are bound elsewhere by now.
     """
 
     statuses: dict[tuple[str, str], str]
@@ -132,13 +165,10 @@ def differences(reader: Reader, touched: Iterable[tuple[str, str]]) -> Differenc
             fip.id for fip in reader.list(FloatingIP, router_id=list(routers))
         )
     ports = reader.get_many(Port, ids[Port.KIND])
-    servers = reader.get_many(
-        Server,
-        ids[Server.KIND]
-        | {p.device_id for p in ports.values() if p.device_owner.startswith("compute:")},
-    )
-    if servers:
-        ports |= {port.id: port for port in reader.list(Port, device_id=list(servers))}
+    servers = reader.get_many(Server, ids[Server.KIND])
+    servers |= {server.id: server for server in server_ports.servers_of(reader, ports).values()}
+    cards = server_ports.ports_of(reader, servers.values())
+    ports |= {port.id: port for own in cards.values() for port in own}
     floatingips = reader.get_many(FloatingIP, ids[FloatingIP.KIND])
     needed = {p.device_id for p in ports.values() if p.device_owner.startswith("network:router_")}
     needed |= {fip.router_id for fip in floatingips.values() if fip.router_id}
@@ -151,13 +181,14 @@ def differences(reader: Reader, touched: Iterable[tuple[str, str]]) -> Differenc
     for row in reader.status_rows({*ports, *floatingips, *routers, *servers}):
         rows[row.id].append(row)
 
-    # A host that a port left has nothing to say of it any more, should it ever come back there.
+    # That all was well is of no use when the port comes back to a host that it left. What is wrong there stays
+    # until that host takes it back: it may be a rule about the port that the host has for its neighbours.
     stale = [
         (row.host, port.id)
         for port in ports.values()
         if not port.device_owner.startswith("network:")
         for row in rows[port.id]
-        if row.host != port.host
+        if row.host != port.host and row.state == "ok"
     ]
     wanted: dict[str, dict[str, str]] = {
         Port.KIND: {
@@ -174,7 +205,10 @@ def differences(reader: Reader, touched: Iterable[tuple[str, str]]) -> Differenc
     before = reader.api_status(Server.KIND, list(servers)) if servers else {}
     at = reader.hosts() if servers else {}
     for ident, server in servers.items():
-        own = [wanted[Port.KIND][port.id] for port in ports.values() if port.device_id == ident]
+        own = [
+            Card(port, wanted[Port.KIND][port.id], _trouble(server, rows[port.id]))
+            for port in cards[ident]
+        ]
         row = at.get(server.host)
         applied = row.applied_seq if row is not None else 0
         status, reason = server_status(server, own, rows[ident], before.get(ident, ""), applied)
@@ -190,6 +224,14 @@ def differences(reader: Reader, touched: Iterable[tuple[str, str]]) -> Differenc
             if status != NOT_APPLICABLE and (present.get(ident) or UNWRITTEN.get(kind)) != status:
                 statuses[kind, ident] = status
     return Differences(statuses, changed_servers, stale)
+
+
+def _trouble(server: Server, rows: Iterable[StatusRow]) -> tuple[StatusRow, ...]:
+    return tuple(
+        row
+        for row in rows
+        if row.host == server.host and row.aspect in WIRE and row.state != "ok"
+    )
 
 
 def _fault(server: Server, status: str, reason: str) -> dict[str, Any] | None:

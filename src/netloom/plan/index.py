@@ -9,12 +9,13 @@ import ipaddress
 from collections.abc import Iterable
 from functools import cached_property
 
+from netloom.model.cloud import Server
 from netloom.model.hosts import HostView
 from netloom.model.names import (
     OWNER_DHCP,
     OWNER_FLOATING_IP,
     OWNER_ROUTER_GATEWAY,
-    OWNER_ROUTER_INTERFACE,
+    ROUTER_OWNERS,
     router_device,
     tap,
 )
@@ -22,8 +23,6 @@ from netloom.model.networking import FloatingIP, Network, Port, Router, Subnet
 
 TUNNELS = frozenset({"vxlan", "gre", "geneve"})
 """Network types that travel in tunnels between hosts; all others use a physical network."""
-
-ROUTER_OWNERS = frozenset({OWNER_ROUTER_INTERFACE, OWNER_ROUTER_GATEWAY})
 
 
 class Index:
@@ -111,6 +110,18 @@ class Index:
             if fip.router_id and fip.port_id and fip.fixed_ip_address:
                 grouped.setdefault(fip.router_id, []).append(fip)
         return grouped
+
+    @cached_property
+    def server_of(self) -> dict[str, Server]:
+        """Port id → the server of this host that has it, as compute recorded it.
+
+        Never by `device_id`: the port's owner may set that to another project's server.
+        """
+        return {
+            port_id: server
+            for _, server in sorted(self.view.servers.items())
+            for port_id in server.port_ids
+        }
 
     def remote_hosts(self, network_id: str) -> list[str]:
         """Tunnel addresses of the other hosts on which a network is present, sorted by host."""

@@ -34,7 +34,8 @@ def interface(index: Index, network: Network, port: Port) -> Interface:
     (os-vif, known by its iface-id), so we only wait for it; routers get internal ports.
     """
     trusted_router = device_of(port).startswith("q")
-    ours = any(port.id in server.port_ids for server in index.view.servers.values())
+    server = index.server_of.get(port.id)
+    ours = server is not None
     return Interface(
         bridge=INTEGRATION_BRIDGE,
         name=device_of(port),
@@ -43,7 +44,7 @@ def interface(index: Index, network: Network, port: Port) -> Interface:
             "attached-mac": port.mac_address,
             "iface-id": port.id,
             "iface-status": "active",
-            "vm-uuid": port.device_id,
+            "vm-uuid": server.id if server else port.device_id,
         },
         mtu=network.mtu,
         expected=not trusted_router and not ours,

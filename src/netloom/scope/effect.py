@@ -87,6 +87,7 @@ def concerned(world: World, table: str, row: Any) -> set[str]:
             found.update(world.hosts_of_network(port.network_id))
     elif table == "floatingips":
         found.add(_host_of_router(world, row.router_id))
+        found.update(s.host for s in world.by("servers_of_port", row.port_id or "").values())
     elif table == "security_groups":
         found.update(world.hosts_of_group(row.id))
         found.update(_users(world, (row.id,)))

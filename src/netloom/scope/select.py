@@ -24,7 +24,7 @@ def tables(world: World, host: str) -> Tables:
     A network is present where the host realises one of its ports. Of present networks the host gets
     all subnets and ports, the routers that have ports there (their hosts are tunnel ends), and the
     chassis of every host they are present on. Of routers placed here it gets the floating IPs and the
-    ports these stand for; of the security groups of its own ports the rules, the groups these name and
+    ports these stand for; of instances here the floating IPs of their ports; of the security groups of its own ports the rules, the groups these name and
     all ports in them.
     """
     own_routers: dict[str, Router] = world.by("routers_of_host", host)
@@ -51,6 +51,10 @@ def tables(world: World, host: str) -> Tables:
     for group in remote:
         ports.update(world.by("ports_of_group", group))
     servers = dict(world.by("servers_of_host", host))
+    for server in servers.values():
+        # The instance asks its own host for its public address.
+        for port_id in server.port_ids:
+            floatingips.update(world.by("floatingips_of_port", port_id))
     return {
         "chassis": {name: _chassis(world, name) for name in hosts},
         "networks": _add({}, world.networks, present),

@@ -22,11 +22,9 @@ from netloom.model import (
 from netloom.model.names import (
     OWNER_DHCP,
     OWNER_FLOATING_IP,
-    OWNER_ROUTER_GATEWAY,
-    OWNER_ROUTER_INTERFACE,
+    ROUTER_OWNERS,
 )
 
-ROUTER_OWNERS = frozenset({OWNER_ROUTER_INTERFACE, OWNER_ROUTER_GATEWAY})
 PLACELESS_OWNERS = frozenset({OWNER_DHCP, OWNER_FLOATING_IP})
 """Ports that are on no host of their own: a DHCP port is wherever its network is."""
 
@@ -56,6 +54,7 @@ _INDEXES: dict[str, dict[str, Keys]] = {
     },
     "servers": {
         "servers_of_host": lambda s: (s.host,),
+        "servers_of_port": lambda s: s.port_ids,
         "servers_of_image": lambda s: (s.image_id,),
     },
 }

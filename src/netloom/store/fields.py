@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from functools import cache
 from typing import Any, Literal
 
-from netloom.model import KINDS, Port, Resource
+from netloom.model import KINDS, Port, Resource, Server
 
 COLUMNS = frozenset({"id", "project_id", "name"})
 """Fields that are columns of `resource` of the same name."""
@@ -41,7 +41,7 @@ LINKED: dict[str, dict[str, str]] = {
 }
 """Kind → what a filter is called → the role in `link` that answers it."""
 
-TERMS: dict[str, tuple[str, ...]] = {"port": ("fixed_ip",)}
+TERMS: dict[str, tuple[str, ...]] = {"port": ("fixed_ip",), "server": ("port_id",)}
 """Kind → values inside arrays that are filters, beside `tag`, which every kind has."""
 
 How = Literal["column", "json", "link", "term"]
@@ -52,6 +52,9 @@ def terms(obj: Resource) -> Iterator[tuple[str, str]]:
     if isinstance(obj, Port):
         for address in dict.fromkeys(fixed.ip_address for fixed in obj.fixed_ips):
             yield "fixed_ip", address
+    if isinstance(obj, Server):
+        for port_id in dict.fromkeys(obj.port_ids):
+            yield "port_id", port_id
     for tag in dict.fromkeys(obj.tags):
         yield "tag", tag
 

@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from netloom.agent.status import changes, collect
+from netloom.agent.status import changes, collect, say_again
 from netloom.agent.tracker import Trouble
 from netloom.model.hoststate import Flow, HostState, Interface
 from netloom.model.openflow import Match
@@ -56,3 +56,24 @@ def test_trouble_with_what_is_no_more_is_taken_back() -> None:
         ("n1", "dhcp", "gone"),
         ("p1", "l2", "gone"),
     }
+
+
+def test_that_a_port_is_well_its_own_host_says_and_no_other() -> None:
+    elsewhere = Flow(bridge="br-int", table=20, priority=1, match=Match(), origin=("port/far",))
+    state = HostState.of([TAP, elsewhere])
+    assert set(collect(state, {})) == {("port", "p1", "l2")}
+    # Trouble with a rule about it is said wherever it is.
+    rows = collect(state, {elsewhere.key: Trouble("error", "refused")})
+    assert rows["port", "far", "l2"] == ("error", "refused")
+
+
+def test_of_a_port_that_changed_everything_is_said_again() -> None:
+    sent = {
+        ("port", "p1", "l2"): ("ok", ""),
+        ("port", "p2", "l2"): ("ok", ""),
+        ("port", "p3", "l2"): ("error", "x"),
+    }
+    say_again(sent, ["p1", "p3", "unknown"])
+    after = {("port", "p1", "l2"): ("ok", ""), ("port", "p2", "l2"): ("ok", "")}
+    said = {(row.id, row.state) for row in changes(sent, after, 9)}
+    assert said == {("p1", "ok"), ("p3", "gone")}

@@ -5,12 +5,13 @@ import threading
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
+from alembic import command
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 from sqlalchemy import create_engine, text
 
 from netloom.cli.main import main
-from netloom.model import Network, Port
+from netloom.model import Network, Port, Server
 from netloom.model.errors import UserError
 from netloom.store import Store, fields, migrate, schema
 from netloom.store.store import _engine
@@ -19,7 +20,7 @@ BROKEN = """
 from alembic import op
 import sqlalchemy as sa
 
-revision, down_revision = "9000", "0001"
+revision, down_revision = "9000", "0002"
 
 
 def upgrade():
@@ -88,7 +89,7 @@ def test_a_step_that_fails_half_way_leaves_the_old_database(url, tmp_path, monke
         store.upgrade()
     with create_engine(url).connect() as connection:
         tables = set(connection.execute(text("SELECT name FROM sqlite_master")).scalars())
-    assert "half" not in tables and store.version() == "0001"
+    assert "half" not in tables and store.version() == "0002"
     with store.reader() as r:
         assert r.get(Network, "n")
 
@@ -148,7 +149,7 @@ def test_a_file_that_is_no_database_is_refused_in_one_line(url, tmp_path):
 
 def test_the_command(url, tmp_path, capsys):
     assert main(["db", "upgrade", "--database", url]) == 0
-    assert "0001" in capsys.readouterr().out
+    assert migrate.head() in capsys.readouterr().out
     assert (tmp_path / "x.db").stat().st_mode & 0o777 == 0o600
     (tmp_path / "server.toml").write_text(f'[server]\nlisten = "127.0.0.1:0"\ndatabase = "{url}"\n')
     assert main(["db", "upgrade", "--config", str(tmp_path / "server.toml")]) == 0
@@ -157,3 +158,16 @@ def test_the_command(url, tmp_path, capsys):
     assert main(["db", "upgrade", "--database", "mysql://x/y"]) == 2
     assert capsys.readouterr().err.startswith("netloom: ")
     assert main(["db", "upgrade", "--database", f"sqlite:///{tmp_path}/no/x.db"]) == 2
+
+
+def test_servers_of_an_older_database_are_found_by_their_ports(url, tmp_path):
+    with create_engine(url).begin() as connection:
+        command.upgrade(migrate.config(connection), "0001")
+        connection.execute(
+            text("INSERT INTO resource (kind, id, doc) VALUES ('server', 's', :doc)"),
+            {"doc": '{"id":"s","user_id":"u","image_id":"i","flavor":{"id":"1"},"port_ids":["p"]}'},
+        )
+    store = Store.open(url)
+    store.upgrade()
+    with store.reader() as r:
+        assert [server.id for server in r.list(Server, port_id=["p", "q"])] == ["s"]
