@@ -7,6 +7,7 @@ result, the wish to stop. After each burst of events the loop plans, lets the tr
 from __future__ import annotations
 
 import logging
+import os
 import queue
 import time
 from collections.abc import Callable
@@ -47,6 +48,9 @@ AGAIN_SECONDS = 5.0
 """When it tries again after a mistake of its own, or what the disk did not take."""
 GREET_SECONDS = 240.0
 """How often the ends of tunnels are greeted; the switch forgets a neighbour after 15 minutes."""
+
+SEED_BYTES = 512
+"""Random bytes that an instance gets with its metadata, as many as of Nova."""
 
 Event = Callable[[], None]
 
@@ -152,7 +156,7 @@ class Agent:
             self._stale = True  # it changes while it is looked at: everything is read anew
 
     def _metadata(self, port_id: str, path: str) -> tuple[str, bytes] | None:
-        return answer(self.view, port_id, path)
+        return answer(self.view, port_id, path, os.urandom(SEED_BYTES))
 
     def _fetch(self, image_id: str, into: BinaryIO, limit: int) -> str:
         if self._link is None:

@@ -32,10 +32,10 @@ _TEXTS: dict[str, Callable[[Server], str]] = {
     "user_id": lambda server: server.user_id,
     "key_name": lambda server: server.key_name or "",
     "availability_zone": lambda server: server.availability_zone,
-    "reservation_id": lambda server: forms.reservation_id(server),
+    "reservation_id": lambda server: server.reservation,
     "hostname": lambda server: server.hostname,
     "description": lambda server: server.description,
-    "launch_index": lambda _: "0",
+    "launch_index": lambda server: str(server.launch_index),
 }
 
 _ADMINS_TEXTS: dict[str, Callable[[Server], str]] = {

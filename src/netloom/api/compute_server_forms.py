@@ -15,7 +15,7 @@ from netloom.api.compute_hosts import host_is_up
 from netloom.api.compute_version import at_least
 from netloom.api.http import caller_of, services_of
 from netloom.model import FloatingIP, Network, Port, SecurityGroup
-from netloom.model.cloud import Server
+from netloom.model.cloud import ROOT_DEVICE, Server
 from netloom.network import server_ports
 from netloom.store import HostRow, Reader
 
@@ -35,11 +35,6 @@ def task_state(status: str, power: str) -> str | None:
         ("ACTIVE", "off"): "powering-off",
         ("SHUTOFF", "on"): "powering-on",
     }.get((status, power))
-
-
-def reservation_id(server: Server) -> str:
-    """Return the number under which Nova shows a request for servers; here each is one of its own."""
-    return "r-" + server.id[:8]
 
 
 class Around(Struct, frozen=True, kw_only=True):
@@ -205,12 +200,12 @@ def _for_admins(request: Request, server: Server) -> dict[str, Any]:
     }
     if at_least(request, 3):
         shown |= {
-            "OS-EXT-SRV-ATTR:reservation_id": reservation_id(server),
-            "OS-EXT-SRV-ATTR:launch_index": 0,
+            "OS-EXT-SRV-ATTR:reservation_id": server.reservation,
+            "OS-EXT-SRV-ATTR:launch_index": server.launch_index,
             "OS-EXT-SRV-ATTR:hostname": server.hostname,
             "OS-EXT-SRV-ATTR:kernel_id": "",
             "OS-EXT-SRV-ATTR:ramdisk_id": "",
-            "OS-EXT-SRV-ATTR:root_device_name": None,
+            "OS-EXT-SRV-ATTR:root_device_name": ROOT_DEVICE,
             "OS-EXT-SRV-ATTR:user_data": server.user_data,
         }
     return shown

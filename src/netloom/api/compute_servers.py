@@ -132,7 +132,7 @@ async def _create(request: Request) -> Response:
     made = await run_write(request, write)
     first = made[0]
     if by_reservation:
-        return respond(202, {"reservation_id": "r-" + first.id[:8]})
+        return respond(202, {"reservation_id": first.reservation})
     shown: dict[str, Any] = {
         "id": first.id,
         "links": forms.links(request, first.id),

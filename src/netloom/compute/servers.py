@@ -113,6 +113,8 @@ def create(
             admin_pass=wanted.admin_pass,
             metadata=wanted.metadata,
             hostname=_hostname(wanted, name, id, index if number > 1 else None),
+            launch_index=index,
+            reserved_with=made[0].id if made else "",
         )
         made.append(_place(w, ctx, server, plans, groups, wanted))
     return made

@@ -104,12 +104,18 @@ class Keypair(Resource, frozen=True, kw_only=True):
     type: str = "ssh"
 
 
+ROOT_DEVICE = "/dev/vda"
+"""What Nova calls the disk of every server; a container sees no device, only the file system on it."""
+
+
 class Server(Resource, frozen=True, kw_only=True):
     """A Nova server (instance). Everything its host needs to run it and to answer its metadata.
 
-    `flavor` is the flavor as it was at boot. `user_data` is base64 as given. Its ports are those whose
-    `device_id` is the server's id; `port_ids` gives their order. `power`: on or off, as its user wants it since
-    change `power_seq`.
+    `flavor` is the flavor as it was at boot. `user_data` is base64 as given. Its ports are those of `port_ids`, in
+    the order of its cards; of these `own_port_ids` were its user's before. `power`: on or off, as its user wants it
+    since change `power_seq`. `restarts`: how often its user had it restarted; the last one asked the instance to
+    end by itself first where `gently`. `launch_index`: its number among those of one request, whose first
+    server is `reserved_with` (empty: the server itself).
     """
 
     KIND: ClassVar[str] = "server"
@@ -133,7 +139,16 @@ class Server(Resource, frozen=True, kw_only=True):
     config_drive: bool = False
     power: str = "on"
     power_seq: int = 0
+    restarts: int = 0
+    gently: bool = False
+    launch_index: int = 0
+    reserved_with: str = ""
     fault: dict[str, Any] | None = None
+
+    @property
+    def reservation(self) -> str:
+        """The number of the request that made it."""
+        return "r-" + (self.reserved_with or self.id)[:8]
 
 
 class ComputeQuota(Resource, frozen=True, kw_only=True):

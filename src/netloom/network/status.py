@@ -228,9 +228,7 @@ def differences(reader: Reader, touched: Iterable[tuple[str, str]]) -> Differenc
 
 def _trouble(server: Server, rows: Iterable[StatusRow]) -> tuple[StatusRow, ...]:
     return tuple(
-        row
-        for row in rows
-        if row.host == server.host and row.aspect in WIRE and row.state != "ok"
+        row for row in rows if row.host == server.host and row.aspect in WIRE and row.state != "ok"
     )
 
 

@@ -21,6 +21,7 @@ from netloom.model.hoststate import (
 )
 from netloom.model.names import INTEGRATION_BRIDGE, METADATA_ADDRESS, dhcp_namespace
 from netloom.model.networking import Network, Port, Subnet
+from netloom.plan.hostnames import hostnames, name_of
 from netloom.plan.index import ROUTER_OWNERS, Index, addresses_of, device_of, origin
 from netloom.plan.pipeline import Stage
 from netloom.plan.ports import classify
@@ -115,7 +116,8 @@ def _namespace(index: Index, network: Network, port: Port) -> Iterator[HostObjec
 
 def dnsmasq(index: Index, network: Network, port: Port, served: list[Subnet]) -> Dnsmasq:
     """The DHCP server of a network for the ports of this host."""
-    leases = [lease for p in local_instances(index, network) for lease in _lease(index, p, served)]
+    names = hostnames(index, network)
+    leases = [lease for p in local_instances(index, network) for lease in _lease(p, served, names)]
     ports = [
         p for p in local_instances(index, network) if p.id in {lease.port_id for lease in leases}
     ]
@@ -135,17 +137,16 @@ def dnsmasq(index: Index, network: Network, port: Port, served: list[Subnet]) ->
     )
 
 
-def _lease(index: Index, port: Port, served: list[Subnet]) -> Iterator[DhcpLease]:
+def _lease(port: Port, served: list[Subnet], names: dict[str, str]) -> Iterator[DhcpLease]:
     """The first of the port's addresses that DHCP serves: a client takes one address a device."""
     wanted = {subnet.id for subnet in served}
     address = next((f.ip_address for f in port.fixed_ips if f.subnet_id in wanted), None)
     if address is None:
         return
-    server = index.view.servers.get(port.device_id)
     yield DhcpLease(
         mac=port.mac_address,
         ip=address,
-        hostname=(server.hostname if server else "") or "host-" + address.replace(".", "-"),
+        hostname=name_of(names, port, address),
         port_id=port.id,
         options=tuple(sorted(own_options(port).items())),
     )

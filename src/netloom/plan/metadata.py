@@ -1,8 +1,9 @@
 """What 169.254.169.254 answers to an instance, in the formats of EC2 and OpenStack.
 
-Who asks is known as a port (see `MetadataListener.askers`). Nothing here is secret to the instance that
-asks, and nothing of another instance is reachable.
-Sources: the OpenStack Nova metadata page («OpenStack format», «EC2-compatible») and cloud-init's data sources.
+Who asks is known as a port (see `MetadataListener.askers`), and whose port that is from what compute recorded
+(`Server.port_ids`). Nothing here is secret to the instance that asks, and nothing of another instance is reachable.
+What each version of a format has is Nova's list: the Nova metadata page («OpenStack format», «EC2-compatible»),
+`nova/api/metadata/base.py`, and what cloud-init's data sources ask for.
 """
 
 from __future__ import annotations
@@ -13,45 +14,74 @@ import ipaddress
 import json
 from typing import Any
 
-from netloom.model.cloud import Server
+from netloom.model.cloud import ROOT_DEVICE, Server
 from netloom.model.hosts import HostView
 from netloom.model.names import tap
 from netloom.model.networking import Port, Subnet
 
 OPENSTACK_VERSIONS = (
-    "2012-08-10",
-    "2013-04-04",
-    "2013-10-17",
-    "2015-10-15",
-    "2016-06-30",
-    "2018-08-27",
-)
+    "2012-08-10", "2013-04-04", "2013-10-17", "2015-10-15", "2016-06-30", "2016-10-06", "2017-02-22",
+    "2018-08-27", "2020-10-14",
+)  # fmt: skip
 EC2_VERSIONS = (
     "1.0", "2007-01-19", "2007-03-01", "2007-08-29", "2007-10-10", "2007-12-15", "2008-02-01",
     "2008-09-01", "2009-04-04",
 )  # fmt: skip
+FILES_SINCE = {
+    "meta_data.json": "2012-08-10",
+    "password": "2013-04-04",
+    "vendor_data.json": "2013-10-17",
+    "network_data.json": "2015-10-15",
+    "vendor_data2.json": "2016-10-06",
+}
+"""File of the OpenStack format → the first version that has it. `user_data` is there where there is any."""
+
+KEYS_SINCE = {
+    "random_seed": "2013-04-04",
+    "project_id": "2015-10-15",
+    "devices": "2016-06-30",
+    "dedicated_cpus": "2020-10-14",
+}
+"""Key of `meta_data.json` → the first version that has it; all others are in every version."""
+
+EC2_SINCE = {
+    "local-hostname": "2007-01-19",
+    "public-hostname": "2007-01-19",
+    "public-ipv4": "2007-01-19",
+    "mac": "2007-01-19",
+    "instance-type": "2007-08-29",
+    "block-device-mapping": "2007-12-15",
+    "placement": "2008-02-01",
+    "instance-action": "2008-09-01",
+}
+"""Name below `meta-data/` → the first version that has it; all others are in every version."""
+
 TEXT, JSON, BYTES = "text/plain; charset=utf-8", "application/json", "application/octet-stream"
 
 Answer = tuple[str, bytes]
 """Content type and body."""
 
 
-def answer(view: HostView, port_id: str, path: str) -> Answer | None:
+def answer(view: HostView, port_id: str, path: str, seed: bytes = b"") -> Answer | None:
     """Answer a GET of `path` by the instance that has the port; None where there is nothing (404).
 
-    A port without a server of ours (bound by hand, or by an outside Nova) has no metadata.
+    `seed`: random bytes for the instance's generator, fresh for each question. A port without a server of ours
+    (bound by hand, or by an outside Nova) has no metadata, whatever its `device_id` says.
     """
     port = view.ports.get(port_id)
-    server = view.servers.get(port.device_id) if port else None
+    server = next((s for _, s in sorted(view.servers.items()) if port_id in s.port_ids), None)
     if port is None or server is None:
         return None
     words = [word for word in path.partition("?")[0].split("/") if word]
+    if words[:1] == ["openstack"]:
+        return _openstack(view, server, words[1:], seed)
+    if words[:1] == ["ec2"]:
+        words = words[1:]
     if not words:
-        return _listing([*EC2_VERSIONS, "latest", "openstack"])
-    if words[0] == "openstack":
-        return _openstack(view, server, words[1:])
-    if words[0] in (*EC2_VERSIONS, "latest"):
-        return _ec2(view, server, port, words[1:])
+        return _listing([*EC2_VERSIONS, "latest"])
+    version = EC2_VERSIONS[-1] if words[0] == "latest" else words[0]
+    if version in EC2_VERSIONS:
+        return _ec2(view, server, port, version, words[1:])
     return None
 
 
@@ -73,41 +103,53 @@ def user_data(server: Server) -> bytes | None:
         return None
 
 
-def _openstack(view: HostView, server: Server, words: list[str]) -> Answer | None:
+def _openstack(view: HostView, server: Server, words: list[str], seed: bytes) -> Answer | None:
     if not words:
         return _listing([*OPENSTACK_VERSIONS, "latest"])
-    if words[0] not in (*OPENSTACK_VERSIONS, "latest"):
+    version = OPENSTACK_VERSIONS[-1] if words[0] == "latest" else words[0]
+    if version not in OPENSTACK_VERSIONS:
         return None
     data = user_data(server)
-    names = ["meta_data.json", "network_data.json", "vendor_data.json"]
+    names = [name for name, since in FILES_SINCE.items() if version >= since]
     names += ["user_data"] if data is not None else []
     match words[1:]:
         case []:
             return _listing(sorted(names))
+        case [name] if name not in names:
+            return None
         case ["meta_data.json"]:
-            return _json(meta_data(server))
+            document = meta_data(server, seed)
+            return _json({k: v for k, v in document.items() if version >= KEYS_SINCE.get(k, "")})
         case ["network_data.json"]:
             return _json(network_data(view, server))
-        case ["vendor_data.json"] | ["vendor_data2.json"]:
+        case ["vendor_data.json"]:
             return _json({})
+        case ["vendor_data2.json"]:
+            return _json({"static": {}})
+        case ["password"]:
+            # No instance here is given one, and none can leave one: a POST is refused.
+            return TEXT, b""
         case ["user_data"] if data is not None:
             return BYTES, data
         case _:
             return None
 
 
-def meta_data(server: Server) -> dict[str, Any]:
-    """`meta_data.json`: who the instance is, and the public key it shall let in."""
+def meta_data(server: Server, seed: bytes = b"") -> dict[str, Any]:
+    """`meta_data.json` of the newest version: who the instance is, and the public key it must let in."""
     document: dict[str, Any] = {
         "uuid": server.id,
         "name": server.name,
         "hostname": server.hostname or server.name,
-        "launch_index": 0,
+        "launch_index": server.launch_index,
         "availability_zone": server.availability_zone,
         "project_id": server.project_id,
         "meta": dict(server.metadata),
         "devices": [],
+        "dedicated_cpus": [],
     }
+    if seed:
+        document["random_seed"] = base64.b64encode(seed).decode()
     if server.public_key:
         key_name = server.key_name or "default"
         document["public_keys"] = {key_name: server.public_key}
@@ -177,7 +219,9 @@ def floating_address(view: HostView, server: Server) -> str:
     return found[0] if found else ""
 
 
-def _ec2(view: HostView, server: Server, port: Port, words: list[str]) -> Answer | None:
+def _ec2(
+    view: HostView, server: Server, port: Port, version: str, words: list[str]
+) -> Answer | None:
     data = user_data(server)
     if not words:
         return _listing(["meta-data/", "user-data"] if data is not None else ["meta-data/"])
@@ -185,7 +229,8 @@ def _ec2(view: HostView, server: Server, port: Port, words: list[str]) -> Answer
         return (BYTES, data) if data is not None else None
     if words[0] != "meta-data":
         return None
-    node: Any = ec2_tree(view, server, port)
+    tree = ec2_tree(view, server, port)
+    node: Any = {name: value for name, value in tree.items() if version >= EC2_SINCE.get(name, "")}
     for word in words[1:]:
         if not isinstance(node, dict) or word not in node:
             return None
@@ -206,7 +251,7 @@ def _entry(name: str, value: Any) -> str:
 
 
 def ec2_tree(view: HostView, server: Server, port: Port) -> dict[str, Any]:
-    """`meta-data/` as a tree of texts."""
+    """`meta-data/` of the newest version as a tree of texts."""
     addresses = [
         f.ip_address for p in _ports(view, server) for f in p.fixed_ips if ":" not in f.ip_address
     ]
@@ -214,9 +259,12 @@ def ec2_tree(view: HostView, server: Server, port: Port) -> dict[str, Any]:
     number = int(server.id.replace("-", "")[:8], 16) if _is_hex(server.id) else 0
     tree: dict[str, Any] = {
         "ami-id": f"ami-{server.image_id[:8]}",
-        "ami-launch-index": "0",
+        "ami-launch-index": str(server.launch_index),
         "ami-manifest-path": "",
+        # One disk, no others: what Nova says of a server without volumes, swap and ephemeral disks.
+        "block-device-mapping": {"ami": ROOT_DEVICE.removeprefix("/dev/"), "root": ROOT_DEVICE},
         "hostname": hostname,
+        "instance-action": "none",
         "instance-id": f"i-{number:08x}",
         "instance-type": server.flavor.name,
         "local-hostname": hostname,
@@ -225,7 +273,7 @@ def ec2_tree(view: HostView, server: Server, port: Port) -> dict[str, Any]:
         "placement": {"availability-zone": server.availability_zone},
         "public-hostname": hostname,
         "public-ipv4": floating_address(view, server),
-        "reservation-id": f"r-{number:08x}",
+        "reservation-id": server.reservation,
         "security-groups": "\n".join(_group_names(view, server)),
     }
     if server.public_key:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import base64
 import json
 
-from netloom.plan.metadata import answer
-from worlds import two_hosts
+from netloom.plan.metadata import EC2_VERSIONS, OPENSTACK_VERSIONS, answer
+from worlds import two_hosts, walkthrough_b
 
 
 def view():
@@ -54,9 +54,97 @@ def test_nothing_where_there_is_nothing():
     for path in (
         "/nonsense",
         "/latest/meta-data/nonsense",
-        "/openstack/latest/password",
+        "/openstack/2012-08-10/password",
+        "/openstack/2013-04-04/network_data.json",
+        "/openstack/latest/content/0000",
+        "/1.0/meta-data/public-ipv4",
+        "/2007-12-15/meta-data/placement/availability-zone",
         "/latest/../etc",
     ):
         assert answer(view(), "port1", path) is None
     assert answer(view(), "port2", "/latest/meta-data/") is None
     assert answer(view(), "unknown", "/") is None
+
+
+def tree(path: str) -> dict[str, str]:
+    """Everything below a folder, as a client crawls it: path → text."""
+    found: dict[str, str] = {}
+    for line in body(path).split("\n"):
+        number, is_key, _ = line.partition("=")
+        if line.endswith("/") or is_key:
+            found |= tree(f"{path}/{number.rstrip('/')}")
+        else:
+            found[f"{path}/{line}"] = body(f"{path}/{line}")
+    return found
+
+
+def test_everything_that_nova_lists_can_be_read():
+    root = "/latest/meta-data"
+    said = {path.removeprefix(root + "/"): text for path, text in tree(root).items()}
+    assert said == {
+        "ami-id": "ami-image",
+        "ami-launch-index": "0",
+        "ami-manifest-path": "",
+        "block-device-mapping/ami": "vda",
+        "block-device-mapping/root": "/dev/vda",
+        "hostname": "vm1",
+        "instance-action": "none",
+        "instance-id": "i-00000000",
+        "instance-type": "m1.tiny",
+        "local-hostname": "vm1",
+        "local-ipv4": "10.0.0.11",
+        "mac": "fa:16:3e:00:00:02",
+        "placement/availability-zone": "nova",
+        "public-hostname": "vm1",
+        "public-ipv4": "",
+        "public-keys/0/openssh-key": "ssh-ed25519 AAAA admin",
+        "reservation-id": "r-vm1",
+        "security-groups": "sg-default",
+    }
+    for version in EC2_VERSIONS:
+        for prefix in ("", "/ec2"):
+            assert set(tree(f"{prefix}/{version}/meta-data")), version
+            assert body(f"{prefix}/{version}/user-data") == "#!/bin/sh\n"
+    for version in (*OPENSTACK_VERSIONS, "latest"):
+        for name in body(f"/openstack/{version}").split("\n"):
+            text = body(f"/openstack/{version}/{name}")
+            assert not name.endswith(".json") or isinstance(json.loads(text), dict)
+    newest = {"meta_data.json", "network_data.json", "password", "user_data"}
+    newest |= {"vendor_data.json", "vendor_data2.json"}
+    assert set(body("/openstack/latest").split("\n")) == newest
+    assert set(body("/openstack/2012-08-10").split("\n")) == {"meta_data.json", "user_data"}
+    assert json.loads(body("/openstack/latest/vendor_data2.json")) == {"static": {}}
+
+
+def test_each_version_has_the_keys_that_came_until_then():
+    def keys(version: str) -> set[str]:
+        found = answer(view(), "port1", f"/openstack/{version}/meta_data.json", b"seed")
+        assert found is not None
+        return set(json.loads(found[1]))
+
+    assert not keys("2012-08-10") & {"random_seed", "project_id", "devices", "dedicated_cpus"}
+    assert keys("latest") - keys("2012-08-10") == {
+        "random_seed",
+        "project_id",
+        "devices",
+        "dedicated_cpus",
+    }
+
+
+def test_an_instance_knows_its_public_address_wherever_its_router_is():
+    world = walkthrough_b()
+    found = answer(world.view("compute1"), "my2", "/latest/meta-data/public-ipv4")
+    assert found is not None and found[1] == b"198.51.100.20"
+
+
+def test_a_port_that_says_it_is_another_server_s_gets_nothing_of_it():
+    world = two_hosts()
+    world.change("servers", "vm1", user_data=base64.b64encode(b"secret").decode())
+    world.port("evil", "net-a", [("sub-a", "10.0.0.66")], host="compute1", device_id="vm1")
+    world.change("ports", "evil", device_owner="compute:nova")
+    for path in ("/", "/latest/user-data", "/openstack/latest/meta_data.json"):
+        assert answer(world.view("compute1"), "evil", path) is None
+    # And a port keeps its server, whatever its owner writes into it.
+    world.change("ports", "port1", device_id="vm2", device_owner="")
+    found = answer(world.view("compute1"), "port1", "/openstack/latest/meta_data.json")
+    assert found is not None and json.loads(found[1])["uuid"] == "vm1"
