@@ -332,8 +332,9 @@ class Tracker:
 
     def _start(self, item: Instance, number: int) -> None:
         mark = self._wanted_mark(item)
-        attempts = self.trouble[item.key].attempts if item.key in self.trouble else 0
-        if not attempts:  # else what went wrong is worth more than that it is tried again
+        old = self.trouble.get(item.key)
+        # What went wrong is worth more than that it is tried again, unless something else is wanted now.
+        if old is None or old.mark != mark or not old.attempts:
             self.trouble[item.key] = Trouble("pending", "the instance is being started", mark)
         self.runs.start(item, number)
 

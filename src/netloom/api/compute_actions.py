@@ -82,6 +82,25 @@ async def _power(request: Request, power: str) -> Response:
     return respond(202)
 
 
+class Reboot(Struct, frozen=True, forbid_unknown_fields=True):
+    """How: SOFT asks the instance to end by itself first, HARD does not. In any case, as in Nova."""
+
+    type: str
+
+
+async def _reboot(request: Request, arguments: Any) -> Response:
+    how = convert(arguments, Reboot).type.upper()
+    if how not in ("SOFT", "HARD"):
+        raise BadRequest(
+            f"Invalid input for field/attribute type. Value: {how}. It is one of SOFT and HARD."
+        )
+    await run_write(
+        request,
+        lambda w, ctx: servers.reboot(w, server_of(w, ctx, request), gently=how == "SOFT"),
+    )
+    return respond(202)
+
+
 class Address(Struct, frozen=True, forbid_unknown_fields=True):
     """A floating address, and which of the server's it stands for."""
 
@@ -182,6 +201,7 @@ _ACTIONS: dict[str, tuple[Action, int]] = {
     "os-getConsoleOutput": (_console, _ALWAYS),
     "os-start": (_start, _ALWAYS),
     "os-stop": (_stop, _ALWAYS),
+    "reboot": (_reboot, _ALWAYS),
     "addFloatingIp": (_add_floatingip, 43),
     "removeFloatingIp": (_remove_floatingip, 43),
     "addSecurityGroup": (_add_group, _ALWAYS),

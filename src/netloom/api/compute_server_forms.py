@@ -24,6 +24,8 @@ STATES = {
     "BUILD": ("building", 0),
     "ERROR": ("error", 0),
     "SHUTOFF": ("stopped", 4),
+    "REBOOT": ("active", 1),
+    "HARD_REBOOT": ("active", 1),
 }
 """Status → (vm_state, power_state: 1 running, 4 shut down, 0 no state)."""
 
@@ -34,6 +36,8 @@ def task_state(status: str, power: str) -> str | None:
         ("BUILD", "on"): "spawning",
         ("ACTIVE", "off"): "powering-off",
         ("SHUTOFF", "on"): "powering-on",
+        ("REBOOT", "on"): "rebooting",
+        ("HARD_REBOOT", "on"): "rebooting_hard",
     }.get((status, power))
 
 

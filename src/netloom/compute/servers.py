@@ -22,7 +22,7 @@ from netloom.model import Caller, Context
 from netloom.model.cloud import Flavor, Image, Keypair, Server
 from netloom.model.errors import BadRequest, Conflict, Forbidden, NotFound
 from netloom.model.settings import ComputeSettings
-from netloom.network import security_groups
+from netloom.network import security_groups, status
 from netloom.store import Reader, Writer
 
 INSTANCE_TYPE = "netloom_instance_type"
@@ -266,6 +266,37 @@ def set_power(w: Writer, server: Server, power: str) -> None:
         raise Conflict(f"Cannot '{action}' instance {server.id} while it is in vm_state error")
     # What its host has reported so far is of before: only from this change on it says what became of it.
     w.update(structs.replace(server, power=power, power_seq=w.last_seq + 1))
+
+
+def reboot(w: Writer, server: Server, gently: bool) -> None:
+    """Have the host restart a server's instance, on its own disk; `gently` (Nova's SOFT) it is asked to end first.
+
+    Raises Conflict as Nova does: a soft reboot is for a server that is ACTIVE and at rest, a hard one also for
+    one that is stopped, in ERROR, or in the middle of a soft reboot.
+    """
+    before = w.api_status(Server, [server.id]).get(server.id) or status.BUILD
+    powering = (before == status.ACTIVE) != (server.power == "on")
+    fit = {status.ACTIVE} if gently else {status.ACTIVE, status.SHUTOFF, status.ERROR, "REBOOT"}
+    if before in status.REBOOTING - fit:
+        task = "rebooting" if before == "REBOOT" else "rebooting_hard"
+        raise Conflict(f"Cannot 'reboot' instance {server.id} while it is in task_state {task}")
+    if before not in fit or not server.host:
+        state = {status.SHUTOFF: "stopped", status.BUILD: "building"}.get(before, before.lower())
+        raise Conflict(f"Cannot 'reboot' instance {server.id} while it is in vm_state {state}")
+    if powering and before in (status.ACTIVE, status.SHUTOFF):
+        task = "powering-off" if before == status.ACTIVE else "powering-on"
+        raise Conflict(f"Cannot 'reboot' instance {server.id} while it is in task_state {task}")
+    w.update(
+        structs.replace(
+            server,
+            power="on",
+            power_seq=w.last_seq + 1,
+            restarts=server.restarts + 1,
+            gently=gently,
+            fault=None,
+        )
+    )
+    w.set_api_status(Server, server.id, "REBOOT" if gently else "HARD_REBOOT")
 
 
 def fail(w: Writer, server: Server, message: str) -> None:

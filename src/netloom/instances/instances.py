@@ -19,7 +19,7 @@ from netloom.dataplane.bridges import peer_name
 from netloom.dataplane.mark import fingerprint
 from netloom.dataplane.netlink import index_of, link_names, open_netlink
 from netloom.dataplane.process import ApplyError
-from netloom.instances import limits, unpacking, volume
+from netloom.instances import limits, restarts, unpacking, volume
 from netloom.instances.cancel import Cancel
 from netloom.instances.container import Crun, configuration, write_bundle
 from netloom.instances.images import Fetch, Images, check_room
@@ -54,6 +54,7 @@ def instance_mark(item: Instance) -> str:
         disk_gib=0,
         nics=nics,
         power=item.power,
+        restarts=item.restarts,
     )
     return fingerprint(plain)
 
@@ -147,6 +148,11 @@ class Instances:
             (home / "stopped").write_text(instance_mark(item))
             return
         (home / "stopped").unlink(missing_ok=True)
+        if pid and restarts.due(home, item):
+            if item.gently:
+                restarts.ask_to_end(pid)
+            self._unplug(pid, item)
+            pid = 0
         if pid:
             self._plug(pid, item)
             self._note(home, pid, item)
@@ -169,6 +175,7 @@ class Instances:
             self._plug(pid, item)
             # Before it runs: one that could not be written down would be taken for gone, and started again.
             self._note(home, pid, item)
+            restarts.note(home, item)
             self._crun.start(_name(item.server_id))
         except (ApplyError, OSError):
             self._crun.delete(_name(item.server_id))

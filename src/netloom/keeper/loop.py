@@ -17,7 +17,7 @@ from netloom.identity import tokens
 from netloom.model import Away, Caller, Context, NetworkSettings, Port, Router
 from netloom.model.cloud import Server
 from netloom.model.settings import ComputeSettings
-from netloom.network import binding, hosts, server_ports
+from netloom.network import binding, hosts, server_ports, status
 from netloom.store import Reader, Store
 
 log = logging.getLogger("netloom.keeper")
@@ -30,11 +30,14 @@ TIDY_SECONDS = 600.0
 
 _BATCH = 1000
 
+_UNDER_WAY = frozenset({status.BUILD, *status.REBOOTING})
+"""What a server is no longer than the setting says."""
+
 
 class Memory(Struct, kw_only=True):
     """What the keeper remembers between ticks; times in seconds since 1970.
 
-    `building`: server id → since when it is in BUILD, as far as the keeper saw.
+    `building`: server id → since when it is being built or restarted, as far as the keeper saw.
     """
 
     building: dict[str, float] = field(default_factory=dict)
@@ -103,11 +106,11 @@ def place_routers(store: Store, ctx: Context) -> None:
 def fail_late_builds(
     store: Store, ctx: Context, compute: ComputeSettings, memory: Memory, now: float
 ) -> None:
-    """Put servers in ERROR that are in BUILD for longer than the setting, with what holds them up."""
+    """Put servers in ERROR that are being built or restarted for longer than the setting, with what holds them up."""
     with store.reader() as reader:
         found = {server.id: server for server in reader.list(Server)}
         states = reader.api_status(Server, list(found)) if found else {}
-        building = {ident for ident, status in states.items() if status == "BUILD"}
+        building = {ident for ident, state in states.items() if state in _UNDER_WAY}
         memory.building = {ident: memory.building.get(ident, now) for ident in building}
         late = {
             ident: why_not_active(reader, ctx, found[ident], now)
@@ -118,7 +121,7 @@ def fail_late_builds(
         with store.writer(actor="keeper") as w:
             server = w.get(Server, ident)
             # It may have become ACTIVE, or gone, since it was looked at.
-            if server is None or w.api_status(Server, [ident]).get(ident) != "BUILD":
+            if server is None or w.api_status(Server, [ident]).get(ident) not in _UNDER_WAY:
                 continue
             text = f"The server was not ready within {compute.build_seconds:.0f} s: {reason}"
             servers.fail(w, server, text)

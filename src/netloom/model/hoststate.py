@@ -207,7 +207,11 @@ class Nic(Struct, frozen=True, kw_only=True):
 
 
 class Instance(HostObject, frozen=True, kw_only=True):
-    """A running instance. `project_id`: whose, so that one project's starts do not hold up all others'."""
+    """A running instance. `project_id`: whose, so that one project's starts do not hold up all others'.
+
+    `restarts` tells one start from the next: an instance that was started with another number is ended and started
+    anew, `gently` where it is to be asked first.
+    """
 
     server_id: str
     project_id: str = ""
@@ -221,6 +225,8 @@ class Instance(HostObject, frozen=True, kw_only=True):
     disk_gib: int
     nics: tuple[Nic, ...] = ()
     power: str = "on"
+    restarts: int = 0
+    gently: bool = False
 
     @property
     def key(self) -> Key:

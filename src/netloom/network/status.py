@@ -98,11 +98,12 @@ def server_status(
     says that it is done.
     """
     rows = [row for row in rows if row.host == server.host and row.aspect == "instance"]
+    # What was reported so far is of before the change.
+    if before and applied < server.power_seq:
+        return before, ""
     failed = next((row for row in rows if row.state == "error"), None)
     if failed is not None:
         return ERROR, failed.detail or "the host could not run the instance"
-    if before and applied < server.power_seq:
-        return before, ""
     done = any(row.state == "ok" for row in rows)
     if server.power != "on":
         return (SHUTOFF if done else before or BUILD), ""

@@ -42,6 +42,8 @@ def plan_instances(index: Index) -> Iterator[Instance]:
             disk_gib=server.flavor.disk,
             nics=nics,
             power=server.power,
+            restarts=server.restarts,
+            gently=server.gently,
             origin=(f"server/{server.id}", *origin(*ports)),
             aspect="instance",
         )

@@ -4,9 +4,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from msgspec.structs import replace
 
 from netloom.compute import servers
 from netloom.model import Flavor, FloatingIP, Network, Port, Router, Server, Status
+from netloom.model.errors import Conflict
 from netloom.network import status
 from netloom.store import Store
 
@@ -232,3 +234,118 @@ def test_a_server_is_what_it_was_until_its_host_has_switched_it(store: Store) ->
     applied(store, seq)
     follow(store)
     assert statuses(store)["vm"] == "ACTIVE"
+
+
+def reboot(store: Store, gently: bool = True) -> int:
+    with store.writer() as w:
+        server = w.get(Server, "vm")
+        assert server is not None
+        servers.reboot(w, server, gently)
+    with store.reader() as r:
+        seq = r.seq()
+    follow(store)
+    return seq
+
+
+def test_a_reboot_ends_when_the_host_has_started_the_instance_anew(store: Store) -> None:
+    well = (("port", "port", "l2", "ok"), ("server", "vm", "instance", "ok"))
+    report(store, "c1", *well)
+    with pytest.raises(Conflict, match="vm_state stopped"):
+        stopped = power(store, "off")
+        applied(store, stopped)
+        report(store, "c1", ("server", "vm", "instance", "ok"))
+        reboot(store)
+    hard = reboot(store, gently=False)  # which is for a stopped server too
+    assert statuses(store)["vm"] == "HARD_REBOOT"
+    applied(store, hard)
+    report(store, "c1", *well)
+    assert statuses(store)["vm"] == "ACTIVE"
+    soft = reboot(store)
+    assert statuses(store)["vm"] == "REBOOT"
+    with pytest.raises(Conflict, match="task_state rebooting"):
+        reboot(store)
+    report(store, "c1", *well)
+    assert statuses(store)["vm"] == "REBOOT", "that is of the start before"
+    applied(store, soft)
+    report(store, "c1", ("server", "vm", "instance", "pending"), ("port", "port", "l2", "pending"))
+    assert (statuses(store)["vm"], statuses(store)["port"]) == ("REBOOT", "DOWN")
+    report(store, "c1", ("server", "vm", "instance", "ok"))
+    assert statuses(store)["vm"] == "REBOOT", "its card is not there yet"
+    report(store, "c1", ("port", "port", "l2", "ok"))
+    assert statuses(store)["vm"] == "ACTIVE"
+    # A start that fails is an error; a hard reboot is the way out of it.
+    applied(store, reboot(store))
+    report(store, "c1", ("server", "vm", "instance", "error"))
+    assert statuses(store)["vm"] == "ERROR"
+    hard = reboot(store, gently=False)
+    assert statuses(store)["vm"] == "HARD_REBOOT"
+    applied(store, hard)
+    report(store, "c1", *well)
+    assert statuses(store)["vm"] == "ACTIVE"
+
+
+def fault(store: Store) -> str:
+    with store.reader() as r:
+        server = r.get(Server, "vm")
+    assert server is not None
+    return (server.fault or {}).get("message", "")
+
+
+def test_a_server_is_not_active_while_the_link_of_a_card_is_down(store: Store) -> None:
+    report(store, "c1", ("port", "port", "l2", "ok"), ("server", "vm", "instance", "ok"))
+    report(store, "c1", ("port", "port", "l2", "pending"))
+    assert (statuses(store)["port"], statuses(store)["vm"]) == ("DOWN", "BUILD")
+    report(store, "c1", ("port", "port", "l2", "error"))
+    assert (statuses(store)["port"], statuses(store)["vm"]) == ("ERROR", "ERROR")
+    assert fault(store) == "port port: why"
+    report(store, "c1", ("port", "port", "l2", "ok"))
+    assert (statuses(store)["port"], statuses(store)["vm"]) == ("ACTIVE", "ACTIVE")
+    assert fault(store) == ""
+    # At once in ERROR, and what another host says of the port is no matter of the server's.
+    report(store, "c2", ("port", "port", "l2", "error"))
+    assert statuses(store)["vm"] == "ACTIVE"
+    report(store, "c1", ("port", "port", "l2", "error"))
+    assert statuses(store)["vm"] == "ERROR"
+
+
+def test_a_router_s_port_is_down_where_one_part_of_it_is(store: Store) -> None:
+    report(store, "n1", ("port", "leg", "l2", "ok"), ("port", "leg", "l3", "ok"))
+    assert statuses(store)["leg"] == "ACTIVE"
+    report(store, "n1", ("port", "leg", "l2", "pending"))
+    assert statuses(store)["leg"] == "DOWN"
+
+
+def test_a_port_that_its_user_switches_off_is_no_trouble_of_the_server(store: Store) -> None:
+    report(store, "c1", ("port", "port", "l2", "ok"), ("server", "vm", "instance", "ok"))
+    with store.writer() as w:
+        port = w.get(Port, "port")
+        assert port is not None
+        w.update(replace(port, admin_state_up=False))
+        status.refresh(w, {("port", "port")})
+    assert (statuses(store)["port"], statuses(store)["vm"]) == ("DOWN", "ACTIVE")
+
+
+def test_a_port_that_says_it_is_a_server_s_does_not_hold_up_that_server(store: Store) -> None:
+    with store.writer() as w:
+        for number, more in enumerate(({"host": "c1"}, {"host": "c2"}, {}), start=10):
+            w.insert(
+                Port(
+                    id=f"evil{number}",
+                    network_id="net",
+                    mac_address=f"fa:16:3e:00:00:{number}",
+                    device_id="vm",
+                    device_owner="compute:nova",
+                    **more,
+                )
+            )
+    report(store, "c1", ("port", "port", "l2", "ok"), ("server", "vm", "instance", "ok"))
+    assert statuses(store)["vm"] == "ACTIVE"
+    report(store, "c1", ("port", "evil10", "l2", "error"))
+    assert statuses(store)["vm"] == "ACTIVE"
+    # And one that compute gave it is its own whatever it says.
+    with store.writer() as w:
+        port = w.get(Port, "port")
+        assert port is not None
+        w.update(replace(port, device_id="other", device_owner=""))
+    report(store, "c1", ("port", "port", "l2", "error"))
+    assert statuses(store)["vm"] == "ERROR"
