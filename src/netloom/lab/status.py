@@ -10,7 +10,8 @@ from netloom.lab import settings
 from netloom.lab.state import Lab
 from netloom.lab.topology import nodes
 from netloom.lab.up import SERVER
-from netloom.store import Store
+from netloom.model import FloatingIP, Port, Router, Server
+from netloom.store import Reader, Store
 
 
 def collect(lab: Lab) -> dict[str, Any]:
@@ -21,6 +22,7 @@ def collect(lab: Lab) -> dict[str, Any]:
     try:
         with store.reader() as reader:
             seq, rows, known = reader.seq(), reader.status_rows(), reader.hosts()
+            failed = _failed(reader)
     finally:
         store.close()
     hosts: list[dict[str, Any]] = []
@@ -48,6 +50,8 @@ def collect(lab: Lab) -> dict[str, Any]:
             )
         elif row.state != "ok" and thing not in waiting.setdefault((row.host, row.detail), []):
             waiting[row.host, row.detail].append(thing)
+    reported = {error["object"] for error in errors}
+    errors += [error for error in failed if error["object"] not in reported]
     alive = state.processes[SERVER].alive
     well = alive and not errors and all(host["running"] and not host["behind"] for host in hosts)
     return {
@@ -65,8 +69,28 @@ def collect(lab: Lab) -> dict[str, Any]:
     }
 
 
+def _failed(reader: Reader) -> list[dict[str, str]]:
+    """What the API calls ERROR, with the reason that it gives; a host's own words of it come first elsewhere."""
+    found: list[dict[str, str]] = []
+    for kind in (Server, Router, Port, FloatingIP):
+        things = {thing.id: thing for thing in reader.list(kind)}
+        for ident, status in sorted(reader.api_status(kind, list(things)).items()):
+            if status == "ERROR":
+                thing = things[ident]
+                fault = thing.fault if isinstance(thing, Server) else None
+                found.append(
+                    {
+                        "object": f"{kind.KIND}/{ident}",
+                        "host": getattr(thing, "host", ""),
+                        "aspect": "status",
+                        "detail": (fault or {}).get("message", "") or "its status is ERROR",
+                    }
+                )
+    return found
+
+
 def text(found: dict[str, Any]) -> str:
-    """Write the status for a person."""
+    """Write the status for a person: "no errors" stands there only where all is well and nothing waits."""
     lines = [
         f"lab {found['lab']}: API {found['api']}"
         + ("" if found["server_running"] else " (the server is NOT running)")
@@ -83,14 +107,13 @@ def text(found: dict[str, Any]) -> str:
             words = ["NOT running"]
         lines.append(f"  {host['host']:<12} {'+'.join(host['roles']):<8} {', '.join(words)}")
     for error in found["errors"]:
-        lines.append(
-            f"  error: {error['object']} on {error['host']} ({error['aspect']}): {error['detail']}"
-        )
+        where = f" on {error['host']}" if error["host"] else ""
+        lines.append(f"  error: {error['object']}{where} ({error['aspect']}): {error['detail']}")
     for wait in found["waiting"]:
         # One cause holds up many objects: the port is what a person looks for.
         objects = sorted(wait["objects"], key=lambda thing: not thing.startswith("port/"))
         more = f" and {len(objects) - 1} more" if len(objects) > 1 else ""
         lines.append(f"  waiting: {objects[0]}{more} on {wait['host']}: {wait['detail']}")
-    if not found["errors"]:
+    if found["well"] and not found["waiting"]:
         lines.append("  no errors")
     return "\n".join(lines)
