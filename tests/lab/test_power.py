@@ -1,4 +1,4 @@
-"""A server's status while it is stopped and started: never ahead of its host."""
+"""A server's status while it is stopped, started and restarted: never ahead of its host."""
 
 from __future__ import annotations
 
@@ -40,3 +40,35 @@ def test_active_and_shutoff_are_said_when_it_is_so(lab: RunningLab) -> None:
             30,
             "it never settles",
         )
+
+
+def test_a_reboot_starts_the_instance_anew_on_its_own_disk(lab: RunningLab) -> None:
+    with Tenant(lab) as tenant:
+        network = tenant.network("reboot", "10.67.0.0/24")
+        server = tenant.boot("reboot", "compute1", network, tenant.group({}))
+        tenant.instance(server).reaches("10.67.0.2")
+        path = f"{COMPUTE}/servers/{server}"
+        root = f"{lab.lab.host('compute1')}/state/instances/{server}/rootfs"
+        lab.exec("compute1", "touch", f"{root}/tmp/kept")
+
+        def restarted(kind: str, status: str, task: str) -> None:
+            before = processes(lab, server)
+            tenant.request("POST", f"{path}/action", json={"reboot": {"type": kind}})
+            shown = tenant.get(path)["server"]
+            # It may be done already; until then it says so.
+            if processes(lab, server) == before:
+                assert (shown["status"], shown["OS-EXT-STS:task_state"]) == (status, task)
+            lab.until(
+                lambda: tenant.get(path)["server"]["status"] == "ACTIVE",
+                60,
+                f"{kind}: never ACTIVE",
+            )
+            assert processes(lab, server) not in ("", "0", before)
+            tenant.instance(server).reaches("10.67.0.2")
+
+        restarted("SOFT", "REBOOT", "rebooting")
+        restarted("hard", "HARD_REBOOT", "rebooting_hard")
+        tenant.request("POST", f"{path}/action", json={"os-stop": None})
+        lab.until(lambda: tenant.get(path)["server"]["status"] == "SHUTOFF", 30)
+        restarted("HARD", "HARD_REBOOT", "rebooting_hard")
+        assert lab.exec("compute1", "ls", f"{root}/tmp").split() == ["kept"]

@@ -136,6 +136,10 @@ class Tenant:
         with contextlib.suppress(ValueError):
             self._made.remove(path)
 
+    def will_go(self, path: str) -> None:
+        """Delete this as well when the tenant is closed."""
+        self._made.append(path)
+
     def make(self, collection: str, **attributes: Any) -> dict[str, Any]:
         """Create an object of the Networking API."""
         kind = collection.replace("-", "_").removesuffix("s")
