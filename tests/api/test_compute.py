@@ -557,3 +557,43 @@ def test_quotas(admin: httpx.Client, cloud: World, demo: httpx.Client):
     assert admin.put(url, json={"quota_set": {"instances": "x"}}).status_code == 400
     assert admin.delete(url).status_code == 202
     assert demo.get(URL + "/limits").json()["limits"]["absolute"]["maxTotalInstances"] == 100
+
+
+# ---- reboot
+
+
+def test_reboot_as_nova_has_it(cloud: World, demo: httpx.Client, private: str):
+    made = booted(demo, cloud, networks=[{"uuid": private}])["id"]
+    building = act(demo, made, reboot={"type": "HARD"})
+    assert building.status_code == 409 and "vm_state building" in building.text
+    cloud.runs(made)
+    assert act(demo, made, reboot={"type": "WARM"}).status_code == 400
+    assert act(demo, made, reboot=None).status_code == 400
+    assert act(demo, made, reboot={"type": "SOFT", "more": 1}).status_code == 400
+    for kind, status, task in (
+        ("SOFT", "REBOOT", "rebooting"),
+        ("hard", "HARD_REBOOT", "rebooting_hard"),
+    ):
+        assert act(demo, made, reboot={"type": kind}).status_code == 202
+        shown = show(demo, made)
+        assert (shown["status"], shown["OS-EXT-STS:task_state"]) == (status, task)
+        assert (shown["OS-EXT-STS:vm_state"], shown["OS-EXT-STS:power_state"]) == ("active", 1)
+        listed = demo.get(f"{URL}/servers", params={"status": status}).json()["servers"]
+        assert [server["id"] for server in listed] == [made]
+        again = act(demo, made, reboot={"type": "SOFT"})
+        assert again.status_code == 409 and f"task_state {task}" in again.text
+    assert act(demo, made, reboot={"type": "HARD"}).status_code == 409
+    assert demo.delete(f"{URL}/servers/{made}").status_code == 204
+
+
+def test_servers_of_one_request_are_numbered(cloud: World, admin: httpx.Client):
+    group = boot(admin, cloud, "2.37", networks="none", min_count=3, max_count=3)
+    assert group.status_code == 202, group.text
+    first = show(admin, group.json()["server"]["id"], "2.3")
+    number = first["OS-EXT-SRV-ATTR:reservation_id"]
+    found = admin.get(
+        f"{URL}/servers/detail", params={"reservation_id": number}, headers=at("2.3")
+    ).json()["servers"]
+    assert sorted(s["OS-EXT-SRV-ATTR:launch_index"] for s in found) == [0, 1, 2]
+    for server in found:
+        assert admin.delete(f"{URL}/servers/{server['id']}").status_code == 204

@@ -72,6 +72,12 @@ def test_every_order_of_port_server_and_floating_ip(lab: RunningLab) -> None:
         )
         said = instance.run("curl", "-s", "http://169.254.169.254/latest/meta-data/public-ipv4")
         assert said == floating
+        # What proxies of Nova's metadata service are told apart by says nothing here.
+        other = ("-H", f"X-Forwarded-For: {first.address}", "-H", f"X-Instance-ID: {first.id}")
+        said = instance.run(
+            "curl", "-s", *other, "http://169.254.169.254/openstack/latest/meta_data.json"
+        )
+        assert server in said and first.id not in said
 
         # The same port again at once, for a new server on the same host, then on the other, and back.
         for host in ("compute1", "compute2", "compute1"):

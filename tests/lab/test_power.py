@@ -48,7 +48,7 @@ def test_a_reboot_starts_the_instance_anew_on_its_own_disk(lab: RunningLab) -> N
         server = tenant.boot("reboot", "compute1", network, tenant.group({}))
         tenant.instance(server).reaches("10.67.0.2")
         path = f"{COMPUTE}/servers/{server}"
-        root = f"{lab.lab.host('compute1')}/state/instances/{server}/rootfs"
+        root = f"/run/netloom/agent/roots/{server}"
         lab.exec("compute1", "touch", f"{root}/tmp/kept")
 
         def restarted(kind: str, status: str, task: str) -> None:
