@@ -54,8 +54,11 @@ def group_rule(id, group, remote):
     )
 
 
-def server(id, image, host):
-    return Server(id=id, user_id="u", image_id=image, host=host, flavor=Flavor(id="1"))
+def server(id, image, host, ports):
+    flavor = Flavor(id="1")
+    return Server(
+        id=id, user_id="u", image_id=image, host=host, flavor=flavor, port_ids=tuple(ports)
+    )
 
 
 def row(table, make, **fields):
@@ -83,10 +86,11 @@ CHANGES = st.one_of(
     row("floatingips", floatingip, id=FEW, inside=PORT, router=MAYBE, name=VERSION),
     row("security_groups", SecurityGroup, id=FEW, name=VERSION),
     row("security_group_rules", group_rule, id=st.sampled_from("xy"), group=FEW, remote=MAYBE),
-    row("servers", server, id=FEW, image=FEW, host=HOST),
+    row("servers", server, id=FEW, image=FEW, host=HOST, ports=st.lists(PORT, max_size=2)),
     row("images", Image, id=FEW, name=VERSION),
     st.tuples(
-        st.sampled_from(("ports", "routers", "floatingips", "security_group_rules")), PORT | FEW
+        st.sampled_from(("ports", "routers", "floatingips", "security_group_rules", "servers")),
+        PORT | FEW,
     ),
     st.tuples(st.just("facts"), st.sampled_from(HOSTS), VERSION),
 )

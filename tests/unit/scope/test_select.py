@@ -148,3 +148,14 @@ def test_a_router_that_moves_takes_its_networks_along(world):
     assert set(select(world, "idle").networks) == {"blue", "public"}
     assert select(world, "net1").networks == {}
     assert set(select(world, "c1").chassis) == {"c1", "c2", "idle"}
+
+
+def test_the_host_of_an_instance_knows_its_floating_ips(world):
+    flavor = Flavor(id="1")
+    server = Server(id="v", host="c1", user_id="u", image_id="i", flavor=flavor, port_ids=("b1",))
+    world.put("servers", server)
+    view = select(world, "c1")
+    assert set(view.floatingips) == {"f1"}
+    assert select(world, "c2").floatingips == {}
+    # Where they are translated it does not learn: neither the router's gateway nor its network.
+    assert "public" not in view.networks and "gw" not in view.ports and "fip-port" not in view.ports
