@@ -10,6 +10,8 @@ import httpx
 import pytest
 from tests.api.compute_world import URL, World, at, boot, booted, network, show, world
 
+from netloom.model import Router
+from netloom.network import dhcp, hosts
 from netloom.plan.metadata import answer
 
 SECRET = base64.b64encode(b"the victim's secret").decode()
@@ -205,3 +207,19 @@ def test_to_delete_a_server_whose_port_became_a_router_s(
     assert attacker.delete(f"{URL}/servers/{made['id']}").status_code == 204
     assert attacker.get(f"{PORTS}/{ident}").status_code == 200
     assert attacker.put(f"{path}/remove_router_interface", json={"port_id": ident}).is_success
+
+
+def test_to_have_another_s_router_placed_by_ports_that_name_it(
+    cloud: World, victim: httpx.Client, attacker: httpx.Client, shared: str
+) -> None:
+    router = victim.post("/networking/v2.0/routers", json={"router": {}}).json()["router"]["id"]
+    own = network(attacker, cidr="10.10.0.0/24")
+    evil = [port(attacker, where, device_id=router) for where in (own, shared)]
+    with cloud.reader() as reader:
+        found = reader.get(Router, router)
+        assert found is not None
+        assert hosts.networks_of(reader, found) == [], "its host need not carry those networks"
+        assert not dhcp.needed(reader, own)
+    for each in evil:
+        gone(attacker, each["id"])
+    assert victim.delete(f"/networking/v2.0/routers/{router}").status_code == 204

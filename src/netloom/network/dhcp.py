@@ -11,7 +11,7 @@ from uuid import NAMESPACE_DNS, uuid4, uuid5
 from msgspec.structs import replace
 
 from netloom.model import Context, Network, Port, Router, Subnet
-from netloom.model.names import OWNER_DHCP
+from netloom.model.names import OWNER_DHCP, ROUTER_OWNERS
 from netloom.network import ipam, macs
 from netloom.store import Reader, Writer
 
@@ -32,7 +32,7 @@ def needed(r: Reader, network_id: str) -> bool:
     ports = r.list(Port, network_id=network_id)
     if any(port.host for port in ports):
         return True
-    routers = r.get_many(Router, {port.device_id for port in ports if port.device_id})
+    routers = r.get_many(Router, {p.device_id for p in ports if p.device_owner in ROUTER_OWNERS})
     return any(router.host for router in routers.values())
 
 

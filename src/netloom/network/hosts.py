@@ -8,6 +8,7 @@ from collections.abc import Iterable
 from msgspec.structs import replace
 
 from netloom.model import Away, Context, HostFacts, Network, Port, Router
+from netloom.model.names import ROUTER_OWNERS
 from netloom.network import dhcp
 from netloom.store import HostRow, Reader, Writer
 
@@ -47,7 +48,9 @@ def usable(r: Reader, ctx: Context, host: str) -> HostFacts | None:
 
 def networks_of(r: Reader, router: Router) -> list[Network]:
     """Return every network that the router has an interface or its gateway in."""
-    ids = {port.network_id for port in r.list(Port, device_id=router.id)}
+    # Only its own ports: anybody may write a router's id into a port of some network that no host carries.
+    ports = r.list(Port, device_id=router.id)
+    ids = {port.network_id for port in ports if port.device_owner in ROUTER_OWNERS}
     if router.external_gateway_info is not None:
         ids.add(router.external_gateway_info.network_id)
     return list(r.get_many(Network, ids).values())
