@@ -11,7 +11,6 @@ from starlette.responses import Response
 from netloom.api.compute_page import page
 from netloom.api.compute_version import at_least
 from netloom.api.http import (
-    body_of,
     caller_of,
     respond,
     run_in_thread,
@@ -19,7 +18,7 @@ from netloom.api.http import (
     run_write,
     services_of,
 )
-from netloom.api.service import Handler, member, must_be_admin, must_be_member
+from netloom.api.service import Handler, decoded_member, must_be_admin, must_be_member
 from netloom.compute import keypairs
 from netloom.model.cloud import Keypair
 from netloom.model.errors import BadRequest
@@ -66,7 +65,7 @@ async def _list(request: Request) -> Response:
 async def _create(request: Request) -> Response:
     caller, settings = caller_of(request), services_of(request).settings.compute
     must_be_member(caller, "os_compute_api:os-keypairs:create")
-    body = member(await body_of(request), "keypair", KeypairBody)
+    body = await decoded_member(request, "keypair", KeypairBody)
     if body.type not in (None, "ssh") or (body.type and not at_least(request, 2)):
         raise BadRequest(
             "Only key pairs of type ssh are offered (the type can be given from 2.2 on)."

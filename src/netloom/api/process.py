@@ -49,6 +49,9 @@ log = logging.getLogger("netloom.server")
 GRACE_SECONDS = 10
 """How long requests that are being answered may take after SIGTERM."""
 
+TLS_CIPHERS = "ECDHE+AESGCM:ECDHE+CHACHA20"
+"""Of TLS 1.2: forward secrecy and authenticated encryption only, none with CBC. Those of TLS 1.3 are all like that."""
+
 _KEEPALIVE = ((socket.TCP_KEEPIDLE, 60), (socket.TCP_KEEPINTVL, 15), (socket.TCP_KEEPCNT, 4))
 """A connection that has been silent for a minute is asked every 15 s; after four times without an answer it ends."""
 
@@ -270,9 +273,12 @@ class _Process(uvicorn.Server):
                 log_config=None,
                 access_log=False,
                 server_header=False,
+                # Whom a proxy asks for is believed by `heads`, of the proxies that the settings name.
+                proxy_headers=False,
                 timeout_graceful_shutdown=GRACE_SECONDS,
                 ssl_certfile=settings.tls_certificate or None,
                 ssl_keyfile=settings.tls_key or None,
+                ssl_ciphers=TLS_CIPHERS,
             )
         )
 
@@ -309,6 +315,8 @@ class _Process(uvicorn.Server):
                     services.away,
                 )
                 work.result()
+                if services.tokens.era_is_over():
+                    services.writer.submit(_next_era, services).result()
             except UserError as error:
                 # A full disk, say: nothing of ours is wrong, and the operator can mend it.
                 log.error("the keeper cannot work: %s", error)
@@ -322,6 +330,11 @@ class _Process(uvicorn.Server):
     async def shutdown(self, sockets: Sequence[socket.socket] | None = None) -> None:
         self.services.feed.stop()
         await super().shutdown(list(sockets or ()))
+
+
+def _next_era(services: Services) -> None:
+    with services.store.writer(actor="keeper") as w:
+        services.tokens.next_era(w)
 
 
 def _go_on(_number: int, _frame: FrameType | None) -> None:

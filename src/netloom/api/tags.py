@@ -12,6 +12,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from netloom.api import collections
+from netloom.api.bodies import off_loop
 from netloom.api.http import body_of, caller_of, respond, run_read, run_write
 from netloom.api.nouns import Noun
 from netloom.contract import decode
@@ -42,7 +43,8 @@ async def _all(request: Request, noun: Noun, id: str) -> Response:
         return respond(204)
     if request.method not in ("PUT", "POST"):
         raise HTTPMethodNotAllowed
-    sent = _sent(await body_of(request))
+    body = await body_of(request)
+    sent = await off_loop(request, body, lambda: _sent(body))
     if request.method == "PUT":
         await _change(request, noun, id, "update", lambda tags: tuple(sent))
     else:
