@@ -290,7 +290,7 @@ async def _quota(request: Request) -> Response:
 
     def read(reader: Reader) -> dict[str, Any]:
         limits = quotas.limits(reader, settings, project)
-        if not request.url.path.endswith("/detail"):
+        if not request.scope["path"].endswith("/detail"):
             return _quota_form(project, limits)
         used = quotas.used(reader, project)
         detail = {

@@ -13,7 +13,7 @@ from netloom.api.compute_version import at_least
 from netloom.api.http import (
     caller_of,
     respond,
-    run_in_thread,
+    run_costly,
     run_read,
     run_write,
     services_of,
@@ -78,9 +78,10 @@ async def _create(request: Request) -> Response:
     if body.public_key is None:
         if at_least(request, 92):
             raise BadRequest("'public_key' is a required property")
-        private, public = await run_in_thread(request, keypairs.generate)
+        private, public = await run_costly(request, keypairs.generate)
     else:
-        public = keypairs.check(body.public_key)
+        keypairs.check(body.public_key)
+        public = body.public_key
     made = await run_write(
         request, lambda w, _: keypairs.create(w, settings, caller, user_id, body.name, public)
     )

@@ -1,4 +1,4 @@
-"""A bounded pool of threads for costly work that strangers can ask for: passwords.
+"""A bounded pool of threads for costly work that strangers can ask for: passwords, new keys.
 
 Work waits in one queue for each client address, and the queues take turns. So an address that sends a flood
 of passwords waits behind itself, and another address waits for one password at most.
@@ -24,7 +24,7 @@ class FairPool:
 
     def __init__(self, threads: int, most_of_one: int, most: int) -> None:
         self._most_of_one, self._most = most_of_one, most
-        self._pool = ThreadPoolExecutor(threads, thread_name_prefix="password")
+        self._pool = ThreadPoolExecutor(threads, thread_name_prefix="costly")
         self._lock = threading.Lock()
         self._waiting: dict[str, deque[tuple[Future[Any], Callable[[], Any]]]] = {}
         self._count = 0
@@ -37,7 +37,8 @@ class FairPool:
             mine = self._waiting.get(address, deque())
             if len(mine) >= self._most_of_one:
                 raise TooManyRequests(
-                    "Too many passwords of this address wait to be checked.", retry_after=2
+                    "Too much costly work (passwords, keys) for this address waits already.",
+                    retry_after=2,
                 )
             if self._count >= self._most:
                 self._make_room(mine)
@@ -50,7 +51,9 @@ class FairPool:
     def _make_room(self, mine: deque[tuple[Future[Any], Callable[[], Any]]]) -> None:
         """Let the longest queue lose its newest work, where it is longer than that of who asks."""
         longest = max(self._waiting.values(), key=len)
-        busy = Busy("The server checks as many passwords as it can.", retry_after=2)
+        busy = Busy(
+            "The server has as much costly work (passwords, keys) as it takes.", retry_after=2
+        )
         if len(longest) <= len(mine) + 1:
             raise busy
         future, _ = longest.pop()

@@ -45,11 +45,11 @@ log = logging.getLogger("netloom.api")
 WORKERS = 4
 """Threads for slow work: data of images, large bodies."""
 
-PASSWORD_THREADS = 2
-"""A password check in each takes 64 MiB and tens of milliseconds."""
+COSTLY_THREADS = 2
+"""Threads for passwords and new keys: a password check in each takes 64 MiB and tens of milliseconds."""
 
-PASSWORDS_OF_ONE, PASSWORDS = 32, 256
-"""How many passwords may wait to be checked: of one client address, and of all."""
+COSTLY_OF_ONE, COSTLY = 32, 256
+"""How many of these may wait: of one client address, and of all."""
 
 request_id: contextvars.ContextVar[str] = contextvars.ContextVar("request_id", default="-")
 """The id of the request that is being served, also inside run_read and run_write: log lines carry it."""
@@ -70,7 +70,7 @@ class Services:
     writer: ThreadPoolExecutor
     readers: ThreadPoolExecutor
     workers: ThreadPoolExecutor
-    passwords: FairPool
+    costly: FairPool
     brake: Brake
     away: Away
     presence: Presence
@@ -89,7 +89,7 @@ class Services:
             writer=ThreadPoolExecutor(1, thread_name_prefix="writer"),
             readers=ThreadPoolExecutor(settings.server.readers, thread_name_prefix="reader"),
             workers=ThreadPoolExecutor(WORKERS, thread_name_prefix="worker"),
-            passwords=FairPool(PASSWORD_THREADS, PASSWORDS_OF_ONE, PASSWORDS),
+            costly=FairPool(COSTLY_THREADS, COSTLY_OF_ONE, COSTLY),
             brake=Brake(),
             away=away,
             presence=Presence(),
@@ -100,7 +100,7 @@ class Services:
         self.writer.shutdown(wait=True)
         self.readers.shutdown(wait=True)
         self.workers.shutdown(wait=True)
-        self.passwords.stop()
+        self.costly.stop()
 
     @property
     def state_dir(self) -> Path:
@@ -178,12 +178,12 @@ async def run_in_thread(request: Request, fn: Callable[[], T]) -> T:
     return await _in(services_of(request).workers, fn)
 
 
-async def run_password(request: Request, fn: Callable[[], T]) -> T:
-    """Hash or check a password, in the pool that does nothing else and where each address waits its turn.
+async def run_costly(request: Request, fn: Callable[[], T]) -> T:
+    """Check or hash a password, make a key: in a pool that does nothing else, where each address waits its turn.
 
     Raises TooManyRequests or Busy where too many wait already.
     """
-    return await asyncio.wrap_future(services_of(request).passwords.submit(address_of(request), fn))
+    return await asyncio.wrap_future(services_of(request).costly.submit(address_of(request), fn))
 
 
 def address_of(request: Request) -> str:

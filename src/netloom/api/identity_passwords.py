@@ -6,7 +6,7 @@ from typing import Any
 
 from starlette.requests import Request
 
-from netloom.api.http import address_of, run_password, services_of
+from netloom.api.http import address_of, run_costly, services_of
 from netloom.identity import passwords
 from netloom.model.errors import BadRequest
 
@@ -26,13 +26,13 @@ async def fits(request: Request, who: str, stored: str, password: str) -> bool:
         brake.heard(who, address, right)
         return right
 
-    return await run_password(request, work)
+    return await run_costly(request, work)
 
 
 async def hashed(request: Request, password: str) -> str:
     """Return the hash to store of a new password; raises BadRequest for one that the settings refuse."""
     check(request, password)
-    return await run_password(request, lambda: passwords.hash_password(password))
+    return await run_costly(request, lambda: passwords.hash_password(password))
 
 
 def check(request: Request, password: str) -> None:

@@ -27,7 +27,7 @@ from netloom.image.inspection import virtual_size
 from netloom.model import Context
 from netloom.model.cloud import Image
 from netloom.model.errors import BadRequest, Forbidden, NotFound, TooLarge, UnsupportedMedia
-from netloom.store import Writer
+from netloom.store import Reader, Writer
 
 PREFIX = "/image"
 _BLOCK = 1024 * 1024
@@ -44,7 +44,9 @@ async def _versions(request: Request) -> Response:
         for minor in (7, 5, 4, 3, 2, 1, 0)
     ]
     # Asked for by its own name it is an answer, anywhere else a choice to make.
-    return respond(200 if request.url.path.endswith("/versions") else 300, {"versions": listed})
+    return respond(
+        200 if request.scope["path"].endswith("/versions") else 300, {"versions": listed}
+    )
 
 
 def _id(request: Request) -> str:
@@ -58,9 +60,12 @@ async def _list(request: Request) -> Response:
     if visibility not in (None, "all", *images.VISIBILITIES):
         raise BadRequest(f"Invalid visibility value: {visibility}")
     status = query.get("member_status", "accepted")
-    found = await run_read(request, lambda r, _: images.visible(r, caller, visibility, status))
-    shown = [forms.form(image) for image in found]
-    return respond(200, page(request, ordered(request, filtered(request, shown))))
+
+    def read(r: Reader, _: Context) -> dict[str, Any]:
+        shown = [forms.form(image) for image in images.visible(r, caller, visibility, status)]
+        return page(request, ordered(request, filtered(request, shown)))
+
+    return respond(200, await run_read(request, read))
 
 
 async def _create(request: Request) -> Response:
@@ -89,7 +94,7 @@ async def _patch(request: Request) -> Response:
     must_be_member(caller, "modify_image")
     if request.headers.get("content-type", "").partition(";")[0].strip() not in _PATCH_TYPES:
         raise UnsupportedMedia(f"The content type must be {_PATCH_TYPES[0]}.")
-    operations = await decoded(request, tuple[forms.Operation, ...])
+    operations = await decoded(request, forms.Operations)
 
     def write(w: Writer, _: Context) -> Image:
         old = images.owned(w, caller, _id(request))
