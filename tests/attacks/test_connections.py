@@ -12,6 +12,8 @@ import pytest
 from tests.support.cloud import Cloud, running
 
 from netloom.api import patience
+from netloom.api.presence import MOST_STREAMS, Presence
+from netloom.model.errors import Conflict
 
 
 @pytest.fixture(scope="module")
@@ -264,3 +266,15 @@ def test_other_methods_are_refused_and_echo_nothing(cloud: Cloud, method: str, p
     assert b"do-not-echo" not in answer
     if method in ("TRACE", "CONNECT"):
         assert status in (400, 405)
+
+
+def test_an_agent_has_four_streams_at_most() -> None:
+    presence = Presence()
+    for _ in range(MOST_STREAMS):
+        presence.check_room("c1", "one")
+        presence.begun("c1", "one")
+    with pytest.raises(Conflict):
+        presence.check_room("c1", "one")
+    presence.check_room("c2", "one")
+    presence.ended("c1", "one")
+    presence.check_room("c1", "one")
