@@ -18,8 +18,11 @@ LARGEST_HEAD = 64 * 1024
 MOST_HEADERS = 100
 """Headers of a request."""
 
-LINGER_BYTES, LINGER_SECONDS = 1024**2, 5.0
-"""How much is still read, and how long, of a body whose request is answered already: the client may see the answer."""
+LINGER_BYTES, LINGER_SECONDS = 64 * 1024**2, 5.0
+"""How much is still read and dropped, and how long, of a body whose request is answered already.
+
+Many clients read an answer only when they have sent all: cut off at once they would not learn why.
+"""
 
 
 class PatientProtocol(HttpToolsProtocol):
