@@ -81,8 +81,8 @@ def _complaint(scope: Scope) -> tuple[int, str, str] | None:
     """Return what is wrong with a head: status, title and a sentence."""
     if len(scope.get("raw_path") or b"") + len(scope["query_string"]) > LONGEST_TARGET:
         return 414, "Request-URI Too Long", f"Path and query have at most {LONGEST_TARGET} bytes."
-    if scope["method"] in ("TRACE", "CONNECT"):
-        return 405, "Method Not Allowed", f"{scope['method']} is not offered."
+    if scope["method"] == "CONNECT":
+        return 405, "Method Not Allowed", "This server is no proxy."
     if any(count > 1 and name in _ONCE for name, count in Counter(_names(scope)).items()):
         return 400, "Bad Request", "A header stands twice that may stand once."
     if "\x00" in scope["path"] or b"%00" in scope["query_string"]:
