@@ -101,6 +101,14 @@ KNOWN: tuple[Known, ...] = (
         r"'(MalformedRequestBody|Malformed request body: Cannot understand JSON.)' \| ",
     ),
     Known(
+        "A text with the character NUL is refused: what such texts are given to ends them there.",
+        r" \| .*must not contain the character NUL",
+    ),
+    Known(
+        "Lists and objects are nested 64 deep at most, which is looked at before anything else.",
+        r" \| .*may be nested 64 deep",
+    ),
+    Known(
         "The filter comes with rbac-security-groups, which is not advertised.",
         r"(message|type): .* \| .*('shared'\] is invalid|HTTPBadRequest)",
         r"GET security-groups\?.*shared=",

@@ -99,7 +99,9 @@ def test_up_down_and_two_labs_side_by_side(folder: Path) -> None:
     netloom(folder, "lab", "up", "--name", "two", "--hosts", "1", "--bare")
 
     exports = netloom(folder, "lab", "env", "--name", "one").stdout
-    assert "OS_AUTH_URL='http://127.0.0.1:" in exports and "OS_PASSWORD=" in exports
+    assert "OS_AUTH_URL='http://127.0.0.1:" in exports and "OS_PASSWORD=" not in exports
+    plain = netloom(folder, "lab", "env", "--name", "one", "--plain").stdout
+    assert "OS_AUTH_URL='http://127.0.0.1:" in plain and "OS_PASSWORD='" in plain
     status = json.loads(netloom(folder, "lab", "status", "--name", "one", "--json").stdout)
     assert status["well"] and [host["host"] for host in status["hosts"]] == ["network1", "compute1"]
     run = netloom(

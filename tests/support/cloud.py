@@ -119,7 +119,12 @@ def running(folder: Path, **sections: dict[str, Any]) -> Iterator[Cloud]:
         listener.listen(64)
         process = uvicorn.Server(
             uvicorn.Config(
-                app, http=PatientProtocol, log_config=None, lifespan="off", access_log=False
+                app,
+                http=PatientProtocol,
+                proxy_headers=False,
+                log_config=None,
+                lifespan="off",
+                access_log=False,
             )
         )
         thread = threading.Thread(target=process.run, args=([listener],), daemon=True)

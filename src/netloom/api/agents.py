@@ -20,6 +20,7 @@ from starlette.requests import Request
 from starlette.responses import FileResponse, Response, StreamingResponse
 from starlette.routing import Route
 
+from netloom.api.bodies import off_loop
 from netloom.api.http import (
     Services,
     body_of,
@@ -43,6 +44,9 @@ KEEPALIVE_SECONDS = 5.0
 
 MOST_CHANGES = 200
 """How many changes are looked through for the requests behind a step."""
+
+LARGEST_REPORT = 16 * 1024**2
+"""Bytes of a host's facts, status or console: a status has a row for each object of the host."""
 
 T = TypeVar("T")
 Handler = Callable[[Request, str], Awaitable[Response]]
@@ -121,15 +125,20 @@ def _agent(request: Request) -> str:
     return request.headers.get(AGENT_HEADER, "")
 
 
-def _decode(body: bytes, kind: type[T]) -> T:
+async def _decode(request: Request, kind: type[T]) -> T:
+    body = await body_of(request, LARGEST_REPORT)
+    return await off_loop(request, body, lambda: _read(body, kind))
+
+
+def _read(body: bytes, kind: type[T]) -> T:
     try:
         return msgspec.json.decode(body, type=kind)
-    except msgspec.MsgspecError as error:
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
         raise BadRequest(str(error)) from None
 
 
 async def _put_facts(request: Request, host: str) -> Response:
-    facts = _decode(await body_of(request), HostFacts)
+    facts = await _decode(request, HostFacts)
     if facts.host != host:
         raise BadRequest(f"These are the facts of host {facts.host}.")
 
@@ -142,7 +151,7 @@ async def _put_facts(request: Request, host: str) -> Response:
 
 
 async def _post_status(request: Request, host: str) -> Response:
-    report = _decode(await body_of(request), StatusReport)
+    report = await _decode(request, StatusReport)
 
     def write(writer: Writer, _: Context) -> None:
         before = writer.hosts()[host].applied_seq
@@ -179,6 +188,7 @@ async def _stream(request: Request, host: str) -> Response:
     after = request.query_params.get("after", "0")
     if not (after.isascii() and after.isdigit() and len(after) <= 18):
         raise BadRequest("`after` must be the number of a change.")
+    services.presence.check_room(host, _agent(request))
     same_feed = request.query_params.get("epoch", "") == services.feed.epoch
     return StreamingResponse(
         _lines(services, host, _agent(request), int(after) if same_feed else None),
@@ -253,7 +263,7 @@ async def _get_image(request: Request, host: str) -> Response:
 
 async def _put_console(request: Request, host: str) -> Response:
     services, server_id = services_of(request), request.path_params["server_id"]
-    text = await body_of(request)
+    text = await body_of(request, LARGEST_REPORT)
 
     def write() -> None:
         with services.store.reader() as reader:

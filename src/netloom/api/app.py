@@ -10,13 +10,15 @@ from starlette.routing import BaseRoute, Route, Router
 from starlette.types import ASGIApp
 
 from netloom.api.auth import Authenticate
+from netloom.api.heads import Heads
 from netloom.api.http import RequestLog, Services, respond, services_of
 
 
 def compose(services: Services, routes: Sequence[BaseRoute]) -> ASGIApp:
-    """Put the middlewares round the routes: request id and log outermost, then who asks."""
+    """Put the middlewares round the routes: request id and log outermost, then the head, then who asks."""
     router = Router([Route("/", _root), *routes], redirect_slashes=False)
-    return RequestLog(Authenticate(router), services)
+    trusted = services.settings.server.trusted_proxies
+    return RequestLog(Heads(Authenticate(router), trusted), services)
 
 
 async def _root(request: Request) -> Response:

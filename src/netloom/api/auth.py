@@ -22,6 +22,10 @@ OPEN = re.compile(
 """Paths that are answered without a token. The identity service checks for itself where it needs one."""
 
 
+SERVICE_ROLE = "service"
+"""A service's token that bears this role vouches for the user's token: that may have ended meanwhile."""
+
+
 class Authenticate:
     """Put the Caller into the scope, or answer 401."""
 
@@ -37,8 +41,11 @@ class Authenticate:
         if services.settings.server.auth == "trusted-headers":
             caller = from_headers(headers, scope["netloom.request_id"])
         else:
-            caller = await self._from_token(
-                services, headers.get("x-auth-token", ""), scope["netloom.request_id"]
+            caller = await _from_tokens(
+                services,
+                headers.get("x-auth-token", ""),
+                headers.get("x-service-token", ""),
+                scope["netloom.request_id"],
             )
         if caller is None and not OPEN.fullmatch(scope["path"]):
             body = error_body(
@@ -50,20 +57,28 @@ class Authenticate:
         scope["netloom.caller"] = caller
         await self.app(scope, receive, send)
 
-    @staticmethod
-    async def _from_token(services: Services, token: str, request_id: str) -> Caller | None:
-        if not token:
-            return None
 
-        def verify() -> Caller | None:
-            with services.store.reader() as reader:
-                try:
+async def _from_tokens(
+    services: Services, token: str, service_token: str, request_id: str
+) -> Caller | None:
+    """Return who asks. A service's token beside the user's must hold too: None where one of them does not."""
+    if not token:
+        return None
+
+    def verify() -> Caller | None:
+        with services.store.reader() as reader:
+            try:
+                if not service_token:
                     return services.tokens.verify(reader, token)
-                except Unauthorized:
-                    return None
+                service = services.tokens.verify(reader, service_token)
+                vouches = SERVICE_ROLE in service.roles
+                caller = services.tokens.verify(reader, token, allow_expired=vouches)
+            except Unauthorized:
+                return None
+        return structs.replace(caller, service_roles=service.roles)
 
-        caller = await in_reader_thread(services, verify)
-        return caller and structs.replace(caller, request_id=request_id)
+    caller = await in_reader_thread(services, verify)
+    return caller and structs.replace(caller, request_id=request_id)
 
 
 def from_headers(headers: Headers, request_id: str) -> Caller:
@@ -77,6 +92,11 @@ def from_headers(headers: Headers, request_id: str) -> Caller:
         project_id=project,
         project_name=headers.get("x-project-name", ""),
         domain_id="default",
-        roles=frozenset(role.strip() for role in roles.split(",") if role.strip()),
+        roles=_split(roles),
+        service_roles=_split(headers.get("x-service-roles", "")),
         request_id=request_id,
     )
+
+
+def _split(roles: str) -> frozenset[str]:
+    return frozenset(role.strip() for role in roles.split(",") if role.strip())

@@ -15,6 +15,8 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from netloom.api import query
+from netloom.api.bodies import off_loop
+from netloom.api.heads import root_url
 from netloom.api.http import body_of, caller_of, respond, run_read, run_write, services_of
 from netloom.api.nouns import Noun
 from netloom.api.policy import NETWORK_SHARED, Policy, policy_of
@@ -46,7 +48,10 @@ def policy_for(request: Request) -> Policy:
 async def create(request: Request, noun: Noun) -> Response:
     """POST of a collection: one object, or several at once."""
     caller, policy = caller_of(request), policy_for(request)
-    decoded = decode.decode_create(noun.collection, await body_of(request), caller, noun.bulk)
+    body = await body_of(request)
+    decoded = await off_loop(
+        request, body, lambda: decode.decode_create(noun.collection, body, caller, noun.bulk)
+    )
     action = f"create_{noun.singular}"
 
     def work(w: Writer, ctx: Context) -> list[Doc]:
@@ -136,8 +141,12 @@ async def update(request: Request, noun: Noun, id: str) -> Response:
     """PUT of one object."""
     caller, policy = caller_of(request), policy_for(request)
     body = await body_of(request)
-    named = decode.names_object(noun.collection, body)
-    attrs = decode.decode_update(noun.collection, body, caller) if named else {}
+
+    def sent() -> tuple[bool, Doc]:
+        named = decode.names_object(noun.collection, body)
+        return named, decode.decode_update(noun.collection, body, caller) if named else {}
+
+    named, attrs = await off_loop(request, body, sent)
     revision = constraint(request)
 
     def work(w: Writer, ctx: Context) -> Doc:
@@ -177,7 +186,9 @@ async def act(request: Request, noun: Noun, id: str, action: str) -> Response:
     """PUT of a member action, as `routers/{id}/add_router_interface`."""
     policy = policy_for(request)
     body = await body_of(request)
-    document = decode.parse(body, noun.singular) if body else {}
+    document: Doc = (
+        await off_loop(request, body, lambda: decode.parse(body, noun.singular)) if body else {}
+    )
     revision = constraint(request)
 
     def work(w: Writer, ctx: Context) -> Doc:
@@ -277,11 +288,8 @@ _QUOTED = re.compile(r'"([^"]*)"')
 
 
 def url(request: Request) -> str:
-    """Return where this API is, as the client reaches it: what the settings say, else what it asked for."""
-    if public := services_of(request).settings.server.public_url:
-        return f"{public.rstrip('/')}{_PREFIX}"
-    scheme = request.headers.get("x-forwarded-proto") or request.url.scheme
-    return f"{scheme}://{request.url.netloc}{_PREFIX}"
+    """Return where this API is, as the client reaches it."""
+    return f"{root_url(request)}{_PREFIX}"
 
 
 def _require(

@@ -13,7 +13,6 @@ from netloom.api.compute_policy import may_change
 from netloom.api.compute_servers import server_of
 from netloom.api.compute_version import version_of
 from netloom.api.http import (
-    body_of,
     caller_of,
     respond,
     run_in_thread,
@@ -21,7 +20,7 @@ from netloom.api.http import (
     run_write,
     services_of,
 )
-from netloom.api.service import Handler, convert, decode, must_be_member
+from netloom.api.service import Handler, convert, decoded, must_be_member
 from netloom.compute import console, nics, servers
 from netloom.compute.errors import as_compute_errors
 from netloom.model import Context, FloatingIP
@@ -33,7 +32,7 @@ Action = Callable[[Request, Any], Awaitable[Response]]
 
 
 async def _act(request: Request) -> Response:
-    body = decode(await body_of(request), dict[str, Any])
+    body = await decoded(request, dict[str, Any])
     if len(body) != 1:
         raise BadRequest("An action is an object with one member, the action's name.")
     name, arguments = next(iter(body.items()))

@@ -10,8 +10,15 @@ from starlette.responses import Response
 
 from netloom.api.compute_page import page
 from netloom.api.compute_version import at_least
-from netloom.api.http import body_of, caller_of, respond, run_read, run_write, services_of
-from netloom.api.service import Handler, boolean, decode, member, must_be_admin, whole
+from netloom.api.http import caller_of, respond, run_read, run_write, services_of
+from netloom.api.service import (
+    Handler,
+    boolean,
+    decoded,
+    decoded_member,
+    must_be_admin,
+    whole,
+)
 from netloom.compute import flavors
 from netloom.model import Context
 from netloom.model.cloud import Flavor
@@ -133,7 +140,7 @@ def _number(value: int | str, name: str) -> int:
 
 async def _create(request: Request) -> Response:
     must_be_admin(caller_of(request), "os_compute_api:os-flavor-manage:create")
-    body = member(await body_of(request), "flavor", FlavorBody)
+    body = await decoded_member(request, "flavor", FlavorBody)
     if body.description is not None and not at_least(request, 55):
         raise BadRequest("Additional properties are not allowed ('description' was unexpected)")
     if float(body.rxtx_factor) != 1.0:
@@ -160,7 +167,7 @@ async def _update(request: Request) -> Response:
     if not at_least(request, 55):
         raise NotFound("The resource could not be found.")
     body, ident = (
-        member(await body_of(request), "flavor", Description),
+        await decoded_member(request, "flavor", Description),
         request.path_params["flavor_id"],
     )
     changed = await run_write(
@@ -190,7 +197,7 @@ async def _extra_spec(request: Request) -> Response:
 
 async def _set_extra_specs(request: Request) -> Response:
     must_be_admin(caller_of(request), "os_compute_api:os-flavor-extra-specs:create")
-    specs = member(await body_of(request), "extra_specs", dict[str, str])
+    specs = await decoded_member(request, "extra_specs", dict[str, str])
     ident = request.path_params["flavor_id"]
     await run_write(request, lambda w, _: flavors.set_extra_specs(w, ident, specs))
     return respond(200, {"extra_specs": specs})
@@ -226,7 +233,7 @@ class Tenant(Struct, frozen=True, forbid_unknown_fields=True):
 async def _action(request: Request) -> Response:
     must_be_admin(caller_of(request), "os_compute_api:os-flavor-access")
     body, ident = (
-        decode(await body_of(request), dict[str, Tenant]),
+        await decoded(request, dict[str, Tenant]),
         request.path_params["flavor_id"],
     )
     changes = {"addTenantAccess": flavors.allow, "removeTenantAccess": flavors.disallow}

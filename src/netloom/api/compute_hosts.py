@@ -12,7 +12,6 @@ from starlette.responses import Response
 from netloom.api.compute_page import page
 from netloom.api.compute_version import at_least
 from netloom.api.http import (
-    body_of,
     caller_of,
     context_of,
     respond,
@@ -20,7 +19,7 @@ from netloom.api.http import (
     run_write,
     services_of,
 )
-from netloom.api.service import Handler, boolean, member, must_be_admin
+from netloom.api.service import Handler, boolean, decoded_member, must_be_admin
 from netloom.compute import quotas
 from netloom.compute.placement import COMPUTE_ROLE
 from netloom.model.cloud import Server
@@ -291,7 +290,7 @@ async def _quota(request: Request) -> Response:
 
     def read(reader: Reader) -> dict[str, Any]:
         limits = quotas.limits(reader, settings, project)
-        if not request.url.path.endswith("/detail"):
+        if not request.scope["path"].endswith("/detail"):
             return _quota_form(project, limits)
         used = quotas.used(reader, project)
         detail = {
@@ -312,7 +311,7 @@ async def _quota_defaults(request: Request) -> Response:
 async def _set_quota(request: Request) -> Response:
     must_be_admin(caller_of(request), "os_compute_api:os-quota-sets:update")
     settings, project = services_of(request).settings.compute, request.path_params["project_id"]
-    wanted = member(await body_of(request), "quota_set", dict[str, Any])
+    wanted = await decoded_member(request, "quota_set", dict[str, Any])
     # What is in use is never above a limit by accident here, so `force` has nothing to force.
     boolean(str(wanted.pop("force", False)), "force")
     wanted.pop("tenant_id", None)

@@ -11,15 +11,14 @@ from starlette.responses import Response
 from netloom.api.compute_page import page
 from netloom.api.compute_version import at_least
 from netloom.api.http import (
-    body_of,
     caller_of,
     respond,
-    run_in_thread,
+    run_costly,
     run_read,
     run_write,
     services_of,
 )
-from netloom.api.service import Handler, member, must_be_admin, must_be_member
+from netloom.api.service import Handler, decoded_member, must_be_admin, must_be_member
 from netloom.compute import keypairs
 from netloom.model.cloud import Keypair
 from netloom.model.errors import BadRequest
@@ -66,7 +65,7 @@ async def _list(request: Request) -> Response:
 async def _create(request: Request) -> Response:
     caller, settings = caller_of(request), services_of(request).settings.compute
     must_be_member(caller, "os_compute_api:os-keypairs:create")
-    body = member(await body_of(request), "keypair", KeypairBody)
+    body = await decoded_member(request, "keypair", KeypairBody)
     if body.type not in (None, "ssh") or (body.type and not at_least(request, 2)):
         raise BadRequest(
             "Only key pairs of type ssh are offered (the type can be given from 2.2 on)."
@@ -79,9 +78,10 @@ async def _create(request: Request) -> Response:
     if body.public_key is None:
         if at_least(request, 92):
             raise BadRequest("'public_key' is a required property")
-        private, public = await run_in_thread(request, keypairs.generate)
+        private, public = await run_costly(request, keypairs.generate)
     else:
-        public = keypairs.check(body.public_key)
+        keypairs.check(body.public_key)
+        public = body.public_key
     made = await run_write(
         request, lambda w, _: keypairs.create(w, settings, caller, user_id, body.name, public)
     )

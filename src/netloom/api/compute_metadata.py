@@ -10,8 +10,8 @@ from starlette.responses import Response
 
 from netloom.api.compute_servers import server_of
 from netloom.api.compute_version import at_least
-from netloom.api.http import body_of, caller_of, respond, run_read, run_write, services_of
-from netloom.api.service import Handler, member, must_be_member
+from netloom.api.http import caller_of, respond, run_read, run_write, services_of
+from netloom.api.service import Handler, decoded_member, must_be_member
 from netloom.compute import servers
 from netloom.model import Context
 from netloom.model.cloud import Server
@@ -39,7 +39,7 @@ async def _metadata(request: Request) -> Response:
 
 async def _set_metadata(request: Request) -> Response:
     """PUT replaces all of it, POST adds."""
-    sent = member(await body_of(request), "metadata", dict[str, str])
+    sent = await decoded_member(request, "metadata", dict[str, str])
     keep = request.method == "POST"
     server = await _change(request, lambda old: {"metadata": old.metadata | sent if keep else sent})
     return respond(200, {"metadata": server.metadata})
@@ -58,7 +58,7 @@ def _item(server: Server, request: Request) -> str:
 
 
 async def _set_metadata_item(request: Request) -> Response:
-    sent, key = member(await body_of(request), "meta", dict[str, str]), request.path_params["key"]
+    sent, key = await decoded_member(request, "meta", dict[str, str]), request.path_params["key"]
     if set(sent) != {key}:
         raise BadRequest("Request body and URI mismatch")
     await _change(request, lambda old: {"metadata": old.metadata | sent})
@@ -89,7 +89,7 @@ async def _tags(request: Request) -> Response:
 
 async def _set_tags(request: Request) -> Response:
     _since_26(request)
-    tags = tuple(dict.fromkeys(member(await body_of(request), "tags", tuple[str, ...])))
+    tags = tuple(dict.fromkeys(await decoded_member(request, "tags", tuple[str, ...])))
     servers.check_tags(tags)
     server = await _change(request, lambda _: {"tags": tags})
     return respond(200, {"tags": server.tags})

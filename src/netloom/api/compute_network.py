@@ -12,10 +12,11 @@ from msgspec import Struct
 from starlette.requests import Request
 from starlette.responses import Response
 
+from netloom.api.bodies import off_loop
 from netloom.api.compute_policy import may_change, may_create
 from netloom.api.compute_servers import server_of
 from netloom.api.http import body_of, caller_of, respond, run_read, run_write
-from netloom.api.service import Handler, decode, member, must_be_member
+from netloom.api.service import Handler, decode, decoded_member, must_be_member
 from netloom.compute.errors import as_compute_errors
 from netloom.contract.decode import decode_create
 from netloom.model import Context, FloatingIP, Network, SecurityGroup, SecurityGroupRule
@@ -118,7 +119,7 @@ async def _show_group(request: Request) -> Response:
 
 async def _create_group(request: Request) -> Response:
     must_be_member(caller_of(request), "os_compute_api:os-security-groups:create")
-    body = member(await body_of(request), "security_group", GroupBody)
+    body = await decoded_member(request, "security_group", GroupBody)
 
     def write(w: Writer, ctx: Context) -> list[dict[str, Any]]:
         with as_compute_errors():
@@ -133,7 +134,7 @@ async def _create_group(request: Request) -> Response:
 async def _update_group(request: Request) -> Response:
     must_be_member(caller_of(request), "os_compute_api:os-security-groups:update")
     body, ident = (
-        member(await body_of(request), "security_group", GroupBody),
+        await decoded_member(request, "security_group", GroupBody),
         request.path_params["group_id"],
     )
 
@@ -170,7 +171,7 @@ def _port_number(value: int | str | None, name: str) -> int | None:
 
 async def _create_rule(request: Request) -> Response:
     must_be_member(caller_of(request), "os_compute_api:os-security-groups:rule:create")
-    body = member(await body_of(request), "security_group_rule", RuleBody)
+    body = await decoded_member(request, "security_group_rule", RuleBody)
     low, high = _port_number(body.from_port, "from_port"), _port_number(body.to_port, "to_port")
     protocol = body.ip_protocol.lower() if body.ip_protocol else None
     if protocol is None and body.group_id is None:
@@ -284,7 +285,7 @@ async def _floating_show(request: Request) -> Response:
 async def _floating_create(request: Request) -> Response:
     must_be_member(caller_of(request), "os_compute_api:os-floating-ips:create")
     body = await body_of(request)
-    wanted = decode(body, PoolBody).pool if body else None
+    wanted = await off_loop(request, body, lambda: decode(body, PoolBody).pool if body else None)
 
     def write(w: Writer, ctx: Context) -> list[dict[str, Any]]:
         matching = [

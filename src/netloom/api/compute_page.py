@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from typing import TypeVar
+from urllib.parse import urlencode
 
 from starlette.requests import Request
 
@@ -34,6 +35,7 @@ def page(
     shown = items[:limit]
     if not shown:
         return shown, {}
-    url = request.url.include_query_params(marker=mark(shown[-1]))
-    base = services_of(request).settings.server.url
-    return shown, {links: [{"rel": "next", "href": f"{base}{url.path}?{url.query}"}]}
+    kept = [pair for pair in query.multi_items() if pair[0] != "marker"]
+    url = services_of(request).settings.server.url + request.scope["path"]
+    following = urlencode([*kept, ("marker", mark(shown[-1]))])
+    return shown, {links: [{"rel": "next", "href": f"{url}?{following}"}]}

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from msgspec import UNSET, Struct, UnsetType, field
+from msgspec import UNSET, Meta, Struct, UnsetType, field
 from starlette.requests import Request
 
 from netloom.api.compute_version import at_least
@@ -20,14 +20,19 @@ class GroupName(Struct, frozen=True, forbid_unknown_fields=True):
     name: str
 
 
+Cards = Annotated[tuple[dict[str, Any], ...], Meta(max_length=64)]
+Groups = Annotated[tuple[GroupName, ...], Meta(max_length=64)]
+"""Each is looked up in the store: more than anybody gives one server are refused before."""
+
+
 class ServerBody(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The member `server`. What has the type Any is looked at below, mostly to be refused."""
 
     name: str
     flavorRef: str | int
     imageRef: str | None = None
-    networks: tuple[dict[str, Any], ...] | Literal["auto", "none"] | None = None
-    security_groups: tuple[GroupName, ...] | None = None
+    networks: Cards | Literal["auto", "none"] | None = None
+    security_groups: Groups | None = None
     key_name: str | None = None
     user_data: str | None = None
     adminPass: str | None = None

@@ -10,6 +10,7 @@ from starlette.responses import Response
 
 from netloom.api import compute_policy, compute_server_body, compute_server_filters
 from netloom.api import compute_server_forms as forms
+from netloom.api.bodies import off_loop
 from netloom.api.compute_page import page
 from netloom.api.compute_version import at_least
 from netloom.api.http import (
@@ -24,8 +25,8 @@ from netloom.api.http import (
 from netloom.api.service import (
     Handler,
     boolean,
+    decoded_member,
     given,
-    member,
     must_be_admin,
     must_be_member,
     must_be_reader,
@@ -121,7 +122,10 @@ async def _show(request: Request) -> Response:
 async def _create(request: Request) -> Response:
     must_be_member(caller_of(request), _POLICY + "create")
     settings = services_of(request).settings.compute
-    wanted, by_reservation = compute_server_body.read(request, await body_of(request))
+    body = await body_of(request)
+    wanted, by_reservation = await off_loop(
+        request, body, lambda: compute_server_body.read(request, body)
+    )
 
     def write(w: Writer, ctx: Context) -> list[Server]:
         def may_make_port(attrs: dict[str, Any]) -> None:
@@ -154,7 +158,7 @@ class ServerChange(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
 
 async def _update(request: Request) -> Response:
     must_be_member(caller_of(request), _POLICY + "update")
-    attrs = given(member(await body_of(request), "server", ServerChange))
+    attrs = given(await decoded_member(request, "server", ServerChange))
     for name, minor in (("description", 19), ("hostname", 90)):
         if name in attrs and not at_least(request, minor):
             raise BadRequest(f"Additional properties are not allowed ('{name}' was unexpected)")

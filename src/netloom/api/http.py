@@ -26,9 +26,11 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from netloom.api.fair import FairPool, client_of
 from netloom.api.feed import Feed
 from netloom.api.presence import Presence
 from netloom.api.settings import Settings
+from netloom.identity.brake import Brake
 from netloom.identity.tokens import Tokens
 from netloom.model import Away, Caller, Context
 from netloom.model.errors import ServiceError, TooLarge, Unauthorized, UserError
@@ -41,7 +43,13 @@ T = TypeVar("T")
 log = logging.getLogger("netloom.api")
 
 WORKERS = 4
-"""Threads for slow work. A password check in each takes 64 MiB and tens of milliseconds."""
+"""Threads for slow work: data of images, large bodies."""
+
+COSTLY_THREADS = 2
+"""Threads for passwords and new keys: a password check in each takes 64 MiB and tens of milliseconds."""
+
+COSTLY_OF_ONE, COSTLY = 32, 256
+"""How many of these may wait: of one client address, and of all."""
 
 request_id: contextvars.ContextVar[str] = contextvars.ContextVar("request_id", default="-")
 """The id of the request that is being served, also inside run_read and run_write: log lines carry it."""
@@ -62,6 +70,8 @@ class Services:
     writer: ThreadPoolExecutor
     readers: ThreadPoolExecutor
     workers: ThreadPoolExecutor
+    costly: FairPool
+    brake: Brake
     away: Away
     presence: Presence
 
@@ -79,6 +89,8 @@ class Services:
             writer=ThreadPoolExecutor(1, thread_name_prefix="writer"),
             readers=ThreadPoolExecutor(settings.server.readers, thread_name_prefix="reader"),
             workers=ThreadPoolExecutor(WORKERS, thread_name_prefix="worker"),
+            costly=FairPool(COSTLY_THREADS, COSTLY_OF_ONE, COSTLY),
+            brake=Brake(),
             away=away,
             presence=Presence(),
         )
@@ -88,6 +100,7 @@ class Services:
         self.writer.shutdown(wait=True)
         self.readers.shutdown(wait=True)
         self.workers.shutdown(wait=True)
+        self.costly.stop()
 
     @property
     def state_dir(self) -> Path:
@@ -161,11 +174,21 @@ async def run_write(request: Request, fn: Callable[[Writer, Context], T]) -> T:
 
 
 async def run_in_thread(request: Request, fn: Callable[[], T]) -> T:
-    """Run slow work that needs no transaction (hashing a password, writing a file) in a worker's thread.
-
-    Not in a reader's: a flood of wrong passwords must not keep everybody else waiting.
-    """
+    """Run slow work that needs no transaction (writing a file, decoding a large body) in a worker's thread."""
     return await _in(services_of(request).workers, fn)
+
+
+async def run_costly(request: Request, fn: Callable[[], T]) -> T:
+    """Check or hash a password, make a key: in a pool that does nothing else, where each address waits its turn.
+
+    Raises TooManyRequests or Busy where too many wait already.
+    """
+    return await asyncio.wrap_future(services_of(request).costly.submit(address_of(request), fn))
+
+
+def address_of(request: Request) -> str:
+    """Return what the client is known by: its address, as a trusted proxy says where there is one."""
+    return client_of(request.client.host) if request.client else ""
 
 
 async def in_reader_thread(services: Services, fn: Callable[[], T]) -> T:
@@ -178,9 +201,13 @@ async def _in(pool: ThreadPoolExecutor, work: Callable[[], T]) -> T:
     return await asyncio.get_running_loop().run_in_executor(pool, context.run, work)
 
 
-async def body_of(request: Request) -> bytes:
-    """Return the whole body; raises BodyTooLarge past the limit."""
-    limit = services_of(request).settings.server.max_body_bytes
+async def body_of(request: Request, limit: int | None = None) -> bytes:
+    """Return the whole body; raises BodyTooLarge past `limit` (None: the settings'), before reading if it can."""
+    if limit is None:
+        limit = services_of(request).settings.server.max_body_bytes
+    length = request.headers.get("content-length", "")
+    if length.isdigit() and (len(length) > 18 or int(length) > limit):
+        raise BodyTooLarge("The body is too large.")
     chunks: list[bytes] = []
     size = 0
     async for chunk in request.stream():
@@ -201,6 +228,11 @@ def respond(status: int, value: Any = None, headers: Mapping[str, str] | None = 
         media_type="application/json",
         headers=dict(headers) if headers else None,
     )
+
+
+def retry_after(error: ServiceError) -> dict[str, str]:
+    """Return the header that says when to ask again, where the error knows it."""
+    return {} if error.retry_after is None else {"Retry-After": str(error.retry_after)}
 
 
 def error_body(code: int, title: str, message: str) -> dict[str, Any]:
@@ -280,7 +312,9 @@ _OPERATORS = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
 
 def _last_resort(error: Exception, ident: str) -> Response:
     if isinstance(error, ServiceError):
-        return respond(error.code, error_body(error.code, error.title, str(error)))
+        return respond(
+            error.code, error_body(error.code, error.title, str(error)), retry_after(error)
+        )
     if isinstance(error, HTTPException):
         title = HTTPStatus(error.status_code).phrase
         return respond(

@@ -8,14 +8,12 @@ from msgspec import UNSET, Struct, UnsetType
 from starlette.requests import Request
 from starlette.responses import Response
 
+from netloom.api import identity_passwords
 from netloom.api.http import (
-    body_of,
     caller_of,
     respond,
-    run_in_thread,
     run_read,
     run_write,
-    services_of,
 )
 from netloom.api.identity_forms import (
     base_url,
@@ -26,8 +24,8 @@ from netloom.api.identity_forms import (
     role_form,
     user_form,
 )
-from netloom.api.service import Handler, boolean, given, member, must_be_admin
-from netloom.identity import assignments, passwords, projects, roles, users
+from netloom.api.service import Handler, boolean, decoded_member, given, must_be_admin
+from netloom.identity import assignments, projects, roles, users
 from netloom.model import Caller, Resource
 from netloom.model.cloud import Domain, Project, Role, RoleAssignment, User
 from netloom.model.errors import BadRequest, Forbidden, NotFound
@@ -99,13 +97,6 @@ def _attrs(body: Struct, creating: bool) -> dict[str, Any]:
     return attrs
 
 
-def check_password(request: Request, password: str) -> None:
-    """Raise BadRequest for a password that the settings find too short."""
-    least = services_of(request).settings.identity.min_password_length
-    if not least <= len(password) <= 4096:
-        raise BadRequest(f"A password has {least} to 4096 characters.")
-
-
 async def _list(
     request: Request, action: str, key: str, kind: type[T], form: Any, filters: set[str]
 ) -> Response:
@@ -127,7 +118,7 @@ async def _list_domains(request: Request) -> Response:
 
 async def _create_domain(request: Request) -> Response:
     must_be_admin(caller_of(request), "identity:create_domain")
-    attrs = _attrs(member(await body_of(request), "domain", DomainBody), creating=True)
+    attrs = _attrs(await decoded_member(request, "domain", DomainBody), creating=True)
     made = await run_write(request, lambda w, _: projects.create_domain(w, attrs))
     return respond(201, {"domain": domain_form(request, made)})
 
@@ -142,7 +133,7 @@ async def _show_domain(request: Request) -> Response:
 
 async def _update_domain(request: Request) -> Response:
     must_be_admin(caller_of(request), "identity:update_domain")
-    attrs = _attrs(member(await body_of(request), "domain", DomainBody), creating=False)
+    attrs = _attrs(await decoded_member(request, "domain", DomainBody), creating=False)
     ident = request.path_params["domain_id"]
     changed = await run_write(request, lambda w, _: projects.update_domain(w, ident, attrs))
     return respond(200, {"domain": domain_form(request, changed)})
@@ -176,7 +167,7 @@ def _check_parent(attrs: dict[str, Any], domain_id: str) -> None:
 
 async def _create_project(request: Request) -> Response:
     must_be_admin(caller_of(request), "identity:create_project")
-    attrs = _attrs(member(await body_of(request), "project", ProjectBody), creating=True)
+    attrs = _attrs(await decoded_member(request, "project", ProjectBody), creating=True)
     parent = attrs.get("parent_id")
     attrs.setdefault("domain_id", parent if parent else projects.DEFAULT_DOMAIN)
     _check_parent(attrs, attrs["domain_id"])
@@ -194,7 +185,7 @@ async def _show_project(request: Request) -> Response:
 
 async def _update_project(request: Request) -> Response:
     must_be_admin(caller_of(request), "identity:update_project")
-    attrs = _attrs(member(await body_of(request), "project", ProjectBody), creating=False)
+    attrs = _attrs(await decoded_member(request, "project", ProjectBody), creating=False)
     ident = request.path_params["project_id"]
     old = await run_read(request, lambda r, _: projects.get(r, ident))
     _check_parent(attrs, old.domain_id)
@@ -222,21 +213,10 @@ async def _list_users(request: Request) -> Response:
     return await _list(request, "identity:list_users", "users", User, user_form, filters)
 
 
-async def _hashed(request: Request, attrs: dict[str, Any]) -> dict[str, Any]:
-    """Replace a password by its hash, made in the pool."""
-    password = attrs.pop("password", None)
-    if password is not None:
-        check_password(request, password)
-        attrs["password_hash"] = await run_in_thread(
-            request, lambda: passwords.hash_password(password)
-        )
-    return attrs
-
-
 async def _create_user(request: Request) -> Response:
     must_be_admin(caller_of(request), "identity:create_user")
-    body = _attrs(member(await body_of(request), "user", UserBody), creating=True)
-    attrs = await _hashed(request, body)
+    body = _attrs(await decoded_member(request, "user", UserBody), creating=True)
+    attrs = await identity_passwords.with_hash(request, body)
     attrs.setdefault("domain_id", projects.DEFAULT_DOMAIN)
     made = await run_write(request, lambda w, _: users.create(w, attrs))
     return respond(201, {"user": user_form(request, made)})
@@ -253,10 +233,10 @@ async def _show_user(request: Request) -> Response:
 async def _update_user(request: Request) -> Response:
     must_be_admin(caller_of(request), "identity:update_user")
     ident = request.path_params["user_id"]
-    attrs = _attrs(member(await body_of(request), "user", UserBody), creating=False)
+    attrs = _attrs(await decoded_member(request, "user", UserBody), creating=False)
     old = await run_read(request, lambda r, _: users.get(r, ident))
     _same_domain(attrs, old.domain_id)
-    attrs = await _hashed(request, attrs)
+    attrs = await identity_passwords.with_hash(request, attrs)
     changed = await run_write(request, lambda w, _: users.update(w, ident, attrs))
     return respond(200, {"user": user_form(request, changed)})
 
@@ -277,7 +257,7 @@ async def _list_roles(request: Request) -> Response:
 
 async def _create_role(request: Request) -> Response:
     must_be_admin(caller_of(request), "identity:create_role")
-    attrs = _attrs(member(await body_of(request), "role", RoleBody), creating=True)
+    attrs = _attrs(await decoded_member(request, "role", RoleBody), creating=True)
     made = await run_write(request, lambda w, _: roles.create(w, attrs))
     return respond(201, {"role": role_form(request, made)})
 
@@ -290,7 +270,7 @@ async def _show_role(request: Request) -> Response:
 
 async def _update_role(request: Request) -> Response:
     must_be_admin(caller_of(request), "identity:update_role")
-    attrs = _attrs(member(await body_of(request), "role", RoleBody), creating=False)
+    attrs = _attrs(await decoded_member(request, "role", RoleBody), creating=False)
     ident = request.path_params["role_id"]
     changed = await run_write(request, lambda w, _: roles.update(w, ident, attrs))
     return respond(200, {"role": role_form(request, changed)})

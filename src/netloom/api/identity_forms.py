@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from typing import Any
+from urllib.parse import urlencode
 
-from starlette.datastructures import URL
 from starlette.requests import Request
 from starlette.responses import Response
 
@@ -134,26 +134,31 @@ def _fits(value: Any, comparator: str, wanted: str, name: str) -> bool:
             raise BadRequest(f"Unknown comparator in the query parameter {name}.")
 
 
-def _here(url: URL, request: Request) -> str:
-    """Write a URL of this server as clients reach it."""
-    return (
-        services_of(request).settings.server.url + url.path + (f"?{url.query}" if url.query else "")
-    )
+def _here(request: Request, **more: str) -> str:
+    """Write the URL that was asked for as clients reach it, with other parameters where some are given."""
+    query = request.scope["query_string"].decode("latin-1")
+    if more:
+        kept = [pair for pair in request.query_params.multi_items() if pair[0] not in more]
+        query = urlencode([*kept, *more.items()])
+    path = services_of(request).settings.server.url + request.scope["path"]
+    return f"{path}?{query}" if query else path
 
 
 def collection(request: Request, key: str, items: list[dict[str, Any]]) -> Response:
     """Answer with a list, a page of it where `limit` and `marker` ask for one."""
     query = request.query_params
     following = None
-    if marker := query.get("marker"):
+    # What has no id (role assignments) has no pages either, as in Keystone.
+    paged = all("id" in item for item in items)
+    if paged and (marker := query.get("marker")):
         ids = [item["id"] for item in items]
         if marker not in ids:
             raise BadRequest(f"The marker {marker} could not be found.")
         items = items[ids.index(marker) + 1 :]
-    if "limit" in query:
+    if paged and "limit" in query:
         limit = whole(query["limit"], "limit")
         if 0 < limit < len(items):
             items = items[:limit]
-            following = _here(request.url.include_query_params(marker=items[-1]["id"]), request)
-    links = {"self": _here(request.url, request), "next": following, "previous": None}
+            following = _here(request, marker=items[-1]["id"])
+    links = {"self": _here(request), "next": following, "previous": None}
     return respond(200, {key: items, "links": links})

@@ -12,7 +12,6 @@ from starlette.routing import BaseRoute
 
 from netloom.api import image_forms as forms
 from netloom.api.http import (
-    body_of,
     caller_of,
     respond,
     run_in_thread,
@@ -21,14 +20,14 @@ from netloom.api.http import (
     services_of,
 )
 from netloom.api.image_list import filtered, ordered, page
-from netloom.api.service import decode, must_be_member, must_be_reader
+from netloom.api.service import decoded, must_be_member, must_be_reader
 from netloom.api.service import routes as make_routes
 from netloom.image import files, images
 from netloom.image.inspection import virtual_size
 from netloom.model import Context
 from netloom.model.cloud import Image
 from netloom.model.errors import BadRequest, Forbidden, NotFound, TooLarge, UnsupportedMedia
-from netloom.store import Writer
+from netloom.store import Reader, Writer
 
 PREFIX = "/image"
 _BLOCK = 1024 * 1024
@@ -45,7 +44,9 @@ async def _versions(request: Request) -> Response:
         for minor in (7, 5, 4, 3, 2, 1, 0)
     ]
     # Asked for by its own name it is an answer, anywhere else a choice to make.
-    return respond(200 if request.url.path.endswith("/versions") else 300, {"versions": listed})
+    return respond(
+        200 if request.scope["path"].endswith("/versions") else 300, {"versions": listed}
+    )
 
 
 def _id(request: Request) -> str:
@@ -59,15 +60,18 @@ async def _list(request: Request) -> Response:
     if visibility not in (None, "all", *images.VISIBILITIES):
         raise BadRequest(f"Invalid visibility value: {visibility}")
     status = query.get("member_status", "accepted")
-    found = await run_read(request, lambda r, _: images.visible(r, caller, visibility, status))
-    shown = [forms.form(image) for image in found]
-    return respond(200, page(request, ordered(request, filtered(request, shown))))
+
+    def read(r: Reader, _: Context) -> dict[str, Any]:
+        shown = [forms.form(image) for image in images.visible(r, caller, visibility, status)]
+        return page(request, ordered(request, filtered(request, shown)))
+
+    return respond(200, await run_read(request, read))
 
 
 async def _create(request: Request) -> Response:
     caller, settings = caller_of(request), services_of(request).settings.image
     must_be_member(caller, "add_image")
-    attrs = forms.read_body(decode(await body_of(request), dict[str, Any]))
+    attrs = forms.read_body(await decoded(request, dict[str, Any]))
     owner = attrs.pop("project_id", caller.project_id)
     if owner != caller.project_id and not caller.is_admin:
         raise Forbidden(f"You are not permitted to create images owned by '{owner}'.")
@@ -90,7 +94,7 @@ async def _patch(request: Request) -> Response:
     must_be_member(caller, "modify_image")
     if request.headers.get("content-type", "").partition(";")[0].strip() not in _PATCH_TYPES:
         raise UnsupportedMedia(f"The content type must be {_PATCH_TYPES[0]}.")
-    operations = decode(await body_of(request), tuple[forms.Operation, ...])
+    operations = await decoded(request, forms.Operations)
 
     def write(w: Writer, _: Context) -> Image:
         old = images.owned(w, caller, _id(request))
@@ -254,7 +258,7 @@ async def _member(request: Request, project: str | None = None) -> dict[str, Any
 async def _add_member(request: Request) -> Response:
     caller = caller_of(request)
     must_be_member(caller, "add_member")
-    body = decode(await body_of(request), dict[str, str])
+    body = await decoded(request, dict[str, str])
     if set(body) != {"member"} or not body["member"]:
         raise BadRequest("The body must be an object with the one member 'member', a project's id.")
     await run_write(
@@ -266,7 +270,7 @@ async def _add_member(request: Request) -> Response:
 async def _update_member(request: Request) -> Response:
     caller, project = caller_of(request), request.path_params["member_id"]
     must_be_member(caller, "modify_member")
-    body = decode(await body_of(request), dict[str, str])
+    body = await decoded(request, dict[str, str])
     # openstacksdk sends the member along, which the path names already.
     if not {"status"} <= set(body) <= {"status", "member", "member_id"}:
         raise BadRequest("The body must be an object with the member 'status'.")

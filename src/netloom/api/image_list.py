@@ -39,8 +39,8 @@ def filtered(request: Request, items: list[dict[str, Any]]) -> list[dict[str, An
     query = request.query_params
     hidden = boolean(query.get("os_hidden", "false"), "os_hidden")
     items = [item for item in items if item["os_hidden"] == hidden]
-    for tag in query.getlist("tag"):
-        items = [item for item in items if tag in item["tags"]]
+    if tags := set(query.getlist("tag")):
+        items = [item for item in items if tags <= set(item["tags"])]
     if "size_min" in query:
         least = whole(query["size_min"], "size_min")
         items = [item for item in items if item["size"] is not None and item["size"] >= least]
@@ -105,8 +105,11 @@ def ordered(request: Request, items: list[dict[str, Any]]) -> list[dict[str, Any
             raise BadRequest("The number of sort_dir does not match the number of sort_key.")
         directions = directions * len(names) if len(directions) == 1 else directions
         keys = list(zip(names, directions, strict=True))
+    # A key that stands again decides nothing.
+    first = dict(reversed(keys))
     items = sorted(items, key=lambda item: item["id"])
-    for key, direction in reversed(keys):
+    for key in reversed(dict.fromkeys(key for key, _ in keys)):
+        direction = first[key]
         if key not in SORTABLE:
             raise BadRequest(f"Unsupported sort key {key!r}: one of {', '.join(sorted(SORTABLE))}.")
         if direction not in ("asc", "desc"):

@@ -17,12 +17,14 @@ from netloom.api.http import respond, services_of
 from netloom.api.nouns import NOUNS, Noun
 from netloom.api.policy import policy_of
 from netloom.contract.errors import (
+    HTTPBadRequest,
     HTTPMethodNotAllowed,
     HTTPNotAcceptable,
     HTTPNotFound,
     body_of,
     code_of,
 )
+from netloom.model.errors import BadRequest
 from netloom.store import StoreError
 
 PREFIX = "/networking"
@@ -60,6 +62,8 @@ async def _answer(request: Request) -> Response:
         # The rules check first: this is a check that they forgot, and the store's keys at work.
         log.error("refused by the store alone: %s", error)
         return respond(409, body_of(lib.Conflict(), str(error)))
+    except BadRequest as error:
+        return respond(400, body_of(HTTPBadRequest(str(error))))
     except Exception as error:
         code = code_of(error)
         if code == 500:

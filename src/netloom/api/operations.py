@@ -10,6 +10,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from netloom.api import collections, query
+from netloom.api.bodies import off_loop
 from netloom.api.http import body_of, caller_of, respond, run_read, run_write, services_of
 from netloom.contract import decode
 from netloom.contract.attributes import MAPS
@@ -41,7 +42,8 @@ async def agents_answer(request: Request, rest: list[str]) -> Response:
         return respond(200, {"agent": query.pick([doc], fields)[0]})
     if method == "PUT":
         body = await body_of(request)
-        attrs = decode.decode_update("agents", body, caller_of(request))
+        caller = caller_of(request)
+        attrs = await off_loop(request, body, lambda: decode.decode_update("agents", body, caller))
 
         def change(w: Writer, ctx: Context) -> Doc:
             _agent(request, w, ctx, id, "update_agent")
@@ -92,7 +94,8 @@ async def quotas_answer(request: Request, rest: list[str]) -> Response:
         raise HTTPMethodNotAllowed if what == "default" else HTTPNotFound
     if request.method == "PUT":
         _require_quota(request, "update_quota", project_id)
-        document = decode.parse(await body_of(request), "quota")
+        body = await body_of(request)
+        document = await off_loop(request, body, lambda: decode.parse(body, "quota"))
         if not isinstance(document.get("quota"), dict):
             raise HTTPBadRequest("Unable to find 'quota' in request body")
         limits = await run_write(

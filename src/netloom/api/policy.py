@@ -7,7 +7,9 @@ under who asks and the values of those fields of the target that the rule reads,
 from __future__ import annotations
 
 import logging
+import os
 import re
+import stat
 import time
 from collections.abc import Iterable, Iterator, Mapping
 from functools import lru_cache
@@ -79,6 +81,7 @@ class _Rules:
             caller.user_id,
             caller.project_id,
             caller.roles,
+            caller.service_roles,
             tuple([_hashable(target.get(field)) for field in reads]),
         )
         answer = self._answers.get(key)
@@ -110,7 +113,7 @@ class _Rules:
             "tenant_id": caller.project_id,
             "domain_id": caller.domain_id,
             "roles": sorted(caller.roles),
-            "service_roles": [],
+            "service_roles": sorted(caller.service_roles),
             "is_admin": caller.is_admin,
         }
         known = {field: value for field, value in target.items() if value is not None}
@@ -179,7 +182,7 @@ def _stamp(file: str) -> tuple[int, ...]:
         there = Path(file).stat()
     except OSError:
         return ()
-    return there.st_mtime_ns, there.st_size, there.st_ino
+    return there.st_mtime_ns, there.st_size, there.st_ino, there.st_mode, there.st_uid
 
 
 def _load(file: str) -> _Rules:
@@ -191,8 +194,8 @@ def _load(file: str) -> _Rules:
     enforcer.suppress_deprecation_warnings = True
     for name, rule in RULES.items():
         enforcer.register_default(oslo.RuleDefault(name, rule))
-    if file and not Path(file).is_file():
-        raise UserError(f"there is no policy file {file}")
+    if file:
+        _check_owner(Path(file))
     try:
         enforcer.load_rules(force_reload=True)
     except Exception as error:
@@ -201,6 +204,25 @@ def _load(file: str) -> _Rules:
     if file:
         _check(file, enforcer.file_rules, rules)
     return _Rules(rules, enforcer)
+
+
+def _check_owner(path: Path) -> None:
+    """Refuse a file that others than root and the server's own user could write or replace: it says who may what."""
+    if not path.is_file():
+        raise UserError(f"there is no policy file {path}")
+    ours = (0, os.geteuid())
+    real = path.resolve()
+    file, folder = real.stat(), real.parent.stat()
+    if file.st_mode & 0o022 or file.st_uid not in ours:
+        raise UserError(
+            f"the policy file {path} can be written by others: chown it to the server's user or root, "
+            f"and chmod go-w {path}"
+        )
+    # In a folder with the sticky bit nobody can put another file in this one's place.
+    if folder.st_uid not in ours or (folder.st_mode & 0o022 and not folder.st_mode & stat.S_ISVTX):
+        raise UserError(
+            f"the policy file {path} can be replaced by others: only its owner may write in {real.parent}"
+        )
 
 
 def _check(file: str, own: Mapping[str, Any], rules: Mapping[str, Any]) -> None:

@@ -12,6 +12,10 @@ FRESH_SECONDS = 12.0
 """An agent reports every five seconds: one that has been silent for so long may be replaced."""
 
 
+MOST_STREAMS = 4
+"""Streams of one agent: it needs one, and the server may not have noticed yet that earlier ones are gone."""
+
+
 @dataclass
 class _Agent:
     """An agent with `streams` open, last heard of at `heard` (time.monotonic)."""
@@ -38,6 +42,13 @@ class Presence:
                     raise Conflict(
                         f"Another agent reports as host {host}: stop that one, or give this host a name of its own."
                     )
+
+    def check_room(self, host: str, agent: str) -> None:
+        """Raise Conflict where the agent has as many streams as one may have."""
+        with self._lock:
+            found = self._hosts.get(host, {}).get(agent)
+            if found is not None and found.streams >= MOST_STREAMS:
+                raise Conflict(f"The agent of host {host} has {MOST_STREAMS} streams already.")
 
     def begun(self, host: str, agent: str) -> None:
         """Note that an agent's stream is open."""

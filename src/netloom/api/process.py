@@ -14,7 +14,6 @@ import signal
 import socket
 import ssl
 import stat
-import sys
 import threading
 import time
 from collections.abc import Sequence
@@ -26,10 +25,10 @@ import msgspec
 import uvicorn
 from starlette.routing import BaseRoute
 
-from netloom.api import agents, compute, explain, identity, image, networking
+from netloom.api import agents, compute, explain, identity, image, logs, networking
 from netloom.api.app import compose
 from netloom.api.feed import PAUSE_SECONDS
-from netloom.api.http import Services, request_id
+from netloom.api.http import Services
 from netloom.api.patience import PatientProtocol
 from netloom.api.policy import policy_of
 from netloom.api.settings import ServerSettings, Settings
@@ -49,6 +48,9 @@ log = logging.getLogger("netloom.server")
 GRACE_SECONDS = 10
 """How long requests that are being answered may take after SIGTERM."""
 
+TLS_CIPHERS = "ECDHE+AESGCM:ECDHE+CHACHA20"
+"""Of TLS 1.2: forward secrecy and authenticated encryption only, none with CBC. Those of TLS 1.3 are all like that."""
+
 _KEEPALIVE = ((socket.TCP_KEEPIDLE, 60), (socket.TCP_KEEPINTVL, 15), (socket.TCP_KEEPCNT, 4))
 """A connection that has been silent for a minute is asked every 15 s; after four times without an answer it ends."""
 
@@ -63,7 +65,7 @@ def run(settings: Settings) -> None:
     # Each client and each host holds a connection; what a shell allows by default is soon used up.
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
-    _log_to_stderr(settings.server.log_level)
+    logs.to_stderr(settings.server.log_level)
     policy_of(settings.server.policy_file)  # a mistake in it is said now, not at the first request
     sockets = listen(settings.server)
     store = open_database(settings.server)
@@ -270,9 +272,12 @@ class _Process(uvicorn.Server):
                 log_config=None,
                 access_log=False,
                 server_header=False,
+                # Whom a proxy asks for is believed by `heads`, of the proxies that the settings name.
+                proxy_headers=False,
                 timeout_graceful_shutdown=GRACE_SECONDS,
                 ssl_certfile=settings.tls_certificate or None,
                 ssl_keyfile=settings.tls_key or None,
+                ssl_ciphers=TLS_CIPHERS,
             )
         )
 
@@ -309,6 +314,8 @@ class _Process(uvicorn.Server):
                     services.away,
                 )
                 work.result()
+                if services.tokens.era_is_over():
+                    services.writer.submit(_next_era, services).result()
             except UserError as error:
                 # A full disk, say: nothing of ours is wrong, and the operator can mend it.
                 log.error("the keeper cannot work: %s", error)
@@ -324,31 +331,10 @@ class _Process(uvicorn.Server):
         await super().shutdown(list(sockets or ()))
 
 
+def _next_era(services: Services) -> None:
+    with services.store.writer(actor="keeper") as w:
+        services.tokens.next_era(w)
+
+
 def _go_on(_number: int, _frame: FrameType | None) -> None:
     """Let a signal pass: uvicorn has seen it already."""
-
-
-class _WithRequest(logging.Filter):
-    """Put the id of the request being served into every record; keep one record one line.
-
-    Paths and what hosts report are strangers' words: a line break in them would be a line of the log.
-    """
-
-    def filter(self, record: logging.LogRecord) -> bool:
-        record.request_id = request_id.get()
-        text = record.getMessage()
-        if not text.isprintable():
-            record.msg, record.args = text.encode("unicode_escape").decode(), None
-        return True
-
-
-def _log_to_stderr(level: str) -> None:
-    handler = logging.StreamHandler(sys.stderr)
-    handler.addFilter(_WithRequest())
-    handler.setFormatter(
-        logging.Formatter("%(asctime)s %(levelname)s %(request_id)s %(name)s %(message)s")
-    )
-    logging.basicConfig(level=level, handlers=[handler], force=True)
-    # What these say of a normal start, ours say better.
-    for name in ("uvicorn.error", "alembic"):
-        logging.getLogger(name).setLevel(logging.WARNING)

@@ -147,7 +147,9 @@ def _sorts(collection: str, values: Mapping[str, list[str]]) -> tuple[Sort, ...]
         raise HTTPBadRequest(
             f"{wrong} is invalid value for sort_dirs, valid value is 'asc' and 'desc'"
         )
-    return tuple((key, direction == "asc") for key, direction in zip(keys, directions, strict=True))
+    # A key that stands again decides nothing: where it would be asked, its values are equal.
+    first = dict(reversed(list(zip(keys, directions, strict=True))))
+    return tuple((key, first[key] == "asc") for key in dict.fromkeys(keys))
 
 
 def _limit(values: Mapping[str, list[str]], max_limit: int) -> int:

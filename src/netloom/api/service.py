@@ -11,6 +11,8 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
+from netloom.api.bodies import off_loop
+from netloom.api.http import body_of, retry_after
 from netloom.model import Caller
 from netloom.model.errors import BadRequest, Forbidden, ServiceError
 
@@ -25,6 +27,20 @@ def decode(body: bytes, kind: type[T]) -> T:
         return msgspec.json.decode(body, type=kind)
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise BadRequest(plain(str(error))) from None
+    except RecursionError:
+        raise BadRequest("Invalid input: it is nested too deep.") from None
+
+
+async def decoded(request: Request, kind: type[T], limit: int | None = None) -> T:
+    """Read and decode the body, off the event loop where it is large. Raises BadRequest or BodyTooLarge."""
+    body = await body_of(request, limit)
+    return await off_loop(request, body, lambda: decode(body, kind))
+
+
+async def decoded_member(request: Request, key: str, kind: type[T], limit: int | None = None) -> T:
+    """As `decoded`, of the one member `key` of the body."""
+    body = await body_of(request, limit)
+    return await off_loop(request, body, lambda: member(body, key, kind))
 
 
 def member(body: bytes, key: str, kind: type[T]) -> T:
@@ -101,7 +117,9 @@ def routes(prefix: str, form: ErrorForm, table: Sequence[tuple[str, str, Handler
             try:
                 return await handler(request)
             except ServiceError as error:
-                return form(request, error)
+                answer = form(request, error)
+                answer.headers.update(retry_after(error))
+                return answer
             except HTTPException as error:
                 failure = ServiceError(error.detail)
                 failure.code, failure.title = error.status_code, error.detail

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ipaddress
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -22,7 +23,8 @@ class ServerSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     whoever reaches the port is who the X-Project-Id, X-User-Id and X-Roles headers say).
     `tls_certificate`, `tls_key`: PEM files; without them only loopback addresses are listened on, unless
     `plain_http_anywhere` says so. `readers`: threads that read. `policy_file`: oslo.policy overrides.
-    `log_level`: as Python's logging names it. `max_body_bytes`: largest JSON body.
+    `log_level`: as Python's logging names it. `max_body_bytes`: largest JSON body. `trusted_proxies`: addresses
+    or networks of proxies whose X-Forwarded-For, -Proto and -Host are believed.
     """
 
     listen: str = "127.0.0.1:9696"
@@ -37,7 +39,8 @@ class ServerSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     readers: int = 4
     policy_file: str = ""
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
-    max_body_bytes: Annotated[int, Meta(ge=1)] = 16 * 1024**2
+    max_body_bytes: Annotated[int, Meta(ge=1)] = 1024**2
+    trusted_proxies: tuple[str, ...] = ()
 
     @property
     def address(self) -> tuple[str, int]:
@@ -91,6 +94,13 @@ def _check(settings: Settings) -> None:
         raise ValueError(
             f"[server] public_url must be an http or https URL, not {server.public_url!r}"
         )
+    for proxy in server.trusted_proxies:
+        try:
+            ipaddress.ip_network(proxy)
+        except ValueError:
+            raise ValueError(
+                f"[server] trusted_proxies: {proxy!r} is no address and no network"
+            ) from None
     network = settings.network
     _check_ranges("vni_ranges", network.vni_ranges, LARGEST_VNI)
     for name, ranges in network.vlan_ranges.items():

@@ -6,21 +6,27 @@ from collections.abc import Callable
 from typing import Any
 
 from msgspec.structs import replace
-from neutron_lib import exceptions as lib
 from neutron_lib.api import validators
 from starlette.requests import Request
 from starlette.responses import Response
 
 from netloom.api import collections
+from netloom.api.bodies import off_loop
 from netloom.api.http import body_of, caller_of, respond, run_read, run_write
 from netloom.api.nouns import Noun
 from netloom.contract import decode
-from netloom.contract.errors import HTTPMethodNotAllowed, HTTPNotFound, TagNotFound, invalid
+from netloom.contract.attributes import MAX_TAGS
+from netloom.contract.errors import (
+    HTTPMethodNotAllowed,
+    HTTPNotFound,
+    TagNotFound,
+    invalid,
+    too_many_tags,
+)
 from netloom.model import Context
 from netloom.store import Reader, Writer
 
 MAX_LENGTH = 255
-MAX_TAGS = 50
 
 Change = Callable[[tuple[str, ...]], tuple[str, ...]]
 
@@ -42,7 +48,8 @@ async def _all(request: Request, noun: Noun, id: str) -> Response:
         return respond(204)
     if request.method not in ("PUT", "POST"):
         raise HTTPMethodNotAllowed
-    sent = _sent(await body_of(request))
+    body = await body_of(request)
+    sent = await off_loop(request, body, lambda: _sent(body))
     if request.method == "PUT":
         await _change(request, noun, id, "update", lambda tags: tuple(sent))
     else:
@@ -89,10 +96,7 @@ async def _change(request: Request, noun: Noun, id: str, verb: str, change: Chan
         collections.check_revision(obj, revision)
         tags = change(obj.tags)
         if len(tags) > MAX_TAGS:
-            raise lib.BadRequest(
-                resource=noun.collection,
-                msg=f"The number of tags exceed the per-resource limit of {MAX_TAGS}",
-            )
+            raise too_many_tags(noun.collection)
         w.update(replace(obj, tags=tags))
 
     await run_write(request, work)

@@ -37,6 +37,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     environment = verbs.add_parser(
         "env", help='OS_* exports for any client: eval "$(netloom lab env)"'
     )
+    environment.add_argument(
+        "--plain",
+        action="store_true",
+        help="OS_USERNAME and its like, for clients that read no clouds.yaml (then --os-cloud means nothing)",
+    )
     environment.add_argument("--user", choices=("admin", "demo"), default="admin")
     for verb in (start, end, run_in, show, environment):
         verb.add_argument("--name", metavar="X", help="of the lab (default: netloom)")
@@ -67,7 +72,7 @@ def run(args: argparse.Namespace) -> int:
         print(json.dumps(found, indent=2) if args.json else status.text(found))
         return 0 if found["well"] else 1
     else:
-        print(settings.exports(lab, lab.running().port, args.user), end="")
+        print(settings.exports(lab, lab.running().port, args.user, args.plain), end="")
     return 0
 
 

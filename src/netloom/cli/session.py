@@ -1,7 +1,7 @@
 """A signed-in client for netloom's own commands: credentials as the openstack client finds them.
 
-`OS_*` variables first; else the cloud that `OS_CLOUD` names in clouds.yaml (`OS_CLIENT_CONFIG_FILE`, the
-current folder, ~/.config/openstack, /etc/openstack). Password authentication only.
+The cloud that `OS_CLOUD` names in clouds.yaml (`OS_CLIENT_CONFIG_FILE`, the current folder, ~/.config/openstack,
+/etc/openstack), and `OS_*` variables, which win over it. Password authentication only.
 """
 
 from __future__ import annotations
@@ -61,16 +61,21 @@ def open_session() -> Session:
 
 
 def credentials() -> dict[str, str]:
-    """What the environment or clouds.yaml says, under the names of clouds.yaml's `auth`."""
-    if os.environ.get("OS_AUTH_URL"):
-        names = (
-            "auth_url", "username", "password", "project_name", "project_id", "user_domain_name",
-            "user_domain_id", "project_domain_name", "project_domain_id", "cacert",
-        )  # fmt: skip
-        return {
-            name: os.environ[key] for name in names if (key := f"OS_{name.upper()}") in os.environ
-        }
+    """What the environment and clouds.yaml say, under the names of clouds.yaml's `auth`.
+
+    As for the openstack client: the cloud that OS_CLOUD names, and single OS_* variables win over it.
+    """
+    names = (
+        "auth_url", "username", "password", "project_name", "project_id", "user_domain_name",
+        "user_domain_id", "project_domain_name", "project_domain_id", "cacert",
+    )  # fmt: skip
+    said = {name: os.environ[key] for name in names if (key := f"OS_{name.upper()}") in os.environ}
     wanted = os.environ.get("OS_CLOUD")
+    return said if "auth_url" in said and not wanted else _cloud(wanted) | said
+
+
+def _cloud(wanted: str | None) -> dict[str, str]:
+    """Return what clouds.yaml says of a cloud (None: the only one); empty where there is no such file."""
     for path in _files():
         if not path.is_file():
             continue

@@ -70,18 +70,17 @@ def check_name(name: str) -> None:
         )
 
 
-def check(public_key: str) -> str:
-    """Return the one line of an OpenSSH public key; raises BadRequest for anything else."""
-    line = public_key.strip()
+def check(public_key: str) -> None:
+    """Raise BadRequest for what is not one OpenSSH public key. It is kept as it was given, line end included."""
+    line = public_key.rstrip("\r\n")
     try:
-        if "\n" in line or "\r" in line or len(line) > 16384:
+        if "\n" in line or "\r" in line or len(public_key) > 16384:
             raise ValueError("it is one line")
         serialization.load_ssh_public_key(line.encode())
     except (ValueError, UnsupportedAlgorithm) as error:
         raise BadRequest(
             f"Keypair data is invalid: failed to generate fingerprint ({error})."
         ) from None
-    return line
 
 
 def fingerprint(public_key: str) -> str:

@@ -48,6 +48,9 @@ from netloom.contract.security_groups import (
 UNSET: Any = constants.ATTR_NOT_SPECIFIED
 """Default of an attribute that the rules decide when the client does not."""
 
+MAX_TAGS = 50
+"""Tags of one object."""
+
 Attributes = dict[str, dict[str, Any]]
 
 _REVISION: Attributes = {

@@ -28,6 +28,13 @@ _MUTABLE = (list, dict)
 _SCALARS = (int, float, type(None))
 
 
+MOST_ITEMS = 256
+"""Items of one list, or members of one object, within an attribute. neutron-lib's validators compare each item of some
+lists with all others before any limit of Neutron's is looked at; the limits of single attributes are far below."""
+
+MOST_OBJECTS = 1000
+"""Objects that one request may create."""
+
 STRANGE = (
     TypeError,
     ValueError,
@@ -61,6 +68,8 @@ class _Attribute(Struct, frozen=True):
 
     def value_of(self, value: Any) -> Any:
         """Return the value as the rules get it; raises what Neutron raises for a wrong one."""
+        if isinstance(value, _MUTABLE):
+            _check_items(self.name, value)
         try:
             if self.convert is not None:
                 value = self.convert(value)
@@ -71,6 +80,19 @@ class _Attribute(Struct, frozen=True):
         except STRANGE as error:
             raise refused(self.name, error) from None
         return value
+
+
+def _check_items(name: str, value: Any) -> None:
+    """Raise HTTPBadRequest for a list or an object that has too many items, at any depth."""
+    waiting: list[Any] = [value]
+    while waiting:
+        each = waiting.pop()
+        if len(each) > MOST_ITEMS:
+            raise HTTPBadRequest(
+                f"Invalid input for {name}. Reason: more than {MOST_ITEMS} items in one list."
+            )
+        parts = each.values() if isinstance(each, dict) else each
+        waiting += [part for part in parts if isinstance(part, _MUTABLE)]
 
 
 class _Resource(Struct, frozen=True):
@@ -144,6 +166,8 @@ def decode_create(collection: str, body: bytes, caller: Caller, bulk: bool = Tru
         raise HTTPBadRequest("Resources required")
     if isinstance(entries, _SCALARS):
         raise HTTPBadRequest("Body contains invalid data")
+    if len(entries) > MOST_OBJECTS:
+        raise HTTPBadRequest(f"At most {MOST_OBJECTS} {collection} are created by one request")
     return Decoded(
         [_created(resource, _entry(resource, entry), caller) for entry in entries], bulk=True
     )

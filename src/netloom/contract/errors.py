@@ -11,6 +11,8 @@ from typing import Any, ClassVar
 from netaddr import AddrFormatError
 from neutron_lib import exceptions as lib
 
+from netloom.contract.attributes import MAX_TAGS
+
 
 class HTTPError(lib.NeutronException):
     """An error of HTTP itself; `code` is its status."""
@@ -128,3 +130,9 @@ def body_of(exc: BaseException, message: str = "") -> dict[str, Any]:
 def invalid(message: str) -> lib.InvalidInput:
     """Return the InvalidInput (400) whose text ends in `message`."""
     return lib.InvalidInput(error_message=message)
+
+
+def too_many_tags(collection: str) -> lib.BadRequest:
+    """Return the error for an object that would have more than MAX_TAGS tags."""
+    message = f"The number of tags exceed the per-resource limit of {MAX_TAGS}"
+    return lib.BadRequest(resource=collection, msg=message)

@@ -11,7 +11,7 @@ from typing import Literal
 from msgspec import Struct
 
 from netloom.identity import assignments
-from netloom.identity.tokens import Bearer, Claims, Tokens
+from netloom.identity.tokens import Bearer, Claims, Tokens, era_of
 from netloom.model.cloud import Domain, Project, User
 from netloom.model.errors import BadRequest, Unauthorized
 from netloom.store import Reader
@@ -130,6 +130,14 @@ def identify(reader: Reader, tokens: Tokens, part: IdentityPart) -> Identified:
     return Identified(user=by_password.user, password=by_password.password, bearer=bearer)
 
 
+def key_of(user: User | None, ref: UserRef) -> str:
+    """Return who is tried, for the brake: the user, however it was named, or the name that nobody has."""
+    if user is not None:
+        return user.id
+    domain = ref.domain or DomainRef()
+    return f"?{ref.id or ''}/{domain.id or domain.name or ''}/{ref.name or ''}"
+
+
 def _find_user(reader: Reader, ref: UserRef) -> User | None:
     if ref.id:
         user = reader.get(User, ref.id)
@@ -202,5 +210,5 @@ def new_token(
     if identified.bearer is not None:
         methods = (*methods, "token")
     parent: Claims | None = identified.bearer.claims if identified.bearer else None
-    token, _ = tokens.issue(user, kind, ident, methods, parent)
+    token, _ = tokens.issue(user, kind, ident, methods, parent, era=era_of(reader))
     return token, tokens.bearer(reader, token)

@@ -4,6 +4,10 @@ A token is a JWT (HS256) that says who, where (project, domain, system or nowher
 epoch. What it gives (names, roles) is not in it: that is read when it is used, so a role that was granted
 after it was made counts. One indexed read of the user at each use decides whether it still holds; the rest is
 kept as long as the user's revision stands still.
+
+A revoked token is noted in the store. The clock never decides when that note may go: a clock can be set. The
+server counts eras instead, each as long as a token can be of use, by the time that really passes while the server
+runs. A token says in which era it was made and holds in this era and the next; then its note may go.
 """
 
 from __future__ import annotations
@@ -27,10 +31,16 @@ from netloom.model.errors import Unauthorized, UserError
 from netloom.store import Reader, Writer
 
 REVOKED = "revoked-token"
-"""Claim scope of tokens that were ended one by one; keys are `<expiry>:<audit id>`."""
+"""Claim scope of tokens that were ended one by one; keys are `<expiry>:<audit id>:<era>`."""
 
-KEPT_SECONDS = 86400
-"""How long a revocation outlives its token: were the clock set back, the token would be valid again."""
+ERA = "token-era"
+"""Claim scope of the one claim whose owner is the number of the present era."""
+
+ALLOW_EXPIRED_SECONDS = 172_800
+"""How long after its end a user's token still counts beside a service's (Keystone's `allow_expired_window`)."""
+
+SKEW_SECONDS = 30
+"""How far ahead of the clock a token may have been made: a clock is disciplined in small steps."""
 
 _KEY_BYTES = 32
 _CACHE = 4096
@@ -47,11 +57,14 @@ class Claims(Struct, frozen=True, kw_only=True):
     expires_at: int
     audit_ids: tuple[str, ...]
     methods: tuple[str, ...]
+    era: int = 0
+    """0 also for tokens of versions that counted no eras."""
 
     @property
     def revocation(self) -> str:
         """Key under which the token is noted when it is revoked."""
-        return f"{self.expires_at}:{self.audit_ids[0]}"
+        key = f"{self.expires_at}:{self.audit_ids[0]}"
+        return f"{key}:{self.era}" if self.era else key
 
 
 class Bearer(Struct, frozen=True, kw_only=True):
@@ -118,10 +131,19 @@ def _make_key(path: Path) -> None:
 class Tokens:
     """Makes tokens and says who bears one. Any thread may use it."""
 
-    def __init__(self, key: bytes, seconds: int, clock: Callable[[], float] = time.time) -> None:
+    def __init__(
+        self,
+        key: bytes,
+        seconds: int,
+        clock: Callable[[], float] = time.time,
+        passed: Callable[[], float] = time.monotonic,
+    ) -> None:
+        """`clock` may be set; `passed` only ever goes forward."""
         self._key = key
         self._seconds = seconds
         self._clock = clock
+        self._passed = passed
+        self._era_begun = passed()
         self._seen: dict[str, tuple[int, Bearer, Caller]] = {}
 
     @classmethod
@@ -136,8 +158,13 @@ class Tokens:
         scope_id: str,
         methods: tuple[str, ...],
         parent: Claims | None = None,
+        *,
+        era: int = 0,
     ) -> tuple[str, Claims]:
-        """Return a new token and what it says. One made from another (`parent`) never outlives it."""
+        """Return a new token and what it says. One made from another (`parent`) never outlives it.
+
+        `era`: the present one (`era_of`).
+        """
         now = int(self._clock())
         claims = Claims(
             user_id=user.id,
@@ -150,6 +177,7 @@ class Tokens:
             ),
             audit_ids=(secrets.token_urlsafe(16), *((parent.audit_ids[-1],) if parent else ())),
             methods=tuple(dict.fromkeys((*methods, *(parent.methods if parent else ())))),
+            era=parent.era if parent else era,
         )
         payload = {
             "sub": claims.user_id,
@@ -160,26 +188,28 @@ class Tokens:
             "exp": claims.expires_at,
             "audit": claims.audit_ids,
             "methods": claims.methods,
+            "era": claims.era,
         }
         return jwt.encode(payload, self._key, algorithm="HS256"), claims
 
-    def verify(self, reader: Reader, token: str) -> Caller:
-        """Return who bears the token; raises Unauthorized where it does not hold (any more)."""
-        return self._known(reader, token)[2]
+    def verify(self, reader: Reader, token: str, allow_expired: bool = False) -> Caller:
+        """Return who bears the token; raises Unauthorized where it does not hold (any more).
 
-    def bearer(self, reader: Reader, token: str) -> Bearer:
+        `allow_expired`: a token that only its age has ended is taken for ALLOW_EXPIRED_SECONDS more.
+        """
+        return self._known(reader, token, allow_expired)[2]
+
+    def bearer(self, reader: Reader, token: str, allow_expired: bool = False) -> Bearer:
         """Return all that the token stands for; raises Unauthorized where it does not hold."""
-        return self._known(reader, token)[1]
+        return self._known(reader, token, allow_expired)[1]
 
-    def _known(self, reader: Reader, token: str) -> tuple[int, Bearer, Caller]:
+    def _known(self, reader: Reader, token: str, allow_expired: bool) -> tuple[int, Bearer, Caller]:
         known = self._seen.get(token)
         claims = known[1].claims if known else self._read(token)
         user = reader.get(User, claims.user_id)
         if user is None or user.epoch != claims.epoch or not user.enabled:
             raise Unauthorized
-        if claims.expires_at <= self._clock():
-            self._seen.pop(token, None)
-            raise Unauthorized
+        self._check_time(reader, claims, allow_expired)
         if known and known[0] == user.revision_number:
             return known
         if reader.claim_owner(REVOKED, claims.revocation) is not None:
@@ -189,6 +219,32 @@ class Tokens:
             self._seen.clear()
         self._seen[token] = known = (user.revision_number, bearer, bearer.caller())
         return known
+
+    def _check_time(self, reader: Reader, claims: Claims, allow_expired: bool) -> None:
+        """Raise Unauthorized for a token that has ended, is of the future, or of an era too long ago."""
+        now = self._clock()
+        ends = claims.expires_at + (ALLOW_EXPIRED_SECONDS if allow_expired else 0)
+        if ends <= now or claims.issued_at > now + SKEW_SECONDS:
+            raise Unauthorized
+        if claims.era < era_of(reader) - 1:
+            raise Unauthorized
+
+    def era_is_over(self) -> bool:
+        """Tell whether the present era has lasted as long as a token can be of use."""
+        lasted = self._passed() - self._era_begun
+        return lasted > self._seconds + ALLOW_EXPIRED_SECONDS + SKEW_SECONDS
+
+    def next_era(self, w: Writer) -> None:
+        """Begin the next era; revoked tokens of eras whose tokens hold no more are forgotten."""
+        era = era_of(w) + 1
+        w.release(ERA, "now")
+        w.claim(ERA, "now", str(era))
+        for key in w.claims(REVOKED):
+            _, _, rest = key.partition(":")
+            made = rest.partition(":")[2]
+            if int(made or 0) < era - 1:
+                w.release(REVOKED, key)
+        self._era_begun = self._passed()
 
     def _read(self, token: str) -> Claims:
         try:
@@ -209,6 +265,7 @@ class Tokens:
             expires_at=payload["exp"],
             audit_ids=tuple(payload["audit"]),
             methods=tuple(payload["methods"]),
+            era=payload.get("era", 0),
         )
 
 
@@ -245,11 +302,9 @@ def revoke(w: Writer, claims: Claims) -> None:
         w.bump(User.KIND, claims.user_id)
 
 
-def forget_expired(w: Writer, now: float) -> None:
-    """Forget revoked tokens that would have expired by now anyway."""
-    for key in w.claims(REVOKED):
-        if int(key.partition(":")[0]) < now - KEPT_SECONDS:
-            w.release(REVOKED, key)
+def era_of(reader: Reader) -> int:
+    """Return the number of the present era; 0 in a new cloud."""
+    return int(reader.claim_owner(ERA, "now") or 0)
 
 
 def timestamp(seconds: float) -> str:

@@ -13,7 +13,6 @@ from datetime import UTC, datetime, timedelta
 from msgspec import Struct, field
 
 from netloom.compute import servers
-from netloom.identity import tokens
 from netloom.model import Away, Caller, Context, NetworkSettings, Port, Router
 from netloom.model.cloud import Server
 from netloom.model.settings import ComputeSettings
@@ -26,7 +25,7 @@ LOOK_SECONDS = 2.0
 """How often servers, routers and hosts are looked at."""
 
 TIDY_SECONDS = 600.0
-"""How often history and revoked tokens are tidied up."""
+"""How often history is tidied up."""
 
 _BATCH = 1000
 
@@ -154,7 +153,7 @@ def why_not_active(reader: Reader, ctx: Context, server: Server, now: float) -> 
 
 
 def tidy(store: Store, compute: ComputeSettings, now: float) -> None:
-    """Forget changes older than the setting, and revoked tokens that have expired."""
+    """Forget changes older than the setting."""
     bound = (datetime.fromtimestamp(now, UTC) - timedelta(seconds=compute.change_seconds)).strftime(
         "%Y-%m-%dT%H:%M:%SZ"
     )
@@ -163,13 +162,9 @@ def tidy(store: Store, compute: ComputeSettings, now: float) -> None:
         while old := [change.seq for change in reader.changes(after, _BATCH) if change.at < bound]:
             after = old[-1]
         outdated = after - (reader.oldest() - 1)
-        revoked = bool(reader.claims(tokens.REVOKED))
     if outdated > 0:
         with store.writer(actor="keeper") as w:
             w.prune_changes(newest - after)
-    if revoked:
-        with store.writer(actor="keeper") as w:
-            tokens.forget_expired(w, now)
 
 
 def _seconds(moment: str) -> float:

@@ -80,6 +80,11 @@ def credentials(lab: Lab, port: int, user: str) -> dict[str, str]:
     }
 
 
+def cloud_of(lab: Lab, user: str) -> str:
+    """Return the name that a user's cloud has in the lab's clouds.yaml."""
+    return lab.cloud if user == "admin" else f"{lab.cloud}-{user}"
+
+
 def write_clouds(lab: Lab, port: int) -> None:
     """Write clouds.yaml: the administrator's cloud and the demo project's."""
     clouds = {
@@ -89,7 +94,7 @@ def write_clouds(lab: Lab, port: int) -> None:
             "identity_api_version": 3,
             "interface": "public",
         }
-        for name, user in ((lab.cloud, "admin"), (f"{lab.cloud}-demo", "demo"))
+        for name, user in ((cloud_of(lab, user), user) for user in ("admin", "demo"))
     }
     # JSON is YAML too.
     write(lab.clouds, json.dumps({"clouds": clouds}, indent=2) + "\n")
@@ -105,10 +110,29 @@ def environment(lab: Lab, port: int, user: str) -> dict[str, str]:
     }
 
 
-def exports(lab: Lab, port: int, user: str) -> str:
-    """The same as shell lines."""
+def exports(lab: Lab, port: int, user: str, plain: bool = False) -> str:
+    """Shell lines that make a client `user` of this lab.
+
+    Clients find the user in the lab's clouds.yaml, so that `--os-cloud` chooses another one: OS_USERNAME and its
+    like would win over it, and one that the shell has already is taken away. OS_AUTH_URL is the same for all users
+    of the lab. `plain`: the variables alone, for clients that read no clouds.yaml.
+    """
     variables = environment(lab, port, user)
-    return "".join(f"export {name}={_quote(value)}\n" for name, value in variables.items())
+    gone = ["OS_CLOUD"]
+    if not plain:
+        kept = ("OS_CLIENT_CONFIG_FILE", "OS_AUTH_URL")
+        gone = [name for name in variables if name not in kept]
+        variables = {name: variables[name] for name in kept} | {"OS_CLOUD": cloud_of(lab, user)}
+    lines = [f"unset {' '.join([*gone, *_OTHERS])}"]
+    lines += [f"export {name}={_quote(value)}" for name, value in variables.items()]
+    return "\n".join(lines) + "\n"
+
+
+_OTHERS = (
+    "OS_USER_ID", "OS_PROJECT_ID", "OS_TENANT_NAME", "OS_TENANT_ID", "OS_USER_DOMAIN_ID", "OS_PROJECT_DOMAIN_ID",
+    "OS_DOMAIN_NAME", "OS_DOMAIN_ID", "OS_TOKEN", "OS_AUTH_TYPE", "OS_SYSTEM_SCOPE", "OS_CACERT",
+)  # fmt: skip
+"""What another cloud may have left in the shell, and what would not go together with ours."""
 
 
 def _quote(value: str) -> str:

@@ -8,7 +8,10 @@ from msgspec import Meta, Struct, field
 
 
 class Caller(Struct, frozen=True, kw_only=True):
-    """The identity behind a request, as the token (or, for tests, the trusted headers) said."""
+    """The identity behind a request, as the token (or, for tests, the trusted headers) said.
+
+    `service_roles`: those of the service that passed the request on with a token of its own (X-Service-Token).
+    """
 
     user_id: str = ""
     user_name: str = ""
@@ -16,6 +19,7 @@ class Caller(Struct, frozen=True, kw_only=True):
     project_name: str = ""
     domain_id: str = ""
     roles: frozenset[str] = frozenset()
+    service_roles: frozenset[str] = frozenset()
     request_id: str = ""
 
     @property

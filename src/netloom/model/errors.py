@@ -15,6 +15,8 @@ class ServiceError(Exception):
 
     code = 500
     title = "Internal Server Error"
+    retry_after: int | None = None
+    """Seconds after which it makes sense to ask again; the header Retry-After says it."""
 
 
 class BadRequest(ServiceError):
@@ -67,3 +69,25 @@ class UnsupportedMedia(ServiceError):
 
     code = 415
     title = "Unsupported Media Type"
+
+
+class TooManyRequests(ServiceError):
+    """This client asks too often; after `retry_after` seconds it may ask again."""
+
+    code = 429
+    title = "Too Many Requests"
+
+    def __init__(self, message: str, retry_after: int) -> None:
+        super().__init__(message)
+        self.retry_after = retry_after
+
+
+class Busy(ServiceError):
+    """The server has as much of this work as it takes; `retry_after` seconds later it may have room."""
+
+    code = 503
+    title = "Service Unavailable"
+
+    def __init__(self, message: str, retry_after: int) -> None:
+        super().__init__(message)
+        self.retry_after = retry_after

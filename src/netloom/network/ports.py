@@ -10,6 +10,8 @@ from msgspec.structs import replace
 from neutron_lib import constants
 from neutron_lib import exceptions as lib
 
+from netloom.contract.attributes import MAX_TAGS
+from netloom.contract.errors import too_many_tags
 from netloom.contract.port_errors import IPAddressChangeNotAllowed, NeutronDbObjectDuplicateEntry
 from netloom.model import (
     Context,
@@ -88,6 +90,9 @@ def create(w: Writer, ctx: Context, attrs: dict[str, Any]) -> Port:
     port_security.check_create(enabled, groups, bool(asked_pairs))
     security_groups.check_together(lookup.security_groups(w, ctx, groups))
     quotas.check(w, ctx, project_id, Port.KIND)
+    tags = tuple(_get(attrs, "tags", ()))
+    if len(tags) > MAX_TAGS:
+        raise too_many_tags("ports")
     id = str(uuid4())
     named = _get(attrs, "mac_address", None)
     mac = macs.claim(w, network.id, named, id) if named else macs.claim_any(w, ctx, network.id, id)
@@ -97,7 +102,7 @@ def create(w: Writer, ctx: Context, attrs: dict[str, Any]) -> Port:
         name=_get(attrs, "name", ""),
         description=_get(attrs, "description", ""),
         revision_number=1,
-        tags=tuple(_get(attrs, "tags", ())),
+        tags=tags,
         network_id=network.id,
         mac_address=mac,
         admin_state_up=_get(attrs, "admin_state_up", True),

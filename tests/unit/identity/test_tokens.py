@@ -20,7 +20,9 @@ def named(store, kind, name):
 
 def issue(store, tokens, user="demo", project="demo"):
     scope = named(store, Project, project)
-    token, _ = tokens.issue(named(store, User, user), "project", scope.id, ("password",))
+    with store.reader() as reader:
+        era = tokens_module.era_of(reader)
+    token, _ = tokens.issue(named(store, User, user), "project", scope.id, ("password",), era=era)
     return token
 
 
@@ -95,20 +97,99 @@ def test_taking_a_role_away_ends_tokens_and_granting_shows_in_them(store, tokens
     assert "admin" in verify(store, tokens, admin_token).roles, "others' tokens stay"
 
 
-def test_one_token_can_be_revoked(store, tokens, clock):
+def revoke(store, tokens, token):
+    with store.writer() as w:
+        tokens_module.revoke(w, tokens.bearer(w, token).claims)
+
+
+def next_era(store, tokens):
+    with store.writer() as w:
+        tokens.next_era(w)
+
+
+def test_one_token_can_be_revoked(store, tokens):
     one, other = issue(store, tokens), issue(store, tokens)
     verify(store, tokens, one)
-    with store.writer() as w:
-        tokens_module.revoke(w, tokens.bearer(w, one).claims)
+    revoke(store, tokens, one)
     refused(store, tokens, one)
     verify(store, tokens, other)
-    with store.writer() as w:
-        tokens_module.forget_expired(w, clock.now + 10)
-        assert len(w.claims(tokens_module.REVOKED)) == 1
-        tokens_module.forget_expired(w, clock.now + 3601)
-        assert len(w.claims(tokens_module.REVOKED)) == 1, "the clock may be set back"
-        tokens_module.forget_expired(w, clock.now + 3601 + tokens_module.KEPT_SECONDS)
-        assert not w.claims(tokens_module.REVOKED)
+
+
+@pytest.mark.parametrize("eras", range(5))
+def test_a_revoked_token_stays_revoked_whatever_the_clock_does(
+    store, tokens, clock, eras, tmp_path
+):
+    for _ in range(2):
+        next_era(store, tokens)
+    token = issue(store, tokens)
+    begun = clock.now
+    revoke(store, tokens, token)
+    for seconds in (0, 3600, 86_400, 10 * 365 * 86_400, -3600, -86_400, 1, 0):
+        clock.now = begun + seconds
+        refused(store, tokens, token)
+        # As the keeper does it, however often; and by a server that has just started.
+    for _ in range(eras):
+        next_era(store, tokens)
+        for seconds in (0, 86_400, -86_400, 0):
+            clock.now = begun + seconds
+            refused(store, tokens, token)
+            fresh = tokens_module.Tokens(load_key(tmp_path / "state" / "token.key"), 3600, clock)
+            refused(store, fresh, token)
+
+
+def test_revocations_are_forgotten_when_no_token_of_their_era_holds(store, tokens):
+    next_era(store, tokens)
+    revoke(store, tokens, issue(store, tokens))
+    for kept in (1, 1, 0):
+        with store.reader() as reader:
+            assert len(reader.claims(tokens_module.REVOKED)) == kept
+        next_era(store, tokens)
+
+
+def test_a_token_holds_in_its_era_and_the_next(store, tokens):
+    token = issue(store, tokens)
+    next_era(store, tokens)
+    verify(store, tokens, token)
+    next_era(store, tokens)
+    refused(store, tokens, token)
+    verify(store, tokens, issue(store, tokens))
+
+
+def test_an_era_lasts_as_long_as_a_token_can_be_of_use(store, clock, tmp_path):
+    passed = type(clock)()
+    tokens = tokens_module.Tokens(b"k" * 32, 3600, clock, passed)
+    clock.now += 10 * 365 * 86_400
+    assert not tokens.era_is_over(), "the clock was set, no time has passed"
+    passed.now += 3600 + tokens_module.ALLOW_EXPIRED_SECONDS
+    assert not tokens.era_is_over()
+    passed.now += tokens_module.SKEW_SECONDS + 1
+    assert tokens.era_is_over()
+    next_era(store, tokens)
+    assert not tokens.era_is_over()
+
+
+def test_tokens_from_the_future_are_refused(store, tokens, clock):
+    token = issue(store, tokens)
+    verify(store, tokens, token)
+    clock.now -= tokens_module.SKEW_SECONDS
+    verify(store, tokens, token)
+    clock.now -= 1
+    refused(store, tokens, token)
+
+
+def test_an_expired_token_is_taken_for_a_while_where_that_is_allowed(store, tokens, clock):
+    token = issue(store, tokens)
+    revoked = issue(store, tokens)
+    revoke(store, tokens, revoked)
+    clock.now += 3600
+    refused(store, tokens, token)
+    with store.reader() as reader:
+        assert tokens.verify(reader, token, allow_expired=True).user_name == "demo"
+        with pytest.raises(Unauthorized):
+            tokens.verify(reader, revoked, allow_expired=True)
+    clock.now += tokens_module.ALLOW_EXPIRED_SECONDS
+    with store.reader() as reader, pytest.raises(Unauthorized):
+        tokens.verify(reader, token, allow_expired=True)
 
 
 @pytest.mark.parametrize(

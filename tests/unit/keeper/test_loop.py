@@ -3,7 +3,7 @@ from pathlib import Path
 
 import pytest
 
-from netloom.identity import bootstrap, tokens
+from netloom.identity import bootstrap
 from netloom.keeper.loop import Memory, tick
 from netloom.model import (
     Away,
@@ -160,14 +160,3 @@ def test_old_changes_go_and_new_ones_stay(store: Store):
     run(store, Memory(), NOW + week + 60)
     with store.reader() as reader:
         assert reader.oldest() == newest, "the newest always stays"
-
-
-def test_revoked_tokens_are_forgotten_when_they_would_have_expired(store: Store):
-    with store.writer() as w:
-        w.claim(tokens.REVOKED, f"{int(NOW)}:abc", "u")
-    run(store, Memory(), NOW + 10)
-    with store.reader() as reader:
-        assert reader.claims(tokens.REVOKED)
-    run(store, Memory(), NOW + tokens.KEPT_SECONDS + 10)
-    with store.reader() as reader:
-        assert not reader.claims(tokens.REVOKED)
