@@ -164,6 +164,19 @@ def test_near_the_server_nobody_speaks_for_a_member_beyond_the_router() -> None:
     assert not [outcome for outcome in outcomes if outcome.place == "tapserver"]
 
 
+@pytest.mark.parametrize(
+    "owner",
+    ["network:router_interface", "network:router_gateway", "network:floatingip", "network:x"],
+)
+def test_an_owner_that_sounds_like_the_network_is_not_trusted(owner: str) -> None:
+    """CVE-2015-5240: whoever may name a port's owner is not let past the checks for it."""
+    world = cloud()
+    assert arrives(world, "stranger", to="member") is False
+    world.change("ports", "stranger", device_owner=owner, device_id="no-router")
+    assert not arrives(world, "stranger", ip=address("member"))
+    assert not arrives(world, "stranger", ip="10.0.0.200", to="spoofer")
+
+
 @pytest.mark.root
 def test_a_stranger_stays_out_on_a_real_switch(host: Host, tmp_path: Path) -> None:
     world, config = cloud(), settings("a", tmp_path / "a", 1)

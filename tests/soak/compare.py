@@ -11,6 +11,7 @@ from netloom.api.settings import load
 from netloom.dataplane.nat import marked_ruleset
 from netloom.dataplane.openflow import cookie
 from netloom.lab import settings
+from netloom.model import sysctls
 from netloom.model.hoststate import (
     Bridge,
     Device,
@@ -24,7 +25,6 @@ from netloom.model.hoststate import (
     NsRoute,
     SourceNat,
 )
-from netloom.model import sysctls
 from netloom.plan import plan
 from netloom.render.dnsmasq import dnsmasq_conf, dnsmasq_hosts, dnsmasq_opts
 from netloom.render.openflow import Unresolved, flow_text
