@@ -3,7 +3,7 @@
 
 BIN := .venv/bin
 
-.PHONY: help demo down test bench install check format requirements oracle article-clients
+.PHONY: help demo down test bench install check format requirements oracle article-clients soak
 
 help:
 	@echo "make demo    start a cloud of three hosts on this machine and carry out both walkthroughs"
@@ -12,6 +12,7 @@ help:
 	@echo "make check   the quick part of it, without root"
 	@echo "make oracle  set up real Neutron 29.0.0 for the differential test"
 	@echo "make article-clients  set up the clients of the article's time for tests/lab/test_article_clients.py"
+	@echo "make soak    ten minutes of random requests and broken hosts (SECONDS=600 SEED=any text)"
 	@echo "make bench   measure the API and a lab"
 
 install:
@@ -24,6 +25,11 @@ demo: install
 # Must work without a single package installed by us: nothing to remove then.
 down:
 	@if [ -x $(BIN)/netloom ]; then $(BIN)/netloom lab down --all; else echo "No lab: .venv is not there."; fi
+
+# Hosts under random requests and damage, compared exactly with their plans and emptied in the end.
+SECONDS ?= 600
+soak: install
+	@PYTHONPATH=.:tests $(BIN)/python -m soak --seconds $(SECONDS) $(if $(SEED),--seed "$(SEED)")
 
 bench: install
 	@$(BIN)/netloom bench

@@ -51,7 +51,7 @@ def settings(
         **more,
     }
     lines = [
-        f"{key} = {value if value.startswith('[') else repr(value)}"
+        f"{key} = {value if value.startswith('[') or value.isdecimal() else repr(value)}"
         for key, value in values.items()
     ]
     nics = [f"{name} = {nic!r}" for name, nic in (physical or {}).items()]

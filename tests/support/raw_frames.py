@@ -56,6 +56,55 @@ def udp(
     return ethernet(*macs, 0x0800, head + datagram)
 
 
+def ipv4(
+    macs: tuple[str, str],
+    addresses: tuple[str, str],
+    protocol: int,
+    payload: bytes,
+    *,
+    ident: int = 1,
+    offset: int = 0,
+    more: bool = False,
+) -> bytes:
+    """An IPv4 packet, or a fragment of one: `offset` in bytes, `more` where others follow."""
+    ends = IPv4Address(addresses[0]).packed + IPv4Address(addresses[1]).packed
+    place = offset // 8 | (0x2000 if more else 0)
+    length = 20 + len(payload)
+    head = struct.pack("!BBHHHBBH", 0x45, 0, length, ident, place, 64, protocol, 0) + ends
+    head = head[:10] + struct.pack("!H", _checksum(head)) + head[12:]
+    return ethernet(*macs, 0x0800, head + payload)
+
+
+def ipv6(
+    macs: tuple[str, str],
+    addresses: tuple[str, str],
+    protocol: int,
+    payload: bytes,
+    *,
+    ident: int = 0,
+    offset: int = 0,
+    more: bool = False,
+) -> bytes:
+    """An IPv6 packet; with `ident` a fragment of one, as in `ipv4`."""
+    ends = IPv6Address(addresses[0]).packed + IPv6Address(addresses[1]).packed
+    if ident:
+        place = offset & ~7 | int(more)
+        payload = struct.pack("!BBHI", protocol, 0, place, ident) + payload
+        protocol = 44
+    head = struct.pack("!IHBB", 6 << 28, len(payload), protocol, 64) + ends
+    return ethernet(*macs, 0x86DD, head + payload)
+
+
+def datagram(addresses: tuple[str, str], ports: tuple[int, int], payload: bytes) -> bytes:
+    """A UDP datagram with its checksum, of either IP version."""
+    kind = IPv6Address if ":" in addresses[0] else IPv4Address
+    ends = kind(addresses[0]).packed + kind(addresses[1]).packed
+    length = 8 + len(payload)
+    head = struct.pack("!HHHH", *ports, length, 0)
+    total = _checksum(ends + struct.pack("!IHH", length, 0, 17) + head + payload) or 0xFFFF
+    return head[:6] + struct.pack("!H", total) + payload
+
+
 def icmpv6(macs: tuple[str, str], addresses: tuple[str, str], kind: int, payload: bytes) -> bytes:
     """ICMPv6; pairs are (source, target)."""
     ends = IPv6Address(addresses[0]).packed + IPv6Address(addresses[1]).packed

@@ -83,6 +83,7 @@ class Agent:
             Workers(self.post),
             run_dir=run_dir,
             userspace=userspace,
+            connections_per_port=settings.agent.connections_per_port,
         )
         self._consoles = Consoles(self._console)
         self.view = HostView(seq=0, facts=facts)

@@ -23,6 +23,7 @@ class AgentSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     `tunnel_types`: that it can carry. `availability_zone`: that its ports and routers are in.
     `network_namespace = "own"`: the agent runs in a network namespace that is its own to change.
     `instance_types`: instances that it may run (`container`), none by default, as a tenant's image is hostile.
+    `connections_per_port`: that Open vSwitch remembers for a port, each some 0.5 KiB of the switch's memory.
     `ovs_rundir`: where Open vSwitch keeps its sockets. Sizes in MiB: `max_image_mib` of an unpacked image.
     """
 
@@ -40,6 +41,7 @@ class AgentSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     instance_types: tuple[Literal["container"], ...] = ()
     ovs_rundir: str = "/var/run/openvswitch"
     max_image_mib: int = 8192
+    connections_per_port: int = 65536
 
     @property
     def state(self) -> Path:
@@ -86,6 +88,9 @@ def _check(settings: Settings) -> None:
         ) from None
     if agent.max_image_mib < 1:
         raise ValueError("[agent] max_image_mib must be at least 1")
+    if not 1 <= agent.connections_per_port <= 3_000_000:
+        # Open vSwitch's own bound of all connections is 3,000,000.
+        raise ValueError("[agent] connections_per_port must be from 1 to 3000000")
 
 
 def _is_server(url: str) -> bool:

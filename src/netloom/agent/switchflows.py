@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Mapping
 
+from netloom.agent.connections import Connections
 from netloom.agent.flows import number_flows
 from netloom.agent.there import There
 from netloom.agent.trouble import Trouble, Troubles
@@ -20,12 +21,18 @@ class SwitchFlows:
     """`changes` counts flows that were added and removed."""
 
     def __init__(
-        self, switch: Switch, allocator: Allocator, there: There, trouble: Troubles
+        self,
+        switch: Switch,
+        allocator: Allocator,
+        there: There,
+        trouble: Troubles,
+        connections: Connections,
     ) -> None:
         self._switch = switch
         self._allocator = allocator
         self._there = there
         self._trouble = trouble
+        self._connections = connections
         self.changes = 0
 
     def bring_about(self, state: HostState) -> dict[str, set[str]]:
@@ -42,6 +49,9 @@ class SwitchFlows:
             for key in flows.keys.values():
                 self._trouble.fail(key, "", str(error))
             return {}
+        self._connections.bound(
+            self._allocator.number("zone", name) for name in sorted(flows.used["zone"])
+        )
         there = self._there.flows
         for name in sorted({*flows.texts, *there}):
             self._flows_of(name, flows.texts.get(name, {}), flows.keys)
@@ -56,7 +66,7 @@ class SwitchFlows:
         """
         try:
             for name in free.get("zone", ()):
-                self._switch.forget_connections(self._allocator.number("zone", name))
+                self._connections.release(self._allocator.number("zone", name))
             for kind, names in free.items():
                 self._allocator.keep(kind, self._allocator.names(kind) - names)
             self._allocator.save()

@@ -17,6 +17,7 @@ from netloom.dataplane.openflow import Switch
 from netloom.dataplane.ovsdb import Ovsdb
 from netloom.instances.instances import Instances
 from netloom.model.hoststate import Key
+from netloom.model.names import INTEGRATION_BRIDGE
 
 _INSIDE = ("namespace", "device", "route")
 """Kinds that `namespaces.read_namespace` finds."""
@@ -68,6 +69,8 @@ class There:
         self.found.clear()
         self.found.update(found)
         flows = {key[1]: self._switch.read(key[1]) for key in found if key[0] == "bridge"}
+        if INTEGRATION_BRIDGE in flows:
+            self._switch.show_ports_of_fragments(INTEGRATION_BRIDGE)
         self.flows.clear()
         self.flows.update(flows)
         if self._shields is not None:

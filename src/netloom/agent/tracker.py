@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from netloom.agent import translation
+from netloom.agent.connections import Connections
 from netloom.agent.metadata import MetadataServer
 from netloom.agent.neighbours import Neighbours
 from netloom.agent.runs import Runs
@@ -63,6 +64,7 @@ class Tracker:
         *,
         run_dir: Path,
         userspace: bool,
+        connections_per_port: int,
     ) -> None:
         self.database = database
         self.switch = switch
@@ -87,7 +89,10 @@ class Tracker:
         self.busy: dict[Key, str] = {}
         self.changes = 0
         self.dirty = False
-        self._flows = SwitchFlows(switch, self.allocator, self.there, self.trouble)
+        self._connections = Connections(switch, connections_per_port)
+        self._flows = SwitchFlows(
+            switch, self.allocator, self.there, self.trouble, self._connections
+        )
         self._neighbours = Neighbours()
         self._state = HostState()
         self._announcements: list[tuple[Device, list[str]]] = []
@@ -107,6 +112,7 @@ class Tracker:
     def read(self) -> None:
         """Look at everything of ours on this host; raises ApplyError where Open vSwitch is not there."""
         self.there.read()
+        self._connections.look_again()
 
     def watch(self) -> bool:
         """Look whether what may end by itself still lives; true where it does not."""
@@ -227,9 +233,12 @@ class Tracker:
             if item.key in failed:
                 self.trouble.fail(item.key, fingerprint(item), failed[item.key])
             else:
-                self._done(item)
                 if isinstance(item, Bridge):
                     self.there.flows.setdefault(item.name, set())
+                if item.name == INTEGRATION_BRIDGE:
+                    self._try(item, lambda new: self.switch.show_ports_of_fragments(new.name))
+                else:
+                    self._done(item)
 
     def _shield(self) -> None:
         if not self.userspace:

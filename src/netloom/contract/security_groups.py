@@ -42,8 +42,8 @@ class SecurityGroupInvalidPortValue(lib.InvalidInput):
 
 def _protocol(value: Any) -> str | None:
     """Return a protocol in lower case, or as the number that was given; None for every protocol."""
-    if value is None or value == "any":
-        return None
+    if value is None or (isinstance(value, str) and value.lower() == "any"):
+        return None  # Neutron answers `ANY` with 500
     if isinstance(value, str) and value.lower() in PROTOCOLS:
         return value.lower()
     # Text is digits alone: int() would also take spaces and underscores.

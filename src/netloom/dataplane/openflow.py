@@ -38,11 +38,30 @@ class Switch:
 
     def forget_connections(self, zone: int) -> None:
         """Empty a conntrack zone, so that its next owner inherits nothing."""
+        self._appctl("dpctl/flush-conntrack", f"zone={zone}")
+
+    def limit_connections(self, zones: Iterable[int], limit: int) -> None:
+        """Let each of these conntrack zones hold so many connections and no more."""
+        self._appctl("dpctl/ct-set-limits", *(f"zone={zone},limit={limit}" for zone in zones))
+
+    def unlimit_connections(self, zone: int) -> None:
+        """Take a zone's limit away."""
+        self._appctl("dpctl/ct-del-limits", f"zone={zone}")
+
+    def show_ports_of_fragments(self, bridge: str) -> None:
+        """Let flows see the ports and the ICMP type of a first fragment; later fragments have none.
+
+        Open vSwitch hides them unless it is told so, and forgets it when it starts again.
+        """
+        if "nx-match" not in self._ofctl(bridge, "get-frags"):
+            self._ofctl(bridge, "set-frags", "nx-match")
+
+    def _appctl(self, *words: str) -> None:
         pid = (self._rundir / "ovs-vswitchd.pid").read_text().strip()
         control = self._rundir / f"ovs-vswitchd.{pid}.ctl"
         if not control.exists():
             control = self._rundir / "ovs-vswitchd.ctl"
-        run(["ovs-appctl", "-t", str(control), "dpctl/flush-conntrack", f"zone={zone}"])
+        run(["ovs-appctl", "-t", str(control), *words])
 
     def send(self, bridge: str, frames: Iterable[tuple[bytes, str]]) -> None:
         """Put frames into a bridge, each with the text of the actions for it."""

@@ -17,6 +17,7 @@ TCP, UDP, ICMP = 6, 17, 1
 class Frame:
     """One Ethernet frame, as far as flows can look at it. `vlan` 0 is untagged.
 
+    `frag`: `first` or `later` for a fragment; only the first shows its ports and its ICMP type to flows.
     `about`: of an ICMP error, the connection of the packet that it quotes, in that packet's direction.
     """
 
@@ -27,6 +28,7 @@ class Frame:
     ip_src: str | None = None
     ip_dst: str | None = None
     ip_proto: int | None = None
+    frag: str = ""
     tp_src: int = 0
     tp_dst: int = 0
     icmp_type: int | None = None
@@ -36,6 +38,7 @@ class Frame:
     arp_spa: str | None = None
     arp_tpa: str | None = None
     arp_sha: str | None = None
+    nd_target: str | None = None
     about: Connection | None = None
 
     @property
@@ -99,6 +102,8 @@ def arp_request(mac: str, address: str, target: str) -> Frame:
 def matches(match: Match, passing: Passing) -> bool:
     """Whether a frame fits a match; `conj` is looked at elsewhere."""
     frame = passing.frame
+    if frame.frag == "later":
+        frame = replace(frame, tp_src=0, tp_dst=0, icmp_type=0, icmp_code=0)
     return (
         _is(match.in_port, passing.in_port)
         and _is(match.tun_id, passing.tun_id)
@@ -118,6 +123,8 @@ def matches(match: Match, passing: Passing) -> bool:
             _inside(getattr(match, name), getattr(frame, name))
             for name in ("ip_src", "ip_dst", "arp_spa", "arp_tpa")
         )
+        and (match.ip_frag in (None, frame.frag) or bool(match.ip_frag == "yes" and frame.frag))
+        and _inside(match.nd_target, frame.nd_target)
         and _transport(match.tp_src, frame.tp_src)
         and _transport(match.tp_dst, frame.tp_dst)
         and _state(match.ct_state, passing.ct)

@@ -30,6 +30,8 @@ class Switches:
     def __init__(self, world: World) -> None:
         self.world = world
         self.tracked: dict[tuple[str, str], set[Connection]] = {}
+        self.gathered: set[tuple[str, str, int | None, Connection]] = set()
+        """Where the first fragment of a datagram waits for the later ones."""
 
     def enter(self, host: Host, device: str, frame: Frame, steps: Steps = ()) -> list[Outcome]:
         """A frame comes into br-int by a local device."""
@@ -129,13 +131,27 @@ class Switches:
         return []
 
     def _track(self, host: Host, passing: Passing, action: of.Ct, steps: Steps) -> list[Outcome]:
-        """Connection tracking. The first packet of a connection is `new` until it is committed."""
+        """Connection tracking. The first packet of a connection is `new` until it is committed.
+
+        Fragments go on together: later ones where the first one came before them.
+        """
         known = self.tracked.setdefault((host.name, action.zone), set())
         connection = passing.frame.connection
-        if action.commit:
-            if connection.back not in known:
-                known.add(connection)
-            return []
+        place = (host.name, action.zone, action.table, connection)
+        if passing.frame.frag == "first":
+            self.gathered.add(place)
+        if passing.frame.frag == "later" and place not in self.gathered:
+            end = Outcome(
+                end="dropped",
+                host=host.name,
+                place=steps[-1].place,
+                frame=passing.frame,
+                steps=steps,
+            )
+            return [end]
+        before = connection in known
+        if action.commit and connection.back not in known:
+            known.add(connection)
         if action.table is None:
             return []
         recirculated = passing.copy()
@@ -143,7 +159,7 @@ class Switches:
             recirculated.ct = _error_state(passing.frame.about, known)
         elif connection.back in known:
             recirculated.ct = frozenset({"trk", "est", "rpl"})
-        elif connection in known:
+        elif before:
             recirculated.ct = frozenset({"trk", "est"})
         else:
             recirculated.ct = frozenset({"trk", "new"})

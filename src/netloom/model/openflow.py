@@ -27,6 +27,7 @@ class Match(Struct, frozen=True, kw_only=True, omit_defaults=True, repr_omit_def
 
     `in_port`, `src_port`, `dst_port`: device names. `eth_type`: `ip` or `arp` or `ipv6`.
     `ip_src`, `ip_dst`, `arp_spa`, `arp_tpa`: address or CIDR. `eth_src`, `eth_dst`: MAC or `MAC/mask`.
+    `ip_frag`: `first`, `later` or `yes` (either) for fragments. `nd_target`: of an ICMPv6 neighbour message.
     `vlan`: a VLAN id, or 0 for «untagged». `ip_proto`: the protocol's number. `tp_src`, `tp_dst`: a port
     or `(value, mask)`. `ct_state`: as ovs-ofctl writes it (`+trk+est-rpl`). `conj`: a conjunction's name.
     """
@@ -47,11 +48,13 @@ class Match(Struct, frozen=True, kw_only=True, omit_defaults=True, repr_omit_def
     arp_sha: str | None = None
     ip_src: str | None = None
     ip_dst: str | None = None
+    ip_frag: str | None = None
     ip_proto: int | None = None
     tp_src: int | tuple[int, int] | None = None
     tp_dst: int | tuple[int, int] | None = None
     icmp_type: int | None = None
     icmp_code: int | None = None
+    nd_target: str | None = None
     ct_state: str | None = None
     conj: str | None = None
 

@@ -11,6 +11,7 @@ from ipaddress import ip_network
 from typing import Any
 from uuid import uuid4
 
+import netaddr
 from msgspec.structs import replace
 from neutron_lib import constants
 
@@ -40,9 +41,13 @@ NUMBERS: dict[str, int] = dict(constants.IP_PROTOCOL_MAP)
 WITH_PORTS = {NUMBERS[name]: name.upper() for name in ("dccp", "sctp", "tcp", "udp", "udplite")}
 _UNMATCHED = frozenset({NUMBERS["dccp"], NUMBERS["udplite"]})
 ICMP, ICMPV6 = NUMBERS["icmp"], NUMBERS["ipv6-icmp"]
-IPV6_ONLY = frozenset(
-    {"ipv6-encap", "ipv6-frag", "ipv6-icmp", "icmpv6", "ipv6-nonxt", "ipv6-opts", "ipv6-route"}
-)
+_IPV6_NAMES = (
+    "ipv6-encap", "ipv6-frag", "ipv6-icmp", "icmpv6", "ipv6-nonxt", "ipv6-opts", "ipv6-route",
+)  # fmt: skip
+IPV6_ONLY = frozenset({*_IPV6_NAMES, *(str(NUMBERS[name]) for name in _IPV6_NAMES)})
+"""Protocols that an IPv4 rule cannot have, by name and by number."""
+EVERY_PORT = (1, 65535)
+"""The range that says no more than no range."""
 _EVERYTHING = {"0.0.0.0/0", "::/0"}
 
 Meaning = tuple[Any, ...]
@@ -56,14 +61,28 @@ def number_of(protocol: str | None) -> int | None:
 
 
 def normal_protocol(protocol: str | None, ethertype: str) -> str | None:
-    """Return the protocol as it is stored: ICMP of an IPv6 rule is always `ipv6-icmp`."""
+    """Return the protocol as it is stored: ICMP of an IPv6 rule is ICMPv6, named or numbered as it was given."""
     if ethertype == "IPv6" and number_of(protocol) in (ICMP, ICMPV6):
-        return "ipv6-icmp"
+        return "ipv6-icmp" if protocol in NUMBERS else str(ICMPV6)
     return protocol
 
 
+def normal(attrs: dict[str, Any]) -> dict[str, Any]:
+    """Return a rule's attributes as they are stored, so that rules that say the same are equal.
+
+    The whole range of ports is no range, whatever the protocol: Neutron looks at this before anything else.
+    """
+    ports = attrs["port_range_min"], attrs["port_range_max"]
+    low, high = (None, None) if ports == EVERY_PORT else ports
+    protocol = normal_protocol(attrs["protocol"], attrs["ethertype"])
+    return attrs | {"protocol": protocol, "port_range_min": low, "port_range_max": high}
+
+
 def validate(attrs: dict[str, Any]) -> None:
-    """Raise the API's error for a rule that makes no sense by itself; needs no store. The order is Neutron's."""
+    """Raise the API's error for a rule (as `normal` gives it) that makes no sense by itself.
+
+    Needs no store. The order is Neutron's.
+    """
     ethertype, protocol = attrs["ethertype"], attrs["protocol"]
     _validate_ports(protocol, attrs["port_range_min"], attrs["port_range_max"])
     prefix = attrs["remote_ip_prefix"]
@@ -108,13 +127,16 @@ def _validate_ports(protocol: str | None, low: int | None, high: int | None) -> 
 def meaning(rule: SecurityGroupRule) -> Meaning:
     """Return what a rule says: equal for rules that let the same packets pass."""
     prefix = rule.remote_ip_prefix
+    # Rules of earlier versions are in the store as they were asked for.
+    ports = rule.port_range_min, rule.port_range_max
+    low, high = (None, None) if ports == EVERY_PORT else ports
     return (
         rule.security_group_id,
         rule.direction,
         rule.ethertype,
         number_of(rule.protocol),
-        rule.port_range_min,
-        rule.port_range_max,
+        low,
+        high,
         None if prefix in _EVERYTHING else prefix,
         rule.remote_group_id,
     )
@@ -122,6 +144,7 @@ def meaning(rule: SecurityGroupRule) -> Meaning:
 
 def create(w: Writer, ctx: Context, attrs: dict[str, Any]) -> SecurityGroupRule:
     """Add a rule to a group that the caller may see; raises SecurityGroupRuleExists for one that is there."""
+    attrs = normal(attrs)
     validate(attrs)
     group = lookup.security_group(w, ctx, attrs["security_group_id"])
     remote = attrs.get("remote_group_id") or None
@@ -139,7 +162,7 @@ def create(w: Writer, ctx: Context, attrs: dict[str, Any]) -> SecurityGroupRule:
 
 
 def _asked(attrs: dict[str, Any]) -> SecurityGroupRule:
-    """Return the rule that valid attributes ask for."""
+    """Return the rule that valid attributes (as `normal` gives them) ask for."""
     prefix = attrs["remote_ip_prefix"] or None
     return SecurityGroupRule(
         id=str(uuid4()),
@@ -148,11 +171,11 @@ def _asked(attrs: dict[str, Any]) -> SecurityGroupRule:
         security_group_id=attrs["security_group_id"],
         direction=attrs["direction"],
         ethertype=attrs["ethertype"],
-        protocol=normal_protocol(attrs["protocol"], attrs["ethertype"]),
+        protocol=attrs["protocol"],
         port_range_min=attrs["port_range_min"],
         port_range_max=attrs["port_range_max"],
         remote_ip_prefix=prefix,
-        normalized_cidr=None if prefix is None else str(ip_network(prefix, strict=False)),
+        normalized_cidr=None if prefix is None else str(netaddr.IPNetwork(prefix).cidr),
         remote_group_id=attrs.get("remote_group_id") or None,
     )
 
@@ -164,7 +187,7 @@ def check_bulk(entries: Sequence[dict[str, Any]]) -> None:
     if len({attrs["project_id"] for attrs in entries}) > 1:
         raise SecurityGroupRulesNotSingleProject()
     seen: set[Meaning] = set()
-    for attrs in entries:
+    for attrs in map(normal, entries):
         validate(attrs)
         says = meaning(_asked(attrs))
         if says in seen:

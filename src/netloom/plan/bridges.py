@@ -8,7 +8,7 @@ from netloom.model.hoststate import Bridge, Flow, HostObject, Interface
 from netloom.model.names import INTEGRATION_BRIDGE
 from netloom.model.openflow import Action, Goto, Match, Normal, OutputDst
 from netloom.plan.index import TUNNELS, Index
-from netloom.plan.pipeline import Priority, Stage
+from netloom.plan.pipeline import RESERVED_GROUPS, Priority, Stage
 
 
 def integration_patch(bridge: str) -> str:
@@ -72,6 +72,9 @@ def plan_bridges(index: Index) -> Iterator[HostObject]:
         (Stage.INGRESS_ACCEPT, Stage.OUTPUT),
     ):
         yield flow(stage, Priority.DEFAULT, Match(), Goto(int(following)), origin=host)
+    # Of the cloud's switches and of physical ones alike: what an instance says in them is for no switch to hear.
+    reserved = Match(eth_dst=RESERVED_GROUPS)
+    yield flow(Stage.CLASSIFY, Priority.REFUSE, reserved, origin=host)
     yield flow(Stage.OUTPUT, Priority.DEFAULT, Match(), OutputDst(), origin=host)
 
 

@@ -123,6 +123,19 @@ class Index:
             for port_id in server.port_ids
         }
 
+    @cached_property
+    def fixed_numbers(self) -> dict[tuple[str, int], list[int]]:
+        """(network id, IP version) → fixed addresses of the network's known ports as numbers, sorted.
+
+        Ports of networks that are not present here are known where they are members of groups.
+        """
+        found: dict[tuple[str, int], list[int]] = {}
+        for port in self.view.ports.values():
+            for fixed in port.fixed_ips:
+                address = ipaddress.ip_address(fixed.ip_address)
+                found.setdefault((port.network_id, address.version), []).append(int(address))
+        return {key: sorted(numbers) for key, numbers in found.items()}
+
     def remote_hosts(self, network_id: str) -> list[str]:
         """Tunnel addresses of the other hosts on which a network is present, sorted by host."""
         hosts = {self.location(port) for port in self.ports_of[network_id]} - {None, self.host}

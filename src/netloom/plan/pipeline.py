@@ -19,10 +19,12 @@ class Stage(IntEnum):
     EGRESS = 30
     EGRESS_RULES = 31
     EGRESS_ACCEPT = 32
+    EGRESS_WHOLE = 33
     L2 = 40
     INGRESS = 50
     INGRESS_RULES = 51
     INGRESS_ACCEPT = 52
+    INGRESS_WHOLE = 53
     OUTPUT = 60
 
 
@@ -34,13 +36,17 @@ PURPOSE: dict[Stage, str] = {
     Stage.EGRESS: "what leaves an instance: connection tracking",
     Stage.EGRESS_RULES: "what leaves an instance: security group rules",
     Stage.EGRESS_ACCEPT: "what leaves an instance: remember the connection",
+    Stage.EGRESS_WHOLE: "what leaves an instance: all fragments of an accepted datagram",
     Stage.L2: "where the destination's MAC address is",
     Stage.INGRESS: "what reaches an instance: connection tracking",
     Stage.INGRESS_RULES: "what reaches an instance: security group rules",
     Stage.INGRESS_ACCEPT: "what reaches an instance: remember the connection",
+    Stage.INGRESS_WHOLE: "what reaches an instance: all fragments of an accepted datagram",
     Stage.OUTPUT: "out of the device that was found",
 }
 
+RESERVED_GROUPS = "01:80:c2:00:00:00/ff:ff:ff:ff:ff:f0"
+"""Group addresses that no bridge forwards (IEEE 802.1Q, table 8-1): spanning tree, LLDP, pause, 802.1X."""
 BROADCAST = "ff:ff:ff:ff:ff:ff"
 GROUP_ADDRESS = "01:00:00:00:00:00/01:00:00:00:00:00"
 """Matches every broadcast and multicast MAC address."""
@@ -51,6 +57,7 @@ class Priority:
 
     REFUSE = 300
     SPECIAL = 200
+    FRAGMENT = 150
     NORMAL = 100
     RULES = 70
     FALLBACK = 10

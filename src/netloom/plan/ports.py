@@ -15,10 +15,18 @@ from netloom.plan.pipeline import Priority, Stage
 
 ICMPV6, UDP = 58, 17
 ROUTER_ADVERTISEMENT = 134
+NEIGHBOUR_ADVERTISEMENT = 136
+EXTENSION_HEADERS = (0, 43, 44, 60)
+"""IPv6 headers before the one that flows look at: hop-by-hop, routing, fragment, destination options."""
 
 
 def plan_ports(index: Index) -> Iterator[HostObject]:
     """Interfaces and the first two stages for every instance's port on this host."""
+    for header in EXTENSION_HEADERS:
+        # A first fragment that hides what it is in the second one, past what is refused below (RFC 7112).
+        hidden = Match(eth_type="ipv6", ip_frag="first", ip_proto=header)
+        origin_ = (f"host/{index.host}",)
+        yield flow(Stage.PORT_SECURITY, Priority.REFUSE, hidden, origin=origin_)
     for network in index.networks:
         for port in index.local_ports[network.id]:
             yield interface(index, network, port)
@@ -109,7 +117,10 @@ def port_security(port: Port) -> Iterator[Flow]:
 
 
 def _ipv6_source(port: Port, mac: str, address: str) -> Iterator[Flow]:
-    """An IPv6 address pair. Router advertisements and DHCPv6 answers stay forbidden."""
+    """An IPv6 address pair. Router advertisements and DHCPv6 answers stay forbidden.
+
+    A neighbour advertisement must be about an address of the same pair: else it would take a neighbour's place.
+    """
     device, why = device_of(port), origin(port)
     advertisement = Match(
         src_port=device, eth_type="ipv6", ip_proto=ICMPV6, icmp_type=ROUTER_ADVERTISEMENT
@@ -117,8 +128,23 @@ def _ipv6_source(port: Port, mac: str, address: str) -> Iterator[Flow]:
     answer = Match(src_port=device, eth_type="ipv6", ip_proto=UDP, tp_src=547)
     yield flow(Stage.PORT_SECURITY, Priority.REFUSE, advertisement, origin=why)
     yield flow(Stage.PORT_SECURITY, Priority.REFUSE, answer, origin=why)
+    onward = Goto(int(Stage.LOCAL))
+    about = Match(
+        src_port=device,
+        eth_src=mac,
+        eth_type="ipv6",
+        ip_src=address,
+        ip_proto=ICMPV6,
+        icmp_type=NEIGHBOUR_ADVERTISEMENT,
+        nd_target=address,
+    )
+    lie = Match(
+        src_port=device, eth_type="ipv6", ip_proto=ICMPV6, icmp_type=NEIGHBOUR_ADVERTISEMENT
+    )
+    yield flow(Stage.PORT_SECURITY, Priority.SPECIAL, about, onward, origin=why)
+    yield flow(Stage.PORT_SECURITY, Priority.FRAGMENT, lie, origin=why)
     speaks = Match(src_port=device, eth_src=mac, eth_type="ipv6", ip_src=address)
-    yield flow(Stage.PORT_SECURITY, Priority.NORMAL, speaks, Goto(int(Stage.LOCAL)), origin=why)
+    yield flow(Stage.PORT_SECURITY, Priority.NORMAL, speaks, onward, origin=why)
 
 
 def allowed_sources(port: Port) -> list[tuple[str, str]]:

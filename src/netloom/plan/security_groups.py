@@ -3,11 +3,14 @@
 Established state admits only replies, and ICMP errors about the connection to both its ends. A packet in the
 original direction is checked against the rules each time, so removing a rule cuts what it had let in. Rules and members of remote groups meet in
 conjunctions (ovs-fields(7)): their flows add up, they never multiply.
+
+Fragments: connection tracking holds them until all of a datagram are there. Then the first one, which alone has ports,
+is asked about as any packet. Where the rules accept it, it goes through connection tracking once more, to which the
+later ones go without being asked: they get on only together with an accepted first one.
 """
 
 from __future__ import annotations
 
-import ipaddress
 from collections.abc import Iterator
 from typing import Any, Literal
 
@@ -17,9 +20,10 @@ from netloom.model.hoststate import Flow
 from netloom.model.networking import Port, SecurityGroupRule
 from netloom.model.openflow import Action, Conjunction, Ct, Goto, Match
 from netloom.plan.bridges import flow
-from netloom.plan.index import ROUTER_OWNERS, Index, addresses_of, device_of, is_trusted, origin
+from netloom.plan.index import Index, device_of, is_trusted, origin
 from netloom.plan.pipeline import Priority, Stage
 from netloom.plan.ports import ICMPV6, canonical
+from netloom.plan.remote_groups import Remote, members, near, routed
 from netloom.plan.services import UDP, dhcp_subnets
 
 PROTOCOLS = {
@@ -34,7 +38,9 @@ WITH_PORTS = frozenset({6, 17, 132})
 """Protocols whose ports Open vSwitch can match."""
 
 ETHERTYPES = {"IPv4": "ip", "IPv6": "ipv6"}
-INVALID, ANSWER, NEW = "+trk+inv", "+trk+est+rpl", "+trk+new"
+INVALID, ANSWER, NEW = "+inv", "+trk+est+rpl", "+trk+new"
+"""INVALID without +trk: fragments whose others never came are handed out like this, to whichever zone looks next."""
+WHOLE = "+trk-inv"
 RELATED = "+trk+rel"
 """ICMP errors about a connection that is known, towards either of its ends: without them a server that only
 TCP reaches would never hear that its packets are too big for the way."""
@@ -51,6 +57,7 @@ class Side(Struct, frozen=True):
     track: Stage
     rules: Stage
     accept: Stage
+    whole: Stage
     onward: Stage
 
     def here(self, port: Port, **match: Any) -> Match:
@@ -58,21 +65,37 @@ class Side(Struct, frozen=True):
         match[self.port] = device_of(port)
         return Match(**match)
 
-    def far(self, eth_type: str, address: str) -> Match:
-        """A match on the address at the other end."""
+    def far(self, eth_type: str, remote: Remote) -> Match:
+        """A match on who is at the other end."""
         if self.direction == "egress":
-            return Match(eth_type=eth_type, ip_dst=address)
-        return Match(eth_type=eth_type, ip_src=address)
+            return Match(
+                eth_type=eth_type, net=remote.net, eth_dst=remote.mac, ip_dst=remote.address
+            )
+        return Match(eth_type=eth_type, net=remote.net, eth_src=remote.mac, ip_src=remote.address)
 
 
-EGRESS = Side("egress", "src_port", Stage.EGRESS, Stage.EGRESS_RULES, Stage.EGRESS_ACCEPT, Stage.L2)
+EGRESS = Side(
+    "egress",
+    "src_port",
+    Stage.EGRESS,
+    Stage.EGRESS_RULES,
+    Stage.EGRESS_ACCEPT,
+    Stage.EGRESS_WHOLE,
+    Stage.L2,
+)
 INGRESS = Side(
-    "ingress", "dst_port", Stage.INGRESS, Stage.INGRESS_RULES, Stage.INGRESS_ACCEPT, Stage.OUTPUT
+    "ingress",
+    "dst_port",
+    Stage.INGRESS,
+    Stage.INGRESS_RULES,
+    Stage.INGRESS_ACCEPT,
+    Stage.INGRESS_WHOLE,
+    Stage.OUTPUT,
 )
 
 
 def plan_security_groups(index: Index) -> Iterator[Flow]:
-    """All four stages of both directions, for every port on this host."""
+    """All stages of both directions, for every port on this host."""
     host = (f"host/{index.host}",)
     here = [p for n in index.networks for p in index.local_ports[n.id] if index.is_up(p)]
     secured = [port for port in here if not is_trusted(port)]
@@ -87,14 +110,10 @@ def plan_security_groups(index: Index) -> Iterator[Flow]:
             yield from track(index, side, port)
         if secured:
             yield flow(side.rules, Priority.REFUSE, Match(ct_state=INVALID), origin=host)
+            onward = Goto(int(side.onward))
             for state in (ANSWER, RELATED):
-                yield flow(
-                    side.rules,
-                    Priority.SPECIAL,
-                    Match(ct_state=state),
-                    Goto(int(side.onward)),
-                    origin=host,
-                )
+                yield flow(side.rules, Priority.SPECIAL, Match(ct_state=state), onward, origin=host)
+            yield flow(side.whole, Priority.NORMAL, Match(ct_state=WHOLE), onward, origin=host)
         yield from rules(index, side, secured)
 
 
@@ -115,6 +134,17 @@ def track(index: Index, side: Side, port: Port) -> Iterator[Flow]:
         yield flow(
             side.track, Priority.NORMAL, side.here(port, eth_type=eth_type), look, origin=why
         )
+        # Past the rules, and for stateless groups before them too, fragments go on when all are there.
+        together = Ct(port.id, table=int(side.whole), commit=not stateless)
+        first = side.here(port, eth_type=eth_type, ip_frag="first")
+        later = side.here(port, eth_type=eth_type, ip_frag="later", ct_state=WHOLE)
+        yield flow(side.accept, Priority.SPECIAL, first, together, origin=why)
+        if port.security_groups:
+            yield flow(side.rules, Priority.FRAGMENT, later, together, origin=why)
+        if stateless:
+            part = side.here(port, eth_type=eth_type, ip_frag="yes")
+            gather = Ct(port.id, table=int(side.rules))
+            yield flow(side.track, Priority.SPECIAL, part, gather, origin=why)
     for icmp_type in NEIGHBOUR_DISCOVERY:
         found = side.here(port, eth_type="ipv6", ip_proto=ICMPV6, icmp_type=icmp_type)
         yield flow(side.track, Priority.SPECIAL, found, onward, origin=why)
@@ -166,8 +196,8 @@ def rules(index: Index, side: Side, secured: list[Port]) -> Iterator[Flow]:
         if rule.direction == side.direction and rule.security_group_id in users:
             clauses.setdefault(clause_of(rule), []).append(rule)
     gathered = Gathered(side)
-    for clause, members in sorted(clauses.items(), key=lambda item: repr(item[0])):
-        gathered.add(index, clause, members, users[clause.group])
+    for clause, same in sorted(clauses.items(), key=lambda item: repr(item[0])):
+        gathered.add(index, clause, same, users[clause.group])
     yield from gathered.flows()
 
 
@@ -185,37 +215,49 @@ class Gathered:
         origins.update(dict.fromkeys(why))
 
     def add(
-        self, index: Index, clause: Clause, members: list[SecurityGroupRule], users: list[Port]
+        self, index: Index, clause: Clause, rules: list[SecurityGroupRule], users: list[Port]
     ) -> None:
         """Add one group's rules towards one remote."""
-        side, eth_type = self.side, ETHERTYPES[clause.ethertype]
-        group = f"security_group/{clause.group}"
-        unlimited = [f"security_group_rule/{r.id}" for r in members if service_of(r) is None]
-        services = {} if unlimited else services_of(members)
-        remotes = remotes_of(index, clause)
-        dimensions: list[list[tuple[Match, list[str]]]] = [
-            [(side.here(port, eth_type=eth_type), [f"port/{port.id}", group]) for port in users]
+        eth_type, group = ETHERTYPES[clause.ethertype], f"security_group/{clause.group}"
+        unlimited = [f"security_group_rule/{r.id}" for r in rules if service_of(r) is None]
+        here = [
+            (self.side.here(port, eth_type=eth_type), [f"port/{port.id}", group]) for port in users
         ]
-        if remotes is not None:
-            dimensions.append([(side.far(eth_type, ip), why) for ip, why in remotes])
-        if not unlimited:
-            dimensions.append(
-                [(Match(eth_type=eth_type, **service), why) for service, why in services.values()]
-            )
-        if not all(dimensions):
-            return  # a remote group without members lets nothing in
-        accept = Goto(int(side.accept))
+        services = [
+            (Match(eth_type=eth_type, **service), why)
+            for service, why in services_of(rules).values()
+        ]
+        for name, remotes in ways(index, clause, users):
+            dimensions: list[list[tuple[Match, list[str]]]] = [here]
+            for remote in remotes:
+                met: dict[Match, list[str]] = {}
+                for each in remote:
+                    met.setdefault(self.side.far(eth_type, each), []).append(each.why)
+                dimensions.append([(match, list(dict.fromkeys(met[match]))) for match in met])
+            if not unlimited:
+                dimensions.append(services)
+            # A remote group without members lets nothing in.
+            if all(dimensions):
+                self._meet(f"{self.side.direction}/{name}", dimensions, unlimited, group)
+
+    def _meet(
+        self,
+        name: str,
+        dimensions: list[list[tuple[Match, list[str]]]],
+        unlimited: list[str],
+        group: str,
+    ) -> None:
+        """Accept what fits one match of each dimension."""
+        accept = Goto(int(self.side.accept))
         if len(dimensions) == 1:
             for match, why in dimensions[0]:
                 self.put(Priority.NORMAL, match, accept, unlimited + why)
             return
-        name = f"{side.direction}/{clause.group}/{clause.ethertype}/{clause.remote}"
         for number, dimension in enumerate(dimensions, start=1):
             for match, why in dimension:
                 part = Conjunction(name, number, len(dimensions))
                 self.put(Priority.RULES, match, part, why + unlimited if number > 1 else why)
-        met = Match(conj=name)
-        self.put(Priority.RULES, met, accept, [*unlimited, group])
+        self.put(Priority.RULES, Match(conj=name), accept, [*unlimited, group])
 
     def flows(self) -> Iterator[Flow]:
         """What was gathered."""
@@ -223,23 +265,21 @@ class Gathered:
             yield flow(self.side.rules, priority, match, *actions, origin=tuple(origins))
 
 
-def remotes_of(index: Index, clause: Clause) -> list[tuple[str, list[str]]] | None:
-    """Addresses of the remote side, each with its origin; None where anybody may be there."""
+def ways(
+    index: Index, clause: Clause, users: list[Port]
+) -> Iterator[tuple[str, list[list[Remote]]]]:
+    """The ways in which the remote side may be met, each a conjunction: its name, and its dimensions."""
+    name = f"{clause.group}/{clause.ethertype}/{clause.remote}"
     if clause.remote_prefix:
-        return [(clause.remote_prefix, [f"security_group/{clause.group}"])]
-    if clause.remote_group is None:
-        return None
-    version = 6 if clause.ethertype == "IPv6" else 4
-    found: dict[str, list[str]] = {}
-    for _, port in sorted(index.view.ports.items()):
-        if clause.remote_group in port.security_groups and port.device_owner not in ROUTER_OWNERS:
-            addresses = addresses_of(port) + [
-                pair.ip_address for pair in port.allowed_address_pairs
-            ]
-            for address in addresses:
-                if ipaddress.ip_network(address, strict=False).version == version:
-                    found.setdefault(canonical(address), []).append(f"port/{port.id}")
-    return [(address, list(dict.fromkeys(found[address]))) for address in sorted(found)]
+        why = f"security_group/{clause.group}"
+        yield name, [[Remote(why, address=clause.remote_prefix)]]
+    elif clause.remote_group is None:
+        yield name, []
+    else:
+        version = 6 if clause.ethertype == "IPv6" else 4
+        ports = members(index, clause.remote_group)
+        yield name, [near(index, ports, users, version)]
+        yield f"{name}/routed", list(routed(index, ports, users, version))
 
 
 UNKNOWN = -1

@@ -73,6 +73,7 @@ def match_text(match: of.Match, resolve: Resolve = by_name) -> str:
         ("arp_sha", match.arp_sha),
         ("nw_src" if match.eth_type == "ip" else "ipv6_src", match.ip_src),
         ("nw_dst" if match.eth_type == "ip" else "ipv6_dst", match.ip_dst),
+        ("ip_frag", match.ip_frag),
         ("nw_proto", match.ip_proto),
     )
     out += [f"{name}={value}" for name, value in plain if value is not None]
@@ -84,6 +85,8 @@ def match_text(match: of.Match, resolve: Resolve = by_name) -> str:
         out.append(f"icmp_type={match.icmp_type}")
     if match.icmp_code is not None:
         out.append(f"icmp_code={match.icmp_code}")
+    if match.nd_target is not None:
+        out.append(f"nd_target={match.nd_target}")
     return ",".join(out)
 
 

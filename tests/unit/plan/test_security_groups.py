@@ -115,13 +115,23 @@ def test_ports_of_stateless_groups_are_not_tracked():
         return {
             f.match.src_port or f.match.dst_port
             for f in flows
-            if any(isinstance(action, Ct) for action in f.actions)
+            if any(isinstance(action, Ct) for action in f.actions) and not f.match.ip_frag
         }
+
+    def remembering(world: worlds.World) -> set[str | None]:
+        commits = [
+            f
+            for f in plan(world.view("compute1")).each(Flow)
+            if any(isinstance(action, Ct) and action.commit for action in f.actions)
+        ]
+        return {f.match.src_port or f.match.dst_port for f in commits}
 
     world = worlds.two_hosts()
     assert "tapport1" in tracking(world)
     world.change("security_groups", "sg-default", stateful=False)
     assert "tapport1" not in tracking(world)
+    # Their fragments are gathered all the same: only together do they have ports. Nothing is remembered of them.
+    assert "tapport1" not in remembering(world)
     # One stateful group is enough to track a port.
     world.group("other")
     world.change("ports", "port1", security_groups=("other", "sg-default"))

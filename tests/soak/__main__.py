@@ -1,0 +1,50 @@
+"""`python -m soak` (tests on the path): see README.md beside this file."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import shutil
+import sys
+import tempfile
+import time
+from functools import partial
+from pathlib import Path
+
+from netloom.lab import state, up
+from soak.run import Soak
+from support.running_lab import RunningLab
+
+
+def main() -> int:
+    """Run it in a lab of its own; exit status 1 where anything was wrong. Logs are kept then."""
+    parser = argparse.ArgumentParser(prog="soak", description=__doc__)
+    parser.add_argument("--seconds", type=float, default=600)
+    parser.add_argument("--seed", default=str(int(time.time())))
+    parser.add_argument("--logs", type=Path, default=Path(".state/soak-logs"))
+    given = parser.parse_args()
+    say = partial(print, flush=True)
+    say(f"seed {given.seed}: repeat with `make soak SEED={given.seed} SECONDS={given.seconds:.0f}`")
+    with tempfile.TemporaryDirectory(prefix="nl") as folder:
+        os.environ["NETLOOM_STATE"] = folder
+        lab = state.find("soak")
+        with up.temporary(lab, 2) as running:
+            faults = ["it did not end"]
+            try:
+                faults = Soak(RunningLab(lab, running), given.seed, say).run(given.seconds)
+            finally:
+                if faults:
+                    shutil.rmtree(given.logs, ignore_errors=True)
+                    given.logs.mkdir(parents=True)
+                    for log in [
+                        *lab.directory.glob("*.log"),
+                        *lab.directory.glob("hosts/*/logs/*"),
+                    ]:
+                        name = "-".join(log.relative_to(lab.directory).parts)
+                        shutil.copyfile(log, given.logs / name)
+                    say(f"logs: {given.logs}")
+    return 1 if faults else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
