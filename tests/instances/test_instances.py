@@ -5,71 +5,13 @@ from __future__ import annotations
 import time
 from pathlib import Path
 
-import msgspec
 import pytest
-from tests.support.agents import apply_view, settings
+from tests.support.agents import apply_view
 from tests.support.host import Host
-from tests.worlds import World, open_group
-
-from netloom.instances.rootfs import unpack
-from netloom.lab.image import small_image
+from tests.support.instances import inside, pids, wait, world
+from tests.worlds import World
 
 pytestmark = pytest.mark.root
-
-
-def world() -> World:
-    cloud = World()
-    cloud.host("a")
-    open_group(cloud)
-    cloud.network("net-a")
-    cloud.subnet("sub-a", "net-a", "10.0.0.0/24")
-    for number in (1, 2):
-        port = cloud.port(
-            f"port{number}", "net-a", [("sub-a", f"10.0.0.1{number}")], security_groups=("sg-all",)
-        )
-        cloud.server(f"vm{number}", "a", port)
-    return cloud
-
-
-@pytest.fixture
-def config(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Settings of an agent that has the small image already."""
-    monkeypatch.setenv("NETLOOM_STATE", str(tmp_path / "lab"))
-    made = settings("a", tmp_path / "a", 1, instance_types="['container']")
-    unpacked = tmp_path / "a/state/images/image/rootfs"
-    unpacked.mkdir(parents=True)
-    size = unpack(small_image(), "qcow2", "bare", unpacked, 1 << 30)
-    (unpacked.parent / "size").write_bytes(msgspec.json.encode(size))
-    return made
-
-
-def pids(config: Path) -> dict[str, int]:
-    homes = (config.parent / "state/instances").iterdir()
-    return {home.name: int((home / "running").read_text().split()[0]) for home in homes}
-
-
-def wait(host: Host, script: str, seconds: float = 15) -> str:
-    deadline = time.monotonic() + seconds
-    while True:
-        out = host.sh(script, check=False)
-        if out.strip() or time.monotonic() > deadline:
-            return out
-        time.sleep(0.2)
-
-
-def inside(host: Host, server: str, script: str) -> str:
-    """Run a script as root of the instance, with what its own processes may do."""
-    return host.run(
-        "crun",
-        "--root",
-        "/run/netloom/agent/crun",
-        "exec",
-        f"netloom-{server}",
-        "sh",
-        "-c",
-        script,
-        check=False,
-    )
 
 
 def test_instances_boot_are_adopted_and_go(host: Host, config: Path) -> None:
