@@ -72,7 +72,7 @@ class Agent:
             refusal=facts.capabilities.get("instances", ""),
         )
         self.tracker = Tracker(
-            Ovsdb(str(rundir / "db.sock"), lambda: self.post(self._switch_changed)),
+            Ovsdb(str(rundir / "db.sock"), self._switch_tells),
             self._switch,
             MetadataServer(self._metadata),
             self._instances,
@@ -96,6 +96,7 @@ class Agent:
         self._disk = ""  # what is wrong with the state folder
         self._requests: tuple[str, ...] = ()  # the API requests behind what is to be carried out
         self._switch_identity: tuple[str, ...] = ()
+        self._switch_told = False
         self._repeat: list[tuple[float, list[tuple[Device, list[str]]]]] = []
         self._complaint = ""
         self._greeted: set[str] = set()
@@ -137,7 +138,14 @@ class Agent:
         self._sent = {}  # the server may not have what an earlier one was told
         self._dirty = True
 
+    def _switch_tells(self) -> None:
+        """From the database's thread: many changes in a row are looked at once."""
+        if not self._switch_told:
+            self._switch_told = True
+            self.post(self._switch_changed)
+
     def _switch_changed(self) -> None:
+        self._switch_told = False  # first: what comes from now on is looked at again
         if not self.tracker.database.connected:
             self._stale = True
         elif self.tracker.there.switch_moved():
@@ -340,6 +348,7 @@ class Agent:
         rows = status.collect(self._state, self.tracker.trouble) | status.tunnels(self._tunnels)
         wrong = "; ".join(filter(None, (self._disk, self.tracker.runs.stays())))
         rows |= status.of_host(self._facts.host, wrong)
+        rows |= self.tracker.repairs.rows(time.monotonic())
         if self._link is not None:
             news = status.changes(self._sent, rows, self.view.seq)
             # The first report to a server holds everything that there is to say.

@@ -23,7 +23,8 @@ _INSIDE = ("namespace", "device", "route")
 
 
 class There:
-    """`found`: key → fingerprint; `flows`: bridge → cookies; `numbers`: device → OpenFlow port as flows name it.
+    """`found`: key → fingerprint; `flows`: bridge → cookies; `numbers`: device → OpenFlow port as flows name it;
+    `links`: device of the kernel in a bridge → `up`, `down` or `no link`.
 
     The dicts stay the same objects: they are changed in place.
     """
@@ -42,6 +43,7 @@ class There:
         self.found: dict[Key, str] = {}
         self.flows: dict[str, set[int]] = {}
         self.numbers: dict[str, int] = {}
+        self.links: dict[str, str] = {}
         self._database = database
         self._switch = switch
         self._metadata = metadata
@@ -70,15 +72,18 @@ class There:
         flows = {key[1]: self._switch.read(key[1]) for key in found if key[0] == "bridge"}
         self.flows.clear()
         self.flows.update(flows)
+        self.links = bridges.link_states_of(self._database)
         if self._shields is not None:
             self._shields.read()
 
     def switch_moved(self) -> bool:
         """Take in what the database says now of bridges and ports; true if that is not as we left it."""
         fresh, numbers = bridges.read(self._database), bridges.ofports(self._database)
+        links = bridges.link_states_of(self._database)
         before = self._of(("bridge", "interface"))
-        if fresh == before and numbers == self.numbers:
+        if fresh == before and numbers == self.numbers and links == self.links:
             return False
+        self.links = links
         self._replace(before, fresh)
         return True
 

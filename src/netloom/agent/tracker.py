@@ -15,8 +15,10 @@ from pathlib import Path
 from typing import TypeVar
 
 from netloom.agent import translation
+from netloom.agent.links import Links
 from netloom.agent.metadata import MetadataServer
 from netloom.agent.neighbours import Neighbours
+from netloom.agent.repairs import Repairs
 from netloom.agent.runs import Runs
 from netloom.agent.shields import Shields
 from netloom.agent.switchflows import SwitchFlows
@@ -25,7 +27,9 @@ from netloom.agent.trouble import Trouble, Troubles
 from netloom.agent.workers import Workers
 from netloom.dataplane import bridges, dnsmasq, namespaces, nat
 from netloom.dataplane.allocator import Allocator
-from netloom.dataplane.mark import fingerprint
+from netloom.dataplane.bridges import peer_name
+from netloom.dataplane.mark import broken, fingerprint
+from netloom.dataplane.netlink import link_names
 from netloom.dataplane.openflow import Switch
 from netloom.dataplane.ovsdb import Ovsdb
 from netloom.dataplane.process import ApplyError
@@ -48,6 +52,9 @@ from netloom.model.names import INTEGRATION_BRIDGE
 T = TypeVar("T", bound=HostObject)
 
 log = logging.getLogger(__name__)
+
+UNPLUGGED = broken("a card of it is not plugged")
+"""Mark of an instance that runs."""
 
 
 class Tracker:
@@ -87,6 +94,8 @@ class Tracker:
         self.busy: dict[Key, str] = {}
         self.changes = 0
         self.dirty = False
+        self.repairs = Repairs()
+        self._links = Links()
         self._flows = SwitchFlows(switch, self.allocator, self.there, self.trouble)
         self._neighbours = Neighbours()
         self._state = HostState()
@@ -127,6 +136,7 @@ class Tracker:
         Returns the addresses announced by gratuitous ARP, to be announced once more a little later.
         """
         self.trouble.begin(state.objects)
+        self.repairs.begin(state.objects)
         self.dirty = False
         self._state = state
         self._switch_ports(self._differing(Bridge))
@@ -150,6 +160,8 @@ class Tracker:
         self._instances()
         self._remove(tables)
         self._flows.free_numbers(free)
+        self.trouble.update(self._links.look(state, self.there.links, self._running()))
+        self.repairs.speak()
         return announcements
 
     def next_retry(self) -> float | None:
@@ -185,17 +197,25 @@ class Tracker:
         due: list[T] = []
         for item in self._state.each(kind):
             mark = self._wanted_mark(item)
-            if self.found.get(item.key) == mark:
+            there = self.found.get(item.key)
+            if there == mark:
                 # An instance that kept ending is not well before it has lived for a while.
                 if kind is not Instance or self.trouble.is_due(item.key, mark):
                     self.trouble.pop(item.key, None)
+                self.repairs.is_well(item.key, mark)
                 continue
+            if kind is not Instance:  # those end by themselves
+                wait, why = self.repairs.pause(item, mark, there, self.trouble.now)
+                if wait:
+                    again = self.trouble.now + wait
+                    self.trouble[item.key] = Trouble("pending", why, mark, again=again)
             if self.trouble.is_due(item.key, mark):
                 due.append(item)
         return due
 
     def _done(self, item: HostObject) -> None:
-        self.found[item.key] = self._wanted_mark(item)
+        mark = self.found[item.key] = self._wanted_mark(item)
+        self.repairs.is_well(item.key, mark)
         self.trouble.pop(item.key, None)
         self.changes += 1
 
@@ -266,7 +286,11 @@ class Tracker:
             touched.add(item.namespace)
         for name in touched:
             # A DHCP server may hold on to a device that is gone: it is looked at, and restarted if so.
-            self.found.pop(("dnsmasq", name.removeprefix("qdhcp-")), None)
+            server = ("dnsmasq", name.removeprefix("qdhcp-"))
+            self.found.pop(server, None)
+            self.repairs.expect(server)
+            for key in [key for key in self.found if key[0] == "route" and key[1] == name]:
+                self.repairs.expect(key)
             self.there.look_into(name)
         return touched
 
@@ -281,6 +305,7 @@ class Tracker:
         for key in lost:
             if key not in bridges.remove(self.database, [key], keep_device=True):
                 self.found.pop(key, None)
+                self.repairs.expect(key)
 
     def _all_flows(self, state: HostState) -> dict[str, set[str]]:
         """Bring about all flows; returns kind → names whose numbers no flow in the switch has any more."""
@@ -297,9 +322,29 @@ class Tracker:
 
     # --- instances -----------------------------------------------------------------------------
 
+    def _running(self) -> set[str]:
+        """Devices of the instances that run as they are wanted, but for a card perhaps."""
+        return {
+            nic.device
+            for item in self._state.each(Instance)
+            if item.power == "on"
+            and self.found.get(item.key) in (UNPLUGGED, self._wanted_mark(item))
+            for nic in item.nics
+        }
+
+    def _unplugged(self) -> None:
+        """An instance that runs and has lost a card, which was made anew: it is given that as at its start."""
+        running = self._running()
+        there = link_names() if running else {}
+        lost = {device for device in running if peer_name(device) in there}
+        for item in self._state.each(Instance):
+            if item.key not in self.busy and any(nic.device in lost for nic in item.nics):
+                self.found[item.key] = UNPLUGGED
+
     def _instances(self) -> None:
         """Start what shall run once its ports are ready; workers do it (`runs`)."""
         self.runs.cancel_unwanted()
+        self._unplugged()
         wanted = self._differing(Instance)
         if not wanted:
             return
@@ -333,7 +378,8 @@ class Tracker:
     def _start(self, item: Instance, number: int) -> None:
         mark = self._wanted_mark(item)
         attempts = self.trouble[item.key].attempts if item.key in self.trouble else 0
-        if not attempts:  # else what went wrong is worth more than that it is tried again
+        # What went wrong is worth more than that it is tried again; one that only lacks a card runs.
+        if not attempts and self.found.get(item.key) != UNPLUGGED:
             self.trouble[item.key] = Trouble("pending", "the instance is being started", mark)
         self.runs.start(item, number)
 
