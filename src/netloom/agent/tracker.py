@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TypeVar
 
-from netloom.agent import translation
+from netloom.agent import beside, translation
 from netloom.agent.links import Links
 from netloom.agent.metadata import MetadataServer
 from netloom.agent.neighbours import Neighbours
@@ -22,7 +22,7 @@ from netloom.agent.repairs import Repairs
 from netloom.agent.runs import Runs
 from netloom.agent.shields import Shields
 from netloom.agent.switchflows import SwitchFlows
-from netloom.agent.there import There
+from netloom.agent.there import WAYS, There
 from netloom.agent.trouble import Trouble, Troubles
 from netloom.agent.workers import Workers
 from netloom.dataplane import bridges, dnsmasq, namespaces, nat
@@ -45,6 +45,8 @@ from netloom.model.hoststate import (
     Key,
     MetadataListener,
     Namespace,
+    Neighbour,
+    NeighbourBound,
     NsRoute,
 )
 from netloom.model.names import INTEGRATION_BRIDGE
@@ -149,6 +151,7 @@ class Tracker:
         self.changes += translation.bring_about(tables, self.found, self.trouble, early=True)
         touched = self._devices()
         self._each(NsRoute, namespaces.ensure_route)
+        self._beside()
         self.changes += translation.bring_about(tables, self.found, self.trouble, early=False)
         self._each(Dnsmasq, lambda item: dnsmasq.ensure(item, self.dhcp_directory))
         self._each(MetadataListener, self.metadata.ensure)
@@ -289,10 +292,23 @@ class Tracker:
             server = ("dnsmasq", name.removeprefix("qdhcp-"))
             self.found.pop(server, None)
             self.repairs.expect(server)
-            for key in [key for key in self.found if key[0] == "route" and key[1] == name]:
+            for key in [key for key in self.found if key[0] in WAYS and key[1] == name]:
                 self.repairs.expect(key)
             self.there.look_into(name)
         return touched
+
+    def _beside(self) -> None:
+        """Neighbours that are known, and the bound for the others."""
+        bounds, come = self._differing(NeighbourBound), self._differing(Neighbour)
+        failed, removed = beside.bring_about(self._state, bounds, come, self.found)
+        for item in (*bounds, *come):
+            if item.key in failed:
+                self.trouble.fail(item.key, fingerprint(item), failed[item.key])
+            else:
+                self._done(item)
+        for key in removed:
+            del self.found[key]
+            self.changes += 1
 
     def _let_go(self, device: Device) -> None:
         """Have the switch forget a device that somebody deleted, so that the retry makes it anew.
@@ -401,6 +417,8 @@ class Tracker:
             self._drop(key, lambda k: self.metadata.remove(k[1]))
         for key in gone["dnsmasq"]:
             self._drop(key, lambda k: dnsmasq.remove(k[1], self.dhcp_directory))
+        for key in gone["neighbour-bound"]:
+            del self.found[key]  # goes with its namespace
         kept = {("namespace", item.name) for item in self._state.each(Namespace)}
         for key in gone["route"]:
             if ("namespace", key[1]) in kept:

@@ -13,7 +13,7 @@ from collections.abc import Generator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
-from netloom.dataplane import netns
+from netloom.dataplane import neightable, netns
 from netloom.dataplane.mark import broken, fingerprint
 from netloom.dataplane.netlink import (
     LOWER_UP,
@@ -99,14 +99,19 @@ def read_namespace(name: str) -> dict[Key, str]:
             elif not item["flags"] & LOWER_UP:  # the switch no longer serves it
                 odd = [f"device {seen.name} had no carrier"]
             found[seen.key] = broken(", ".join(odd)) if odd else device_mark(seen)
-        found |= _routes(link, name, {i: item.get("ifname") for i, item in links.items()})
+        found |= _ways(link, name, {i: item.get("ifname") for i, item in links.items()})
     return found
 
 
-def read_routes(name: str) -> dict[Key, str]:
-    """The routes of ours in a namespace of ours."""
+def read_ways(name: str) -> dict[Key, str]:
+    """The routes and known neighbours in a namespace of ours: what the kernel drops with a device's link."""
     with netns.inside(name), open_netlink() as link:
-        return _routes(link, name, {i["index"]: i.get("ifname") for i in link.get_links()})
+        return _ways(link, name, {i["index"]: i.get("ifname") for i in link.get_links()})
+
+
+def _ways(link: Any, name: str, devices: dict[int, str]) -> dict[Key, str]:
+    beside = {item.key: fingerprint(item) for item in neightable.read(link, name, devices)}
+    return _routes(link, name, devices) | beside
 
 
 def _routes(link: Any, namespace: str, devices: dict[int, str]) -> dict[Key, str]:
