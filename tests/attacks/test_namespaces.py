@@ -9,7 +9,7 @@ import pytest
 from tests.support.agents import apply_view, plug, settings
 from tests.support.host import Host
 from tests.support.raw_frames import arp, ethernet, udp
-from tests.worlds import World
+from tests.worlds import World, pair
 
 from netloom.model import Port
 
@@ -196,3 +196,85 @@ def test_an_operator_in_the_dhcp_namespace_is_under_the_rules_of_the_instance(
             host.run("ip", "-n", vm, "addr", "add", "10.0.0.12/24", "dev", "eth0")
             apply_view(host, config, cloud.view("a"))
         assert f" {received} received" in host.sh(ping, check=False)
+
+
+ENTRIES = "ip -n {0} neigh show nud all | grep -c '^10[.]1[.]' || true"
+
+
+def test_a_scan_fills_no_table_and_known_neighbours_need_none(host: Host, tmp_path: Path) -> None:
+    """The kernel has one table of neighbours for all namespaces: who makes a router ask fills it for everybody."""
+    cloud = World()
+    cloud.host("a", network=True)
+    for name in ("near", "far"):
+        cloud.network(name)
+    cloud.subnet("near-sub", "near", "10.0.0.0/24")
+    cloud.subnet("far-sub", "far", "10.1.0.0/16")
+    cloud.router("router1", "a")
+    cloud.interface("router1", "near", "near-sub", "10.0.0.1")
+    cloud.interface("router1", "far", "far-sub", "10.1.0.1")
+    cloud.group("open")
+    for direction in ("egress", "ingress"):
+        cloud.rule(direction, "open", direction, ethertype="IPv4")
+    ports = [
+        cloud.port("one", "near", [("near-sub", "10.0.0.11")], "a", security_groups=("open",)),
+        # May say that it has any address of its network, and so have DHCP's namespace answer to all of them.
+        cloud.port(
+            "two",
+            "far",
+            [("far-sub", "10.1.0.12")],
+            "a",
+            security_groups=("open",),
+            allowed_address_pairs=(pair("10.1.0.0/16", "fa:16:3e:00:00:77"),),
+        ),
+    ]
+    config = settings("a", tmp_path / "a", 1)
+    apply_view(host, config, cloud.view("a"))
+    vms = [plug(host, port) for port in ports]
+    for vm, address in zip(vms, ("10.0.0.11/24", "10.1.0.12/16"), strict=True):
+        host.sh(f"ip -n {vm} addr add {address} dev eth0")
+        gateway = address.split("/")[0].rpartition(".")[0] + ".1"
+        host.sh(f"ip -n {vm} route add default via {gateway}")
+    apply_view(host, config, cloud.view("a"))
+    assert apply_view(host, config, cloud.view("a")).splitlines()[-1] == "2 changes"  # metadata
+    space = "qrouter-router1"
+    # Known ports are there for good, with nothing asked.
+    said = host.sh(f"ip -n {space} neigh show nud permanent")
+    assert "10.1.0.12 dev qr-if" in said and f"lladdr {ports[1].mac_address} PERMANENT" in said
+    assert " 2 received" in host.sh(f"ip netns exec {vms[0]} ping -c 2 -i 0.2 -W 1 10.1.0.12")
+    before = int(host.sh(ENTRIES.format(space)))
+    macs = {p.id: p.mac_address for p in cloud.tables["ports"].values()}
+    router = next(mac for i, mac in macs.items() if i.endswith("router1-near-sub"))
+    scan = [
+        udp((ports[0].mac_address, router), ("10.0.0.11", f"10.1.{n >> 8}.{n & 255}"), (4, 5), b"")
+        for n in range(256, 656)
+    ]
+    words = [frame.hex() for frame in scan]
+    host.run("ip", "netns", "exec", vms[0], sys.executable, "-c", SEND, "eth0", *words)
+    asked = int(host.sh(ENTRIES.format(space))) - before
+    assert 20 <= asked <= 120, asked
+    # The known neighbour is reached in the middle of that, and the unknown ones a little later.
+    assert " 2 received" in host.sh(f"ip netns exec {vms[0]} ping -c 2 -i 0.2 -W 1 10.1.0.12")
+    # From four hundred addresses that it may have, to the DHCP server, which answers each.
+    dhcp = macs["dhcp-far-sub"]
+    pings = [
+        udp(("fa:16:3e:00:00:77", dhcp), (f"10.1.{n >> 8}.{n & 255}", "10.1.0.2"), (4, 5), b"")
+        for n in range(256, 656)
+    ]
+    words = [frame.hex() for frame in pings]
+    host.run("ip", "netns", "exec", vms[1], sys.executable, "-c", SEND, "eth0", *words)
+    assert int(host.sh(ENTRIES.format("qdhcp-far"))) <= 120
+    # Somebody takes both away: the next look at the host brings them back.
+    host.sh(
+        f"ip -n {space} neigh flush nud permanent; ip -n {space} neigh del 10.1.0.12 dev qr-x || true"
+    )
+    host.sh(f"ip netns exec {space} nft delete table ip netloom-neighbours")
+    apply_view(host, config, cloud.view("a"))
+    assert "PERMANENT" in host.sh(f"ip -n {space} neigh show 10.1.0.12")
+    assert "10.1.0.12" in host.sh(f"ip netns exec {space} nft list table ip netloom-neighbours")
+    # A port that goes takes its entry along.
+    del cloud.tables["ports"]["two"]
+    apply_view(host, config, cloud.view("a"))
+    assert "PERMANENT" not in host.sh(f"ip -n {space} neigh show 10.1.0.12")
+    assert "10.1.0.12" not in host.sh(
+        f"ip netns exec {space} nft list set ip netloom-neighbours known"
+    )

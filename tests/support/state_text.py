@@ -16,6 +16,8 @@ from netloom.model.hoststate import (
     Interface,
     MetadataListener,
     Namespace,
+    Neighbour,
+    NeighbourBound,
     NsRoute,
     SourceNat,
 )
@@ -64,9 +66,8 @@ def _namespaces(state: HostState) -> Iterator[str]:
     for namespace in state.each(Namespace):
         name = namespace.name
         yield f"== {name}"
-        inside = [
-            item for item in (*state.each(Device), *state.each(NsRoute)) if item.namespace == name
-        ]
+        everything = (*state.each(Device), *state.each(NsRoute), *state.each(Neighbour))
+        inside = [item for item in everything if item.namespace == name]
         for item in (namespace, *inside):
             yield from (_with_origin(line, item) for line in ip_commands(item))
         for server in state.each(Dnsmasq):
@@ -84,6 +85,10 @@ def _namespaces(state: HostState) -> Iterator[str]:
         source = [nat for nat in state.each(SourceNat) if nat.namespace == name]
         if floating or source:
             yield from _file("nft", nft_ruleset(floating, source))
+        for bound in state.each(NeighbourBound):
+            if bound.namespace == name:
+                line = f"asks for {bound.rate} unknown neighbours a second, {bound.burst} at once"
+                yield _with_origin(line, bound)
 
 
 def _file(title: str, text: str) -> Iterator[str]:

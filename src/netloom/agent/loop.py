@@ -23,7 +23,8 @@ from netloom.agent.metadata import MetadataServer
 from netloom.agent.settings import Settings
 from netloom.agent.tracker import Tracker
 from netloom.agent.workers import Workers
-from netloom.dataplane import bridges
+from netloom.dataplane import bridges, neightable
+from netloom.dataplane.neightable import Fullness
 from netloom.dataplane.netlink import greet
 from netloom.dataplane.openflow import Switch
 from netloom.dataplane.ovsdb import Ovsdb
@@ -76,7 +77,7 @@ class Agent:
             refusal=facts.capabilities.get("instances", ""),
         )
         self.tracker = Tracker(
-            Ovsdb(str(rundir / "db.sock"), lambda: self.post(self._switch_changed)),
+            Ovsdb(str(rundir / "db.sock"), self._switch_tells),
             self._switch,
             MetadataServer(self._metadata),
             self._instances,
@@ -101,6 +102,9 @@ class Agent:
         self._disk = ""  # what is wrong with the state folder
         self._requests: tuple[str, ...] = ()  # the API requests behind what is to be carried out
         self._switch_identity: tuple[str, ...] = ()
+        self._switch_told = False
+        self._neighbours = Fullness()
+        self._full = ""  # what is wrong with the kernel's table of neighbours
         self._repeat: list[tuple[float, list[tuple[Device, list[str]]]]] = []
         self._complaint = ""
         self._greeted: set[str] = set()
@@ -143,7 +147,14 @@ class Agent:
         self._sent = {}  # the server may not have what an earlier one was told
         self._dirty = True
 
+    def _switch_tells(self) -> None:
+        """From the database's thread: many changes in a row are looked at once."""
+        if not self._switch_told:
+            self._switch_told = True
+            self.post(self._switch_changed)
+
     def _switch_changed(self) -> None:
+        self._switch_told = False  # first: what comes from now on is looked at again
         if not self.tracker.database.connected:
             self._stale = True
         elif self.tracker.there.switch_moved():
@@ -174,6 +185,9 @@ class Agent:
         """Serve until `stop`. Without a link the host stays as the last view says."""
         compile_structs()
         self._link = link
+        if self._settings.network_namespace != "own":
+            for line in neightable.grow():
+                log.info("%s", line)
         cached = view.load(self._cache, self._facts)
         if cached is not None:
             self._epoch = cached.epoch
@@ -232,6 +246,16 @@ class Agent:
             self._dirty = True
         self._consoles.follow(self._instances.consoles())
         self._look_at_tunnels()
+        self._look_at_neighbours()
+
+    def _look_at_neighbours(self) -> None:
+        full = self._neighbours.look(time.monotonic())
+        if full != self._full:
+            if full and not self._full:
+                log.error("%s", full)
+            self._full = full
+            if self._known and not self._replan:
+                self._report()
 
     def _look_at_tunnels(self) -> None:
         """Tell the server at once where the other end of a tunnel falls silent, or answers again."""
@@ -344,8 +368,9 @@ class Agent:
 
     def _report(self) -> None:
         rows = status.collect(self._state, self.tracker.trouble) | status.tunnels(self._tunnels)
-        wrong = "; ".join(filter(None, (self._disk, self.tracker.runs.stays())))
+        wrong = "; ".join(filter(None, (self._disk, self._full, self.tracker.runs.stays())))
         rows |= status.of_host(self._facts.host, wrong)
+        rows |= self.tracker.repairs.rows(time.monotonic())
         if self._link is not None:
             news = status.changes(self._sent, rows, self.view.seq)
             # The first report to a server holds everything that there is to say.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
+from netloom.agent import repairs
 from netloom.agent.trouble import Trouble
 from netloom.model.hosts import Status
 from netloom.model.hoststate import HostState, Interface, Key
@@ -66,11 +67,11 @@ def of_host(host: str, wrong: str) -> dict[Row, tuple[str, str]]:
 def changes(
     before: Mapping[Row, tuple[str, str]], after: Mapping[Row, tuple[str, str]], seq: int
 ) -> list[Status]:
-    """The rows to send: those that are new or differ, and of those that are no more the ones that were in trouble."""
+    """The rows to send: those that are new or differ, and of those that are no more the ones that somebody may read."""
     gone = {
         row: ("gone", "")
         for row, (state, _) in before.items()
-        if row not in after and state != "ok"
+        if row not in after and (state != "ok" or row[2] == repairs.ASPECT)
     }
     return [
         Status(kind=row[0], id=row[1], aspect=row[2], seq=seq, state=state, detail=detail)

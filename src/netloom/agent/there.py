@@ -6,25 +6,30 @@ what it makes and removes.
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Container
 from pathlib import Path
 
 from netloom.agent.metadata import MetadataServer
 from netloom.agent.shields import Shields
-from netloom.dataplane import bridges, dnsmasq, namespaces, nat, netns, watch
+from netloom.dataplane import bridges, dnsmasq, namespaces, nat, neightable, netns, watch
 from netloom.dataplane.allocator import Allocator
+from netloom.dataplane.mark import broken, fingerprint
 from netloom.dataplane.openflow import Switch
 from netloom.dataplane.ovsdb import Ovsdb
 from netloom.instances.instances import Instances
-from netloom.model.hoststate import Key
+from netloom.model.hoststate import Key, NeighbourBound
 from netloom.model.names import INTEGRATION_BRIDGE
 
-_INSIDE = ("namespace", "device", "route")
+_INSIDE = ("namespace", "device", "route", "neighbour")
 """Kinds that `namespaces.read_namespace` finds."""
+WAYS = ("route", "neighbour")
+"""Those of them that the kernel drops with a device's link."""
 
 
 class There:
-    """`found`: key → fingerprint; `flows`: bridge → cookies; `numbers`: device → OpenFlow port as flows name it.
+    """`found`: key → fingerprint; `flows`: bridge → cookies; `numbers`: device → OpenFlow port as flows name it;
+    `links`: device of the kernel in a bridge → `up`, `down` or `no link`.
 
     The dicts stay the same objects: they are changed in place.
     """
@@ -43,6 +48,7 @@ class There:
         self.found: dict[Key, str] = {}
         self.flows: dict[str, set[int]] = {}
         self.numbers: dict[str, int] = {}
+        self.links: dict[str, str] = {}
         self._database = database
         self._switch = switch
         self._metadata = metadata
@@ -60,12 +66,20 @@ class There:
         listeners = {key: self.found.get(key, "") for key in listening}
         found = bridges.read(self._database) | namespaces.read()
         found |= dnsmasq.read(self._dhcp_directory) | self._instances.read() | listeners
-        for key in [
-            key for key in found if key[0] == "namespace" and key[1].startswith("qrouter-")
-        ]:
-            mark = nat.read(key[1])
+        beside: dict[str, set[str]] = defaultdict(set)
+        for key in found:
+            if key[0] == "neighbour":
+                beside[key[1]].add(key[3])
+        for name in [key[1] for key in found if key[0] == "namespace"]:
+            known = neightable.read_known(name)
+            if known is not None:
+                bound = NeighbourBound(namespace=name)
+                whole = known == beside[name]
+                said = "it let through others than those that are known"
+                found[bound.key] = fingerprint(bound) if whole else broken(said)
+            mark = nat.read(name) if name.startswith("qrouter-") else None
             if mark is not None:
-                found["nat", key[1]] = mark
+                found["nat", name] = mark
         self.found.clear()
         self.found.update(found)
         flows = {key[1]: self._switch.read(key[1]) for key in found if key[0] == "bridge"}
@@ -73,15 +87,18 @@ class There:
             self._switch.show_ports_of_fragments(INTEGRATION_BRIDGE)
         self.flows.clear()
         self.flows.update(flows)
+        self.links = bridges.link_states_of(self._database)
         if self._shields is not None:
             self._shields.read()
 
     def switch_moved(self) -> bool:
         """Take in what the database says now of bridges and ports; true if that is not as we left it."""
         fresh, numbers = bridges.read(self._database), bridges.ofports(self._database)
+        links = bridges.link_states_of(self._database)
         before = self._of(("bridge", "interface"))
-        if fresh == before and numbers == self.numbers:
+        if fresh == before and numbers == self.numbers and links == self.links:
             return False
+        self.links = links
         self._replace(before, fresh)
         return True
 
@@ -112,12 +129,10 @@ class There:
         return True
 
     def look_into(self, namespace: str) -> None:
-        """Read a namespace's routes again: the kernel drops some when addresses go or a device is put down."""
+        """Read a namespace's ways again: the kernel drops some when addresses go or a device is put down."""
         known = ("namespace", namespace) in self.found
-        fresh = namespaces.read_routes(namespace) if known else {}
-        before = {
-            k: mark for k, mark in self.found.items() if k[0] == "route" and k[1] == namespace
-        }
+        fresh = namespaces.read_ways(namespace) if known else {}
+        before = {k: mark for k, mark in self.found.items() if k[0] in WAYS and k[1] == namespace}
         self._replace(before, fresh)
 
     def _of(self, kinds: tuple[str, ...]) -> dict[Key, str]:

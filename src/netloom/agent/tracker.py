@@ -14,19 +14,23 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TypeVar
 
-from netloom.agent import translation
+from netloom.agent import beside, translation
 from netloom.agent.connections import Connections
+from netloom.agent.links import Links
 from netloom.agent.metadata import MetadataServer
 from netloom.agent.neighbours import Neighbours
+from netloom.agent.repairs import Repairs
 from netloom.agent.runs import Runs
 from netloom.agent.shields import Shields
 from netloom.agent.switchflows import SwitchFlows
-from netloom.agent.there import There
+from netloom.agent.there import WAYS, There
 from netloom.agent.trouble import Trouble, Troubles
 from netloom.agent.workers import Workers
 from netloom.dataplane import bridges, dnsmasq, namespaces, nat
 from netloom.dataplane.allocator import Allocator
-from netloom.dataplane.mark import fingerprint
+from netloom.dataplane.bridges import peer_name
+from netloom.dataplane.mark import broken, fingerprint
+from netloom.dataplane.netlink import link_names
 from netloom.dataplane.openflow import Switch
 from netloom.dataplane.ovsdb import Ovsdb
 from netloom.dataplane.process import ApplyError
@@ -42,6 +46,8 @@ from netloom.model.hoststate import (
     Key,
     MetadataListener,
     Namespace,
+    Neighbour,
+    NeighbourBound,
     NsRoute,
 )
 from netloom.model.names import INTEGRATION_BRIDGE
@@ -49,6 +55,9 @@ from netloom.model.names import INTEGRATION_BRIDGE
 T = TypeVar("T", bound=HostObject)
 
 log = logging.getLogger(__name__)
+
+UNPLUGGED = broken("a card of it is not plugged")
+"""Mark of an instance that runs."""
 
 
 class Tracker:
@@ -89,6 +98,8 @@ class Tracker:
         self.busy: dict[Key, str] = {}
         self.changes = 0
         self.dirty = False
+        self.repairs = Repairs()
+        self._links = Links()
         self._connections = Connections(switch, connections_per_port)
         self._flows = SwitchFlows(
             switch, self.allocator, self.there, self.trouble, self._connections
@@ -133,6 +144,7 @@ class Tracker:
         Returns the addresses announced by gratuitous ARP, to be announced once more a little later.
         """
         self.trouble.begin(state.objects)
+        self.repairs.begin(state.objects)
         self.dirty = False
         self._state = state
         self._switch_ports(self._differing(Bridge))
@@ -145,6 +157,7 @@ class Tracker:
         self.changes += translation.bring_about(tables, self.found, self.trouble, early=True)
         touched = self._devices()
         self._each(NsRoute, namespaces.ensure_route)
+        self._beside()
         self.changes += translation.bring_about(tables, self.found, self.trouble, early=False)
         self._each(Dnsmasq, lambda item: dnsmasq.ensure(item, self.dhcp_directory))
         self._each(MetadataListener, self.metadata.ensure)
@@ -156,6 +169,8 @@ class Tracker:
         self._instances()
         self._remove(tables)
         self._flows.free_numbers(free)
+        self.trouble.update(self._links.look(state, self.there.links, self._running()))
+        self.repairs.speak()
         return announcements
 
     def next_retry(self) -> float | None:
@@ -191,17 +206,25 @@ class Tracker:
         due: list[T] = []
         for item in self._state.each(kind):
             mark = self._wanted_mark(item)
-            if self.found.get(item.key) == mark:
+            there = self.found.get(item.key)
+            if there == mark:
                 # An instance that kept ending is not well before it has lived for a while.
                 if kind is not Instance or self.trouble.is_due(item.key, mark):
                     self.trouble.pop(item.key, None)
+                self.repairs.is_well(item.key, mark)
                 continue
+            if kind is not Instance:  # those end by themselves
+                wait, why = self.repairs.pause(item, mark, there, self.trouble.now)
+                if wait:
+                    again = self.trouble.now + wait
+                    self.trouble[item.key] = Trouble("pending", why, mark, again=again)
             if self.trouble.is_due(item.key, mark):
                 due.append(item)
         return due
 
     def _done(self, item: HostObject) -> None:
-        self.found[item.key] = self._wanted_mark(item)
+        mark = self.found[item.key] = self._wanted_mark(item)
+        self.repairs.is_well(item.key, mark)
         self.trouble.pop(item.key, None)
         self.changes += 1
 
@@ -275,9 +298,26 @@ class Tracker:
             touched.add(item.namespace)
         for name in touched:
             # A DHCP server may hold on to a device that is gone: it is looked at, and restarted if so.
-            self.found.pop(("dnsmasq", name.removeprefix("qdhcp-")), None)
+            server = ("dnsmasq", name.removeprefix("qdhcp-"))
+            self.found.pop(server, None)
+            self.repairs.expect(server)
+            for key in [key for key in self.found if key[0] in WAYS and key[1] == name]:
+                self.repairs.expect(key)
             self.there.look_into(name)
         return touched
+
+    def _beside(self) -> None:
+        """Neighbours that are known, and the bound for the others."""
+        bounds, come = self._differing(NeighbourBound), self._differing(Neighbour)
+        failed, removed = beside.bring_about(self._state, bounds, come, self.found)
+        for item in (*bounds, *come):
+            if item.key in failed:
+                self.trouble.fail(item.key, fingerprint(item), failed[item.key])
+            else:
+                self._done(item)
+        for key in removed:
+            del self.found[key]
+            self.changes += 1
 
     def _let_go(self, device: Device) -> None:
         """Have the switch forget a device that somebody deleted, so that the retry makes it anew.
@@ -290,6 +330,7 @@ class Tracker:
         for key in lost:
             if key not in bridges.remove(self.database, [key], keep_device=True):
                 self.found.pop(key, None)
+                self.repairs.expect(key)
 
     def _all_flows(self, state: HostState) -> dict[str, set[str]]:
         """Bring about all flows; returns kind → names whose numbers no flow in the switch has any more."""
@@ -306,9 +347,29 @@ class Tracker:
 
     # --- instances -----------------------------------------------------------------------------
 
+    def _running(self) -> set[str]:
+        """Devices of the instances that run as they are wanted, but for a card perhaps."""
+        return {
+            nic.device
+            for item in self._state.each(Instance)
+            if item.power == "on"
+            and self.found.get(item.key) in (UNPLUGGED, self._wanted_mark(item))
+            for nic in item.nics
+        }
+
+    def _unplugged(self) -> None:
+        """An instance that runs and has lost a card, which was made anew: it is given that as at its start."""
+        running = self._running()
+        there = link_names() if running else {}
+        lost = {device for device in running if peer_name(device) in there}
+        for item in self._state.each(Instance):
+            if item.key not in self.busy and any(nic.device in lost for nic in item.nics):
+                self.found[item.key] = UNPLUGGED
+
     def _instances(self) -> None:
         """Start what shall run once its ports are ready; workers do it (`runs`)."""
         self.runs.cancel_unwanted()
+        self._unplugged()
         wanted = self._differing(Instance)
         if not wanted:
             return
@@ -342,8 +403,10 @@ class Tracker:
     def _start(self, item: Instance, number: int) -> None:
         mark = self._wanted_mark(item)
         old = self.trouble.get(item.key)
-        # What went wrong is worth more than that it is tried again, unless something else is wanted now.
-        if old is None or old.mark != mark or not old.attempts:
+        # What went wrong is worth more than that it is tried again, unless something else is wanted now; an
+        # instance that only lacks a card runs.
+        fresh = old is None or old.mark != mark or not old.attempts
+        if fresh and self.found.get(item.key) != UNPLUGGED:
             self.trouble[item.key] = Trouble("pending", "the instance is being started", mark)
         self.runs.start(item, number)
 
@@ -365,6 +428,8 @@ class Tracker:
             self._drop(key, lambda k: self.metadata.remove(k[1]))
         for key in gone["dnsmasq"]:
             self._drop(key, lambda k: dnsmasq.remove(k[1], self.dhcp_directory))
+        for key in gone["neighbour-bound"]:
+            del self.found[key]  # goes with its namespace
         kept = {("namespace", item.name) for item in self._state.each(Namespace)}
         for key in gone["route"]:
             if ("namespace", key[1]) in kept:

@@ -12,13 +12,14 @@ from pathlib import Path
 from typing import Any
 
 from netloom.dataplane import shield
-from netloom.dataplane.mark import fingerprint
+from netloom.dataplane.mark import broken, fingerprint
 from netloom.dataplane.netlink import (
     checksum_offload_off,
     delete_link,
     holder_of,
     index_of,
     link_names,
+    link_states,
     open_netlink,
 )
 from netloom.dataplane.netns import write_sysctl
@@ -94,9 +95,9 @@ def quiet_underlay(database: Ovsdb, address: str) -> None:
 
 
 def read(database: Ovsdb) -> dict[Key, str]:
-    """Our bridges and ports → fingerprint, empty where one is there but broken."""
+    """Our bridges and ports → fingerprint, or why one is broken that is there (`mark.broken`)."""
     found: dict[Key, str] = {}
-    links = link_names()
+    links = link_states()
     for bridge in database.rows("Bridge").values():
         mark = _marked(bridge)
         if mark is not None:
@@ -106,12 +107,23 @@ def read(database: Ovsdb) -> dict[Key, str]:
         if mark is None:
             continue
         number = first(row["ofport"])
-        whole = number is not None and number > 0 and not row["error"]
         kind = row["external_ids"].get("netloom-type")
+        wrong = ""
         if kind in _DEVICES and name not in links:
-            whole = False
-        found["interface", bridge, name] = mark if whole else ""
+            wrong = f"device {name} was gone"
+        elif row["error"] or number is None or number <= 0:
+            wrong = f"Open vSwitch had lost it: {first(row['error']) or 'it has no number'}"
+        elif kind == "veth" and links[name] == "down":
+            wrong = f"device {name} was down"
+        found["interface", bridge, name] = broken(wrong) if wrong else mark
     return found
+
+
+def link_states_of(database: Ovsdb) -> dict[str, str]:
+    """The ports that are devices of this host's kernel, whoever plugged them → `up`, `down` or `no link`."""
+    links = link_states()
+    names = (row["name"] for row in database.rows("Interface").values() if _is_device(row))
+    return {name: links[name] for name in names if name in links}
 
 
 def _bridge_rows(item: Bridge, number: int) -> list[dict[str, Any]]:

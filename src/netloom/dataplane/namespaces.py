@@ -13,9 +13,11 @@ from collections.abc import Generator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
-from netloom.dataplane import netns
+from netloom.dataplane import neightable, netns
 from netloom.dataplane.mark import broken, fingerprint
 from netloom.dataplane.netlink import (
+    LOWER_UP,
+    UP,
     addresses_on,
     arp_request,
     delete_link,
@@ -30,8 +32,6 @@ from netloom.model.sysctls import FORWARD, SERVICE, of_devices, settings
 _MARK = "netloom "
 _STATIC = 4
 """rtnetlink's «protocol static»: routes that an administrator, here we, put in."""
-_UP, _LOWER_UP = 0x1, 0x10000
-"""A device that the switch no longer serves has no carrier."""
 _UNANSWERED = 0x01 | 0x20
 """NUD_INCOMPLETE and NUD_FAILED."""
 _PREFIXES = ("qrouter-", "qdhcp-", "snat-")
@@ -94,19 +94,24 @@ def read_namespace(name: str) -> dict[Key, str]:
                 addresses=tuple(addresses.get(index, ())),
             )
             odd = _unsettled(of_devices(SERVICE, [seen.name], forward))
-            if not item["flags"] & _UP:
+            if not item["flags"] & UP:
                 odd = [f"device {seen.name} was down"]
-            elif not item["flags"] & _LOWER_UP:
+            elif not item["flags"] & LOWER_UP:  # the switch no longer serves it
                 odd = [f"device {seen.name} had no carrier"]
             found[seen.key] = broken(", ".join(odd)) if odd else device_mark(seen)
-        found |= _routes(link, name, {i: item.get("ifname") for i, item in links.items()})
+        found |= _ways(link, name, {i: item.get("ifname") for i, item in links.items()})
     return found
 
 
-def read_routes(name: str) -> dict[Key, str]:
-    """The routes of ours in a namespace of ours."""
+def read_ways(name: str) -> dict[Key, str]:
+    """The routes and known neighbours in a namespace of ours: what the kernel drops with a device's link."""
     with netns.inside(name), open_netlink() as link:
-        return _routes(link, name, {i["index"]: i.get("ifname") for i in link.get_links()})
+        return _ways(link, name, {i["index"]: i.get("ifname") for i in link.get_links()})
+
+
+def _ways(link: Any, name: str, devices: dict[int, str]) -> dict[Key, str]:
+    beside = {item.key: fingerprint(item) for item in neightable.read(link, name, devices)}
+    return _routes(link, name, devices) | beside
 
 
 def _routes(link: Any, namespace: str, devices: dict[int, str]) -> dict[Key, str]:
@@ -185,10 +190,10 @@ def ensure_device(item: Device) -> list[str]:
         forward = netns.read_sysctls([FORWARD]).get(FORWARD, "0")
         # Before it is up: a device may have been moved in before the namespace had its settings.
         netns.settle_sysctls(of_devices(SERVICE, [item.name], forward))
-        if not now["flags"] & _UP:
+        if not now["flags"] & UP:
             link.link("set", index=index, state="up")
         added = _set_addresses(link, index, item.addresses)
-        if not link.get_links(index)[0]["flags"] & _LOWER_UP:
+        if not link.get_links(index)[0]["flags"] & LOWER_UP:
             raise ApplyError(
                 f"device {item.name} has no carrier: ovs-vswitchd does not serve it (yet)"
             )

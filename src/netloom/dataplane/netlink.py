@@ -20,6 +20,8 @@ from pyroute2.netlink.exceptions import NetlinkError
 
 from netloom.dataplane.process import ApplyError
 
+UP, LOWER_UP = 0x1, 0x10000
+"""IFF_UP and IFF_LOWER_UP: somebody put the device up; it has a carrier."""
 _SIOCETHTOOL = 0x8946
 _ETHTOOL_STXCSUM = 0x17
 
@@ -41,6 +43,18 @@ def link_names() -> dict[str, int]:
     """Devices of this namespace: name → index."""
     with open_netlink() as link:
         return {item.get("ifname"): item["index"] for item in link.get_links()}
+
+
+def link_states() -> dict[str, str]:
+    """Devices of this namespace: name → `up`, `down` (somebody put it down) or `no link` (the other end is)."""
+    with open_netlink() as link:
+        return {item.get("ifname"): _state(item["flags"]) for item in link.get_links()}
+
+
+def _state(flags: int) -> str:
+    if not flags & UP:
+        return "down"
+    return "up" if flags & LOWER_UP else "no link"
 
 
 def holder_of(address: str) -> tuple[str, str] | None:

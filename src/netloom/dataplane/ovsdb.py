@@ -28,7 +28,18 @@ MONITORED: dict[str, list[str]] = {
     ],
     "Bridge": ["name", "ports", "external_ids", "datapath_type", "fail_mode", "other_config"],
     "Port": ["name", "interfaces", "external_ids", "tag"],
-    "Interface": ["name", "type", "options", "external_ids", "ofport", "mtu_request", "error"],
+    "Interface": [
+        "name",
+        "type",
+        "options",
+        "external_ids",
+        "ofport",
+        "mtu_request",
+        "error",
+        # Only to be told at once: what they say is looked up in the kernel.
+        "admin_state",
+        "link_state",
+    ],
 }
 
 

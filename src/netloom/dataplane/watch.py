@@ -1,6 +1,7 @@
-"""What others take away from this host: the kernel tells of it at once, for all namespaces in one socket.
+"""What others change on this host: the kernel tells of it at once, for all namespaces in one socket.
 
-Devices, addresses and routes that are removed are news; what is added is left to the next audit. A namespace
+Devices, addresses and routes that are removed are news, devices that are changed (put down, say) and settings of
+namespaces too; what is added beside them is left to the next audit. A namespace
 is named by the id under which ours knows it (rtnetlink's nsid), which it has got with its first device.
 """
 
@@ -26,22 +27,24 @@ TOGETHER_SECONDS = 0.2
 _SOL_NETLINK, _LISTEN_ALL_NSID = 270, 8
 _LINKS, _ADDRESSES, _ROUTES = 0x1, 0x10, 0x40
 _HEADER = struct.Struct("=IHHII")
-_REMOVED = frozenset({17, 21, 25})
-"""RTM_DELLINK, RTM_DELADDR, RTM_DELROUTE."""
+_SETTINGS = 1 << 23 | 1 << 24
+"""RTNLGRP_IPV4_NETCONF, RTNLGRP_IPV6_NETCONF: forwarding, rp_filter and proxies of each device."""
+_NEWS = frozenset({16, 17, 21, 25, 80})
+"""RTM_NEWLINK (made, put up or down, renamed), RTM_DELLINK, RTM_DELADDR, RTM_DELROUTE, RTM_NEWNETCONF."""
 _GET_ID, _NEW_ID = 90, 88
 _ATTRIBUTE_ID, _ATTRIBUTE_FD = 1, 3
 
 
 class Watch:
     """Calls `removed` (in a thread of its own, until the process ends) with the ids of namespaces that
-    something is gone from.
+    something is gone from or has changed in.
     """
 
     def __init__(self, removed: Callable[[frozenset[int]], None]) -> None:
         self._removed = removed
         self._socket = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, 0)
         self._socket.setsockopt(_SOL_NETLINK, _LISTEN_ALL_NSID, 1)
-        self._socket.bind((0, _LINKS | _ADDRESSES | _ROUTES))
+        self._socket.bind((0, _LINKS | _ADDRESSES | _ROUTES | _SETTINGS))
         threading.Thread(target=self._listen, daemon=True, name="watch").start()
 
     def _listen(self) -> None:
@@ -59,7 +62,7 @@ class Watch:
             time.sleep(TOGETHER_SECONDS)
 
     def _receive(self, flags: int) -> set[int] | None:
-        """Namespaces that the next datagram tells a removal of; None where there is no datagram."""
+        """Namespaces that the next datagram has news of; None where there is no datagram."""
         try:
             data, ancillary, _, _ = self._socket.recvmsg(1 << 16, 64, flags)
         except BlockingIOError:
@@ -69,9 +72,7 @@ class Watch:
             for _, kind, value in ancillary
             if kind == _LISTEN_ALL_NSID
         ]
-        return (
-            {ids[0] if ids else HERE} if any(kind in _REMOVED for kind in _kinds(data)) else set()
-        )
+        return {ids[0] if ids else HERE} if not _NEWS.isdisjoint(_kinds(data)) else set()
 
 
 def _kinds(data: bytes) -> list[int]:

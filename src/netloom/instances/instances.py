@@ -17,7 +17,7 @@ from pathlib import Path
 from netloom.dataplane import netns
 from netloom.dataplane.bridges import peer_name
 from netloom.dataplane.mark import fingerprint
-from netloom.dataplane.netlink import index_of, link_names, open_netlink
+from netloom.dataplane.netlink import delete_link, index_of, link_names, open_netlink
 from netloom.dataplane.process import ApplyError
 from netloom.instances import limits, restarts, unpacking, volume
 from netloom.instances.cancel import Cancel
@@ -186,13 +186,20 @@ class Instances:
         write_whole(home / "running", words.encode(), 0o644)
 
     def _plug(self, pid: int, item: Instance) -> None:
-        """Give the instance those of its cards that it does not have yet."""
+        """Give the instance those of its cards that it does not have yet.
+
+        A card that is on the host is not the instance's: what it has under that name there leads nowhere.
+        """
         with netns.inside_pid(pid), open_netlink() as link:
             there = {found.get("ifname") for found in link.get_links()}
+        waiting = link_names()
         for nic in item.nics:
-            if nic.name in there:
-                continue
             card = peer_name(nic.device)
+            if nic.name in there and card not in waiting:
+                continue
+            if nic.name in there:
+                with netns.inside_pid(pid):
+                    delete_link(nic.name)
             _await(card)
             with open_netlink() as link:
                 link.link("set", index=index_of(link, card), net_ns_pid=pid)

@@ -49,7 +49,12 @@ _TEXTS = {
     "etc/profile": 'PS1="\\h:\\w\\$ "\nexport PATH=/sbin:/bin:/usr/sbin:/usr/bin\n',
     "etc/os-release": 'NAME="Netloom small image"\nID=netloom-small\n',
 }
-_SCRIPTS = {"inittab": "etc/inittab", "rc": "etc/rc", "udhcpc.script": "etc/udhcpc.script"}
+_SCRIPTS = {
+    "inittab": "etc/inittab",
+    "rc": "etc/rc",
+    "cards": "etc/cards",
+    "udhcpc.script": "etc/udhcpc.script",
+}
 _SIZE_MIB = 16
 _UUID = "6e65746c-6f6f-4d00-8000-736d616c6c00"
 _EPOCH = 1_700_000_000

@@ -42,9 +42,12 @@ def collect(lab: Lab) -> dict[str, Any]:
         )
     errors: list[dict[str, str]] = []
     waiting: dict[tuple[str, str], list[str]] = {}
+    repairs: list[dict[str, str]] = []
     for row in rows:
         thing = f"{row.kind}/{row.id}"
-        if row.state == "error":
+        if row.aspect == "repair":
+            repairs.append({"object": thing, "host": row.host, "detail": row.detail})
+        elif row.state == "error":
             errors.append(
                 {"object": thing, "host": row.host, "aspect": row.aspect, "detail": row.detail}
             )
@@ -61,6 +64,7 @@ def collect(lab: Lab) -> dict[str, Any]:
         "seq": seq,
         "hosts": hosts,
         "errors": errors,
+        "repairs": repairs,
         "waiting": [
             {"host": host, "detail": detail, "objects": sorted(objects)}
             for (host, detail), objects in waiting.items()
@@ -114,6 +118,8 @@ def text(found: dict[str, Any]) -> str:
         objects = sorted(wait["objects"], key=lambda thing: not thing.startswith("port/"))
         more = f" and {len(objects) - 1} more" if len(objects) > 1 else ""
         lines.append(f"  waiting: {objects[0]}{more} on {wait['host']}: {wait['detail']}")
+    for repair in found["repairs"]:
+        lines.append(f"  repair: {repair['object']} on {repair['host']}: {repair['detail']}")
     if found["well"] and not found["waiting"]:
         lines.append("  no errors")
     return "\n".join(lines)

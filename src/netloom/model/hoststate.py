@@ -118,6 +118,31 @@ class NsRoute(HostObject, frozen=True, kw_only=True):
         return ("route", self.namespace, self.destination)
 
 
+class Neighbour(HostObject, frozen=True, kw_only=True):
+    """An address behind a device of a namespace whose MAC address is known: nobody asks for it by ARP."""
+
+    namespace: str
+    device: str
+    address: str
+    mac: str
+
+    @property
+    def key(self) -> Key:
+        return ("neighbour", self.namespace, self.device, self.address)
+
+
+class NeighbourBound(HostObject, frozen=True, kw_only=True):
+    """How many neighbours that nobody knows a namespace may ask for: `rate` a second, `burst` at once."""
+
+    namespace: str
+    rate: int = 20
+    burst: int = 60
+
+    @property
+    def key(self) -> Key:
+        return ("neighbour-bound", self.namespace)
+
+
 class FloatingNat(HostObject, frozen=True, kw_only=True):
     """One floating IP in a router: `external` to and from `internal`, one DNAT and one SNAT.
 

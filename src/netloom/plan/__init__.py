@@ -16,6 +16,7 @@ from netloom.plan.index import Index
 from netloom.plan.instances import plan_instances
 from netloom.plan.l2 import plan_l2
 from netloom.plan.l3 import plan_l3
+from netloom.plan.neighbours import plan_neighbours
 from netloom.plan.ports import plan_ports
 from netloom.plan.security_groups import plan_security_groups
 from netloom.plan.services import plan_services
@@ -38,6 +39,7 @@ def _objects(index: Index) -> Iterator[HostObject]:
     yield from plan_l2(index)
     yield from plan_dhcp(index)
     yield from plan_l3(index)
+    yield from plan_neighbours(index)
     yield from plan_instances(index)
 
 

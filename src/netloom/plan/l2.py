@@ -8,6 +8,7 @@ and once to each host that has the network (to the wire, on a physical network).
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 from netloom.model.hoststate import Flow
 from netloom.model.networking import Network, Port
@@ -112,7 +113,7 @@ def known_addresses(index: Index, network: Network) -> Iterator[Flow]:
             yield flow(Stage.L2, Priority.NORMAL, match, *to_wire(index, network), origin=why)
 
 
-def _for_services(dhcp_port: Port) -> Iterator[dict[str, str]]:
+def _for_services(dhcp_port: Port) -> Iterator[dict[str, Any]]:
     """What may reach the DHCP device: nobody takes it for a router, whatever its namespace is set to."""
     yield {"eth_type": "arp"}
     for address in addresses_of(dhcp_port):

@@ -137,7 +137,7 @@ def deliver(index: Index, network: Network, dhcp_port: Port) -> Iterator[Flow]:
     )
     own = addresses_of(dhcp_port)
     for port in here:
-        to_port = {"net": network.key, "eth_dst": port.mac_address}
+        to_port: dict[str, Any] = {"net": network.key, "eth_dst": port.mac_address}
         output = (Load("dst_port", device_of(port)), Goto(int(Stage.OUTPUT)))
         ruled = (Load("dst_port", device_of(port)), Goto(int(Stage.INGRESS)))
         both = origin(port, dhcp_port)
@@ -193,7 +193,7 @@ def _answers(own: list[str]) -> Iterator[tuple[dict[str, Any], str]]:
     yield metadata, "metadata"
 
 
-def _claims(own: list[str]) -> Iterator[dict[str, str]]:
+def _claims(own: list[str]) -> Iterator[dict[str, Any]]:
     """What else comes from the DHCP device's own addresses."""
     for address in own:
         yield {"eth_type": "ip", "ip_src": address}

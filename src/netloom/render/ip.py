@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from netloom.model.hoststate import Device, Namespace, NsRoute
+from netloom.model.hoststate import Device, Namespace, Neighbour, NsRoute
 from netloom.model.sysctls import FORWARD
 
 
-def ip_commands(item: Namespace | Device | NsRoute) -> list[str]:
+def ip_commands(item: Namespace | Device | NsRoute | Neighbour) -> list[str]:
     """The `ip` and `sysctl` commands that would make a namespace, a device in it or a route."""
     match item:
         case Namespace():
@@ -23,3 +23,6 @@ def ip_commands(item: Namespace | Device | NsRoute) -> list[str]:
         case NsRoute():
             via = f" via {item.gateway}" if item.gateway else ""
             return [f"ip -n {item.namespace} route add {item.destination}{via} dev {item.device}"]
+        case Neighbour():
+            ip = f"ip -n {item.namespace} neigh replace {item.address}"
+            return [f"{ip} lladdr {item.mac} dev {item.device} nud permanent"]

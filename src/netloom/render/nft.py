@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from netloom.model.hoststate import FloatingNat, SourceNat
+from netloom.model.hoststate import FloatingNat, NeighbourBound, SourceNat
 
 NFT_TABLE = "netloom"
+NEIGHBOUR_TABLE = "netloom-neighbours"
+_MOST_LATELY = 4096
 
 
 def nft_ruleset(floating: Iterable[FloatingNat], source: Iterable[SourceNat]) -> str:
@@ -55,3 +57,38 @@ def nft_ruleset(floating: Iterable[FloatingNat], source: Iterable[SourceNat]) ->
 def _chain(name: str, kind: str, hook: str, rules: list[str]) -> list[str]:
     head = f"    type {kind} hook {hook}; policy accept;"
     return [f"  chain {name} {{", head, *(f"    {rule}" for rule in rules), "  }"]
+
+
+def neighbour_ruleset(bound: NeighbourBound, known: Iterable[str]) -> str:
+    """The table that bounds whom a namespace asks for by ARP, for `nft -f`: it replaces what was there at once.
+
+    The kernel has one table of neighbours for all namespaces, so whoever has a router ask for thousands of addresses
+    would take it from everybody. A packet goes on where its next hop is known, or was asked for lately; other next
+    hops are so many a second.
+    """
+    elements = ", ".join(sorted(set(known)))
+    rules = [
+        'oifname "lo" accept',
+        "ip daddr 224.0.0.0/3 accept",
+        "rt ip nexthop @known accept",
+        "rt ip nexthop @lately update @lately { rt ip nexthop } accept",
+        f"limit rate over {bound.rate}/second burst {bound.burst} packets drop",
+        "add @lately { rt ip nexthop }",
+    ]
+    lines = [
+        f"table ip {NEIGHBOUR_TABLE}",
+        f"delete table ip {NEIGHBOUR_TABLE}",
+        f"table ip {NEIGHBOUR_TABLE} {{",
+        f"  set known {{ type ipv4_addr; {f'elements = {{ {elements} }}' if elements else ''} }}",
+        f"  set lately {{ type ipv4_addr; size {_MOST_LATELY}; flags dynamic,timeout; timeout 5m; }}",
+        *_chain("bound", "filter", "postrouting priority 90", rules),
+        "}",
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def neighbour_changes(gone: Iterable[str], come: Iterable[str]) -> str:
+    """What takes addresses out of the table's known ones and puts others in."""
+    lines = [f"delete element ip {NEIGHBOUR_TABLE} known {{ {address} }}" for address in gone]
+    lines += [f"add element ip {NEIGHBOUR_TABLE} known {{ {address} }}" for address in come]
+    return "\n".join(lines) + "\n"

@@ -1,0 +1,47 @@
+"""Ports whose link is down: shown where it is not ours to put up.
+
+Our own end of an instance's card is put up again (`dataplane/bridges.py`); what stands here is what only others can
+mend: a card of this host, a device that somebody else plugged, and an instance that has put its own end down.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Container, Mapping
+
+from netloom.agent.trouble import Trouble
+from netloom.model.hoststate import HostState, Interface, Key
+
+
+class Links:
+    """Remembers which devices had a link: one that never had is still being set up by its instance."""
+
+    def __init__(self) -> None:
+        self._had: set[str] = set()
+
+    def look(
+        self, state: HostState, links: Mapping[str, str], running: Container[str]
+    ) -> dict[Key, Trouble]:
+        """The trouble of ports without a link. `links`: as `There.links`; `running`: devices of running instances."""
+        found: dict[Key, Trouble] = {}
+        had: set[str] = set()
+        for item in state.each(Interface):
+            now = links.get(item.name)
+            ours = item.type == "veth" and not item.expected
+            if now is None or (ours and item.name not in running):
+                continue
+            if now == "up" or (now == "no link" and item.name in self._had):
+                had.add(item.name)
+            if now == "up" or (now == "down" and ours):
+                continue  # ours is put up, or its failure is said
+            if item.type == "system":
+                wrong = "is down" if now == "down" else "has no link"
+                told = f"device {item.name} {wrong}: it is this host's card, which Netloom leaves as it is"
+                found[item.key] = Trouble("error", told)
+            elif now == "down":
+                told = f"device {item.name} is down: whoever plugged it must put it up"
+                found[item.key] = Trouble("pending", told)
+            elif item.name in self._had:
+                told = f"device {item.name} has no link: its other end, in the instance, is down"
+                found[item.key] = Trouble("pending", told)
+        self._had = had
+        return found

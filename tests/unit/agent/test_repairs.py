@@ -1,0 +1,78 @@
+"""What is said of repairs, and how a fight slows down."""
+
+from __future__ import annotations
+
+import logging
+
+import pytest
+
+from netloom.agent.links import Links
+from netloom.agent.repairs import AT_ONCE, LONGEST_PAUSE, QUIET_SECONDS, TOLD_SECONDS, Repairs
+from netloom.dataplane.mark import broken
+from netloom.model.hoststate import HostState, Interface
+
+ITEM = Interface(bridge="br-int", name="tapone", type="veth", origin=("port/one",))
+
+
+def damage(repairs: Repairs, now: float, there: str | None = None) -> float:
+    repairs.is_well(ITEM.key, "mark")
+    wait, _ = repairs.pause(ITEM, "mark", there, now)
+    return wait
+
+
+def test_what_was_never_well_or_is_wanted_otherwise_is_no_repair() -> None:
+    repairs = Repairs()
+    assert repairs.pause(ITEM, "mark", None, 1.0) == (0.0, "")
+    repairs.is_well(ITEM.key, "mark")
+    assert repairs.pause(ITEM, "another", "mark", 2.0) == (0.0, "")
+    repairs.is_well(ITEM.key, "mark")
+    repairs.expect(ITEM.key)
+    assert repairs.pause(ITEM, "mark", None, 3.0) == (0.0, "")
+    repairs.is_well(ITEM.key, "mark")
+    repairs.begin(())
+    assert repairs.pause(ITEM, "mark", None, 4.0) == (0.0, "")
+    assert repairs.rows(4.0) == {}
+
+
+def test_a_fight_slows_down_and_is_said_ever_more_seldom(caplog: pytest.LogCaptureFixture) -> None:
+    repairs = Repairs()
+    waits: list[float] = []
+    with caplog.at_level(logging.WARNING):
+        for number in range(16):
+            waits.append(damage(repairs, 10.0 + number, broken("device tapone was down")))
+            repairs.speak()
+    assert waits[:AT_ONCE] == [0.0] * AT_ONCE
+    assert waits[AT_ONCE : AT_ONCE + 4] == [1.0, 2.0, 4.0, 8.0]
+    assert waits[-1] == LONGEST_PAUSE
+    assert [record.getMessage() for record in caplog.records] == [
+        f"interface br-int tapone: device tapone was down: repaired ({times})"
+        for times in ("once", "2 times", "4 times", "8 times", "16 times")
+    ]
+    ((row, (state, text)),) = repairs.rows(30.0).items()
+    assert row == ("port", "one", "repair") and state == "ok"
+    assert "device tapone was down: repaired (16 times, last at " in text
+    # Peace: the next one is repaired at once again; later nobody tells of it any more.
+    assert damage(repairs, 26.0 + QUIET_SECONDS) == 0.0
+    assert "it was gone: repaired (17 times" in repairs.rows(200.0)["port", "one", "repair"][1]
+    assert repairs.rows(200.0 + TOLD_SECONDS) == {}
+
+
+def test_links_that_are_not_ours_are_shown() -> None:
+    def wrong(kind: str, now: str, running: bool = True, expected: bool = False) -> str:
+        item = Interface(bridge="b", name="dev", type=kind, expected=expected, origin=("port/one",))
+        links, state = Links(), HostState.of([item])
+        at = {"dev"} if running else set[str]()
+        assert links.look(state, {"dev": "up"}, at) == {}
+        trouble = links.look(state, {"dev": now}, at).get(item.key)
+        return f"{trouble.state}: {trouble.detail}" if trouble else ""
+
+    assert wrong("system", "down").startswith("error: device dev is down")
+    assert wrong("system", "no link").startswith("error: device dev has no link")
+    assert wrong("internal", "down", expected=True).startswith("pending: device dev is down")
+    assert wrong("internal", "no link", expected=True).startswith("pending: device dev has no link")
+    assert wrong("veth", "no link").startswith("pending: device dev has no link")
+    assert wrong("veth", "down") == ""  # ours: put up
+    assert wrong("veth", "no link", running=False) == ""  # its instance is off
+    # One that never had a link is still being set up.
+    fresh = HostState.of([Interface(bridge="b", name="dev", type="veth", origin=("port/one",))])
+    assert Links().look(fresh, {"dev": "no link"}, {"dev"}) == {}
