@@ -62,7 +62,7 @@ def candidates(cloud: Cloud, word: str) -> list[Spot]:
     ):
         raise UserError(f"{word} is no address of one machine")
     found = [spot for at in _at(cloud, word, str(address)) for spot in holders(cloud, at)]
-    return found or list(_unchecked(cloud, word, str(address))) or [Spot(word, str(address))]
+    return found or [Spot(word, str(address))]
 
 
 def _at(cloud: Cloud, word: str, address: str) -> Iterator[Spot]:
@@ -191,6 +191,8 @@ def ends(cloud: Cloud, source: str, destination: str) -> tuple[Spot, Spot]:
     From outside, an instance is reached by its floating IP where it has one. Raises UserError.
     """
     starts, targets = candidates(cloud, source), candidates(cloud, destination)
+    if starts[0].outside and not starts[0].anywhere:
+        starts = list(_unchecked(cloud, source, starts[0].address)) or starts
     if destination == METADATA_ADDRESS:
         targets = [Spot(destination, METADATA_ADDRESS)]
     starts = [_sender(spot) for spot in starts]
