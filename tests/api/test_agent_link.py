@@ -130,6 +130,19 @@ def test_an_agent_that_is_silent_may_be_replaced(monkeypatch: pytest.MonkeyPatch
     presence.heard("c1", "third")
 
 
+def test_a_host_is_away_when_its_last_stream_has_ended() -> None:
+    presence = Presence()
+    assert not presence.is_away("c1")  # nobody has heard of it yet
+    presence.begun("c1", "one")
+    presence.begun("c1", "two")
+    presence.ended("c1", "one")
+    assert not presence.is_away("c1")
+    presence.ended("c1", "two")
+    assert presence.is_away("c1") and not presence.is_away("c2")
+    presence.begun("c1", "two")
+    assert not presence.is_away("c1")
+
+
 @pytest.mark.slow
 def test_the_console_of_a_server_that_is_gone_holds_up_no_report(
     server: Serving, link: Callable[..., tuple[Link, list[Step]]], caplog: pytest.LogCaptureFixture

@@ -14,6 +14,7 @@ from tests.api.serving import serving
 
 import worlds
 from netloom.model import Status
+from netloom.network import status
 from netloom.plan import VERSION
 from netloom.store import Store
 
@@ -45,8 +46,16 @@ def fill(path, world: worlds.World) -> None:
         for name in world.hosts:
             if name != "compute2":
                 writer.heartbeat(name, time.time(), writer.seq())
-        row = Status(kind="port", id="my2", aspect="l2", seq=1, state="ok")
-        writer.put_status("compute1", [row], "2026-01-01T00:00:00Z")
+        rows = [
+            Status(kind="port", id="my2", aspect="l2", seq=1, state="ok"),
+            Status(kind="server", id="vm-my2", aspect="instance", seq=1, state="ok"),
+        ]
+        writer.put_status("compute1", rows, "2026-01-01T00:00:00Z")
+        status.refresh(writer, [("port", "my2"), ("server", "vm-my2")])
+        # What was written to the statuses is a change that the hosts have heard of as well.
+        for name in world.hosts:
+            if name != "compute2":
+                writer.heartbeat(name, time.time(), writer.seq())
     store.close()
 
 
@@ -88,8 +97,23 @@ def test_not_reachable(server):
     assert answer["decided_by"] == "security_group/sg-all"
 
 
+def test_a_packet_s_size(server):
+    done = netloom(server, "outside", "vm-my2", "--size", "1450")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "A packet of 1450 bytes fits: the path's MTU is 1450." in done.stdout
+    done = netloom(server, "outside", "vm-my2", "--size", "1451", "--json")
+    assert done.returncode == 1, done.stdout + done.stderr
+    answer = json.loads(done.stdout)
+    assert (answer["cause"], answer["decided_by"]) == ("too_big", "network/private")
+
+
 def test_mistakes_are_one_line(server):
-    for words in (("nobody", "vm-my2"), ("vm-my2", "outside", "--protocol", "tcp")):
+    for words in (
+        ("nobody", "vm-my2"),
+        ("vm-my2", "outside", "--protocol", "tcp"),
+        ("vm-my2", "outside", "--size", "9"),
+        ("vm-my2", "outside", "--size", "large"),
+    ):
         done = netloom(server, *words)
         assert done.returncode == 2
         assert done.stderr.startswith("netloom: ")

@@ -23,11 +23,25 @@ KIND_OF_TABLE = {
 
 
 def cloud(
-    world: worlds.World, statuses: Iterable[StatusRow] = (), **health: dict[str, Any]
+    world: worlds.World,
+    statuses: Iterable[StatusRow] = (),
+    states: dict[str, str] | None = None,
+    largest_mtu: dict[str, int] | None = None,
+    **health: dict[str, Any],
 ) -> Cloud:
-    """A small cloud whose hosts are all well, but for what `health` says of them."""
+    """A small cloud whose hosts are all well, but for what `health` says of them.
+
+    They report every port that is theirs and that `statuses` does not speak of.
+    """
+    said = list(statuses)
+    known = {row.id for row in said}
+    said += [
+        StatusRow("port", port.id, port.host, "l2", 1, "ok", "", "now")
+        for port in world.tables.get("ports", {}).values()
+        if port.host and port.id not in known
+    ]
     objects = {KIND_OF_TABLE[t]: rows for t, rows in world.tables.items() if t in KIND_OF_TABLE}
-    states = {
+    healths = {
         host: Health(
             **{
                 "alive": True,
@@ -39,4 +53,11 @@ def cloud(
         )
         for host in world.hosts
     }
-    return Cloud(objects=objects, views=world.views(), health=states, statuses=tuple(statuses))
+    return Cloud(
+        objects=objects,
+        views=world.views(),
+        health=healths,
+        statuses=tuple(said),
+        states=states or {},
+        largest_mtu=largest_mtu or {},
+    )

@@ -1,6 +1,7 @@
 """`GET /explain/v1`: why a packet does or does not arrive, for administrators.
 
-Query: `source`, `destination` (an instance, a port, an address or `outside`), `protocol` (icmp), `port`.
+Query: `source`, `destination` (an instance, a port, an address or `outside`), `protocol` (icmp), `port`, `size` (of the
+IP packet, in bytes, not to be fragmented).
 200 with an Explanation whatever the verdict; 400 for words that mean nothing.
 """
 
@@ -15,7 +16,7 @@ from netloom.api.service import must_be_admin
 from netloom.explain.cloud import Cloud, Health, read
 from netloom.explain.explain import Explanation, explain
 from netloom.model.errors import BadRequest, Forbidden, UserError
-from netloom.network import hosts
+from netloom.network import agents, hosts, segments
 
 PATH = "/explain/v1"
 
@@ -37,10 +38,13 @@ async def _explain(request: Request) -> Response:
         if port is not None and not (port.isdecimal() and len(port) <= 5):
             raise UserError(f"{port} is no port: 1 to 65535")
 
+        size = query.get("size", "0")
+        if not (size.isdecimal() and len(size) <= 5):
+            raise UserError(f"{size} is no size of a packet: 28 to 65535 bytes")
+
         def work() -> Explanation:
-            cloud = the_cloud(request)
-            protocol = query.get("protocol", "icmp")
-            return explain(cloud, source, destination, protocol, int(port) if port else None)
+            protocol, number = query.get("protocol", "icmp"), int(port) if port else None
+            return explain(the_cloud(request), source, destination, protocol, number, int(size))
 
         return respond(200, await run_in_thread(request, work))
     except UserError as error:
@@ -60,7 +64,15 @@ def the_cloud(request: Request) -> Cloud:
                 applied_seq=row.applied_seq,
                 wanted_seq=services.scope.wanted(name),
                 plan_version=row.facts.plan_version if row.facts else "",
+                away=services.presence.is_away(name),
+                enabled=row.admin_state_up,
+                agent=agents.agent_id(name, "L3 agent"),
             )
             for name, row in reader.hosts().items()
         }
-        return read(reader, views, health)
+        limits = {
+            network.network_type: segments.largest_mtu(context.settings, network.network_type)
+            for view in views.values()
+            for network in view.networks.values()
+        }
+        return read(reader, views, health, limits)

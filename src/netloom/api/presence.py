@@ -30,6 +30,7 @@ class Presence:
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._hosts: dict[str, dict[str, _Agent]] = {}
+        self._away: set[str] = set()
 
     def heard(self, host: str, agent: str) -> None:
         """Note a request of an agent; raises Conflict while another one streams for that host and is alive."""
@@ -54,6 +55,7 @@ class Presence:
         """Note that an agent's stream is open."""
         with self._lock:
             found = self._hosts.setdefault(host, {}).setdefault(agent, _Agent(0, 0.0))
+            self._away.discard(host)
             found.streams += 1
             found.heard = time.monotonic()
 
@@ -64,3 +66,13 @@ class Presence:
             found.streams -= 1
             if not found.streams:
                 del self._hosts[host][agent]
+            if not self._hosts[host]:
+                self._away.add(host)
+
+    def is_away(self, host: str) -> bool:
+        """True for a host whose last stream has ended: it lost its connection, or its agent has stopped.
+
+        A host that this server process has not heard of yet is not away.
+        """
+        with self._lock:
+            return host in self._away

@@ -12,6 +12,7 @@ from typing import Any
 import msgspec
 
 from netloom.cli.session import Session, open_session
+from netloom.explain.cause import Cause
 
 EXIT_STATUS = {"reachable": 0, "unreachable": 1, "unknown": 2}
 PATIENCE_SECONDS = 6.0
@@ -26,6 +27,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--protocol", default="icmp", help="icmp (default), tcp, udp, another name or number"
     )
     parser.add_argument("--port", help="destination port, for tcp and udp")
+    parser.add_argument(
+        "--size",
+        help="bytes of the IP packet, which must not be fragmented: does it fit the path's MTU?",
+    )
     parser.add_argument("--json", action="store_true", help="the whole answer as JSON")
 
 
@@ -34,6 +39,8 @@ def run(args: argparse.Namespace) -> int:
     query = {"source": args.source, "destination": args.destination, "protocol": args.protocol}
     if args.port is not None:
         query["port"] = args.port
+    if args.size is not None:
+        query["size"] = args.size
     answer = ask(open_session(), query)
     if args.json:
         print(msgspec.json.format(msgspec.json.encode(answer), indent=2).decode())
@@ -47,8 +54,7 @@ def ask(session: Session, query: dict[str, str]) -> dict[str, Any]:
     end = time.monotonic() + PATIENCE_SECONDS
     while True:
         answer: dict[str, Any] = session.get("/explain/v1", **query)
-        behind = answer["verdict"] == "unknown" and "concerns it" in answer["sentence"]
-        if not behind or time.monotonic() > end:
+        if answer["cause"] != Cause.HOST_BEHIND or time.monotonic() > end:
             return answer
         time.sleep(0.5)
 

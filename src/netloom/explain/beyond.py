@@ -9,14 +9,19 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 from netloom.explain import fixes
+from netloom.explain.asked import Asked
+from netloom.explain.cause import Cause, Reason, capital
 from netloom.explain.cloud import Cloud
-from netloom.explain.reasons import Reason, capital
-from netloom.explain.resolve import Spot, network_of, subnet_around
+from netloom.explain.frames import TCP, UDP
+from netloom.explain.resolve import Spot, may_take, network_of, subnet_around
 from netloom.explain.walk import Arrival, Outside, Walk, vlan_text
 from netloom.explain.world import Beyond, Endpoint, World
-from netloom.model.networking import Gateway, Network, Router, Subnet
+from netloom.model.hoststate import Device
+from netloom.model.names import METADATA_ADDRESS, OWNER_DHCP
+from netloom.model.networking import Gateway, Network, Port, Router, Subnet
 from netloom.plan.index import ROUTER_OWNERS, device_of
 from netloom.plan.pipeline import Stage
+from netloom.plan.security_groups import WITH_PORTS
 
 
 def ranges(cloud: Cloud) -> tuple[Beyond, ...]:
@@ -72,11 +77,7 @@ def astray(cloud: Cloud, walk: Walk, start: Spot, target: Spot) -> Reason | None
 def dropped_elsewhere(cloud: Cloud, arrival: Arrival, target: Spot) -> Reason | None:
     """A packet that the rules of another port refused, which has the address of the one that was meant."""
     step = arrival.steps[-1] if arrival.steps else None
-    if (
-        step is None
-        or target.port is None
-        or not step.place.endswith(f" {int(Stage.INGRESS_RULES)}")
-    ):
+    if step is None or target.port is None or step.stage is not Stage.INGRESS_RULES:
         return None
     got = _first_port(step.origin)
     return (
@@ -97,6 +98,7 @@ def _same_address(cloud: Cloud, got: str, target: Spot) -> Reason:
         f"{target.address} as {target.word} on {elsewhere}.",
         f"port/{got}",
         "openstack port show " + got,
+        cause=Cause.SAME_ADDRESS,
     )
 
 
@@ -114,6 +116,7 @@ def _left(cloud: Cloud, arrival: Arrival, at: Outside, target: Spot) -> Reason |
             f"subnet/{subnet.id}",
             fixes.who_is_there(f"network/{subnet.network_id}"),
             sure=False,
+            cause=Cause.NOBODY,
         )
     first = _first_port(arrival.steps[0].origin)
     if network.physical_network or entered(cloud, network):
@@ -123,6 +126,7 @@ def _left(cloud: Cloud, arrival: Arrival, at: Outside, target: Spot) -> Reason |
             f"port/{first}" if first else f"network/{network.id}",
             f"netloom explain outside {target.word}",
             sure=False,
+            cause=Cause.LEAVES,
         )
     subnet = _subnet_of(cloud, target)
     name = f"{cloud.name(f'subnet/{subnet.id}')} ({subnet.cidr})" if subnet else target.address
@@ -131,13 +135,15 @@ def _left(cloud: Cloud, arrival: Arrival, at: Outside, target: Spot) -> Reason |
         return Reason(
             f"The packet leaves the cloud by {where}, and nothing outside leads into {name}, which is private.",
             f"port/{target.port.id}" if target.port else f"network/{network.id}",
-            fixes.floating_ip(cloud, target.port) if target.port else "",
+            fixes.floating_ip(cloud, target.port, target.address)[1] if target.port else "",
+            cause=Cause.LEAVES,
         )
     return Reason(
         f"{capital(cloud.name(f'router/{router.id}'))} has no interface in {name} and no route to it: "
         f"it sends the packet out of the cloud by {where}, where private addresses lead nowhere.",
         f"router/{router.id}",
         fixes.add_interface(cloud, subnet, router.id) if subnet else "",
+        cause=Cause.NO_INTERFACE,
     )
 
 
@@ -184,7 +190,8 @@ def _answer(cloud: Cloud, back: Arrival, start: Spot, target: Spot) -> Reason | 
             f"The answer does not come back: {named[0].lower()}{named[1:]} has no route to {name} and sends it "
             f"out of the cloud by {where}.",
             decider,
-            fixes.add_route(router.id, subnet.cidr) if router and subnet else "",
+            fixes.add_route(router.id, subnet.cidr, "ADDRESS") if router and subnet else "",
+            cause=Cause.NO_ROUTE,
         )
     if not home or source != wanted:
         named = cloud.name(decider) if decider else "the way back"
@@ -193,21 +200,65 @@ def _answer(cloud: Cloud, back: Arrival, start: Spot, target: Spot) -> Reason | 
             f"not from {wanted}, which was asked.",
             decider,
             f"openstack router show {router.id}" if router else "",
+            cause=Cause.ANSWER_ASTRAY,
         )
     return None
+
+
+def refused(cloud: Cloud, walk: Walk, asked: Asked) -> Reason | None:
+    """The packet arrives at a router or at DHCP, where no program waits for it: the connection is refused."""
+    at = walk.there.at
+    if not isinstance(at, Device) or asked.number not in WITH_PORTS:
+        return None
+    dhcp = next((p for p in _ports(cloud, at.origin) if p.device_owner == OWNER_DHCP), None)
+    metadata = walk.there.frame.ip_dst == METADATA_ADDRESS
+    if dhcp is not None and (asked.number, asked.port, metadata) in (
+        (UDP, 67, False),
+        (TCP, 80, True),
+    ):
+        return None
+    origin = at.origin[0] if at.origin else ""
+    return Reason(
+        f"{asked.target.address} refuses {asked.service}: the packet arrives at {cloud.name(origin)}, where no "
+        "program listens on that port.",
+        origin,
+        "ask for the address of an instance",
+        cause=Cause.REFUSED,
+    )
+
+
+def _ports(cloud: Cloud, origins: tuple[str, ...]) -> Iterator[Port]:
+    for origin in origins:
+        kind, _, ident = origin.partition("/")
+        if kind == Port.KIND and ident in cloud.ports:
+            yield cloud.ports[ident]
 
 
 def assumed(cloud: Cloud, world: World, walk: Walk, start: Spot, target: Spot) -> Reason | None:
     """It would arrive, if something is so that the cloud does not know."""
     for spot in (start, target):
         if spot.pair and spot.port is not None:
-            named = cloud.name(f"port/{spot.port.id}")
+            port = f"port/{spot.port.id}"
+            how = (
+                "which is only one of the port's allowed address pairs"
+                if may_take(spot.port, spot.inside)
+                else "which nobody checks there (port security is off)"
+            )
             return Reason(
-                f"it arrives if the instance of {named} has taken {spot.address}, which is only one of the port's "
-                "allowed address pairs.",
-                f"port/{spot.port.id}",
+                f"it arrives if the instance of {cloud.name(port)} has taken {spot.inside}, {how}.",
+                port,
                 f"openstack port show {spot.port.id}",
                 sure=False,
+                cause=Cause.PAIR,
+            )
+    for step in (*walk.there.steps, *(walk.back.steps if walk.back else ())):
+        if step.cause is Cause.FORWARDING:
+            return Reason(
+                f"it arrives if the instance of {cloud.name(step.origin[0])} forwards what is not for itself.",
+                step.origin[0],
+                "in the instance: sysctl net.ipv4.ip_forward=1",
+                sure=False,
+                cause=Cause.FORWARDING,
             )
     at, known = walk.there.at, None
     if start.outside and target.floatingip is None:
@@ -216,12 +267,16 @@ def assumed(cloud: Cloud, world: World, walk: Walk, start: Spot, target: Spot) -
         known = world.beyond_at(at.physical_network, at.vlan, walk.there.frame.ip_src or "")
     if known is None:
         return None
+    # Who asks from inside lacks translation; who asks from outside for a private address lacks a route.
+    router = cloud.routers[known.router_id]
+    route = f"on the gateway outside: ip route add {known.cidr} via {known.via}"
     return Reason(
         f"it arrives if the machines outside know that {known.cidr} is behind {known.via}: "
         f"{cloud.name(f'router/{known.router_id}')} translates no addresses (SNAT is off).",
         f"router/{known.router_id}",
-        f"on the gateway outside: ip route add {known.cidr} via {known.via}",
+        route if start.outside else fixes.enable_snat(router),
         sure=False,
+        cause=Cause.ROUTE_OUTSIDE,
     )
 
 
@@ -231,18 +286,18 @@ def behind_router(known: tuple[Beyond, ...], address: str) -> Beyond | None:
     return next((b for b in known if target in ipaddress.IPv4Network(b.cidr)), None)
 
 
-def taken(world: World, spot: Spot) -> None:
-    """Let the instance of a port have the address that its allowed address pairs let it take."""
+def taken(world: World, spot: Spot) -> World:
+    """The same world in which the instance of a port has the address that it may take."""
     if not spot.pair or spot.port is None or spot.port.id not in world.endpoints:
-        return
-    endpoint = world.endpoints[spot.port.id]
+        return world
+    endpoint, address = world.endpoints[spot.port.id], spot.inside
     cidr = next(
         (
             cidr
             for _, cidr in endpoint.networks
-            if ipaddress.IPv4Address(spot.address) in ipaddress.IPv4Network(cidr)
+            if ipaddress.IPv4Address(address) in ipaddress.IPv4Network(cidr)
         ),
-        f"{spot.address}/32",
+        f"{address}/32",
     )
-    networks = (*endpoint.networks, (spot.address, cidr))
-    world.endpoints[spot.port.id] = replace(endpoint, networks=networks)
+    changed = replace(endpoint, networks=(*endpoint.networks, (address, cidr)))
+    return replace(world, endpoints={**world.endpoints, spot.port.id: changed})

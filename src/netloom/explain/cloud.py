@@ -7,7 +7,8 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
-from netloom.model.cloud import Server
+from netloom.explain.cause import Cause
+from netloom.model.cloud import Flavor, Image, Server
 from netloom.model.hosts import HostView
 from netloom.model.names import OWNER_DHCP, OWNER_ROUTER_GATEWAY
 from netloom.model.networking import (
@@ -26,37 +27,51 @@ from netloom.store import Reader, StatusRow
 
 @dataclass(frozen=True, kw_only=True)
 class Health:
-    """How far one host can be trusted to be as planned. `wanted_seq`: the newest change that concerns it."""
+    """How far one host can be trusted to be as planned. `wanted_seq`: the newest change that concerns it.
+
+    `away`: its stream to this server has ended and no other was opened since. `enabled`: it takes new routers.
+    `agent`: the id by which the API switches it on and off.
+    """
 
     alive: bool
     applied_seq: int
     wanted_seq: int
     plan_version: str
+    away: bool = False
+    enabled: bool = True
+    agent: str = ""
 
     @property
-    def doubt(self) -> str:
-        """Why its present state is not known; empty where it is."""
+    def doubt(self) -> tuple[Cause, str] | None:
+        """Why its present state is not known; None where it is."""
         if not self.alive:
-            return "does not report any more"
+            return Cause.HOST_SILENT, "does not report any more"
+        if self.away:
+            return Cause.HOST_AWAY, "has lost its connection to the server"
         if self.plan_version != VERSION:
-            return (
-                f"plans with version {self.plan_version or 'unknown'}, this server with {VERSION}"
-            )
+            version = self.plan_version or "unknown"
+            return Cause.HOST_PLAN, f"plans with version {version}, this server with {VERSION}"
         if self.applied_seq < self.wanted_seq:
             return (
-                f"has applied change {self.applied_seq}, but change {self.wanted_seq} concerns it"
+                Cause.HOST_BEHIND,
+                f"has applied change {self.applied_seq}, but change {self.wanted_seq} concerns it",
             )
-        return ""
+        return None
 
 
 @dataclass(frozen=True, kw_only=True)
 class Cloud:
-    """All objects by kind and id, every host's view and health, and what hosts report."""
+    """All objects by kind and id, every host's view and health, and what hosts report.
+
+    `states`: server id → the API's status of it. `largest_mtu`: network type → the largest MTU that the API takes.
+    """
 
     objects: Mapping[str, Mapping[str, Any]]
     views: Mapping[str, HostView]
     health: Mapping[str, Health] = field(default_factory=dict)
     statuses: Sequence[StatusRow] = ()
+    states: Mapping[str, str] = field(default_factory=dict)
+    largest_mtu: Mapping[str, int] = field(default_factory=dict)
 
     @property
     def ports(self) -> Mapping[str, Port]:
@@ -82,6 +97,26 @@ class Cloud:
     def routers(self) -> Mapping[str, Router]:
         """Routers by id."""
         return self.objects.get(Router.KIND, {})
+
+    @property
+    def rules(self) -> Mapping[str, SecurityGroupRule]:
+        """Security group rules by id."""
+        return self.objects.get(SecurityGroupRule.KIND, {})
+
+    @property
+    def groups(self) -> Mapping[str, SecurityGroup]:
+        """Security groups by id."""
+        return self.objects.get(SecurityGroup.KIND, {})
+
+    @cached_property
+    def routed(self) -> Mapping[str, list[Port]]:
+        """Subnet id → the router interfaces that have an address in it, by id."""
+        found: dict[str, list[Port]] = {}
+        for _, port in sorted(self.ports.items()):
+            if port.device_owner in ROUTER_OWNERS - {OWNER_ROUTER_GATEWAY}:
+                for fixed in port.fixed_ips:
+                    found.setdefault(fixed.subnet_id, []).append(port)
+        return found
 
     def interfaces(self, router: str) -> list[Port]:
         """The ports by which a router is on its networks, its gateway apart."""
@@ -138,10 +173,33 @@ def rule_text(rule: SecurityGroupRule, group: str = "") -> str:
     return " ".join(parts)
 
 
-KINDS = (Network, Subnet, Port, Router, FloatingIP, SecurityGroup, SecurityGroupRule, Server)
+KINDS = (
+    Network,
+    Subnet,
+    Port,
+    Router,
+    FloatingIP,
+    SecurityGroup,
+    SecurityGroupRule,
+    Server,
+    Image,
+    Flavor,
+)
 
 
-def read(reader: Reader, views: Mapping[str, HostView], health: Mapping[str, Health]) -> Cloud:
+def read(
+    reader: Reader,
+    views: Mapping[str, HostView],
+    health: Mapping[str, Health],
+    largest_mtu: Mapping[str, int] | None = None,
+) -> Cloud:
     """Read everything that an explanation may name."""
     objects = {kind.KIND: {thing.id: thing for thing in reader.list(kind)} for kind in KINDS}
-    return Cloud(objects=objects, views=views, health=health, statuses=reader.status_rows())
+    return Cloud(
+        objects=objects,
+        views=views,
+        health=health,
+        statuses=reader.status_rows(),
+        states=reader.api_status(Server, list(objects[Server.KIND])),
+        largest_mtu=largest_mtu or {},
+    )

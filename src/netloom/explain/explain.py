@@ -2,30 +2,28 @@
 
 from __future__ import annotations
 
-import ipaddress
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Literal
 
 from msgspec import Struct
 
 from netloom.explain import beyond
+from netloom.explain.asked import Asked, check_size, protocol_number
+from netloom.explain.cause import Cause, Reason
 from netloom.explain.cloud import Cloud
-from netloom.explain.fixes import look_at_host
-from netloom.explain.reasons import (
-    Reason,
-    no_floating_ip,
-    of_drop,
-    of_ends,
-    of_status,
-    of_tunnels,
-    unplaced,
-)
-from netloom.explain.resolve import SOMEWHERE, Spot, ends, network_of
+from netloom.explain.ends import no_floating_ip, not_from_dhcp, unplaced
+from netloom.explain.health import doubt, not_reported, of_ends, of_status, of_tunnels
+from netloom.explain.outside import variants
+from netloom.explain.reasons import of_drop
+from netloom.explain.resolve import OUTSIDE, Spot, ends, network_of
+from netloom.explain.routes import blame
+from netloom.explain.size import path_mtu, said, too_big
 from netloom.explain.trace import Step
 from netloom.explain.walk import Arrival, Outside, Walk, Walker, vlan_text
-from netloom.explain.world import World
+from netloom.explain.world import Endpoint, World
 from netloom.model.errors import UserError
-from netloom.plan.security_groups import PROTOCOLS, WITH_PORTS
+from netloom.plan.security_groups import WITH_PORTS
 
 Verdict = Literal["reachable", "unreachable", "unknown"]
 
@@ -44,11 +42,13 @@ class Hop(Struct, frozen=True, kw_only=True):
 
 class Explanation(Struct, frozen=True, kw_only=True):
     """The answer. `decided_by`: the object (`kind/id`) that the verdict hangs on, `decided_by_name` its kind and
-    name, `fix` what to do about it; all three empty where all is well.
+    name, `cause` what kind of thing is wrong, `fix` what to do about it; all four empty where all is well.
+    `size`: of the packet in bytes, 0 for a small one; `path_mtu`: the largest that the way there carries.
     """
 
     verdict: Verdict
     sentence: str
+    cause: str
     decided_by: str
     decided_by_name: str
     fix: str
@@ -56,37 +56,54 @@ class Explanation(Struct, frozen=True, kw_only=True):
     destination: str
     protocol: str
     port: int | None
+    size: int
+    path_mtu: int | None
     there: list[Hop]
     back: list[Hop]
 
 
+@dataclass(frozen=True)
+class Finding:
+    """What came out of one question: why it does not arrive (None: it does), and the walk where there was one."""
+
+    asked: Asked
+    reason: Reason | None
+    walk: Walk | None
+
+    @property
+    def verdict(self) -> Verdict:
+        """The verdict of this question alone."""
+        if self.reason is None:
+            return "reachable"
+        return "unreachable" if self.reason.sure else "unknown"
+
+
 def explain(
-    cloud: Cloud, source: str, destination: str, protocol: str = "icmp", port: int | None = None
+    cloud: Cloud,
+    source: str,
+    destination: str,
+    protocol: str = "icmp",
+    port: int | None = None,
+    size: int = 0,
 ) -> Explanation:
     """Explain one packet and its answer. Raises UserError for words that mean nothing."""
     number = protocol_number(protocol, port)
     start, target = ends(cloud, source, destination)
-    if start.address == SOMEWHERE:
-        start = replace(start, address=_neighbour(cloud, target) or SOMEWHERE)
-    service = f"{protocol}/{port}" if port else protocol
-    reason = unplaced(cloud, start) or unplaced(cloud, target) or of_ends(cloud, start, target)
-    network = network_of(cloud, target)
-    if reason is None and not (network and beyond.entered(cloud, network)):
-        reason = no_floating_ip(cloud, start, target)
-    walk: Walk | None = None
-    if reason is None:
-        world = World.of(cloud.views, beyond.ranges(cloud))
-        for spot in (start, target):
-            beyond.taken(world, spot)
-        walk = _walk(cloud, world, start, target, number, port or 0)
-        reason = (
-            _reason(cloud, walk, start, target, service)
-            or of_tunnels(cloud, _steps(walk))
-            or beyond.assumed(cloud, world, walk, start, target)
-        )
-    verdict, sentence = _verdict(reason), _sentence(reason, walk, start, target, service)
-    doubt = _doubt(cloud, walk, start, target)
-    if doubt is not None:
+    asked = Asked(
+        start=start,
+        target=target,
+        protocol=protocol,
+        number=number,
+        port=port,
+        size=check_size(size),
+    )
+    inquiry = Inquiry(cloud)
+    finding = _together([inquiry.find(each) for each in variants(cloud, asked)])
+    asked, reason, walk = finding.asked, finding.reason, finding.walk
+    mtu = path_mtu(cloud, walk)
+    verdict, sentence = finding.verdict, _sentence(finding, mtu)
+    unsure = doubt(cloud, _hosts(cloud, finding))
+    if unsure is not None:
         if reason is None:
             planned = "it would arrive"
         elif reason.sure:
@@ -94,124 +111,160 @@ def explain(
         else:
             planned = reason.sentence
         verdict = "unknown"
-        sentence = f"Cannot say: {doubt.sentence} As planned, {planned}".rstrip(".") + "."
-        reason = doubt
+        sentence = f"Cannot say: {unsure.sentence} As planned, {planned}".rstrip(".") + "."
+        reason = unsure
     return Explanation(
         verdict=verdict,
         sentence=sentence,
+        cause=reason.cause if reason else "",
         decided_by=reason.decider if reason else "",
         decided_by_name=cloud.name(reason.decider) if reason and reason.decider else "",
         fix=reason.fix if reason else "",
-        source=_describe(start),
-        destination=_describe(target),
+        source=_describe(asked.start),
+        destination=_describe(asked.target),
         protocol=protocol,
         port=port,
+        size=size,
+        path_mtu=mtu,
         there=[hop(cloud, step) for step in walk.there.steps] if walk else [],
         back=[hop(cloud, step) for step in walk.back.steps] if walk and walk.back else [],
     )
 
 
-def _verdict(reason: Reason | None) -> Verdict:
-    if reason is None:
-        return "reachable"
-    return "unreachable" if reason.sure else "unknown"
+def _together(findings: list[Finding]) -> Finding:
+    """One answer to all that a word may mean."""
+    first = findings[0]
+    good = next((f for f in findings if f.verdict != "unreachable"), None)
+    bad = next((f for f in findings if f.verdict == "unreachable" and f.reason), None)
+    if good is None or bad is None or bad.reason is None:
+        # None is refused, or all are: where one is not sure, none is.
+        return next((f for f in findings if f.verdict == "unknown"), first)
+    spots = (good.asked.start, good.asked.target)
+    if not any(spot.anywhere for spot in spots):
+        return good  # some instance that may have taken the address answers
+    inward = good.asked.start.anywhere
+    well, ill = ((f.asked.start if inward else f.asked.target).address for f in (good, bad))
+    reason = replace(
+        bad.reason,
+        sentence=f"it depends on the address outside: {well} is let through, {ill} is not "
+        f"({bad.reason.sentence.rstrip('.')}). To ask about one, name it in the place of «{OUTSIDE}».",
+        sure=False,
+        cause=Cause.WHICH_ADDRESS,
+    )
+    return replace(bad, reason=reason)
 
 
-def _sentence(
-    reason: Reason | None, walk: Walk | None, start: Spot, target: Spot, service: str
-) -> str:
+class Inquiry:
+    """All questions about one cloud: every host is planned once."""
+
+    def __init__(self, cloud: Cloud) -> None:
+        self.cloud = cloud
+
+    @cached_property
+    def world(self) -> World:
+        """Every host's plan."""
+        return World.of(self.cloud.views, beyond.ranges(self.cloud))
+
+    def find(self, asked: Asked) -> Finding:
+        """Look at the ends, walk, and look at what hosts report."""
+        cloud, start, target = self.cloud, asked.start, asked.target
+        reason = unplaced(cloud, start) or unplaced(cloud, target) or of_ends(cloud, start, target)
+        network = network_of(cloud, target)
+        if reason is None and not (network and beyond.entered(cloud, network)):
+            reason = no_floating_ip(cloud, start, target)
+        if reason is not None:
+            return Finding(asked, reason, None)
+        world = beyond.taken(beyond.taken(self.world, start), target)
+        walk = self._walk(world, asked)
+        reason = self._reason(walk, asked)
+        if reason is not None and reason.sure:
+            reason = blame(
+                cloud, world, walk, asked, reason, lambda other: self._judge(other, asked)
+            )
+        reason = (
+            reason
+            or too_big(cloud, walk, asked)
+            or beyond.refused(cloud, walk, asked)
+            or of_status(cloud, _steps(walk))
+            or of_tunnels(cloud, _steps(walk))
+            or beyond.assumed(cloud, world, walk, start, target)
+            or not_from_dhcp(cloud, start)
+            or not_from_dhcp(cloud, target)
+            or not_reported(cloud, start, target)
+        )
+        return Finding(asked, reason, walk)
+
+    def _judge(self, world: World, asked: Asked) -> Reason | None:
+        return self._reason(self._walk(world, asked), asked)
+
+    def _walk(self, world: World, asked: Asked) -> Walk:
+        cloud, start, target = self.cloud, asked.start, asked.target
+        walker = Walker(world)
+        if start.port is not None:
+            endpoint = world.endpoints[start.port.id]
+            # Of several addresses, the one that was asked about.
+            first = sorted(endpoint.networks, key=lambda pair: pair[0] != start.address)
+            sender = replace(endpoint, networks=tuple(first))
+            return walker.exchange(sender, target.address, proto=asked.number, port=asked.port or 0)
+        network = network_of(cloud, target)
+        known = None if target.floatingip else beyond.behind_router(world.beyond, target.address)
+        if network is not None and network.physical_network:
+            wire, vlan = network.physical_network, beyond.vlan_of(network)
+        elif known is not None:
+            wire, vlan = known.physical_network, known.vlan
+        else:
+            raise UserError(
+                f"{target.word} is on no physical network, so nothing outside can send to it"
+            )
+        return walker.exchange(
+            Outside(wire, vlan, start.address),
+            target.address,
+            proto=asked.number,
+            port=asked.port or 0,
+        )
+
+    def _reason(self, walk: Walk, asked: Asked) -> Reason | None:
+        """Why the packet or its answer does not arrive as planned; None where both do."""
+        cloud = self.cloud
+        if not walk.there.delivered:
+            elsewhere = beyond.dropped_elsewhere(cloud, walk.there, asked.target)
+            return elsewhere or of_drop(cloud, walk.there, asked, answer=False)
+        wrong = beyond.astray(cloud, walk, asked.start, asked.target)
+        if wrong is not None:
+            return wrong
+        if walk.back is not None and not walk.back.delivered:
+            return of_drop(cloud, walk.back, asked, answer=True)
+        return None
+
+
+def _sentence(finding: Finding, mtu: int | None) -> str:
+    reason, walk, asked = finding.reason, finding.walk, finding.asked
     if reason is not None:
         return reason.sentence if reason.sure else f"Cannot say: {reason.sentence}"
+    start, target, size = asked.start, asked.target, said(asked, mtu)
     if walk is not None and isinstance(walk.there.at, Outside):
         at = walk.there.at
         seen = walk.there.frame.ip_src
         as_whom = f" as {seen}" if seen != start.address else ""
-        asked = next(
+        last = next(
             (s.target for s in reversed(walk.there.steps) if s.kind == "arp"), target.address
         )
         gateway = (
-            f" to the gateway {asked}, which is not this cloud's" if asked != target.address else ""
+            f" to the gateway {last}, which is not this cloud's" if last != target.address else ""
         )
         return (
-            f"{service} from {start.address} leaves the cloud by physical network {at.physical_network}"
+            f"{asked.service} from {start.address} leaves the cloud by physical network {at.physical_network}"
             f"{vlan_text(at.vlan)}{as_whom}{gateway}, and the answer finds its way back; what lies beyond is "
-            "not looked at."
+            f"not looked at.{size}"
         )
-    return f"{target.address} answers {service} from {start.address}."
-
-
-def protocol_number(protocol: str, port: int | None) -> int:
-    """A protocol's number, by name or number. Raises UserError."""
-    number = PROTOCOLS.get(protocol)
-    if number is None:
-        if not protocol.isdecimal() or len(protocol) > 3 or not 0 < int(protocol) < 256:
-            raise UserError(
-                f"unknown protocol {protocol}: icmp, tcp, udp, another name or a number up to 255"
-            )
-        number = int(protocol)
-    if number in (6, 17) and port is None:
-        raise UserError(f"{protocol} needs a port: add --port")
-    if port is not None and number not in WITH_PORTS:
-        raise UserError(f"{protocol} has no ports: leave --port out")
-    if port is not None and not 0 < port < 65536:
-        raise UserError(f"{port} is no port: 1 to 65535")
-    return number
+    answers = f"{target.address} answers {asked.service} from {start.address}"
+    if asked.number in WITH_PORTS and walk is not None and isinstance(walk.there.at, Endpoint):
+        return f"{answers}, or refuses it where no program of the instance listens.{size}"
+    return f"{answers}.{size}"
 
 
 def _describe(spot: Spot) -> str:
     return spot.word if spot.word == spot.address else f"{spot.word} ({spot.address})"
-
-
-def _walk(cloud: Cloud, world: World, start: Spot, target: Spot, number: int, port: int) -> Walk:
-    walker = Walker(world)
-    if start.port is not None:
-        endpoint = walker.world.endpoints[start.port.id]
-        # Of several addresses, the one that was asked about.
-        first = sorted(endpoint.networks, key=lambda pair: pair[0] != start.address)
-        sender = replace(endpoint, networks=tuple(first))
-        return walker.exchange(sender, target.address, proto=number, port=port)
-    network = network_of(cloud, target)
-    known = None if target.floatingip else beyond.behind_router(world.beyond, target.address)
-    if network is not None and network.physical_network:
-        wire, vlan = network.physical_network, beyond.vlan_of(network)
-    elif known is not None:
-        wire, vlan = known.physical_network, known.vlan
-    else:
-        raise UserError(
-            f"{target.word} is on no physical network, so nothing outside can send to it"
-        )
-    return walker.exchange(
-        Outside(wire, vlan, start.address), target.address, proto=number, port=port
-    )
-
-
-def _neighbour(cloud: Cloud, target: Spot) -> str | None:
-    """The gateway of the subnet by which outside reaches the target: a machine that surely could ask."""
-    network, address = network_of(cloud, target), target.address
-    if network is not None and not network.physical_network:
-        known = beyond.behind_router(beyond.ranges(cloud), address)
-        router = cloud.routers.get(known.router_id) if known else None
-        if known is None or router is None or router.external_gateway_info is None:
-            return None
-        network, address = cloud.networks.get(router.external_gateway_info.network_id), known.via
-    for subnet in cloud.subnets.values():
-        inside = ipaddress.ip_address(address) in ipaddress.ip_network(subnet.cidr)
-        if network and subnet.network_id == network.id and inside:
-            return subnet.gateway_ip
-    return None
-
-
-def _reason(cloud: Cloud, walk: Walk, start: Spot, target: Spot, service: str) -> Reason | None:
-    """Why it does not work, from the walk and from what hosts report; None where it does."""
-    if not walk.there.delivered:
-        elsewhere = beyond.dropped_elsewhere(cloud, walk.there, target)
-        return elsewhere or of_drop(cloud, walk.there, service, answer=False)
-    wrong = beyond.astray(cloud, walk, start, target)
-    if wrong is not None:
-        return wrong
-    if walk.back is not None and not walk.back.delivered:
-        return of_drop(cloud, walk.back, service, answer=True)
-    return of_status(cloud, _steps(walk))
 
 
 def _steps(walk: Walk | None) -> list[Step]:
@@ -219,16 +272,18 @@ def _steps(walk: Walk | None) -> list[Step]:
     return [step for arrival in arrivals for step in arrival.steps]
 
 
-def _doubt(cloud: Cloud, walk: Walk | None, start: Spot, target: Spot) -> Reason | None:
-    """The first host on the way that is not known to be as planned."""
-    hosts = [step.host for step in _steps(walk)]
+def _hosts(cloud: Cloud, finding: Finding) -> list[str]:
+    """The hosts on the way; without one, those where what was taken away may still be in place."""
+    hosts = [step.host for step in _steps(finding.walk)]
+    start, target = finding.asked.start, finding.asked.target
     if not hosts:
+        # An instance that is said not to run is on its own host.
+        decider = finding.reason.decider if finding.reason else ""
+        owner = cloud.servers.get(decider.removeprefix("server/"))
+        if owner is not None:
+            return [owner.host]
         hosts = [start.port.host] if start.port else _routers_hosts(cloud, target)
-    for host in dict.fromkeys(hosts):
-        health = cloud.health.get(host)
-        if health is not None and health.doubt:
-            return Reason(f"host {host} {health.doubt}.", f"host/{host}", look_at_host(host))
-    return None
+    return hosts
 
 
 def _routers_hosts(cloud: Cloud, target: Spot) -> list[str]:

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import ipaddress
 from dataclasses import dataclass, field, replace
+from typing import NamedTuple
 
+from netloom.explain.cause import Cause
 from netloom.explain.frames import Connection, Frame
-from netloom.explain.trace import Step, Steps
+from netloom.explain.trace import Step, Steps, Way
 from netloom.explain.world import Host
 from netloom.model.hoststate import Device, NsRoute
 
@@ -69,28 +71,28 @@ class Namespaces:
         if namespace is None or not namespace.forward:
             text = f"{name} forwards nothing"
             why = namespace.origin if namespace else ()
-            return Onward(
-                (*steps, _step(host, name, text, "sysctl net.ipv4.ip_forward", why)), frame
-            )
+            shut = _step(host, name, text, "sysctl net.ipv4.ip_forward", why)
+            return Onward((*steps, replace(shut, cause=Cause.ADMIN_DOWN)), frame)
         found = route(host, name, frame.ip_dst or "")
         if found is None:
             text = f"{name} has no route to {frame.ip_dst}"
             lookup = f"ip route get {frame.ip_dst}"
             lost = replace(
-                _step(host, name, text, lookup, namespace.origin), target=frame.ip_dst or ""
+                _step(host, name, text, lookup, namespace.origin),
+                target=frame.ip_dst or "",
+                cause=Cause.NO_ROUTE,
             )
             return Onward((*steps, lost), frame)
-        device, next_hop, why = found
+        device, next_hop, why = found.device, found.next_hop, found.origin
         via = f" via {next_hop}" if next_hop != frame.ip_dst else ""
         text = f"{name} routes {frame.ip_dst}{via} out of {device.name}"
-        steps = (*steps, _step(host, name, text, f"ip route get {frame.ip_dst}", why))
+        routed = _step(host, name, text, f"ip route get {frame.ip_dst}", why)
+        steps = (*steps, replace(routed, way=way_of(host, found.item)))
         guarded = [n for n in host.source_nat.get(name, []) if n.device == arrived.name]
         if guarded and not redirected:
             text = f"{name} lets nothing in from outside that is not for a floating IP"
-            return Onward(
-                (*steps, _step(host, name, text, "nft list table ip netloom", guarded[0].origin)),
-                frame,
-            )
+            shut = _step(host, name, text, "nft list table ip netloom", guarded[0].origin)
+            return Onward((*steps, replace(shut, cause=Cause.ONLY_FLOATING)), frame)
         if seen is None:
             before = connection
             frame, steps = self._snat(host, name, arrived, device, frame, redirected, steps)
@@ -142,10 +144,19 @@ class Namespaces:
         return frame, steps
 
 
-def route(host: Host, namespace: str, target: str) -> tuple[Device, str, tuple[str, ...]] | None:
-    """Device, next hop and origin of the most specific route to an address."""
+class Routed(NamedTuple):
+    """The most specific route to an address; `item` None where a device is on the address's subnet itself."""
+
+    device: Device
+    next_hop: str
+    origin: tuple[str, ...]
+    item: NsRoute | None
+
+
+def route(host: Host, namespace: str, target: str) -> Routed | None:
+    """Where a namespace sends what is for an address."""
     address = ipaddress.IPv4Address(target)
-    best: tuple[int, Device, str, tuple[str, ...]] | None = None
+    best: tuple[int, Routed] | None = None
     for device in host.devices_in(namespace):
         for own in device.addresses:
             network = ipaddress.IPv4Interface(own).network
@@ -154,13 +165,24 @@ def route(host: Host, namespace: str, target: str) -> tuple[Device, str, tuple[s
                 and address in network
                 and (best is None or network.prefixlen > best[0])
             ):
-                best = (network.prefixlen, device, target, device.origin)
+                best = (network.prefixlen, Routed(device, target, device.origin, None))
     for item in host.routes.get(namespace, []):
         network = ipaddress.IPv4Network(item.destination)
         device = _device(host, item)
         if device and address in network and (best is None or network.prefixlen >= best[0]):
-            best = (network.prefixlen, device, item.gateway or target, item.origin)
-    return best[1:] if best else None
+            best = (network.prefixlen, Routed(device, item.gateway or target, item.origin, item))
+    return best[1] if best else None
+
+
+def way_of(host: Host, item: NsRoute | None) -> Way | None:
+    """A router's route as something that somebody wrote; None for its own subnets."""
+    if item is None or item.gateway is None:
+        return None
+    # The default route comes from the external subnet's gateway; an extra route has its router only.
+    subnet = next((origin for origin in item.origin if origin.startswith("subnet/")), "")
+    owner = subnet or next(iter(item.origin), "")
+    place = (host.name, item.namespace)
+    return Way(owner, item.destination, item.gateway, chosen=not subnet, place=place)
 
 
 def _device(host: Host, item: NsRoute) -> Device | None:

@@ -29,6 +29,16 @@ class Spot:
     """The address is the port's by an allowed address pair only: the instance may or may not have taken it."""
 
     @property
+    def anywhere(self) -> bool:
+        """Whether it stands for any address outside."""
+        return self.word == OUTSIDE
+
+    @property
+    def inside(self) -> str:
+        """The address that the instance itself has: behind a floating IP the fixed one."""
+        return (self.floatingip and self.floatingip.fixed_ip_address) or self.address
+
+    @property
     def outside(self) -> bool:
         """Whether nothing of ours has the address."""
         return self.port is None and self.floatingip is None
@@ -41,7 +51,7 @@ def candidates(cloud: Cloud, word: str) -> list[Spot]:
     try:
         address = ipaddress.ip_address(word)
     except ValueError:
-        return _named(cloud, word)
+        return [spot for found in _named(cloud, word) for spot in holders(cloud, found)]
     if address.version == 6:
         raise UserError(f"{word} is an IPv6 address: explain follows IPv4 packets only")
     if (
@@ -51,7 +61,8 @@ def candidates(cloud: Cloud, word: str) -> list[Spot]:
         or int(address) == 0xFFFFFFFF
     ):
         raise UserError(f"{word} is no address of one machine")
-    return list(_at(cloud, word, str(address))) or [Spot(word, str(address))]
+    found = [spot for at in _at(cloud, word, str(address)) for spot in holders(cloud, at)]
+    return found or [Spot(word, str(address))]
 
 
 def _at(cloud: Cloud, word: str, address: str) -> Iterator[Spot]:
@@ -59,21 +70,70 @@ def _at(cloud: Cloud, word: str, address: str) -> Iterator[Spot]:
     for _, fip in sorted(cloud.floatingips.items()):
         if fip.floating_ip_address == address:
             yield Spot(word, address, cloud.ports.get(fip.port_id or ""), fip)
-    paired: list[Spot] = []
-    fixed: list[Spot] = []
-    for _, port in sorted(cloud.ports.items()):
-        if port.device_owner == OWNER_FLOATING_IP:
-            continue
-        if any(own.ip_address == address for own in port.fixed_ips):
-            fixed.append(Spot(word, address, port))
-        elif any(
-            pair.ip_address in (address, f"{address}/32") for pair in port.allowed_address_pairs
-        ):
-            paired.append(Spot(word, address, port, pair=True))
+    fixed = [
+        Spot(word, address, port)
+        for _, port in sorted(cloud.ports.items())
+        if port.device_owner != OWNER_FLOATING_IP
+        and any(own.ip_address == address for own in port.fixed_ips)
+    ]
     yield from fixed
     # A port of the network that has the address itself comes before those that may share it.
     taken = {spot.port.network_id for spot in fixed if spot.port}
-    yield from (spot for spot in paired if spot.port and spot.port.network_id not in taken)
+    for _, port in sorted(cloud.ports.items()):
+        if port.network_id not in taken and may_take(port, address):
+            exact = any(
+                p.ip_address.removesuffix("/32") == address for p in port.allowed_address_pairs
+            )
+            # A range that a port may use (all of 0.0.0.0/0, where it forwards) is no claim to what lies elsewhere.
+            if exact or _is_near(cloud, port, address):
+                yield Spot(word, address, port, pair=True)
+
+
+def _is_near(cloud: Cloud, port: Port, address: str) -> bool:
+    """Whether an address is in a subnet of the port, and not that subnet's gateway."""
+    for fixed in port.fixed_ips:
+        subnet = cloud.subnets.get(fixed.subnet_id)
+        if subnet is None or subnet.ip_version != 4 or subnet.gateway_ip == address:
+            continue
+        if ipaddress.IPv4Address(address) in ipaddress.IPv4Network(subnet.cidr):
+            return True
+    return False
+
+
+def may_take(port: Port, address: str) -> bool:
+    """Whether an allowed address pair lets a port use an address."""
+    return any(
+        ":" not in pair.ip_address
+        and ipaddress.IPv4Address(address) in ipaddress.IPv4Network(pair.ip_address, strict=False)
+        for pair in port.allowed_address_pairs
+    )
+
+
+def holders(cloud: Cloud, spot: Spot) -> list[Spot]:
+    """Whoever has a virtual address: a port that no instance has keeps it, others may take it by an address pair.
+
+    A spot of any other kind is given back as it is.
+    """
+    port = spot.port
+    if port is None or port.host or port.device_owner.startswith("network:"):
+        return [spot]
+    found = [
+        replace(spot, port=other, pair=True)
+        for _, other in sorted(cloud.ports.items())
+        if other.network_id == port.network_id and other is not port
+        if other.host and may_take(other, spot.inside)
+    ]
+    return found or [spot]
+
+
+def _unchecked(cloud: Cloud, word: str, address: str) -> Iterator[Spot]:
+    """Ports whose addresses nobody checks: an instance there may have any address of its subnet."""
+    for _, port in sorted(cloud.ports.items()):
+        owned = port.device_owner in ROUTER_OWNERS or port.device_owner == OWNER_DHCP
+        if port.port_security_enabled or owned or not port.host:
+            continue
+        if _is_near(cloud, port, address):
+            yield Spot(word, address, port, pair=True)
 
 
 def _named(cloud: Cloud, word: str) -> list[Spot]:
@@ -128,6 +188,8 @@ def ends(cloud: Cloud, source: str, destination: str) -> tuple[Spot, Spot]:
     From outside, an instance is reached by its floating IP where it has one. Raises UserError.
     """
     starts, targets = candidates(cloud, source), candidates(cloud, destination)
+    if starts[0].outside and not starts[0].anywhere:
+        starts = list(_unchecked(cloud, source, starts[0].address)) or starts
     if destination == METADATA_ADDRESS:
         targets = [Spot(destination, METADATA_ADDRESS)]
     starts = [_sender(spot) for spot in starts]
@@ -142,12 +204,11 @@ def ends(cloud: Cloud, source: str, destination: str) -> tuple[Spot, Spot]:
             )
         return starts[0], _from_outside(cloud, targets)
     joined = _joined(cloud)
+    # An instance that may take a virtual address asks for it when another one has it.
+    pairs = [(start, target) for start in starts for target in targets]
+    apart = [(s, t) for s, t in pairs if s.port is not t.port or not (s.pair or t.pair)]
     ranked = sorted(
-        (
-            (_distance(start, target, joined), start, target)
-            for start in starts
-            for target in targets
-        ),
+        ((_distance(start, target, joined), start, target) for start, target in apart or pairs),
         key=lambda pair: pair[0],
     )
     best = [(start, target) for far, start, target in ranked if far == ranked[0][0]]
@@ -249,10 +310,16 @@ def _from_outside(cloud: Cloud, targets: list[Spot]) -> Spot:
     if targets[0].word == targets[0].address:
         _must_be_one(cloud, targets[0], targets)
         return targets[0]
-    ports = {target.port.id for target in targets if target.port}
     for _, fip in sorted(cloud.floatingips.items()):
-        if fip.port_id in ports:
-            return Spot(
-                targets[0].word, fip.floating_ip_address, cloud.ports.get(fip.port_id or ""), fip
-            )
+        owner = cloud.ports.get(fip.port_id or "")
+        if owner is not None and any(_leads_to(fip, owner, target) for target in targets):
+            return holders(cloud, Spot(targets[0].word, fip.floating_ip_address, owner, fip))[0]
     return targets[0]
+
+
+def _leads_to(fip: FloatingIP, owner: Port, target: Spot) -> bool:
+    """Whether a floating IP, whose port is `owner`, leads to a spot: its port, or the virtual address that it may take."""
+    if target.port is None:
+        return False
+    shared = target.pair and owner.network_id == target.port.network_id
+    return owner.id == target.port.id or (shared and fip.fixed_ip_address == target.inside)

@@ -300,6 +300,7 @@ def _flow_step(
         text=text,
         command=_dump(number, flow),
         origin=origin,
+        stage=stage,
     )
 
 

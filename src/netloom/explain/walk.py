@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
+from netloom.explain.cause import Cause
 from netloom.explain.frames import BROADCAST, ICMP, UDP, Frame, arp_request
 from netloom.explain.namespaces import Namespaces, route
 from netloom.explain.switch import Switches
@@ -152,9 +153,10 @@ class Walker:
                 command=f"ip netns exec {asked.namespace} ip route",
                 origin=asked.origin,
                 target=frame.ip_dst or "",
+                cause=Cause.NO_ROUTE,
             )
             return Arrival(None, host.name, frame, (step,))
-        device, next_hop, _ = found
+        device, next_hop = found.device, found.next_hop
         step = Step(
             kind="device",
             host=host.name,
@@ -169,28 +171,38 @@ class Walker:
         sent = replace(frame, eth_src=device.mac, eth_dst=mac)
         return self._frame(host, device.name, sent, (step, *why), 0)
 
-    def _start(self, source: Endpoint | Outside, frame: Frame) -> Arrival:
-        """Let an endpoint find the next hop and send."""
+    def _start(
+        self, source: Endpoint | Outside, frame: Frame, steps: Steps = (), depth: int = 0
+    ) -> Arrival:
+        """Let an endpoint find the next hop and send. `steps`: the way so far of what it only forwards."""
         if isinstance(source, Outside):
             return self._start_outside(source, frame)
-        host = self.world.hosts[source.host]
+        host, target = self.world.hosts[source.host], frame.ip_dst or ""
+        way = None if source.is_near(target) else source.way(target)
         step = Step(
             kind="instance",
             host=source.host,
             place=source.device,
-            text=f"{frame.ip_src} sends to {frame.ip_dst} by {source.device}",
+            text=f"{frame.ip_src} sends to {target} by {source.device}",
             command=f"tcpdump -eni {source.device}",
             origin=(f"port/{source.port_id}",),
+            way=way,
         )
-        hop = source.next_hop(frame.ip_dst or "")
-        if hop is None:
-            text = f"{frame.ip_src} has no route to {frame.ip_dst}: its subnet has no gateway"
-            nowhere = replace(step, text=text, kind="route", target=frame.ip_dst or "")
-            return Arrival(None, source.host, frame, (step, nowhere))
-        mac, steps = self._resolve(host, source.device, source.mac, frame.ip_src or "", hop)
+        if way is None and not source.is_near(target):
+            text = f"{frame.ip_src} has no route to {target}: its subnet has no gateway"
+            nowhere = replace(step, text=text, kind="route", target=target, cause=Cause.NO_ROUTE)
+            return Arrival(None, source.host, frame, (*steps, step, nowhere))
+        if way is not None and way.via != target:
+            which = "a host route" if way.chosen else "the gateway"
+            step = replace(step, text=f"{step.text} via {way.via}, {which} of {way.owner}")
+            step = replace(step, origin=(*step.origin, way.owner))
+        hop = way.via if way else target
+        own = frame.ip_src if frame.ip_src in source.addresses else source.source_for(hop)
+        mac, why = self._resolve(host, source.device, source.mac, own, hop)
         if mac is None:
-            return Arrival(None, source.host, frame, (step, *steps))
-        return self._frame(host, source.device, replace(frame, eth_dst=mac), (step, *steps), 0)
+            return Arrival(None, source.host, frame, (*steps, step, *why))
+        sent = replace(frame, eth_src=source.mac, eth_dst=mac)
+        return self._frame(host, source.device, sent, (*steps, step, *why), depth)
 
     def _start_outside(self, source: Outside, frame: Frame) -> Arrival:
         known = self.world.beyond_at(source.physical_network, source.vlan, frame.ip_dst or "")
@@ -248,7 +260,7 @@ class Walker:
             target=target,
         )
         # Where the question itself was not let out, that is the reason; else that nobody has the address.
-        if dropped and dropped[-1].place.endswith((" 0", " 10")):
+        if dropped and dropped[-1].stage in (Stage.CLASSIFY, Stage.PORT_SECURITY):
             return None, dropped[-1:]
         return None, (step,)
 
@@ -334,12 +346,31 @@ class Walker:
             command=f"tcpdump -eni {outcome.place}",
             origin=(f"port/{endpoint.port_id}",),
         )
-        at = endpoint if frame.ip_dst in endpoint.addresses else None
-        if at is None:
-            step = replace(
-                step, text=f"{frame.ip_dst} is not an address of this port: the instance ignores it"
-            )
-        return Arrival(at, host.name, frame, (*outcome.steps, step))
+        if frame.ip_dst in endpoint.addresses:
+            return Arrival(endpoint, host.name, frame, (*outcome.steps, step))
+        return self._forward(endpoint, frame, (*outcome.steps, step), depth)
+
+    def _forward(self, endpoint: Endpoint, frame: Frame, steps: Steps, depth: int) -> Arrival:
+        """An instance that a route leads to gets what is for another: it may forward it, by any of its cards."""
+        target = frame.ip_dst or ""
+        cards = [
+            e
+            for e in self.world.endpoints.values()
+            if e.device_id == endpoint.device_id and (e.device_id or e is endpoint)
+        ]
+        onward = next((card for card in cards if card.is_near(target)), None) or next(
+            (c for c in cards if (way := c.way(target)) and way.via not in endpoint.addresses), None
+        )
+        led = any(step.way is not None and step.way.via in endpoint.addresses for step in steps)
+        if onward is None or not led or depth > LONGEST:
+            text = f"{target} is not an address of this port: the instance ignores it"
+            ignored = replace(steps[-1], text=text, cause=Cause.NOT_ITS_ADDRESS)
+            return Arrival(None, endpoint.host, frame, (*steps[:-1], ignored))
+        text = (
+            f"{target} is not an address of this port: the instance forwards it, if it is made to"
+        )
+        passed = replace(steps[-1], text=text, cause=Cause.FORWARDING)
+        return self._start(onward, frame, (*steps[:-1], passed), depth + 1)
 
     def _arrive_outside(self, outcome: Outcome) -> Arrival | None:
         frame = outcome.frame
@@ -368,6 +399,7 @@ class Walker:
                 text=f"routers send the packet to {frame.ip_dst} round in circles",
                 command=f"ip netns exec {device.namespace} ip route get {frame.ip_dst}",
                 origin=host.namespaces[device.namespace].origin,
+                cause=Cause.LOOP,
             )
             return Arrival(None, host.name, frame, (*steps, step))
         onward = self.namespaces.forward(host, device, frame, steps)

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import ipaddress
 from collections import defaultdict
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
 
+from netloom.explain.trace import Way
 from netloom.model.hosts import HostFacts, HostView
 from netloom.model.hoststate import (
     Device,
@@ -22,6 +23,8 @@ from netloom.model.networking import Port
 from netloom.plan import plan
 from netloom.plan.index import ROUTER_OWNERS, Index, device_of
 
+EVERYWHERE = "0.0.0.0/0"
+
 
 @dataclass(frozen=True, kw_only=True)
 class Endpoint:
@@ -33,23 +36,27 @@ class Endpoint:
     mac: str
     networks: tuple[tuple[str, str], ...]
     """(address, CIDR of its subnet)"""
-    routes: tuple[tuple[str, str], ...] = ()
-    """(destination CIDR, next hop), the most specific first"""
+    routes: tuple[Way, ...] = ()
+    """The most specific first."""
+    device_id: str = ""
+    """The instance whose card it is."""
 
     @property
     def addresses(self) -> tuple[str, ...]:
         """Its own addresses."""
         return tuple(address for address, _ in self.networks)
 
-    def next_hop(self, destination: str) -> str | None:
-        """The address whose MAC a packet to `destination` needs; None where no route leads."""
+    def is_near(self, destination: str) -> bool:
+        """Whether an address is on one of its own subnets."""
         target = ipaddress.IPv4Address(destination)
-        if any(target in ipaddress.IPv4Network(cidr) for _, cidr in self.networks):
-            return destination
-        for cidr, via in self.routes:
-            if target in ipaddress.IPv4Network(cidr):
-                return via
-        return None
+        return any(target in ipaddress.IPv4Network(cidr) for _, cidr in self.networks)
+
+    def way(self, destination: str) -> Way | None:
+        """The route to an address that is not near; None where no route leads."""
+        target = ipaddress.IPv4Address(destination)
+        return next(
+            (w for w in self.routes if target in ipaddress.IPv4Network(w.destination)), None
+        )
 
     def source_for(self, destination: str) -> str:
         """The address that it speaks to `destination` from."""
@@ -145,6 +152,52 @@ class World:
                 return known
         return None
 
+    def without(self, way: Way) -> World:
+        """The same world in which nobody has a route."""
+        return self._changed(way, lambda own: own != way, lambda item: not _is(item, way))
+
+    def with_way(self, way: Way, device: str = "") -> World:
+        """The same world in which the route's owner has it: the instances of its subnet, or a router by `device`."""
+        world = self._changed(
+            way, lambda own: True, lambda item: item.destination != way.destination
+        )
+        if way.place[0]:
+            host, namespace = way.place
+            item = NsRoute(
+                namespace=namespace,
+                destination=way.destination,
+                device=device,
+                gateway=way.via,
+                origin=(way.owner,),
+                aspect="l3",
+            )
+            routes = world.hosts[host].routes
+            routes[namespace] = [*routes.get(namespace, []), item]
+            return world
+        endpoints = {
+            ident: replace(e, routes=(way, *e.routes))
+            if any(own.owner == way.owner for own in e.routes)
+            else e
+            for ident, e in world.endpoints.items()
+        }
+        return replace(world, endpoints=endpoints)
+
+    def _changed(
+        self, way: Way, keeps: Callable[[Way], bool], stays: Callable[[NsRoute], bool]
+    ) -> World:
+        """A copy with other routes: instances' where the route is a subnet's, else those of one namespace."""
+        host, namespace = way.place
+        if not host:
+            endpoints = {
+                ident: replace(e, routes=tuple(own for own in e.routes if keeps(own)))
+                for ident, e in self.endpoints.items()
+            }
+            return replace(self, endpoints=endpoints)
+        old = self.hosts[host]
+        kept = [item for item in old.routes.get(namespace, []) if stays(item)]
+        changed = replace(old, routes={**old.routes, namespace: kept})
+        return replace(self, hosts={**self.hosts, host: changed})
+
     def endpoint_at(self, host: str, device: str) -> Endpoint | None:
         """Who sits behind a device."""
         return next(
@@ -152,23 +205,30 @@ class World:
         )
 
 
+def _is(item: NsRoute, way: Way) -> bool:
+    return (item.destination, item.gateway) == (way.destination, way.via)
+
+
 def endpoint(view: HostView, host: str, port: Port) -> Endpoint:
     """The card that a port gives to an instance."""
     networks: list[tuple[str, str]] = []
-    routes: dict[str, str] = {}
+    routes: dict[str, Way] = {}
     for fixed in port.fixed_ips:
         subnet = view.subnets.get(fixed.subnet_id)
         if subnet is None or subnet.ip_version != 4:
             continue
         networks.append((fixed.ip_address, subnet.cidr))
+        owner, metadata = f"subnet/{subnet.id}", f"{METADATA_ADDRESS}/32"
         for route in subnet.host_routes:
-            routes.setdefault(route.destination, route.nexthop)
+            chosen = Way(owner, route.destination, route.nexthop, chosen=True)
+            routes.setdefault(route.destination, chosen)
         if subnet.gateway_ip:
-            routes.setdefault("0.0.0.0/0", subnet.gateway_ip)
+            routes.setdefault(EVERYWHERE, Way(owner, EVERYWHERE, subnet.gateway_ip, chosen=False))
         # The DHCP answer has a route to the metadata address; on-link does as well (ARP is answered).
-        routes.setdefault(f"{METADATA_ADDRESS}/32", METADATA_ADDRESS)
+        routes.setdefault(metadata, Way(owner, metadata, METADATA_ADDRESS, chosen=False))
     ordered = sorted(
-        routes.items(), key=lambda item: (-int(item[0].partition("/")[2] or 32), item[0])
+        routes.values(),
+        key=lambda way: (-int(way.destination.partition("/")[2] or 32), way.destination),
     )
     return Endpoint(
         port_id=port.id,
@@ -177,4 +237,5 @@ def endpoint(view: HostView, host: str, port: Port) -> Endpoint:
         mac=port.mac_address,
         networks=tuple(networks),
         routes=tuple(ordered),
+        device_id=port.device_id,
     )

@@ -269,9 +269,10 @@ def test_every_reason_says_what_to_do():
     world.tables["security_group_rules"].pop("all-tcp")
     answer = ask(world, "outside", "vm-my2", "tcp", 22)
     assert answer.decided_by_name == "security group sg-all"
-    assert answer.fix == (
-        "openstack security group rule create --ingress --protocol tcp --dst-port 22 "
-        "--remote-ip 198.51.100.1/32 sg-all"
-    )
+    rule = "openstack security group rule create --ingress --ethertype IPv4 --protocol tcp --dst-port 22"
+    # «outside» is any address; one that is named is one.
+    assert answer.fix == f"{rule} --remote-ip 0.0.0.0/0 sg-all"
+    named = ask(world, "192.0.2.77", "198.51.100.20", "tcp", 22)
+    assert named.fix == f"{rule} --remote-ip 192.0.2.77/32 sg-all"
     world.change("ports", "my2", admin_state_up=False)
     assert ask(world, "outside", "vm-my2").fix == "openstack port set --enable my2"

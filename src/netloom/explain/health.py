@@ -1,0 +1,139 @@
+"""What hosts report: objects on the way that are not there (yet), tunnels, and hosts that are not known to be as planned."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable
+
+from netloom.explain import fixes
+from netloom.explain.cause import Cause, Reason, capital
+from netloom.explain.cloud import Cloud
+from netloom.explain.ends import is_service
+from netloom.explain.resolve import Spot
+from netloom.explain.trace import Step
+from netloom.store import StatusRow
+
+TUNNEL = "tunnel"
+"""The aspect under which a host reports on its tunnel to another."""
+
+BESIDE = frozenset({"dhcp", "metadata"})
+"""Aspects that a packet does not need once the instance has its address."""
+
+
+def of_status(cloud: Cloud, steps: list[Step]) -> Reason | None:
+    """Planned well, but a host reports that something on the way is not there (yet)."""
+    on_way = {(step.host, origin) for step in steps for origin in step.origin}
+    things = {origin for _, origin in on_way}
+    for port_id in sorted(thing.partition("/")[2] for thing in things if thing.startswith("port/")):
+        port = cloud.ports.get(port_id)
+        if port is not None and port.id in cloud.server_of:
+            on_way.add((port.host, f"server/{cloud.server_of[port.id].id}"))
+    return _not_well(cloud, on_way) or _troubled(cloud, {step.host for step in steps})
+
+
+def of_ends(cloud: Cloud, *spots: Spot) -> Reason | None:
+    """A port at an end that its host has not brought up, which comes before all that its rules would say."""
+    ports = [spot.port for spot in spots if spot.port is not None and spot.port.admin_state_up]
+    return _not_well(cloud, {(port.host, f"port/{port.id}") for port in ports})
+
+
+def not_reported(cloud: Cloud, *spots: Spot) -> Reason | None:
+    """A port at an end whose host has not said that its link is up."""
+    up = {(row.host, row.id) for row in cloud.statuses if (row.aspect, row.state) == ("l2", "ok")}
+    for spot in spots:
+        port = spot.port
+        if port is None or is_service(port) or (port.host, port.id) in up:
+            continue
+        return Reason(
+            f"host {port.host} has not reported that the link of {cloud.name(f'port/{port.id}')} is up.",
+            f"port/{port.id}",
+            fixes.look_at_host(port.host),
+            sure=False,
+            cause=Cause.NOT_REPORTED,
+        )
+    return None
+
+
+def of_tunnels(cloud: Cloud, steps: list[Step]) -> Reason | None:
+    """A tunnel on the way whose other end does not answer; there may be a reason why it only does not say so."""
+    used = {(step.host, far) for step in steps if step.kind == TUNNEL for far in step.origin}
+    broken = [row for row in cloud.statuses if row.aspect == TUNNEL and row.state != "ok"]
+    count = Counter(host for row in broken for host in (row.host, row.id))
+    for row in broken:
+        if (row.host, f"{row.kind}/{row.id}") in used:
+            view = cloud.views.get(row.id)
+            address = (view.facts.tunnel_ip if view else None) or row.id
+            # Both ends say so of each other: it is for the one whose other tunnels are broken too.
+            at_fault = row.host if count[row.host] > count[row.id] else row.id
+            return Reason(
+                f"host {row.host} gets {row.detail}: the tunnel between them is broken, unless only ping is "
+                "filtered there.",
+                f"host/{at_fault}",
+                f"on {row.host}: ping {address}; then look at what is between the two hosts",
+                sure=False,
+                cause=Cause.TUNNEL,
+            )
+    return None
+
+
+def _not_well(cloud: Cloud, on_way: set[tuple[str, str]]) -> Reason | None:
+    """The first of these objects that its host reports as not ready or failed; what surely stops a packet first."""
+    rows = [
+        row
+        for row in cloud.statuses
+        if row.state != "ok" and row.kind != "host" and (row.host, f"{row.kind}/{row.id}") in on_way
+    ]
+    # A port says more to a person than the objects that wait with it.
+    rows.sort(key=lambda row: (row.aspect in BESIDE, row.kind != "port"))
+    return _of_row(cloud, rows[0]) if rows else None
+
+
+def _of_row(cloud: Cloud, row: StatusRow) -> Reason:
+    named = capital(cloud.name(f"{row.kind}/{row.id}"))
+    waits = row.state == "pending"
+    state = "is not ready" if waits else "has failed"
+    detail = f": {row.detail}" if row.detail else ""
+    # What an agent waits for in `l2` is the device of an instance.
+    if waits and row.aspect == "l2":
+        fix = f"plug the instance in on {row.host}: a device on br-int with external_ids:iface-id={row.id}"
+    else:
+        fix = f"{fixes.look_at_host(row.host)}; the agent's log on {row.host} names {row.id}"
+    sentence = f"{named} {state} on {row.host} ({row.aspect}){detail}."
+    sure = row.aspect not in BESIDE
+    if not sure:
+        sentence = sentence[0].lower() + sentence[1:]
+    return Reason(
+        sentence,
+        f"{row.kind}/{row.id}",
+        fix,
+        sure=sure,
+        cause=Cause.NOT_READY if waits else Cause.FAILED,
+    )
+
+
+def _troubled(cloud: Cloud, on_way: set[str]) -> Reason | None:
+    """A host on the way that reports that something of itself is wrong (a link, its state folder)."""
+    for row in cloud.statuses:
+        if row.kind == "host" and row.aspect != TUNNEL and row.state != "ok" and row.host in on_way:
+            detail = f": {row.detail}" if row.detail else ""
+            return Reason(
+                f"host {row.host} reports trouble ({row.aspect}){detail}.",
+                f"host/{row.host}",
+                f"netloom lab status, or the agent's log on {row.host}",
+                sure=False,
+                cause=Cause.HOST_TROUBLE,
+            )
+    return None
+
+
+def doubt(cloud: Cloud, hosts: Iterable[str]) -> Reason | None:
+    """The first host on the way that is not known to be as planned."""
+    for host in dict.fromkeys(hosts):
+        health = cloud.health.get(host)
+        why = health.doubt if health is not None else None
+        if why is not None:
+            cause, text = why
+            return Reason(
+                f"host {host} {text}.", f"host/{host}", fixes.look_at_host(host), False, cause
+            )
+    return None

@@ -1,0 +1,120 @@
+"""Whose route is to blame: the walk is done once more without it, or with a better one. What then arrives shows it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+
+from netloom.explain import fixes
+from netloom.explain.asked import Asked
+from netloom.explain.cause import Cause, Reason
+from netloom.explain.cloud import Cloud
+from netloom.explain.reasons import wrong_route
+from netloom.explain.trace import Way
+from netloom.explain.walk import Walk
+from netloom.explain.world import World
+from netloom.model.networking import Port, Subnet
+from netloom.plan.index import device_of
+
+Judge = Callable[[World], Reason | None]
+"""Walks through a world; None where packet and answer arrive."""
+
+NOT_A_ROUTE = frozenset({Cause.ADMIN_DOWN, Cause.UNPLACED, Cause.HOST_DISABLED})
+"""Causes that stand, whatever other way there would be."""
+
+MISSING = frozenset(
+    {
+        Cause.NO_ROUTE,
+        Cause.NO_EXTERNAL_GATEWAY,
+        Cause.NO_INTERFACE,
+        Cause.ONLY_FLOATING,
+        Cause.LEAVES,
+    }
+)
+
+WHAT = {
+    Cause.NOBODY: "an address that nobody has",
+    Cause.WRONG_ROUTE: "an address that nobody has",
+    Cause.NOT_ITS_ADDRESS: "an instance that is no router",
+    Cause.PORT_SECURITY: "an instance that is no router",
+    Cause.LOOP: "and routers send the packet round in circles",
+}
+
+
+def blame(
+    cloud: Cloud, world: World, walk: Walk, asked: Asked, reason: Reason, judge: Judge
+) -> Reason:
+    """The reason why a packet does not arrive, or the route whose owner is the real cause of it."""
+    if reason.cause in NOT_A_ROUTE:
+        return reason
+    arrivals = [walk.there, *([walk.back] if walk.back else [])]
+    ways = [step.way for arrival in arrivals for step in arrival.steps if step.way]
+    chosen = [way for way in dict.fromkeys(ways) if way.chosen]
+    what = WHAT.get(reason.cause, "by which it does not arrive")
+    for way in chosen:
+        if judge(world.without(way)) is None:
+            return wrong_route(cloud, way, what)
+    for way in chosen:
+        for address, device in _hops(cloud, way):
+            if judge(world.with_way(replace(way, via=address), device)) is None:
+                return wrong_route(cloud, way, what, address)
+    if reason.cause in MISSING and reason.decider.startswith("router/"):
+        return _missing(cloud, world, asked, reason, judge)
+    return reason
+
+
+def _missing(cloud: Cloud, world: World, asked: Asked, reason: Reason, judge: Judge) -> Reason:
+    """A router that knows no way to a subnet which another router beside it has."""
+    router = cloud.routers[reason.decider.partition("/")[2]]
+    place = next(
+        (
+            (h.name, n.name)
+            for h in world.hosts.values()
+            for n in h.namespaces.values()
+            if n.origin == (f"router/{router.id}",)
+        ),
+        None,
+    )
+    if place is None:
+        return reason
+    for subnet in _subnets(cloud, asked):
+        for address, device in _beside(cloud, router.id):
+            way = Way(f"router/{router.id}", subnet.cidr, address, chosen=True, place=place)
+            if judge(world.with_way(way, device)) is None:
+                fix = fixes.add_route(router.id, subnet.cidr, address)
+                named = cloud.name(f"router/{router.id}")
+                there = f"{cloud.name(f'subnet/{subnet.id}')} ({subnet.cidr})"
+                answer = reason.sentence.startswith("The answer")
+                prefix = "The answer does not come back: " if answer else ""
+                sentence = f"{named} has no route to {there}, which {address} has."
+                sentence = prefix + (sentence if prefix else sentence[0].upper() + sentence[1:])
+                return Reason(sentence, f"router/{router.id}", fix, cause=Cause.NO_ROUTE)
+    return reason
+
+
+def _subnets(cloud: Cloud, asked: Asked) -> Iterator[Subnet]:
+    """The subnets of both ends: the one on the way there first."""
+    for spot in (asked.target, asked.start):
+        for fixed in spot.port.fixed_ips if spot.port else ():
+            subnet = cloud.subnets.get(fixed.subnet_id)
+            if subnet is not None and fixed.ip_address == spot.inside:
+                yield subnet
+
+
+def _hops(cloud: Cloud, way: Way) -> Iterator[tuple[str, str]]:
+    """Routers by whose addresses a route could lead instead, with the device towards them."""
+    kind, _, ident = way.owner.partition("/")
+    if kind == "subnet":
+        for port in cloud.routed.get(ident, []):
+            yield from ((f.ip_address, "") for f in port.fixed_ips if f.ip_address != way.via)
+    else:
+        yield from (hop for hop in _beside(cloud, ident) if hop[0] != way.via)
+
+
+def _beside(cloud: Cloud, router: str) -> Iterator[tuple[str, str]]:
+    """The addresses of other routers on a router's networks, and its own device there."""
+    mine: dict[str, Port] = {port.network_id: port for port in cloud.interfaces(router)}
+    for _, port in sorted(cloud.ports.items()):
+        own = mine.get(port.network_id)
+        if own is not None and port.device_id in cloud.routers and port.device_id != router:
+            yield from ((fixed.ip_address, device_of(own)) for fixed in port.fixed_ips)
