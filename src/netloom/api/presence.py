@@ -12,6 +12,10 @@ FRESH_SECONDS = 12.0
 """An agent reports every five seconds: one that has been silent for so long may be replaced."""
 
 
+MOST_STREAMS = 4
+"""Of one agent: the one that it reads, and those that it left and the server has not noticed yet."""
+
+
 @dataclass
 class _Agent:
     """An agent with `streams` open, last heard of at `heard` (time.monotonic)."""
@@ -39,12 +43,19 @@ class Presence:
                         f"Another agent reports as host {host}: stop that one, or give this host a name of its own."
                     )
 
-    def begun(self, host: str, agent: str) -> None:
-        """Note that an agent's stream is open."""
+    def begun(self, host: str, agent: str) -> bool:
+        """Note that an agent's stream is open; false where it must not be: another one came first, or it has enough."""
+        now = time.monotonic()
         with self._lock:
-            found = self._hosts.setdefault(host, {}).setdefault(agent, _Agent(0, 0.0))
+            agents = self._hosts.setdefault(host, {})
+            if any(n != agent and now - a.heard < FRESH_SECONDS for n, a in agents.items()):
+                return False
+            found = agents.setdefault(agent, _Agent(0, 0.0))
+            if found.streams >= MOST_STREAMS:
+                return False
             found.streams += 1
-            found.heard = time.monotonic()
+            found.heard = now
+            return True
 
     def ended(self, host: str, agent: str) -> None:
         """Note that a stream is closed; an agent without any is nobody."""

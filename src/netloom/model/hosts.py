@@ -36,6 +36,9 @@ Seq = Annotated[int, Meta(ge=0, le=2**63 - 1)]
 
 ASPECTS: frozenset[str] = frozenset(get_args(Aspect))
 
+MOST_ROWS = 2000
+"""Status rows of one report; an agent with more to say sends several."""
+
 MOST_MAPPED = 64
 """Physical networks of one host, and its capabilities."""
 
@@ -134,7 +137,9 @@ class HostGrant(Struct, frozen=True, kw_only=True):
             physical_networks=tuple(n for n in networks if n not in self.physical_networks),
             instance_types=tuple(t for t in facts.instance_types if t not in self.instance_types),
         )
-        return beyond if any((beyond.roles, beyond.physical_networks, beyond.instance_types)) else None
+        return (
+            beyond if any((beyond.roles, beyond.physical_networks, beyond.instance_types)) else None
+        )
 
 
 class Chassis(Struct, frozen=True, kw_only=True):

@@ -82,7 +82,9 @@ _DROP_STATUS = delete(schema.status).where(
 _host = upsert(schema.host)
 _PUT_HOST = _host.on_conflict_do_update(
     index_elements=["name"],
-    set_={name: _host.excluded[name] for name in ("secret_hash", "facts", "admin_state_up", "granted")},
+    set_={
+        name: _host.excluded[name] for name in ("secret_hash", "facts", "admin_state_up", "granted")
+    },
 )
 _HEARTBEAT = (
     update(schema.host)
