@@ -17,11 +17,10 @@ examples; they exist inside the lab's namespaces only.
 from __future__ import annotations
 
 from ipaddress import IPv4Address
-from typing import Literal
 
 from msgspec import Struct
 
-from netloom.model.hosts import Role
+from netloom.model.hosts import InstanceType, Role
 
 FABRIC = "fabric"
 OUTSIDE = "outside"
@@ -33,7 +32,7 @@ WEB = "198.51.100.10"
 GATEWAYS = {"extnet": "192.0.2.1", "public": "203.0.113.1"}
 """Physical network → the gateway on it, an address of `outside`."""
 RANGES = {"extnet": "192.0.2.0/24", "public": "203.0.113.0/24"}
-INSTANCE_TYPES: tuple[Literal["container"], ...] = ("container",)
+INSTANCE_TYPES: tuple[InstanceType, ...] = ("container",)
 _FIRST_UNDERLAY = IPv4Address("10.255.0.11")
 
 

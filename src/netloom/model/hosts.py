@@ -28,6 +28,7 @@ AGENT_HEADER = "x-netloom-agent"
 
 Role = Literal["network", "compute"]
 TunnelType = Literal["vxlan", "gre", "geneve"]
+InstanceType = Literal["container"]
 Aspect = Literal["l2", "l3", "dhcp", "metadata", "security", "instance", "tunnel", "state"]
 """What of an object a host reports on; see Status."""
 State = Literal["ok", "pending", "error", "gone"]
@@ -64,7 +65,7 @@ class HostFacts(Struct, frozen=True, kw_only=True):
     physical_interfaces: dict[str, str] = field(default_factory=dict)
     capabilities: dict[str, str] = field(default_factory=dict)
     roles: tuple[Role, ...] = ("compute",)
-    instance_types: tuple[str, ...] = ()
+    instance_types: tuple[InstanceType, ...] = ()
     availability_zone: str = "nova"
     plan_version: str = ""
     started_at: str = ""
@@ -76,8 +77,6 @@ class HostFacts(Struct, frozen=True, kw_only=True):
         _distinct("tunnel_types", self.tunnel_types)
         _distinct("roles", self.roles)
         _distinct("instance_types", self.instance_types)
-        for name in self.instance_types:
-            bounds.line("instance_types", name, 32)
         if max(map(len, (self.bridge_mappings, self.physical_interfaces, self.capabilities))) > (
             MOST_MAPPED
         ):
@@ -121,7 +120,7 @@ class HostGrant(Struct, frozen=True, kw_only=True):
 
     roles: tuple[Role, ...] = ("compute",)
     physical_networks: tuple[str, ...] = ()
-    instance_types: tuple[Literal["container"], ...] = ()
+    instance_types: tuple[InstanceType, ...] = ()
 
     def __post_init__(self) -> None:
         """Raise ValueError for what is no physical network."""
