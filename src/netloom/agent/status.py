@@ -66,7 +66,9 @@ def of_host(host: str, wrong: str) -> dict[Row, Said]:
     return {("host", host, "state"): ("error" if wrong else "ok", wrong)}
 
 
-def changes(before: Mapping[Row, Said], after: Mapping[Row, Said], seq: int) -> list[Status]:
+def changes(
+    before: Mapping[Row, tuple[str, str]], after: Mapping[Row, Said], seq: int
+) -> list[Status]:
     """The rows to send: those that are new or differ, and of those that are no more the ones that were in trouble."""
     gone: dict[Row, Said] = {
         row: ("gone", "")
