@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from serving import Serving, serving
 
 from netloom.api import agent_words
+from netloom.api.presence import Presence
 from netloom.model import Chassis, HostFacts, HostGrant, Network, Port, bounds
 from netloom.model.errors import BadRequest
 from netloom.model.hoststate import Flow
@@ -165,6 +166,15 @@ def test_a_narrower_grant_cuts_what_was_reported() -> None:
 def test_names_that_no_host_has(name: str) -> None:
     with pytest.raises(ValueError):
         bounds.host_name(name)
+
+
+def test_of_two_agents_that_come_at_once_one_streams_and_it_has_few_streams() -> None:
+    presence = Presence()
+    presence.heard("c1", "one")
+    presence.heard("c1", "two")  # both asked before either stream was open
+    assert presence.begun("c1", "one") and not presence.begun("c1", "two")
+    assert [presence.begun("c1", "one") for _ in range(5)] == [True] * 3 + [False] * 2
+    assert presence.begun("c2", "two")
 
 
 @pytest.fixture(scope="module")
