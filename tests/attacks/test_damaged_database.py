@@ -174,6 +174,26 @@ def test_a_server_goes_on_beside_a_damaged_row(tmp_path: Path) -> None:
     assert "Traceback" not in running.log
 
 
+def test_a_whole_file_passes_the_check_and_a_torn_page_of_any_table_does_not(
+    tmp_path: Path,
+) -> None:
+    store = fill(tmp_path / "x.db")
+    store.check()
+    with store.reader() as r:
+        roots = r._connection.exec_driver_sql(
+            "SELECT name, rootpage FROM sqlite_master WHERE type = 'table' AND rootpage > 1"
+        ).all()
+    store.close()
+    assert {"link", "resource", "host", "status"} <= {name for name, _ in roots}
+    whole = (tmp_path / "x.db").read_bytes()
+    for _, page in roots:
+        torn = bytearray(whole)
+        torn[(page - 1) * 4096 : (page - 1) * 4096 + 64] = b"\x07" * 64
+        (tmp_path / "y.db").write_bytes(torn)
+        with pytest.raises(UserError, match="restore it from a backup"):
+            Store.open(f"sqlite:///{tmp_path}/y.db").check()
+
+
 def test_copy_of_the_database_is_all_that_a_restore_needs(tmp_path: Path) -> None:
     fill(tmp_path / "x.db").close()
     shutil.copy(tmp_path / "x.db", tmp_path / "y.db")

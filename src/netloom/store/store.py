@@ -99,7 +99,9 @@ class Store:
         """
         with _begin(self._engine, "BEGIN") as connection:
             found = str(connection.execute(text("PRAGMA quick_check(1)")).scalar())
-        if found != "ok":
+        # The pages of all tables are looked at first. SQLite 3.40 finds NULLs that are not there in tables without row
+        # ids whose key is not their first columns: rows are checked where they are read.
+        if found != "ok" and not found.startswith("NULL value in "):
             why = ascii(" ".join(found.split())[:200])[1:-1]
             raise UserError(f"{self.file} is damaged ({why}): restore it from a backup")
 
