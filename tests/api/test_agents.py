@@ -109,7 +109,7 @@ def test_facts_of_another_host_and_nonsense_are_refused(server: Serving) -> None
 def test_the_stream_gives_a_snapshot_then_the_steps_of_this_host_only(server: Serving) -> None:
     store = store_of(server)
     for name in ("c1", "c2"):
-        facts = msgspec.json.encode(HostFacts(host=name, tunnel_ip="192.0.2.1"))
+        facts = msgspec.json.encode(HostFacts(host=name, tunnel_ip=f"192.0.2.{name[1:]}"))
         assert (
             agent(server, name).put(f"/agent/v1/hosts/{name}/facts", content=facts).status_code
             == 204

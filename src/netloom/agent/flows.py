@@ -16,12 +16,14 @@ from netloom.render.openflow import Unresolved, flow_text
 class Flows(Struct, frozen=True):
     """`texts`: bridge → cookie → text. `keys`: cookie → the flow's key. `missing`: flow → the device that it waits for.
 
+    `refused`: flow → why it cannot be written at all.
     `used`: kind → the names that have a number of the allocator's.
     """
 
     texts: dict[str, dict[int, str]] = field(default_factory=dict[str, dict[int, str]])
     keys: dict[int, Key] = field(default_factory=dict[int, Key])
     missing: dict[Key, str] = field(default_factory=dict[Key, str])
+    refused: dict[Key, str] = field(default_factory=dict[Key, str])
     used: dict[str, set[str]] = field(default_factory=dict[str, set[str]])
 
 
@@ -42,6 +44,9 @@ def number_flows(state: HostState, ports: Mapping[str, int], allocator: Allocato
             text = flow_text(flow, resolve)
         except Unresolved as missing:
             flows.missing[flow.key] = missing.name
+            continue
+        except ValueError as error:
+            flows.refused[flow.key] = str(error)
             continue
         number = cookie(text)
         flows.texts.setdefault(flow.bridge, {})[number] = text

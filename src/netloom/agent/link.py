@@ -27,8 +27,16 @@ from msgspec import Struct
 from netloom.agent import view
 from netloom.agent.settings import AgentSettings
 from netloom.dataplane.process import ApplyError
+from netloom.model import bounds
 from netloom.model.errors import UserError
-from netloom.model.hosts import AGENT_HEADER, EPOCH_HEADER, HostFacts, Status, ViewDelta
+from netloom.model.hosts import (
+    AGENT_HEADER,
+    EPOCH_HEADER,
+    MOST_ROWS,
+    HostFacts,
+    Status,
+    ViewDelta,
+)
 
 log = logging.getLogger(__name__)
 
@@ -214,8 +222,14 @@ class Link:
                     received(step)
                     after, epoch, attempt = step.seq, step.epoch, 0
                 raise ServerError("the server ended the stream")
-            except (ServerError, msgspec.MsgspecError) as error:
+            except ServerError as error:
                 self._say("stream", str(error))
+            except (ValueError, RecursionError) as error:
+                words = bounds.one_line(str(error), 200)
+                self._say("stream", f"the server sent what is no step of a stream: {words}")
+            except Exception as error:
+                # Whatever else it is: without this thread the host would never hear of anything again.
+                self._say("stream", f"{type(error).__name__}: {bounds.one_line(str(error), 200)}")
             self._stopping.wait(PAUSES[min(attempt, len(PAUSES) - 1)])
             attempt += 1
 
@@ -250,8 +264,11 @@ class Link:
                 consoles, self._consoles = self._consoles, {}
                 applied = self._applied
             try:
-                self._send("POST", "/status", _report(applied, list(rows.values()), whole))
-                whole, rows = False, {}
+                for part in _parts(list(rows.values())):
+                    self._send("POST", "/status", _report(applied, part, whole))
+                    whole = False
+                    for row in part:
+                        del rows[row.kind, row.id, row.aspect]
                 for server_id, tail in list(consoles.items()):
                     self._send_console(server_id, tail)
                     del consoles[server_id]
@@ -297,6 +314,13 @@ def _typed(delta: ViewDelta) -> ViewDelta:
         ) from error
 
 
+def _parts(rows: list[Status]) -> Generator[list[Status]]:
+    """Reports that the server takes, at least one. What is wrong comes first: a whole report ends all other trouble."""
+    rows = sorted(rows, key=lambda row: row.state == "ok")
+    for start in range(0, max(len(rows), 1), MOST_ROWS):
+        yield rows[start : start + MOST_ROWS]
+
+
 def _report(applied: int, rows: list[Status], whole: bool) -> bytes:
     return msgspec.json.encode({"applied_seq": applied, "rows": rows, "whole": whole})
 
@@ -304,9 +328,10 @@ def _report(applied: int, rows: list[Status], whole: bool) -> bytes:
 def _said(body: bytes) -> str:
     """The message of an error document, or the body as it is, in one line."""
     try:
-        return str(msgspec.json.decode(body)["error"]["message"])
-    except (msgspec.MsgspecError, KeyError, TypeError):
-        return " ".join(body.decode(errors="replace").split())
+        words = str(msgspec.json.decode(body)["error"]["message"])
+    except (ValueError, KeyError, TypeError, RecursionError):
+        words = body.decode(errors="replace")
+    return bounds.one_line(words, 1000)
 
 
 def _secret(settings: AgentSettings) -> str:

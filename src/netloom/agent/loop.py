@@ -20,8 +20,10 @@ from netloom.agent import status, view
 from netloom.agent.console import Consoles
 from netloom.agent.link import Link, Step
 from netloom.agent.metadata import MetadataServer
+from netloom.agent.planning import Left, origin_of, plan_around, told
 from netloom.agent.settings import Settings
 from netloom.agent.tracker import Tracker
+from netloom.agent.trial import Trial
 from netloom.agent.workers import Workers
 from netloom.dataplane import bridges, neightable
 from netloom.dataplane.neightable import Fullness
@@ -35,7 +37,6 @@ from netloom.instances.instances import Instances
 from netloom.model.hosts import HostFacts, HostView
 from netloom.model.hoststate import Device, HostState
 from netloom.model.structs import compile_structs
-from netloom.plan import plan
 from netloom.plan.metadata import answer
 
 log = logging.getLogger(__name__)
@@ -92,6 +93,7 @@ class Agent:
         self._state = HostState()
         self._epoch = ""
         self._sent: dict[status.Row, tuple[str, str]] = {}
+        self._watched = 0.0
         self._link: Link | None = None
         self._stopping = False
         self._stale = True
@@ -100,6 +102,13 @@ class Agent:
         self._unsaved = False
         self._save_at = 0.0  # not before (time.monotonic)
         self._disk = ""  # what is wrong with the state folder
+        self._stuck = ""  # why the view cannot be carried out, where nothing of it can
+        self._reached = 0  # the change that was carried out last
+        self._rest_until = (
+            0.0  # time.monotonic: after a mistake of ours, unless there is a new view
+        )
+        self._left: Left = {}  # what of the view cannot be planned
+        self._trial = Trial(settings.agent.state / "view.trial")
         self._requests: tuple[str, ...] = ()  # the API requests behind what is to be carried out
         self._switch_identity: tuple[str, ...] = ()
         self._switch_told = False
@@ -110,9 +119,8 @@ class Agent:
         self._greeted: set[str] = set()
         self._greeted_at = 0.0
         self._peers = Peers()
-        self._tunnels: dict[
-            str, str
-        ] = {}  # every host that there was a tunnel to → what is wrong with it
+        # Every host that there was a tunnel to → what is wrong with it.
+        self._tunnels: dict[str, str] = {}
         self._audit_at = time.monotonic() + AUDIT_SECONDS
 
     def post(self, event: Event) -> None:
@@ -132,6 +140,7 @@ class Agent:
         """Plan for this view from now on."""
         self.view = fresh
         self._known = self._replan = self._dirty = True
+        self._rest_until = 0.0
 
     def _step(self, step: Step) -> None:
         if step.delta is None or step.delta.bare:
@@ -190,8 +199,14 @@ class Agent:
                 log.info("%s", line)
         cached = view.load(self._cache, self._facts)
         if cached is not None:
-            self._epoch = cached.epoch
-            self.take_view(cached.view)
+            if self._trial.begin(cached.digest):
+                self._epoch = cached.epoch
+                self.take_view(cached.view)
+            else:
+                log.error(
+                    "the saved view %s ended this agent before: it is left aside until the server says what shall be",
+                    self._cache,
+                )
         if link is not None:
             link.start(
                 self.view.seq,
@@ -201,32 +216,52 @@ class Agent:
             )
         self._consoles.start()
         Watch(lambda ids: self.post(lambda: self._taken_away(ids)))
-        watched = 0.0
-        while True:
-            self._wait(watched + WATCH_SECONDS)
-            if self._stopping:
-                break
-            now = time.monotonic()
-            if now >= watched + WATCH_SECONDS:
-                watched = now
-                try:
-                    self._watch()
-                except (ApplyError, OSError) as error:
-                    self._complain(str(error))
-                    self._stale = True
-            if now >= self._audit_at:
-                self._stale = True
-                self._audit_at = now + AUDIT_SECONDS
-            self.once()
-            self._save_again()
+        while not self._stopping:
+            try:
+                self._turn()
+            except Exception as error:
+                # A mistake of ours must not end the agent: what the server says next may go well.
+                self._stumble(error)
+        self._trial.end()
         self.tracker.workers.stop()
+
+    def _turn(self) -> None:
+        """One round of the loop: events, what is due, and bringing the host to its view."""
+        self._wait(self._watched + WATCH_SECONDS)
+        if self._stopping:
+            return
+        now = time.monotonic()
+        if now >= self._watched + WATCH_SECONDS:
+            self._watched = now
+            try:
+                self._watch()
+            except (ApplyError, OSError) as error:
+                self._complain(str(error))
+                self._stale = True
+        if now >= self._audit_at:
+            self._stale = True
+            self._audit_at = now + AUDIT_SECONDS
+        self.once()
+        if self._known:
+            self._trial.end()
+        self._save_again()
+
+    def _stumble(self, error: Exception) -> None:
+        """Say once, and to the server, what went wrong; try it again later, or at the next view."""
+        words = f"the view cannot be carried out: {told(error)}"
+        self._complain(words, self._asked())
+        self._stuck = words
+        self._rest_until = time.monotonic() + AGAIN_SECONDS
+        self._audit_at = self._rest_until
+        if self._known:
+            self._report(self._reached)
 
     def _wait(self, watch: float) -> None:
         """Take all events that are there, waiting for the first one until something is due."""
         due = min([watch, *(at for at, _ in self._repeat)])
         retry = self.tracker.next_retry()
         if retry is not None:
-            due = min(due, retry)
+            due = min(due, max(retry, self._rest_until))
         try:
             self.events.get(timeout=max(0.0, due - time.monotonic()))()
             while True:
@@ -283,6 +318,8 @@ class Agent:
             self.tracker.repeat(announcements)
         if not self._known:
             return  # nothing is known of what shall be: what is there stays
+        if now < self._rest_until:
+            return
         retry = self.tracker.next_retry()
         if not (
             self._dirty or self._stale or self.tracker.dirty or (retry is not None and retry <= now)
@@ -291,7 +328,10 @@ class Agent:
             return
         try:
             if self._replan:
-                self._state = plan(self.view)
+                self._state, left = plan_around(self.view, self._state)
+                for (table, id), why in left.items() - self._left.items():
+                    log.error("%s %s: %s", *origin_of(table, id), why)
+                self._left = left
                 self._replan = False
             # Before it is carried out: whoever is killed in the middle goes on from there, not back first.
             self._save()
@@ -306,12 +346,11 @@ class Agent:
             self._complain(str(error))
             self._stale = True
             return
-        except Exception:
-            # A mistake of ours must not end forwarding, nor the agent: the next change may go well.
-            log.exception("seq %d could not be carried out%s", self.view.seq, self._asked())
-            self._audit_at = now + AGAIN_SECONDS
+        except Exception as error:
+            self._stumble(error)
             return
         self._complain("")
+        self._stuck, self._reached = "", self.view.seq
         self._greet(now)
         if announcements:
             self._repeat.append((time.monotonic() + 1.0, announcements))
@@ -361,25 +400,30 @@ class Agent:
         requests, self._requests = dict.fromkeys(self._requests), ()
         return f" for {', '.join(requests)}" if requests else ""
 
-    def _complain(self, words: str) -> None:
+    def _complain(self, words: str, more: str = "") -> None:
         if words and words != self._complaint:
-            log.error("%s", words)
+            log.error("%s%s", words, more)
         self._complaint = words
 
-    def _report(self) -> None:
+    def _report(self, applied: int | None = None) -> None:
+        """Say what has become of objects, and that this host has carried out `applied` (default: its view)."""
         rows = status.collect(self._state, self.tracker.trouble) | status.tunnels(self._tunnels)
-        wrong = "; ".join(filter(None, (self._disk, self._full, self.tracker.runs.stays())))
+        troubles = (self._stuck, self._disk, self._full, self.tracker.runs.stays())
+        wrong = "; ".join(filter(None, troubles))
+        rows |= {(*origin_of(*row), "l2"): ("error", why) for row, why in self._left.items()}
         rows |= status.of_host(self._facts.host, wrong)
         rows |= self.tracker.repairs.rows(time.monotonic())
         if self._link is not None:
             news = status.changes(self._sent, rows, self.view.seq)
             # The first report to a server holds everything that there is to say.
-            self._link.report(self.view.seq, news, whole=not self._sent)
-        self._sent = rows
+            reached = self.view.seq if applied is None else applied
+            self._link.report(reached, news, whole=not self._sent)
+        self._sent = {**rows}
 
     def _heartbeat(self) -> None:
         """Nothing concerned this host: the next heartbeat says that it is at the newest change all the same."""
         if self._link is not None and not self._replan:
+            self._reached = self.view.seq
             self._link.stands_at(self.view.seq)
 
     @property

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ipaddress
 import re
 from pathlib import Path
 from typing import Literal
@@ -10,7 +9,8 @@ from urllib.parse import urlsplit
 
 from msgspec import Struct, field
 
-from netloom.model import toml
+from netloom.model import bounds, toml
+from netloom.model.names import INTEGRATION_BRIDGE
 
 
 class AgentSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -68,24 +68,32 @@ def load(path: Path) -> Settings:
 def _check(settings: Settings) -> None:
     """What types alone cannot say; raises ValueError."""
     agent = settings.agent
-    if not agent.host or any(c.isspace() or c == "/" for c in agent.host):
-        raise ValueError(f"[agent] host: {agent.host!r} is no host name")
+    try:
+        bounds.host_name(agent.host)
+    except ValueError as error:
+        raise ValueError(f"[agent] host: {error}") from None
     for name in settings.physical_networks:
         if not re.fullmatch(r"[A-Za-z0-9_.-]{1,8}", name):
             # «int-br-» and the name is a device: 15 characters at most.
             raise ValueError(
                 f"physical network {name!r}: the name takes 1 to 8 letters, digits, dots, dashes"
             )
+        if f"br-{name}" == INTEGRATION_BRIDGE:
+            raise ValueError(
+                f"physical network {name!r} would get the bridge {INTEGRATION_BRIDGE}, which joins instances: name it otherwise"
+            )
+    for nic in settings.physical_networks.values():
+        bounds.device_name(nic)
     if not _is_server(agent.server):
         raise ValueError(
             f"[agent] server must be unix:///path or an https URL, not {agent.server!r}"
         )
-    try:
-        ipaddress.IPv4Address(agent.tunnel_ip or "0.0.0.0")
-    except ValueError:
-        raise ValueError(
-            f"[agent] tunnel_ip must be an IPv4 address, not {agent.tunnel_ip!r}"
-        ) from None
+    if agent.tunnel_ip is not None:
+        try:
+            bounds.tunnel_end(agent.tunnel_ip)
+        except ValueError as error:
+            raise ValueError(f"[agent] tunnel_ip: {error}") from None
+    bounds.line("[agent] availability_zone", agent.availability_zone, 255)
     if agent.max_image_mib < 1:
         raise ValueError("[agent] max_image_mib must be at least 1")
     if not 1 <= agent.connections_per_port <= 3_000_000:

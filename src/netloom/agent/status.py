@@ -6,25 +6,28 @@ from collections.abc import Iterable, Mapping
 
 from netloom.agent import repairs
 from netloom.agent.trouble import Trouble
-from netloom.model.hosts import Status
+from netloom.model import bounds
+from netloom.model.hosts import Aspect, State, Status
 from netloom.model.hoststate import HostState, Interface, Key
 from netloom.model.networking import Port
 
-_WEIGHT = {"ok": 0, "pending": 1, "error": 2}
+_WEIGHT: dict[State, int] = {"ok": 0, "pending": 1, "error": 2}
 
-_OF_PORTS = ("l2", "l3", "dhcp", "metadata")
+_OF_PORTS: tuple[Aspect, ...] = ("l2", "l3", "dhcp", "metadata")
 """The aspects of ports."""
 
-Row = tuple[str, str, str]
+Row = tuple[str, str, Aspect]
 """(kind, id, aspect)."""
+Said = tuple[State, str]
+"""(state, detail)."""
 
 
-def collect(state: HostState, trouble: Mapping[Key, Trouble]) -> dict[Row, tuple[str, str]]:
+def collect(state: HostState, trouble: Mapping[Key, Trouble]) -> dict[Row, Said]:
     """Every object of the API behind a host object → (state, detail): the worst that befell any of them.
 
     That a port is well its own host says: others have flows for it too, which say nothing of its wire.
     """
-    rows: dict[Row, tuple[str, str]] = {}
+    rows: dict[Row, Said] = {}
     here = {origin for item in state.each(Interface) for origin in item.origin}
     for key, item in state.objects.items():
         bad = trouble.get(key)
@@ -52,29 +55,36 @@ def say_again(sent: dict[Row, tuple[str, str]], ports: Iterable[str]) -> None:
                 sent[Port.KIND, ident, aspect] = ("", "")
 
 
-def tunnels(wrong: Mapping[str, str]) -> dict[Row, tuple[str, str]]:
+def tunnels(wrong: Mapping[str, str]) -> dict[Row, Said]:
     """Rows on other hosts: what is wrong with the tunnel to each, empty where it is well."""
     return {
         ("host", host, "tunnel"): ("error" if text else "ok", text) for host, text in wrong.items()
     }
 
 
-def of_host(host: str, wrong: str) -> dict[Row, tuple[str, str]]:
+def of_host(host: str, wrong: str) -> dict[Row, Said]:
     """The row on this host itself: what is wrong with its state folder, empty where it is well."""
     return {("host", host, "state"): ("error" if wrong else "ok", wrong)}
 
 
 def changes(
-    before: Mapping[Row, tuple[str, str]], after: Mapping[Row, tuple[str, str]], seq: int
+    before: Mapping[Row, tuple[str, str]], after: Mapping[Row, Said], seq: int
 ) -> list[Status]:
     """The rows to send: those that are new or differ, and of those that are no more the ones that somebody may read."""
-    gone = {
+    gone: dict[Row, Said] = {
         row: ("gone", "")
         for row, (state, _) in before.items()
         if row not in after and (state != "ok" or row[2] == repairs.ASPECT)
     }
     return [
-        Status(kind=row[0], id=row[1], aspect=row[2], seq=seq, state=state, detail=detail)
+        Status(
+            kind=row[0],
+            id=row[1],
+            aspect=row[2],
+            seq=seq,
+            state=state,
+            detail=bounds.one_line(detail),
+        )
         for row, (state, detail) in {**after, **gone}.items()
         if before.get(row) != (state, detail)
     ]

@@ -39,6 +39,8 @@ class SwitchFlows:
         """Bring about all flows; returns kind → names whose numbers no flow in the switch has any more."""
         flows = number_flows(state, self._there.numbers, self._allocator)
         owners = {item.name: item.origin for item in state.each(Interface)}
+        for key, reason in flows.refused.items():
+            self._trouble.fail(key, "", reason)
         for key, device in flows.missing.items():
             self._trouble[key] = Trouble(
                 "pending", f"device {device} is not plugged", blame=owners.get(device)

@@ -237,6 +237,10 @@ class Tracker:
             ensure(item)
         except (ApplyError, OSError) as error:
             self.trouble.fail(item.key, self._wanted_mark(item), str(error))
+        except (ValueError, TypeError, KeyError) as error:
+            # A mistake of ours, at something that this object holds: the others go on.
+            words = f"{type(error).__name__}: {error}"
+            self.trouble.fail(item.key, self._wanted_mark(item), words)
         else:
             self._done(item)
 

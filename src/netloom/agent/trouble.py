@@ -8,6 +8,7 @@ from collections.abc import Container
 
 from msgspec import Struct
 
+from netloom.model.hosts import State
 from netloom.model.hoststate import Key
 
 log = logging.getLogger(__name__)
@@ -25,7 +26,7 @@ class Trouble(Struct):
     is not all of the object's: a network is well though one of its ports is not plugged.
     """
 
-    state: str
+    state: State
     detail: str
     mark: str = ""
     attempts: int = 0
@@ -51,7 +52,7 @@ class Troubles(dict[Key, Trouble]):
         old = self.get(key)
         return old is None or old.mark != mark or self.now >= old.again
 
-    def fail(self, key: Key, mark: str, detail: str, state: str = "error") -> None:
+    def fail(self, key: Key, mark: str, detail: str, state: State = "error") -> None:
         """Note that this version failed, and when it is tried again."""
         old = self.get(key)
         attempts = old.attempts + 1 if old is not None and old.mark == mark else 1

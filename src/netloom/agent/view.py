@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import logging
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -10,17 +11,21 @@ from typing import Any
 import msgspec
 from msgspec import Struct
 
+from netloom.model import bounds
 from netloom.model.files import write_whole
-from netloom.model.hosts import TABLES, HostFacts, HostView, ViewDelta
+from netloom.model.hosts import TABLES, Chassis, HostFacts, HostView, ViewDelta
+
+log = logging.getLogger(__name__)
 
 _KEY = {"chassis": "host"}
 
 
 class Cached(Struct, frozen=True):
-    """The view on disk, and the server's feed that its `seq` belongs to."""
+    """The view on disk, and the server's feed that its `seq` belongs to. `digest`: of its bytes."""
 
     epoch: str
     view: HostView
+    digest: str = ""
 
 
 class _File(Struct, frozen=True):
@@ -34,15 +39,30 @@ class _File(Struct, frozen=True):
 def typed(delta: ViewDelta) -> ViewDelta:
     """A step as it came, with its rows as structs; raises msgspec.ValidationError where one is malformed.
 
-    A table that is not known here is left to those who plan for it.
+    A table that is not known here is left to those who plan for it. A host whose tunnel end is none has none: that is
+    another host's word, and this one goes on without tunnels to it.
     """
     upsert = {
-        table: [msgspec.convert(row, kind) for row in delta.upsert.get(table, ())]
+        table: [_chassis(row) if kind is Chassis else msgspec.convert(row, kind) for row in rows]
         for table, kind in TABLES.items()
+        if (rows := delta.upsert.get(table))
     }
     return msgspec.structs.replace(
         delta, upsert={table: rows for table, rows in upsert.items() if rows}
     )
+
+
+def _chassis(row: Any) -> Chassis:
+    try:
+        return msgspec.convert(row, Chassis)
+    except msgspec.ValidationError as error:
+        host = row.get("host") if isinstance(row, dict) else None
+        if not isinstance(host, str):
+            raise
+        log.warning(
+            "no tunnels to host %s: %s", bounds.one_line(host, 60), bounds.one_line(str(error))
+        )
+        return Chassis(host=host)
 
 
 def apply_delta(view: HostView, delta: ViewDelta) -> HostView:
@@ -78,12 +98,25 @@ def save(path: Path, epoch: str, view: HostView) -> None:
 
 
 def load(path: Path, facts: HostFacts) -> Cached | None:
-    """The view of the last run with today's facts; None where there is none that can be read."""
+    """The view of the last run with today's facts; None where there is none that can be read.
+
+    A file that is there and cannot be read (of another version, damaged) is one line of the log: the server sends all of
+    it again, and until then the host stays as it is.
+    """
     try:
         file = msgspec.json.decode(path.read_bytes(), type=_File)
+        if hashlib.sha256(file.view).hexdigest() != file.digest:
+            raise ValueError("its bytes are not those that were written")
         view = msgspec.json.decode(file.view, type=HostView)
-    except (OSError, ValueError):
-        return None  # a first start, another version's file, a damaged one: the server sends all of it again
-    if hashlib.sha256(file.view).hexdigest() != file.digest or view.facts.host != facts.host:
+        if view.facts.host != facts.host:
+            raise ValueError(f"it is that of host {view.facts.host}")
+    except FileNotFoundError:
+        return None  # a first start
+    except (OSError, ValueError, RecursionError) as error:
+        log.warning(
+            "the saved view %s cannot be used, the server is asked for all of it: %s",
+            path,
+            bounds.one_line(str(error), 200),
+        )
         return None
-    return Cached(file.epoch, msgspec.structs.replace(view, facts=facts))
+    return Cached(file.epoch, msgspec.structs.replace(view, facts=facts), file.digest)

@@ -10,9 +10,9 @@ from __future__ import annotations
 import functools
 import hashlib
 import hmac
+import logging
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from typing import TypeVar
 
 import msgspec
 from msgspec import Struct
@@ -20,7 +20,7 @@ from starlette.requests import Request
 from starlette.responses import FileResponse, Response, StreamingResponse
 from starlette.routing import Route
 
-from netloom.api.bodies import off_loop
+from netloom.api import agent_words
 from netloom.api.http import (
     Services,
     body_of,
@@ -33,11 +33,19 @@ from netloom.api.http import (
 )
 from netloom.compute import console
 from netloom.image import files
-from netloom.model import Context, HostFacts, Image, Server, Status, ViewDelta
-from netloom.model.errors import BadRequest, Conflict, Forbidden, NotFound, Unauthorized
+from netloom.model import Context, Image, Server, ViewDelta
+from netloom.model.errors import (
+    BadRequest,
+    Conflict,
+    Forbidden,
+    NotFound,
+    TooLarge,
+    Unauthorized,
+    UserError,
+)
 from netloom.model.hosts import AGENT_HEADER, EPOCH_HEADER
-from netloom.network import status
-from netloom.store import Change, Reader, Writer
+from netloom.network import admission, status
+from netloom.store import Change, HostRow, Reader, Writer
 
 KEEPALIVE_SECONDS = 5.0
 """The stream says at least this often that it lives."""
@@ -45,22 +53,12 @@ KEEPALIVE_SECONDS = 5.0
 MOST_CHANGES = 200
 """How many changes are looked through for the requests behind a step."""
 
-LARGEST_REPORT = 16 * 1024**2
-"""Bytes of a host's facts, status or console: a status has a row for each object of the host."""
+LONGEST_AGENT = 64
+"""Characters of the word that an agent calls itself by."""
 
-T = TypeVar("T")
+log = logging.getLogger("netloom.api.agents")
+
 Handler = Callable[[Request, str], Awaitable[Response]]
-
-
-class StatusReport(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """`applied_seq`: the change that the host has carried out; `rows`: what became of its objects.
-
-    `whole`: nothing else is wrong there, whatever was reported earlier.
-    """
-
-    applied_seq: int
-    rows: tuple[Status, ...] = ()
-    whole: bool = False
 
 
 class Keepalive(Struct, frozen=True):
@@ -98,7 +96,7 @@ def _of_host(handler: Handler) -> Callable[[Request], Awaitable[Response]]:
             await run_read(request, lambda reader, _: _check_secret(reader, request, host))
             services_of(request).presence.heard(host, _agent(request))
             return await handler(request, host)
-        except (BadRequest, Unauthorized, Forbidden, NotFound, Conflict) as error:
+        except (BadRequest, Unauthorized, Forbidden, NotFound, Conflict, TooLarge) as error:
             return respond(error.code, error_body(error.code, error.title, str(error)))
 
     return endpoint
@@ -113,7 +111,7 @@ def _check_socket(services: Services, request: Request, host: str) -> None:
 
 def _check_secret(reader: Reader, request: Request, host: str) -> None:
     scheme, _, secret = request.headers.get("authorization", "").partition(" ")
-    known = reader.hosts().get(host)
+    known = reader.host(host)
     # An unknown host and a wrong secret take the same way and get the same answer.
     expected = known.secret_hash if known else secret_hash("")
     given = secret_hash(secret.strip())
@@ -122,43 +120,46 @@ def _check_secret(reader: Reader, request: Request, host: str) -> None:
 
 
 def _agent(request: Request) -> str:
-    return request.headers.get(AGENT_HEADER, "")
+    agent = request.headers.get(AGENT_HEADER, "")
+    if len(agent) > LONGEST_AGENT or not agent.isprintable():
+        raise BadRequest(f"{AGENT_HEADER} takes at most {LONGEST_AGENT} characters.")
+    return agent
 
 
-async def _decode(request: Request, kind: type[T]) -> T:
-    body = await body_of(request, LARGEST_REPORT)
-    return await off_loop(request, body, lambda: _read(body, kind))
-
-
-def _read(body: bytes, kind: type[T]) -> T:
-    try:
-        return msgspec.json.decode(body, type=kind)
-    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
-        raise BadRequest(str(error)) from None
+def _registered(reader: Reader, host: str) -> HostRow:
+    """The host, which may have been removed since its secret was checked."""
+    row = reader.host(host)
+    if row is None:
+        raise Unauthorized("The host's credential is not valid: see `netloom host add`.")
+    return row
 
 
 async def _put_facts(request: Request, host: str) -> Response:
-    facts = await _decode(request, HostFacts)
-    if facts.host != host:
-        raise BadRequest(f"These are the facts of host {facts.host}.")
+    body = await body_of(request, agent_words.FACTS_BYTES)
+    decode = functools.partial(agent_words.facts, body, host)
+    facts = await in_reader_thread(services_of(request), decode)
 
     def write(writer: Writer, _: Context) -> None:
-        writer.put_host(host, facts=facts)
-        writer.heartbeat(host, time.time(), writer.hosts()[host].applied_seq)
+        row = _registered(writer, host)
+        admission.admit(writer, row, facts)
+        writer.heartbeat(host, time.time(), row.applied_seq)
 
     await run_write(request, write)
     return respond(204)
 
 
 async def _post_status(request: Request, host: str) -> Response:
-    report = await _decode(request, StatusReport)
+    services = services_of(request)
+    body = await body_of(request, agent_words.STATUS_BYTES)
+    report = await in_reader_thread(services, functools.partial(_report, services, host, body))
 
     def write(writer: Writer, _: Context) -> None:
-        before = writer.hosts()[host].applied_seq
+        before = _registered(writer, host).applied_seq
         writer.heartbeat(host, time.time(), report.applied_seq)
-        rows = [*report.rows, *(_no_more(writer, host, report) if report.whole else ())]
-        touched = {(row.kind, row.id) for row in rows}
-        writer.put_status(host, rows)
+        over = _no_more(writer, host, report) if report.whole else []
+        touched = {(row.kind, row.id) for row in report.rows} | {(k, i) for k, i, _ in over}
+        writer.drop_rows(host, over)
+        writer.put_status(host, report.rows)
         if report.applied_seq > before:
             # Started and stopped again, or the reverse, before the host heard of it: there is nothing to report.
             touched |= {
@@ -173,11 +174,27 @@ async def _post_status(request: Request, host: str) -> Response:
     return respond(204)
 
 
-def _no_more(reader: Reader, host: str, report: StatusReport) -> list[Status]:
+def _report(services: Services, host: str, body: bytes) -> agent_words.StatusReport:
+    """Decode a report, with those of its rows that are of objects of the host's scope.
+
+    The others are left out without a word: an object may have been deleted, or have left the host, meanwhile. That it
+    has nothing to do with an object any more (`gone`) a host may always say: only its own words on it go.
+    """
+    with services.store.reader() as reader:
+        newest = reader.seq()
+    report = agent_words.report(body, newest)
+    known = services.scope.knows(host, {(row.kind, row.id) for row in report.rows})
+    rows = tuple(row for row in report.rows if row.state == "gone" or (row.kind, row.id) in known)
+    return msgspec.structs.replace(report, rows=rows)
+
+
+def _no_more(
+    reader: Reader, host: str, report: agent_words.StatusReport
+) -> list[tuple[str, str, str]]:
     """What was wrong when the host last reported and is not in its whole report: no trouble of today."""
     said = {(row.kind, row.id, row.aspect) for row in report.rows}
     return [
-        Status(kind=old.kind, id=old.id, aspect=old.aspect, seq=report.applied_seq, state="gone")
+        (old.kind, old.id, old.aspect)
         for old in reader.status_rows(host=host)
         if old.state != "ok" and (old.kind, old.id, old.aspect) not in said
     ]
@@ -189,40 +206,55 @@ async def _stream(request: Request, host: str) -> Response:
     if not (after.isascii() and after.isdigit() and len(after) <= 18):
         raise BadRequest("`after` must be the number of a change.")
     services.presence.check_room(host, _agent(request))
+    secret = await run_read(request, lambda reader, _: _registered(reader, host).secret_hash)
     same_feed = request.query_params.get("epoch", "") == services.feed.epoch
     return StreamingResponse(
-        _lines(services, host, _agent(request), int(after) if same_feed else None),
+        _lines(services, host, secret, _agent(request), int(after) if same_feed else None),
         media_type="application/x-ndjson",
         headers={EPOCH_HEADER: services.feed.epoch},
     )
 
 
 async def _lines(
-    services: Services, host: str, agent: str, after: int | None
+    services: Services, host: str, secret: str, agent: str, after: int | None
 ) -> AsyncIterator[bytes]:
     """Yield the missed steps or a snapshot, then each step as it comes, and a keepalive between.
 
     What is sent is read from the scope when the reader is ready for it: nothing piles up for a slow one.
-    A change that does not concern the host does not wake its stream: the next keepalive carries its seq.
+    A change that does not concern the host does not wake its stream: the next keepalive carries its seq. The stream
+    ends with the credential that opened it (`secret`, its hash): at the next step, or after KEEPALIVE_SECONDS.
     """
     seq = after
-    services.presence.begun(host, agent)
+    if not services.presence.begun(host, agent):
+        return  # two came at once: the next request says which one stays
     try:
         while not services.feed.stopped:
             deltas = await in_reader_thread(
-                services, functools.partial(_steps, services, host, seq)
+                services, functools.partial(_steps, services, host, secret, seq)
             )
+            if deltas is None:
+                return
             seq = deltas[-1].seq if deltas else seq or 0
             for delta in deltas or [ViewDelta(seq=seq)]:
                 line = Keepalive(delta.seq) if delta.bare else delta
                 yield msgspec.json.encode(line) + b"\n"
             await services.feed.wait(host, seq, KEEPALIVE_SECONDS)
+    except UserError as error:
+        # What the operator must mend (a damaged database): the agent asks again, as for an answer of 503.
+        log.error("the stream of host %s ends: %s", host, error)
     finally:
         services.presence.ended(host, agent)
 
 
-def _steps(services: Services, host: str, after: int | None) -> list[ViewDelta]:
-    """Return what the host has not seen yet, each step with the requests that caused it."""
+def _steps(services: Services, host: str, secret: str, after: int | None) -> list[ViewDelta] | None:
+    """Return what the host has not seen yet, each step with the requests that caused it.
+
+    None where its credential is not the one with this hash any more.
+    """
+    with services.store.reader() as reader:
+        row = reader.host(host)
+    if row is None or row.secret_hash != secret:
+        return None
     deltas = None if after is None else services.scope.since(host, after)
     if deltas is None:
         return [services.scope.snapshot(host)]
@@ -254,8 +286,11 @@ async def _get_image(request: Request, host: str) -> Response:
     services = services_of(request)
     work = functools.partial(_scoped_image, services, host, request.path_params["image_id"])
     image = await in_reader_thread(services, work)
+    path = files.data(services.state_dir, image.id)
+    if not path.is_file():
+        raise NotFound("The server has no data of that image any more.")
     return FileResponse(
-        files.data(services.state_dir, image.id),
+        path,
         media_type="application/octet-stream",
         headers={"x-image-sha512": image.os_hash_value or ""},
     )
@@ -263,7 +298,7 @@ async def _get_image(request: Request, host: str) -> Response:
 
 async def _put_console(request: Request, host: str) -> Response:
     services, server_id = services_of(request), request.path_params["server_id"]
-    text = await body_of(request, LARGEST_REPORT)
+    text = await body_of(request, agent_words.CONSOLE_BYTES)
 
     def write() -> None:
         with services.store.reader() as reader:

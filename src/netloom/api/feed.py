@@ -107,6 +107,10 @@ class Feed:
                 if newest <= seq:
                     continue
                 seq, stepped = self._scope.news()
+            except UserError as error:
+                log.error("nobody hears of changes after %d: %s", seq, error)
+                self._stopping.wait(PAUSE_SECONDS)
+                continue
             except Exception:
                 # Without this thread no host would hear of anything any more.
                 log.exception("waiting for changes after %d failed", seq)
@@ -120,13 +124,17 @@ class Feed:
 
         Begins with every object once, so nothing is missed that changed while no server ran.
         """
-        with self._store.reader() as reader:
-            seq = reader.seq()
-            touched = [
-                (kind, each.id) for kind in status.KINDS for each in reader.list(KINDS[kind])
-            ]
+        seq, touched = -1, list[tuple[str, str]]()
         while not self.stopped:
             try:
+                if seq < 0:
+                    with self._store.reader() as reader:
+                        touched = [
+                            (kind, each.id)
+                            for kind in status.KINDS
+                            for each in reader.list(KINDS[kind])
+                        ]
+                        seq = reader.seq()
                 for start in range(0, len(touched), BATCH):
                     self._refresh(touched[start : start + BATCH])
                 self._store.wait(seq, 1.0)

@@ -13,7 +13,7 @@ FRESH_SECONDS = 12.0
 
 
 MOST_STREAMS = 4
-"""Streams of one agent: it needs one, and the server may not have noticed yet that earlier ones are gone."""
+"""Of one agent: the one that it reads, and those that it left and the server has not noticed yet."""
 
 
 @dataclass
@@ -51,13 +51,20 @@ class Presence:
             if found is not None and found.streams >= MOST_STREAMS:
                 raise Conflict(f"The agent of host {host} has {MOST_STREAMS} streams already.")
 
-    def begun(self, host: str, agent: str) -> None:
-        """Note that an agent's stream is open."""
+    def begun(self, host: str, agent: str) -> bool:
+        """Note that an agent's stream is open; false where it must not be: another one came first, or it has enough."""
+        now = time.monotonic()
         with self._lock:
-            found = self._hosts.setdefault(host, {}).setdefault(agent, _Agent(0, 0.0))
-            self._away.discard(host)
+            agents = self._hosts.setdefault(host, {})
+            if any(n != agent and now - a.heard < FRESH_SECONDS for n, a in agents.items()):
+                return False
+            found = agents.setdefault(agent, _Agent(0, 0.0))
+            if found.streams >= MOST_STREAMS:
+                return False
             found.streams += 1
-            found.heard = time.monotonic()
+            found.heard = now
+            self._away.discard(host)
+            return True
 
     def ended(self, host: str, agent: str) -> None:
         """Note that a stream is closed; an agent without any is nobody."""

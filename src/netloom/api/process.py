@@ -127,6 +127,8 @@ def open_database(settings: ServerSettings) -> Store:
             f"the database is at version {version}, this netloom needs {migrate.head()}: "
             "run `netloom db upgrade` (back it up first)"
         )
+    else:
+        store.check()
     return store
 
 

@@ -75,6 +75,8 @@ def run(args: argparse.Namespace) -> int:
         level=logging.INFO,
         format="%(asctime)s %(levelname)s %(name)s: %(message)s",
     )
+    for handler in logging.getLogger().handlers:
+        handler.addFilter(_one_line)
     probe.check_root()
     probe.check_tools("container" in settings.agent.instance_types)
     facts = _facts(settings)
@@ -102,6 +104,14 @@ def run(args: argparse.Namespace) -> int:
     link.stop()
     os.close(alone)
     return 0
+
+
+def _one_line(record: logging.LogRecord) -> bool:
+    """Keep one record one line: names and what programs say are strangers' words."""
+    text = record.getMessage()
+    if not text.isprintable():
+        record.msg, record.args = text.encode("unicode_escape").decode(), None
+    return True
 
 
 def _hold(state: Path) -> int:

@@ -10,6 +10,7 @@ import msgspec
 from netloom.lab.hosts import SOCKET_IN_HOST
 from netloom.lab.state import Lab, write
 from netloom.lab.topology import INSTANCE_TYPES, PHYSICAL_NETWORKS, Node
+from netloom.model import HostGrant
 
 DOMAIN = "Default"
 REGION = "RegionOne"
@@ -54,11 +55,20 @@ def write_agent(lab: Lab, node: Node) -> None:
         "state_dir": str(directory / "state"),
         "tunnel_ip": node.tunnel_ip,
         "network_namespace": "own",
-        "instance_types": list(INSTANCE_TYPES) if "compute" in node.roles else [],
+        "instance_types": list(granted(node).instance_types),
     }
     physical: dict[str, object] = {network: node.nic(network) for network in PHYSICAL_NETWORKS}
     write(
         directory / "agent.toml", f"[agent]\n{toml(agent)}\n[physical_networks]\n{toml(physical)}"
+    )
+
+
+def granted(node: Node) -> HostGrant:
+    """What the lab's server lets a host be: what `netloom host add --role …` would say."""
+    return HostGrant(
+        roles=node.roles,
+        physical_networks=PHYSICAL_NETWORKS,
+        instance_types=INSTANCE_TYPES if "compute" in node.roles else (),
     )
 
 

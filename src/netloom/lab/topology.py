@@ -20,6 +20,8 @@ from ipaddress import IPv4Address
 
 from msgspec import Struct
 
+from netloom.model.hosts import InstanceType, Role
+
 FABRIC = "fabric"
 OUTSIDE = "outside"
 UNDERLAY = "underlay"
@@ -30,7 +32,7 @@ WEB = "198.51.100.10"
 GATEWAYS = {"extnet": "192.0.2.1", "public": "203.0.113.1"}
 """Physical network → the gateway on it, an address of `outside`."""
 RANGES = {"extnet": "192.0.2.0/24", "public": "203.0.113.0/24"}
-INSTANCE_TYPES = ("container",)
+INSTANCE_TYPES: tuple[InstanceType, ...] = ("container",)
 _FIRST_UNDERLAY = IPv4Address("10.255.0.11")
 
 
@@ -38,7 +40,7 @@ class Node(Struct, frozen=True):
     """One host of the lab."""
 
     name: str
-    roles: tuple[str, ...]
+    roles: tuple[Role, ...]
     tunnel_ip: str
 
     def nic(self, network: str) -> str:

@@ -160,7 +160,9 @@ def register(lab: Lab, machines: list[Node]) -> None:
             for node in machines:
                 secret = secrets.token_urlsafe(32)
                 write(lab.host(node.name) / "secret", secret + "\n")
-                writer.put_host(node.name, secret_hash=secret_hash(secret))
+                writer.put_host(
+                    node.name, secret_hash=secret_hash(secret), granted=settings.granted(node)
+                )
     finally:
         store.close()
 

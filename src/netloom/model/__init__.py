@@ -15,7 +15,15 @@ from netloom.model.cloud import (
     User,
 )
 from netloom.model.context import Away, Caller, Context, NetworkSettings
-from netloom.model.hosts import TABLES, Chassis, HostFacts, HostView, Status, ViewDelta
+from netloom.model.hosts import (
+    TABLES,
+    Chassis,
+    HostFacts,
+    HostGrant,
+    HostView,
+    Status,
+    ViewDelta,
+)
 from netloom.model.networking import (
     AddressPair,
     AllocationPool,
@@ -76,6 +84,7 @@ __all__ = [
     "Gateway",
     "Host",
     "HostFacts",
+    "HostGrant",
     "HostView",
     "Image",
     "Keypair",

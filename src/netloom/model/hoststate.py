@@ -12,6 +12,7 @@ from typing import TypeVar
 
 from msgspec import Struct, field
 
+from netloom.model.hosts import Aspect
 from netloom.model.openflow import Action, Match
 
 Key = tuple[str, ...]
@@ -21,7 +22,7 @@ class HostObject(Struct, frozen=True, kw_only=True):
     """Base of all that exists on a host. `aspect` is the Status aspect that its fate counts towards."""
 
     origin: tuple[str, ...] = ()
-    aspect: str = "l2"
+    aspect: Aspect = "l2"
 
     @property
     def key(self) -> Key:

@@ -19,6 +19,8 @@ from __future__ import annotations
 
 from msgspec import Struct
 
+from netloom.model import bounds
+
 REGISTERS = {"net": 0, "src_port": 1, "dst_port": 2, "remote": 3}
 
 
@@ -74,10 +76,16 @@ class SetEth(Struct, frozen=True, tag="set_eth"):
 
 
 class SetTunnel(Struct, frozen=True, tag="set_tunnel"):
-    """Address the packet to a host: outer destination `dst`, tunnel id `key`."""
+    """Address the packet to a host: outer destination `dst`, tunnel id `key` (24 bits).
+
+    ValueError where `dst` is not the address of a host: a host reports its own, and this is another's switch.
+    """
 
     key: int
     dst: str
+
+    def __post_init__(self) -> None:
+        bounds.tunnel_end(self.dst)
 
 
 class PushVlan(Struct, frozen=True, tag="push_vlan"):

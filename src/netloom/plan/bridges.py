@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from netloom.model.hosts import Aspect
 from netloom.model.hoststate import Bridge, Flow, HostObject, Interface
 from netloom.model.names import INTEGRATION_BRIDGE
 from netloom.model.openflow import Action, Goto, Match, Normal, OutputDst
@@ -32,7 +33,7 @@ def flow(
     match: Match,
     *actions: Action,
     origin: tuple[str, ...],
-    aspect: str = "l2",
+    aspect: Aspect = "l2",
 ) -> Flow:
     """A flow of br-int."""
     return Flow(

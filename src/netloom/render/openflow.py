@@ -8,8 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from netloom.model import bounds
 from netloom.model import openflow as of
 from netloom.model.hoststate import Flow
+
+MOST_FLOW_CHARACTERS = 1 << 20
+"""Far more than the 64 KiB of an OpenFlow message can hold."""
 
 Resolve = Callable[[str, str], str | None]
 """(kind, name) → what stands for the symbol, kind being `port`, `zone` or `conj`; None: not there yet."""
@@ -156,7 +160,11 @@ def actions_text(actions: tuple[of.Action, ...], resolve: Resolve = by_name) -> 
 
 
 def flow_text(flow: Flow, resolve: Resolve = by_name) -> str:
-    """One flow as a line for `ovs-ofctl add-flows`, without its cookie. Raises Unresolved."""
+    """One flow as a line for `ovs-ofctl add-flows`, without its cookie.
+
+    Raises Unresolved, and ValueError where it would not be one line: a second one would be another flow.
+    """
     match = match_text(flow.match, resolve)
     head = f"table={flow.table},priority={flow.priority}"
-    return f"{head}{',' + match if match else ''} actions={actions_text(flow.actions, resolve)}"
+    text = f"{head}{',' + match if match else ''} actions={actions_text(flow.actions, resolve)}"
+    return bounds.line("a flow", text, MOST_FLOW_CHARACTERS)

@@ -117,6 +117,22 @@ class Scope:
         with self._lock:
             return select(self._catch_up(), host, self._seq)
 
+    def knows(self, host: str, things: Iterable[tuple[str, str]]) -> set[tuple[str, str]]:
+        """Of these (kind, id), those in the host's view, and itself: what it may report on.
+
+        The kind `host` is a host that it shares a network with.
+        """
+        with self._lock:
+            world = self._catch_up()
+            feed = self._feeds.get(host)
+            view = feed.view if feed is not None else tables(world, host)
+            return {
+                (kind, id)
+                for kind, id in things
+                if (kind, id) == ("host", host)
+                or id in view.get(TABLE_OF_KIND.get(kind, "chassis" if kind == "host" else ""), {})
+            }
+
     def wanted(self, host: str) -> int:
         """The newest change that concerns the host: what it must have applied to be as it shall be.
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import builtins
 import json
 from collections.abc import Collection, Iterable, Mapping
 from functools import cache
@@ -11,8 +12,10 @@ import msgspec
 from sqlalchemy import (
     ColumnElement,
     Connection,
+    LargeBinary,
     Select,
     bindparam,
+    cast,
     false,
     func,
     literal_column,
@@ -20,9 +23,11 @@ from sqlalchemy import (
     select,
     text,
 )
+from sqlalchemy.exc import OperationalError
 
-from netloom.model import HostFacts, Resource
-from netloom.store import fields, schema
+from netloom.model import HostFacts, HostGrant, Resource
+from netloom.model.errors import UserError
+from netloom.store import damage, fields, schema
 from netloom.store.codec import decode, decode_list
 from netloom.store.rows import Access, Change, HostRow, StatusRow, Value
 
@@ -161,23 +166,44 @@ _OLDEST = select(func.min(_change.c.seq))
 _HOSTS = select(*(schema.host.c[name] for name in HostRow.__struct_fields__)).order_by(
     schema.host.c.name
 )
+_HOST = select(*(schema.host.c[name] for name in HostRow.__struct_fields__)).where(
+    schema.host.c.name == bindparam("name")
+)
 _SETTING = select(schema.setting.c.value).where(schema.setting.c.key == bindparam("key"))
 
 
-def _json(doc: str | None) -> Any:
-    return None if doc is None else msgspec.json.decode(doc)
+def _json(doc: str | None, id: str) -> Any:
+    try:
+        return None if doc is None else msgspec.json.decode(doc)
+    except damage.UNREADABLE as error:
+        damage.left_out("change of", id, error)
+        return None
 
 
 def _host_row(row: Any) -> HostRow:
-    facts = None if row.facts is None else msgspec.json.decode(row.facts, type=HostFacts)
+    facts, granted = None, HostGrant(roles=())
+    try:
+        granted = msgspec.json.decode(row.granted, type=HostGrant)
+    except damage.UNREADABLE as error:
+        damage.left_out("what is granted to host", row.name, error)
+    try:
+        facts = None if row.facts is None else msgspec.json.decode(row.facts, type=HostFacts)
+    except damage.UNREADABLE as error:
+        damage.left_out("what was reported by host", row.name, error)
     return HostRow(
         row.name,
         row.secret_hash,
         facts,
-        row.heartbeat_at,
+        row.heartbeat_at if isinstance(row.heartbeat_at, float | int) else None,
         bool(row.admin_state_up),
-        row.applied_seq,
+        row.applied_seq if isinstance(row.applied_seq, int) else 0,
+        granted,
     )
+
+
+def _is_text_damage(error: OperationalError) -> bool:
+    """Whether SQLite gave a text that is not UTF-8: that row is damaged, not the file."""
+    return "Could not decode" in str(error.orig)
 
 
 class Reader:
@@ -190,9 +216,14 @@ class Reader:
         self._connection = connection
 
     def get(self, kind: type[T], id: str) -> T | None:
-        """One object, or None."""
-        doc = self._connection.execute(_GET, {"kind": kind.KIND, "id": id}).scalar()
-        return None if doc is None else decode(kind, doc)
+        """One object, or None. Raises UserError where its row cannot be read."""
+        try:
+            doc = self._connection.execute(_GET, {"kind": kind.KIND, "id": id}).scalar()
+            return None if doc is None else decode(kind, doc)
+        except (*damage.UNREADABLE, OperationalError) as error:
+            if isinstance(error, OperationalError) and not _is_text_damage(error):
+                raise
+            raise UserError(damage.complaint(kind.KIND, id, error)) from error
 
     def get_many(self, kind: type[T], ids: Iterable[str]) -> dict[str, T]:
         """Those of `ids` that are there, by id, in one statement."""
@@ -203,12 +234,35 @@ class Reader:
 
         A filter is a field of the struct (under its Python name) or one of `fields.LINKED`, `fields.TERMS`
         and `tag`; a collection means any of its values, None means null. ValueError for others.
+        Rows that cannot be read are left out, and said once on the log.
         """
         shapes, values, nothing = _bind(where)
         if nothing:
             return []
         statement = _list_statement(kind.KIND, shapes)
-        return decode_list(kind, self._connection.execute(statement, values).scalars().all())
+        try:
+            return decode_list(kind, self._connection.execute(statement, values).scalars().all())
+        except OperationalError as error:
+            if not _is_text_damage(error):
+                raise
+        except damage.UNREADABLE:
+            pass
+        return self._readable(kind, statement, values)
+
+    def _readable(
+        self, kind: type[T], statement: Select[Any], values: dict[str, Any]
+    ) -> builtins.list[T]:
+        """As `list`, row by row, without those that cannot be read."""
+        found: builtins.list[T] = []
+        each = statement.with_only_columns(
+            cast(_resource.c.id, LargeBinary), cast(_resource.c.doc, LargeBinary)
+        )
+        for id, doc in self._connection.execute(each, values):
+            try:
+                found.append(decode(kind, doc.decode()))
+            except damage.UNREADABLE as error:
+                damage.left_out(kind.KIND, bytes(id or b"").decode(errors="replace"), error)
+        return found
 
     def count(self, kind: Kind, **where: Where) -> int:
         """How many objects meet the filters; see `list`."""
@@ -270,8 +324,8 @@ class Reader:
                 row.kind,
                 row.id,
                 row.op,
-                _json(row.before),
-                _json(row.after),
+                _json(row.before, row.id),
+                _json(row.after, row.id),
                 row.actor,
                 row.request_id,
             )
@@ -293,6 +347,11 @@ class Reader:
     def hosts(self) -> dict[str, HostRow]:
         """All registered hosts by name."""
         return {row.name: _host_row(row) for row in self._connection.execute(_HOSTS)}
+
+    def host(self, name: str) -> HostRow | None:
+        """One registered host, or None."""
+        row = self._connection.execute(_HOST, {"name": name}).one_or_none()
+        return None if row is None else _host_row(row)
 
     def setting(self, key: str) -> str | None:
         """Value of a setting kept in the database, or None."""

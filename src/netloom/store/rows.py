@@ -6,7 +6,7 @@ from typing import Any
 
 from msgspec import Struct
 
-from netloom.model import HostFacts
+from netloom.model import HostFacts, HostGrant
 
 Value = str | int | bool | None
 
@@ -50,7 +50,11 @@ class StatusRow(Struct, frozen=True):
 
 
 class HostRow(Struct, frozen=True):
-    """A registered host. `heartbeat_at`: seconds since 1970, None before the first report."""
+    """A registered host. `heartbeat_at`: seconds since 1970, None before the first report.
+
+    `facts` are None as well where those in the database are not valid (a row from before, or a damaged one): the host
+    counts as one that has not reported, until it does. `granted`: what the operator lets it be.
+    """
 
     name: str
     secret_hash: str
@@ -58,3 +62,4 @@ class HostRow(Struct, frozen=True):
     heartbeat_at: float | None
     admin_state_up: bool
     applied_seq: int
+    granted: HostGrant = HostGrant()

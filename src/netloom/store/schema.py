@@ -133,7 +133,9 @@ host = Table(
     Column("heartbeat_at", Float),
     Column("admin_state_up", Boolean, nullable=False, server_default="1"),
     Column("applied_seq", Integer, nullable=False, server_default="0"),
+    Column("granted", Text, nullable=False, server_default="{}"),
 )
+"""`granted`: a HostGrant as JSON; what is not in it has the default of its field."""
 
 setting = Table(
     "setting",

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any, TypeVar
 
 import msgspec
 from sqlalchemy import Connection, bindparam, delete, func, insert, select, update
 from sqlalchemy.dialects.sqlite import insert as upsert
 
-from netloom.model import KINDS, HostFacts, Resource, Status
+from netloom.model import KINDS, HostFacts, HostGrant, Resource, Status
 from netloom.store import fields, links, schema
 from netloom.store.codec import encode, public
 from netloom.store.errors import Claimed, Exists, InUse, MissingTarget, NotFound
@@ -82,7 +82,9 @@ _DROP_STATUS = delete(schema.status).where(
 _host = upsert(schema.host)
 _PUT_HOST = _host.on_conflict_do_update(
     index_elements=["name"],
-    set_={name: _host.excluded[name] for name in ("secret_hash", "facts", "admin_state_up")},
+    set_={
+        name: _host.excluded[name] for name in ("secret_hash", "facts", "admin_state_up", "granted")
+    },
 )
 _HEARTBEAT = (
     update(schema.host)
@@ -273,15 +275,15 @@ class Writer(Reader):
         """Set the API's status of an object: no revision, no change row."""
         self._connection.execute(_SET_STATUS, {"k": kind_name(kind), "i": id, "s": status})
 
-    def put_status(self, host: str, rows: Sequence[Status], at: str = "") -> None:
-        """Note what a host reports, `at` (default: now); reports on objects that are gone are dropped."""
-        gone = [
-            {"i": row.id, "k": row.kind, "h": host, "a": row.aspect}
-            for row in rows
-            if row.state == "gone"
-        ]
+    def drop_rows(self, host: str, rows: Iterable[tuple[str, str, str]]) -> None:
+        """Forget what a host reported, of these (kind, id, aspect)."""
+        gone = [{"k": kind, "i": id, "h": host, "a": aspect} for kind, id, aspect in rows]
         if gone:
             self._connection.execute(_DROP_STATUS, gone)
+
+    def put_status(self, host: str, rows: Sequence[Status], at: str = "") -> None:
+        """Note what a host reports, `at` (default: now); reports on objects that are gone are dropped."""
+        self.drop_rows(host, ((r.kind, r.id, r.aspect) for r in rows if r.state == "gone"))
         rows = [row for row in rows if row.state != "gone"]
         if not rows:
             return
@@ -310,9 +312,10 @@ class Writer(Reader):
         secret_hash: str | None = None,
         facts: HostFacts | None = None,
         admin_state_up: bool | None = None,
+        granted: HostGrant | None = None,
     ) -> None:
         """Register a host or change what is given. A change of facts or of its admin state enters the feed."""
-        old = self.hosts().get(name)
+        old = self.host(name)
         new_facts = facts if facts is not None else old and old.facts
         up = admin_state_up if admin_state_up is not None else (old.admin_state_up if old else True)
         secret = secret_hash if secret_hash is not None else (old.secret_hash if old else "")
@@ -323,6 +326,7 @@ class Writer(Reader):
                 "secret_hash": secret,
                 "facts": None if new_facts is None else encode(new_facts),
                 "admin_state_up": up,
+                "granted": encode(granted or (old.granted if old else HostGrant())),
             },
         )
         before = None if old is None else {"facts": old.facts, "admin_state_up": old.admin_state_up}
@@ -333,7 +337,7 @@ class Writer(Reader):
 
     def delete_host(self, name: str) -> None:
         """Forget a host, its credential and what it reported. Raises NotFound."""
-        old = self.hosts().get(name)
+        old = self.host(name)
         if old is None:
             raise NotFound("host", name)
         self.drop_status(name)

@@ -42,7 +42,10 @@ def test_a_file_as_the_help_shows_it(tmp_path: Path) -> None:
         (GOOD + "hots = 1\n", "unknown setting [agent] hots"),
         (GOOD + "[physical]\n", "unknown setting section [physical]"),
         (GOOD + 'roles = ["controller"]\n', "[agent] roles[0]: invalid enum value 'controller'"),
-        (GOOD + 'tunnel_ip = "here"\n', "[agent] tunnel_ip must be an IPv4 address, not 'here'"),
+        (
+            GOOD + 'tunnel_ip = "here"\n',
+            "[agent] tunnel_ip: 'here' is no IPv4 address: tunnels need one",
+        ),
         (GOOD + "max_image_mib = 0\n", "max_image_mib"),
         (
             GOOD.replace("unix:///run/netloom/server.sock", "https://x:port"),

@@ -100,7 +100,7 @@ def change(world, what):
     """Carry out one change; returns what it is said to do to views."""
     table, what, *more = what
     if table == "facts":
-        world.facts[what] = HostFacts(host=what, tunnel_ip=more[0])
+        world.facts[what] = HostFacts(host=what, tunnel_ip=f"192.0.2.{more[0]}")
         return Effect(again=neighbours(world, what))
     if isinstance(what, str):
         return replace(world, table, what, None)

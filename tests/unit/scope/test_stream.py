@@ -5,7 +5,6 @@ import tempfile
 import threading
 from pathlib import Path
 
-import msgspec
 import pytest
 from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
@@ -26,6 +25,7 @@ from netloom.model import (
     Server,
     Subnet,
 )
+from netloom.model.errors import UserError
 from netloom.model.names import OWNER_DHCP, OWNER_ROUTER_GATEWAY, OWNER_ROUTER_INTERFACE
 from netloom.scope import Scope, scope, select
 from netloom.store import InUse, MissingTarget, NotFound, Store
@@ -297,13 +297,13 @@ def test_after_a_failure_half_way_the_world_is_read_anew(store):
     with store.writer() as w:
         w.insert(Subnet(id="s", network_id="n", cidr="10.0.0.0/24"))
         w.delete(Port, "p1")
-        w.insert(Image(id="broken"))
-        w._connection.exec_driver_sql("UPDATE resource SET doc = '{' WHERE id = 'broken'")
+        w.put_host("h9", facts=HostFacts(host="h9"))
+        w._connection.exec_driver_sql("ALTER TABLE host RENAME TO away")
     for _ in range(2):
-        with pytest.raises(msgspec.DecodeError):
+        with pytest.raises(UserError):
             stream.since("h1", 2)
     with store.writer() as w:
-        w._connection.exec_driver_sql("DELETE FROM resource WHERE id = 'broken'")
+        w._connection.exec_driver_sql("ALTER TABLE away RENAME TO host")
     assert stream.since("h1", 2) is None
     assert stream.snapshot("h1").upsert["ports"] == [] == stream.snapshot("h1").upsert["subnets"]
 

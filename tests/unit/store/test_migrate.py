@@ -11,7 +11,7 @@ from alembic.migration import MigrationContext
 from sqlalchemy import create_engine, text
 
 from netloom.cli.main import main
-from netloom.model import Network, Port, Server
+from netloom.model import HostGrant, Network, Port, Server
 from netloom.model.errors import UserError
 from netloom.store import Store, fields, migrate, schema
 from netloom.store.store import _engine
@@ -20,7 +20,7 @@ BROKEN = """
 from alembic import op
 import sqlalchemy as sa
 
-revision, down_revision = "9000", "0002"
+revision, down_revision = "9000", "0003"
 
 
 def upgrade():
@@ -89,7 +89,7 @@ def test_a_step_that_fails_half_way_leaves_the_old_database(url, tmp_path, monke
         store.upgrade()
     with create_engine(url).connect() as connection:
         tables = set(connection.execute(text("SELECT name FROM sqlite_master")).scalars())
-    assert "half" not in tables and store.version() == "0002"
+    assert "half" not in tables and store.version() == "0003"
     with store.reader() as r:
         assert r.get(Network, "n")
 
@@ -171,3 +171,29 @@ def test_servers_of_an_older_database_are_found_by_their_ports(url, tmp_path):
     store.upgrade()
     with store.reader() as r:
         assert [server.id for server in r.list(Server, port_id=["p", "q"])] == ["s"]
+
+
+def test_hosts_of_before_are_granted_what_they_reported(url):
+    old = {
+        "net": '{"host":"net","roles":["network"],"bridge_mappings":{"extnet":"br-extnet","x,y":"z"}}',
+        "cmp": '{"host":"cmp","instance_types":["container"]}',
+        "new": None,
+        "bad": '{"host":"bad","roles":[["x"]]}',
+        "odd": '{"host":"odd","tunnel_ip":"192.0.2.1\\n"}',
+    }
+    with create_engine(url).begin() as connection:
+        command.upgrade(migrate.config(connection), "0002")
+        for name, facts in old.items():
+            values = {"name": name, "facts": facts}
+            connection.execute(
+                text("INSERT INTO host (name, facts) VALUES (:name, :facts)"), values
+            )
+    store = Store.open(url)
+    store.upgrade()
+    with store.reader() as r:
+        hosts = r.hosts()
+    assert hosts["net"].granted == HostGrant(roles=("network",), physical_networks=("extnet",))
+    assert hosts["cmp"].granted == HostGrant(instance_types=("container",))
+    assert hosts["new"].granted == HostGrant()
+    assert (hosts["bad"].granted.roles, hosts["odd"].granted) == ((), HostGrant())
+    assert (hosts["odd"].facts, hosts["net"].facts) == (None, None) and hosts["cmp"].facts

@@ -1,0 +1,109 @@
+"""Planning a view although something in it cannot be planned: that is left out and named, the rest is carried out.
+
+A server of another version, or a mistake of ours, may bring a row that `plan` has no answer for. One such row must not
+keep a host from everything else. What is left out is cut off (fail closed), and is in error with the reason.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from traceback import extract_tb
+
+import msgspec
+
+from netloom.model.bounds import one_line
+from netloom.model.hosts import TABLES, HostView
+from netloom.model.hoststate import HostState
+from netloom.plan import plan
+
+TRIED = (
+    "floatingips",
+    "security_group_rules",
+    "chassis",
+    "ports",
+    "subnets",
+    "routers",
+    "networks",
+)
+"""Tables whose rows may be left out. Servers and images are not: an instance that is not planned would be removed."""
+
+MOST_PLANS = 200
+"""How often it is tried before the view is given up, and the host stays as it is."""
+
+Left = dict[tuple[str, str], str]
+"""(table, id) of what is left out → why."""
+
+
+def plan_around(view: HostView, before: HostState) -> tuple[HostState, Left]:
+    """Plan the view, without the rows that cannot be planned; raises what `plan` raises where that does not help.
+
+    `before`: the state until now. An instance with a card that is left out stays as it was there.
+    """
+    try:
+        return plan(view), {}
+    except Exception as error:
+        wrong = error
+    search = _Search(view)
+    candidates: list[tuple[str, str]] = []
+    for table in TRIED:
+        candidates += [(table, id) for id in sorted(getattr(view, table))]
+        if search.plan(candidates) is not None:
+            break
+    else:
+        raise wrong
+    left = search.needed(candidates, [])
+    state = search.plan(left)
+    if state is None:
+        raise wrong
+    ports = {id for table, id in left if table == "ports"}
+    for server in view.servers.values():
+        key = ("instance", server.id)
+        if ports.intersection(server.port_ids) and key in state.objects and key in before.objects:
+            state.objects[key] = before.objects[key]
+    return state, dict.fromkeys(left, f"it cannot be planned: {told(wrong)}")
+
+
+class _Search:
+    """Which rows must be left out; counts its attempts."""
+
+    def __init__(self, view: HostView) -> None:
+        self._view = view
+        self._plans = 0
+
+    def plan(self, without: list[tuple[str, str]]) -> HostState | None:
+        """The plan without these rows, or None where there is none."""
+        self._plans += 1
+        if self._plans > MOST_PLANS:
+            return None
+        tables: dict[str, dict[str, object]] = {}
+        for table, id in without:
+            tables.setdefault(table, dict(getattr(self._view, table))).pop(id)
+        try:
+            return plan(msgspec.structs.replace(self._view, **tables))
+        except Exception:
+            return None
+
+    def needed(
+        self, candidates: list[tuple[str, str]], also: list[tuple[str, str]]
+    ) -> list[tuple[str, str]]:
+        """Those of the candidates that must go for a plan without `also`; without all of them there is one."""
+        if self.plan(also) is not None:
+            return []
+        if len(candidates) == 1:
+            return candidates
+        half = len(candidates) // 2
+        first, second = candidates[:half], candidates[half:]
+        bad = self.needed(first, [*also, *second])
+        return bad + self.needed(second, [*also, *bad])
+
+
+def origin_of(table: str, id: str) -> tuple[str, str]:
+    """(kind, id) under which a row of a view is reported on."""
+    return getattr(TABLES[table], "KIND", "host"), id
+
+
+def told(error: BaseException) -> str:
+    """A mistake of ours in one line: what, and where in the code."""
+    frames = extract_tb(error.__traceback__)
+    where = f" ({Path(frames[-1].filename).name}:{frames[-1].lineno})" if frames else ""
+    return one_line(f"{type(error).__name__}: {error}", 300) + where
