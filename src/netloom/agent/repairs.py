@@ -13,6 +13,7 @@ from collections.abc import Container
 from msgspec import Struct
 
 from netloom.dataplane.mark import why_broken
+from netloom.model.hosts import Aspect, State
 from netloom.model.hoststate import HostObject, Key
 
 log = logging.getLogger(__name__)
@@ -27,10 +28,10 @@ TOLD_SECONDS = 900.0
 MOST_LINES = 10
 """Lines of the log about the repairs of one reconcile; the rest is a number (the switch was started anew, say)."""
 
-ASPECT = "repair"
+ASPECT: Aspect = "repair"
 """The aspect of the status rows; their state is `ok`: what they tell of has been put right."""
 
-Row = tuple[str, str, str]
+Row = tuple[str, str, Aspect]
 
 
 class Repair(Struct):
@@ -106,10 +107,10 @@ class Repairs:
             log.warning("and %d more objects were repaired", self._more)
         self._lines, self._more = [], 0
 
-    def rows(self, now: float) -> dict[Row, tuple[str, str]]:
+    def rows(self, now: float) -> dict[Row, tuple[State, str]]:
         """A status row for each API object that something was repaired for lately: the newest repair."""
         self._known = {k: r for k, r in self._known.items() if now - r.last < TOLD_SECONDS}
-        found: dict[Row, tuple[str, str]] = {}
+        found: dict[Row, tuple[State, str]] = {}
         for key, repair in sorted(self._known.items(), key=lambda item: item[1].last):
             kind, _, ident = repair.origin.partition("/")
             text = f"{_name(key)}: {repair.why}: repaired ({_times(repair.count)}, last at {repair.at})"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from html import escape
-from typing import Annotated, Any
+from typing import Annotated, Any, cast
 
 from msgspec import UNSET, Meta, Struct, UnsetType, structs
 from starlette.requests import Request
@@ -124,7 +124,9 @@ class Operation(Struct, frozen=True, kw_only=True):
     value: Any = None
 
 
-Operations = Annotated[tuple[Operation, ...], Meta(max_length=512)]
+Operations = cast(
+    "type[tuple[Operation, ...]]", Annotated[tuple[Operation, ...], Meta(max_length=512)]
+)
 """A patch; an image has at most 128 properties and 128 tags."""
 
 

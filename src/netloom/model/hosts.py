@@ -29,7 +29,9 @@ AGENT_HEADER = "x-netloom-agent"
 Role = Literal["network", "compute"]
 TunnelType = Literal["vxlan", "gre", "geneve"]
 InstanceType = Literal["container"]
-Aspect = Literal["l2", "l3", "dhcp", "metadata", "security", "instance", "tunnel", "state"]
+Aspect = Literal[
+    "l2", "l3", "dhcp", "metadata", "security", "instance", "tunnel", "state", "repair"
+]
 """What of an object a host reports on; see Status."""
 State = Literal["ok", "pending", "error", "gone"]
 Seq = Annotated[int, Meta(ge=0, le=2**63 - 1)]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from netloom.model.hosts import Aspect
 from netloom.model.hoststate import HostObject, Neighbour, NeighbourBound
 from netloom.model.names import dhcp_namespace, router_namespace
 from netloom.model.networking import Port
@@ -29,7 +30,12 @@ def plan_neighbours(index: Index) -> Iterator[HostObject]:
 
 
 def _known(
-    index: Index, namespace: str, leg: Port, beside: list[Port], why: tuple[str, ...], aspect: str
+    index: Index,
+    namespace: str,
+    leg: Port,
+    beside: list[Port],
+    why: tuple[str, ...],
+    aspect: Aspect,
 ) -> Iterator[Neighbour]:
     """The addresses that ARP is answered for here (plan/services.py), with the same answers."""
     for port in beside:

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
+from netloom.model.hosts import Aspect
 from netloom.model.hoststate import Flow
 from netloom.model.names import METADATA_ADDRESS
 from netloom.model.networking import Network, Port
@@ -184,7 +185,7 @@ def deliver(index: Index, network: Network, dhcp_port: Port) -> Iterator[Flow]:
         yield flow(Stage.DELIVER, Priority.NORMAL, question, *asked, origin=everybody)
 
 
-def _answers(own: list[str]) -> Iterator[tuple[dict[str, Any], str]]:
+def _answers(own: list[str]) -> Iterator[tuple[dict[str, Any], Aspect]]:
     """What an answer of DHCP or of metadata looks like, with its aspect."""
     for address in own:
         dhcp = {"eth_type": "ip", "ip_src": address, "ip_proto": UDP, "tp_src": 67, "tp_dst": 68}
