@@ -88,6 +88,7 @@ def _namespaces(state: HostState) -> Iterator[str]:
         for bound in state.each(NeighbourBound):
             if bound.namespace == name:
                 line = f"asks for {bound.rate} unknown neighbours a second, {bound.burst} at once"
+                line += f"; known: {', '.join(bound.known)}" if bound.known else ""
                 yield _with_origin(line, bound)
 
 

@@ -73,10 +73,11 @@ class There:
         for name in [key[1] for key in found if key[0] == "namespace"]:
             known = neightable.read_known(name)
             if known is not None:
-                bound = NeighbourBound(namespace=name)
-                whole = known == beside[name]
-                said = "it let through others than those that are known"
-                found[bound.key] = fingerprint(bound) if whole else broken(said)
+                more = tuple(sorted(known - beside[name]))
+                bound = NeighbourBound(namespace=name, known=more)
+                lacks = beside[name] - known
+                said = f"it did not know {', '.join(sorted(lacks))}"
+                found[bound.key] = broken(said) if lacks else fingerprint(bound)
             mark = nat.read(name) if name.startswith("qrouter-") else None
             if mark is not None:
                 found["nat", name] = mark

@@ -88,7 +88,7 @@ def apply(
                 where = {"dst": item.address, "ifindex": indexes[item.device]}
                 link.neigh("replace", lladdr=item.mac, state=PERMANENT, **where)
         if bound is not None:
-            text = neighbour_ruleset(bound, known)
+            text = neighbour_ruleset(bound, {*bound.known, *known})
         else:
             text = neighbour_changes(
                 [address for _, address in gone], [item.address for item in come]

@@ -133,9 +133,13 @@ class Neighbour(HostObject, frozen=True, kw_only=True):
 
 
 class NeighbourBound(HostObject, frozen=True, kw_only=True):
-    """How many neighbours that nobody knows a namespace may ask for: `rate` a second, `burst` at once."""
+    """How many neighbours that nobody knows a namespace may ask for: `rate` a second, `burst` at once.
+
+    `known`: addresses that are not bounded, beside those of its Neighbours.
+    """
 
     namespace: str
+    known: tuple[str, ...] = ()
     rate: int = 20
     burst: int = 60
 

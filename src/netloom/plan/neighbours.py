@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from netloom.model.hosts import Aspect
 from netloom.model.hoststate import HostObject, Neighbour, NeighbourBound
 from netloom.model.names import dhcp_namespace, router_namespace
 from netloom.model.networking import Port
@@ -19,23 +18,23 @@ def plan_neighbours(index: Index) -> Iterator[HostObject]:
         own = index.router_ports[router.id]
         for leg in own:
             beside = [p for p in index.ports_of.get(leg.network_id, []) if p.device_id != router.id]
-            yield from _known(index, namespace, leg, beside, why, "l3")
+            yield from _known(index, namespace, leg, beside, why)
     for network in index.networks:
         port = index.dhcp_port_of.get(network.id)
         if port is None or not network.admin_state_up:
             continue
-        namespace, why = dhcp_namespace(network.id), origin(port, network)
-        yield NeighbourBound(namespace=namespace, origin=why, aspect="dhcp")
-        yield from _known(index, namespace, port, index.local_ports[network.id], why, "dhcp")
+        # Not as entries: a DHCP server writes its clients' itself when it answers them.
+        here = {a for p in index.local_ports[network.id] if index.is_up(p) for a in addresses_of(p)}
+        yield NeighbourBound(
+            namespace=dhcp_namespace(network.id),
+            known=tuple(sorted(here)),
+            origin=origin(port, network),
+            aspect="dhcp",
+        )
 
 
 def _known(
-    index: Index,
-    namespace: str,
-    leg: Port,
-    beside: list[Port],
-    why: tuple[str, ...],
-    aspect: Aspect,
+    index: Index, namespace: str, leg: Port, beside: list[Port], why: tuple[str, ...]
 ) -> Iterator[Neighbour]:
     """The addresses that ARP is answered for here (plan/services.py), with the same answers."""
     for port in beside:
@@ -49,5 +48,5 @@ def _known(
                     address=address,
                     mac=port.mac_address.lower(),
                     origin=why,
-                    aspect=aspect,
+                    aspect="l3",
                 )
