@@ -18,6 +18,7 @@ from netloom.agent.loop import Agent
 from netloom.agent.settings import Settings, load
 from netloom.dataplane import probe
 from netloom.instances import limits
+from netloom.model.bounds import one_line
 from netloom.model.errors import UserError
 from netloom.model.hosts import HostFacts, HostView
 from netloom.plan import VERSION
@@ -136,7 +137,8 @@ def _without_limits(settings: Settings, facts: HostFacts) -> HostFacts:
     if not reason:
         return facts
     log.error("this host offers no instances: %s", reason)
-    capabilities = {**facts.capabilities, "instances": reason}
+    # One line of no more than the server takes: part of it may be a tool's own words.
+    capabilities = {**facts.capabilities, "instances": one_line(reason, 200)}
     return msgspec.structs.replace(facts, instance_types=(), capabilities=capabilities)
 
 
