@@ -166,9 +166,30 @@ def test_a_large_body_does_not_stop_the_loop(cloud: Cloud, admin: httpx.Client) 
     ports = [{"network_id": "x", "fixed_ips": [{"ip_address": "10.0.0.1"}]}] * 200
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(bodies, "check", noted)
-        assert (
-            admin.post("/networking/v2.0/ports", json={"ports": ports}).status_code == 400 or True
-        )
+        assert admin.post("/networking/v2.0/ports", json={"ports": ports}).status_code == 400
         admin.post("/compute/v2.1/os-keypairs", json={"keypair": {"name": "x" * 10_000}})
         admin.post("/image/v2/images", json={"name": "x" * 10_000})
     assert names == {"worker"}
+
+
+def test_a_patch_of_an_image_is_short(admin: httpx.Client) -> None:
+    steps = [{"op": "add", "path": f"/p{n}", "value": "x"} for n in range(513)]
+    answer = admin.patch(
+        "/image/v2/images/6f1b1c1e-0f0b-4d0e-9a3e-0d7c0a0c0d01",
+        content=json.dumps(steps).encode(),
+        headers={"Content-Type": "application/openstack-images-v2.1-json-patch"},
+    )
+    assert answer.status_code == 400, answer.text
+
+
+def test_a_server_has_a_bounded_number_of_cards(admin: httpx.Client) -> None:
+    server = {"name": "a", "flavorRef": "1", "imageRef": "x"}
+    for more in (
+        {"networks": [{"uuid": "x"}] * 65},
+        {"networks": "none", "security_groups": [{"name": "x"}] * 65},
+    ):
+        headers = {"openstack-api-version": "compute 2.60"}
+        answer = admin.post(
+            "/compute/v2.1/servers", json={"server": server | more}, headers=headers
+        )
+        assert answer.status_code == 400 and "64" in answer.text, answer.text

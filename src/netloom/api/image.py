@@ -94,7 +94,9 @@ async def _patch(request: Request) -> Response:
     must_be_member(caller, "modify_image")
     if request.headers.get("content-type", "").partition(";")[0].strip() not in _PATCH_TYPES:
         raise UnsupportedMedia(f"The content type must be {_PATCH_TYPES[0]}.")
-    operations = await decoded(request, forms.Operations)
+    operations = await decoded(request, tuple[forms.Operation, ...])
+    if len(operations) > forms.MOST_OPERATIONS:
+        raise BadRequest(f"A patch has at most {forms.MOST_OPERATIONS} operations.")
 
     def write(w: Writer, _: Context) -> Image:
         old = images.owned(w, caller, _id(request))
