@@ -13,6 +13,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from serving import Serving, serving
 
+import worlds
+from netloom.agent import repairs
 from netloom.api import agent_words
 from netloom.api.presence import Presence
 from netloom.model import Chassis, HostFacts, HostGrant, Network, Port, bounds
@@ -20,6 +22,7 @@ from netloom.model.errors import BadRequest
 from netloom.model.hoststate import Flow
 from netloom.model.openflow import Match, SetTunnel
 from netloom.network import admission
+from netloom.plan import plan
 from netloom.render.openflow import flow_text
 from netloom.store import Store
 
@@ -75,6 +78,22 @@ def test_no_flow_is_made_of_an_address_that_is_none(end: str) -> None:
     flow = Flow(bridge="br-int", table=0, priority=1, match=Match(ip_src=f"10.0.0.1\n{end}"))
     with pytest.raises(ValueError):
         flow_text(flow)
+
+
+def test_all_that_a_well_meaning_agent_says_is_taken() -> None:
+    """A new aspect or kind of the agent's must be one that the server takes, or no report arrives any more."""
+    said = {(repairs.ASPECT, "port"), ("state", "host"), ("tunnel", "host")}
+    for world in (worlds.walkthrough_a, worlds.walkthrough_b, worlds.remote_group):
+        for view in world().views().values():
+            for item in plan(view).objects.values():
+                said |= {(item.aspect, origin.partition("/")[0]) for origin in item.origin}
+    assert len(said) > 8
+    rows = [
+        {"kind": kind, "id": str(n), "aspect": aspect, "seq": 1, "state": "ok"}
+        for n, (aspect, kind) in enumerate(said)
+    ]
+    report = agent_words.report(json.dumps({"applied_seq": 1, "rows": rows}).encode(), 1)
+    assert len(report.rows) == len(said)
 
 
 JSON = st.recursive(
@@ -255,7 +274,7 @@ def test_nothing_that_it_sends_is_a_500_or_reaches_another_host(server: Serving)
         assert client.get("/stream?after=" + "9" * 30).status_code == 400
         assert client.get("/images/..%2F..%2Ftoken.key").status_code == 404
         for path in ("/images/%00", "/console/%00", "/nonsense", "/facts"):
-            assert client.get(path).status_code in (404, 405)
+            assert client.get(path).status_code in (400, 404, 405)
         odd = {"x-netloom-agent": "x" * 65}
         assert client.post("/status", content=rows(), headers=odd).status_code == 400
     assert snapshot(server, "c2") == before

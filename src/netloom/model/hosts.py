@@ -203,7 +203,7 @@ class Status(Struct, frozen=True, kw_only=True):
     """What a host reports of one object: `aspect` reached `seq`, well (`ok`) or not, and why not.
 
     Aspects: `l2` (device plugged, flows in place), `dhcp`, `metadata`, `l3`, `security`, `instance`; of a host: `tunnel`
-    (the way to another one), `state` (what this one keeps on its disk and makes of its view).
+    (the way to another one); `repair` (what others damaged and the host put right); `state` (what this one keeps on its disk and makes of its view).
     `state`: `ok`, `pending` (waiting for something outside, as a device that is not plugged), `error`, or `gone`:
     the host has nothing to do with it any more, so whatever was wrong is not.
     `detail`: one line of at most `bounds.LONGEST_DETAIL` characters.
