@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from html import escape
-from typing import Annotated, Any, cast
+from typing import Any
 
-from msgspec import UNSET, Meta, Struct, UnsetType, structs
+from msgspec import UNSET, Struct, UnsetType, structs
 from starlette.requests import Request
 from starlette.responses import Response
 
@@ -124,10 +124,8 @@ class Operation(Struct, frozen=True, kw_only=True):
     value: Any = None
 
 
-Operations = cast(
-    "type[tuple[Operation, ...]]", Annotated[tuple[Operation, ...], Meta(max_length=512)]
-)
-"""A patch; an image has at most 128 properties and 128 tags."""
+MOST_OPERATIONS = 512
+"""Steps of one patch; an image has at most 128 properties and 128 tags."""
 
 
 def patched(image: Image, operations: tuple[Operation, ...]) -> Image:
