@@ -170,4 +170,8 @@ def test_a_server_that_hangs_or_is_stopped_is_ended_and_comes_back(
     assert lease(host, vm)["ip"] == ADDRESS["victim"]
     host.sh(f"kill -KILL $(cat {pid_file})")
     apply_view(host, config, world.view("a"))
+    # The new one knows nothing of the lease, and renews it all the same.
+    renewal = {"mac": VICTIM, "type": dhcp_judge.REQUEST, "ciaddr": "10.0.0.11", "src": "10.0.0.11"}
+    (answer,) = say(host, vm, {**renewal, "seconds": 5})
+    assert answer["type"] == dhcp_judge.ACK
     assert lease(host, vm)["ip"] == ADDRESS["victim"]
