@@ -46,7 +46,7 @@ def number_flows(state: HostState, ports: Mapping[str, int], allocator: Allocato
             flows.missing[flow.key] = missing.name
             continue
         except ValueError as error:
-            flows.refused[flow.key] = str(error)
+            flows.refused[flow.key] = f"a flow is left out: {error}"
             continue
         number = cookie(text)
         flows.texts.setdefault(flow.bridge, {})[number] = text

@@ -8,7 +8,7 @@ from netloom.agent import repairs
 from netloom.agent.trouble import Trouble
 from netloom.model import bounds
 from netloom.model.hosts import Aspect, State, Status
-from netloom.model.hoststate import HostState, Interface, Key
+from netloom.model.hoststate import HostState, Interface, Key, Refusal
 from netloom.model.networking import Port
 
 _WEIGHT: dict[State, int] = {"ok": 0, "pending": 1, "error": 2}
@@ -34,6 +34,8 @@ def collect(state: HostState, trouble: Mapping[Key, Trouble]) -> dict[Row, Said]
         for origin in item.origin:
             innocent = bad is None or (bad.blame is not None and origin not in bad.blame)
             now = ("ok", "") if bad is None or innocent else (bad.state, bad.detail)
+            if isinstance(item, Refusal):
+                now = (item.state, item.detail)
             kind, _, ident = origin.partition("/")
             if kind == Port.KIND and now[0] == "ok" and origin not in here:
                 continue

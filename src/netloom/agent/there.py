@@ -6,6 +6,7 @@ what it makes and removes.
 
 from __future__ import annotations
 
+import logging
 from collections import defaultdict
 from collections.abc import Container
 from pathlib import Path
@@ -20,6 +21,8 @@ from netloom.dataplane.ovsdb import Ovsdb
 from netloom.instances.instances import Instances
 from netloom.model.hoststate import Key, NeighbourBound
 from netloom.model.names import INTEGRATION_BRIDGE
+
+log = logging.getLogger(__name__)
 
 _INSIDE = ("namespace", "device", "route", "neighbour")
 """Kinds that `namespaces.read_namespace` finds."""
@@ -56,6 +59,7 @@ class There:
         self._allocator = allocator
         self._shields = shields
         self._dhcp_directory = dhcp_directory
+        self._dhcp_looks: dict[str, tuple[int, int, int]] = {}
 
     def read(self) -> None:
         """Look at everything of ours; raises ApplyError where Open vSwitch is not there."""
@@ -65,7 +69,7 @@ class There:
         listening = {("metadata", network_id) for network_id in self._metadata.networks()}
         listeners = {key: self.found.get(key, "") for key in listening}
         found = bridges.read(self._database) | namespaces.read()
-        found |= dnsmasq.read(self._dhcp_directory) | self._instances.read() | listeners
+        found |= dnsmasq.audit(self._dhcp_directory) | self._instances.read() | listeners
         beside: dict[str, set[str]] = defaultdict(set)
         for key in found:
             if key[0] == "neighbour":
@@ -121,6 +125,8 @@ class There:
 
     def ended(self, busy: Container[Key]) -> bool:
         """Look whether what may end by itself still lives; true where it does not. `busy`: at work on now."""
+        for name in dnsmasq.end_hung(self._dhcp_directory, self._dhcp_looks):
+            log.warning("dnsmasq %s did not answer any more: it is started again", name)
         alive = dnsmasq.read(self._dhcp_directory) | self._instances.read()
         alive = {key: mark for key, mark in alive.items() if key not in busy}
         before = self._of(("dnsmasq", "instance"))

@@ -153,7 +153,7 @@ class Tracker:
         self._each(Namespace, namespaces.ensure_namespace)
         # A router answers itself at an address that no NAT leads on from, and remembers that it did: a floating
         # IP's NAT is there before its address and goes after it.
-        tables = translation.tables_of(state)
+        tables = translation.tables_of(state, self.trouble)
         self.changes += translation.bring_about(tables, self.found, self.trouble, early=True)
         touched = self._devices()
         self._each(NsRoute, namespaces.ensure_route)
@@ -193,7 +193,7 @@ class Tracker:
             for name in sorted(touched):
                 if ("namespace", name) in self.found:
                     namespaces.ask_again(name)
-        except (ApplyError, OSError) as error:
+        except (ApplyError, OSError, ValueError) as error:
             log.warning("not all neighbours hear of a change: %s", error)
 
     def _wanted_mark(self, item: HostObject) -> str:

@@ -8,19 +8,32 @@ from netloom.agent.trouble import Troubles
 from netloom.dataplane import nat
 from netloom.dataplane.process import ApplyError
 from netloom.model.hoststate import FloatingNat, HostState, Key, SourceNat
+from netloom.render.nft import check_nat
+from netloom.render.values import Unwritable
 
 NatTables = dict[str, tuple[list[FloatingNat], list[SourceNat]]]
 """Router's namespace → what it translates."""
 
 
-def tables_of(state: HostState) -> NatTables:
-    """All NAT of a state, by namespace."""
+def tables_of(state: HostState, trouble: Troubles) -> NatTables:
+    """All NAT of a state, by namespace. What nft would take for something else is left out, and is trouble."""
     tables: NatTables = defaultdict(lambda: ([], []))
     for item in state.each(FloatingNat):
-        tables[item.namespace][0].append(item)
+        if _writable(item, trouble):
+            tables[item.namespace][0].append(item)
     for item in state.each(SourceNat):
-        tables[item.namespace][1].append(item)
+        if _writable(item, trouble):
+            tables[item.namespace][1].append(item)
     return tables
+
+
+def _writable(item: FloatingNat | SourceNat, trouble: Troubles) -> bool:
+    try:
+        check_nat(item)
+    except Unwritable as error:
+        trouble.fail(item.key, "", str(error))
+        return False
+    return True
 
 
 def bring_about(tables: NatTables, found: dict[Key, str], trouble: Troubles, *, early: bool) -> int:

@@ -228,14 +228,11 @@ _HOSTNAME = re.compile(r"[A-Za-z0-9]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?")
 
 
 def _hostname(wanted: Wanted, name: str, server_id: str, index: int | None) -> str:
-    """Return the hostname asked for, or one made of the name."""
+    """Return the hostname asked for, or one made of the name: one label, as Nova makes it (no dots)."""
     if wanted.hostname is not None:
         return wanted.hostname if index is None else f"{wanted.hostname}-{index + 1}"
     made = (
-        re.sub(r"[^A-Za-z0-9.-]", "", re.sub(r"[ _]", "-", name))
-        .lower()
-        .strip(".-")[:63]
-        .strip(".-")
+        re.sub(r"[^A-Za-z0-9-]", "", re.sub(r"[ _.]", "-", name)).lower().strip("-")[:63].strip("-")
     )
     return made or f"server-{server_id}"
 

@@ -4,6 +4,9 @@ Each has a folder of its own, named by the network's id: `conf`, `hosts` and `op
 SIGHUP), `pid`, and `mark`: what it was last given. It is ours when the process of `pid` runs with that
 folder's `conf` on its command line.
 
+Before it runs, its namespace has the table `ip netloom-dhcp` of nftables, which lets it hear each client in its own name
+alone; a comment in the table carries the fingerprint of its text.
+
 A server keeps in memory whom it leased an address to, and gives it to nobody else for that time, whatever its
 files say: a lease that is gone from them is released in its client's place.
 """
@@ -22,15 +25,19 @@ from ipaddress import IPv4Interface
 from pathlib import Path
 
 from netloom.dataplane import netns
-from netloom.dataplane.mark import fingerprint
+from netloom.dataplane.mark import digest, fingerprint
 from netloom.dataplane.netlink import addresses_on, index_of, open_netlink
 from netloom.dataplane.process import ApplyError, run
 from netloom.model.files import write_whole
 from netloom.model.hoststate import Dnsmasq, Key
 from netloom.model.names import dhcp_namespace
 from netloom.render.dnsmasq import dnsmasq_conf, dnsmasq_hosts, dnsmasq_opts
+from netloom.render.nft import DHCP_TABLE, dhcp_ruleset
+from netloom.render.values import Unwritable
 
 STOP_SECONDS = 1.0
+HUNG_LOOKS = 3
+"""How often in a row a server is found with work and idle before it is taken to hang."""
 _SERVER_PORT = 67
 _LEASE = re.compile(
     r"^([0-9a-f]{2}(?::[0-9a-f]{2}){5}),(?:[^\n]*,)?(\d+\.\d+\.\d+\.\d+),[^,\n]*$", re.MULTILINE
@@ -44,6 +51,35 @@ def read(directory: Path) -> dict[Key, str]:
         for home in directory.iterdir():
             found["dnsmasq", home.name] = _mark(home)[0] if _running(home) else ""
     return found
+
+
+def audit(directory: Path) -> dict[Key, str]:
+    """As `read`, and looks whether nobody took the table from a server's namespace."""
+    found = read(directory)
+    for key, mark in found.items():
+        if mark and not _guarded(directory / key[1]):
+            found[key] = ""
+    return found
+
+
+def _guarded(home: Path) -> bool:
+    """True where the namespace has the table that was last put there."""
+    try:
+        wanted = (home / "guard").read_text()
+        with netns.inside(dhcp_namespace(home.name)):
+            return wanted in run(["nft", "list", "table", "ip", DHCP_TABLE])
+    except (ApplyError, OSError, ValueError):
+        return False
+
+
+def _guard(item: Dnsmasq, home: Path) -> None:
+    """Put the table into the server's namespace."""
+    text = dhcp_ruleset(item)
+    comment = f'comment "netloom {digest(text)}"'
+    head = f"table ip {DHCP_TABLE} {{\n"
+    with netns.inside(item.namespace):
+        run(["nft", "-f", "-"], stdin=text.replace(head, f"{head}  {comment}\n", 1))
+    (home / "guard").write_text(comment)
 
 
 def _mark(home: Path) -> tuple[str, str]:
@@ -78,10 +114,18 @@ def _write(path: Path, text: str) -> bool:
 
 
 def ensure(item: Dnsmasq, directory: Path) -> None:
-    """Run the server with exactly these leases; starts, restarts, or just has it read its files again."""
+    """Run the server with exactly these leases; starts, restarts, or just has it read its files again.
+
+    Raises ApplyError where it does not run, or where a value cannot be written into one of its files.
+    """
     home = directory / item.network_id
+    try:
+        conf = dnsmasq_conf(item, str(home))
+        hosts, opts = dnsmasq_hosts(item), dnsmasq_opts(item)
+    except Unwritable as error:
+        raise ApplyError(f"dnsmasq cannot be told: {error}") from error
     home.mkdir(parents=True, exist_ok=True, mode=0o711)
-    conf = dnsmasq_conf(item, str(home))
+    _guard(item, home)
     with netns.inside(item.namespace), open_netlink() as link:
         # Its socket is bound to the device: a device that was made again needs a new one.
         fixed = str(index_of(link, item.device))
@@ -90,8 +134,8 @@ def ensure(item: Dnsmasq, directory: Path) -> None:
     before = _leases(home)
     # Whoever finds no mark was interrupted, knows not what the server has in memory, and starts it anew.
     (home / "mark").unlink(missing_ok=True)
-    reread = _write(home / "hosts", dnsmasq_hosts(item))
-    reread = _write(home / "opts", dnsmasq_opts(item)) or reread
+    reread = _write(home / "hosts", hosts)
+    reread = _write(home / "opts", opts) or reread
     if restart:
         _stop(home)
         with netns.inside(item.namespace):
@@ -100,6 +144,47 @@ def ensure(item: Dnsmasq, directory: Path) -> None:
         os.kill(pid, signal.SIGHUP)
         _release(item, before - _leases(home))
     (home / "mark").write_text(f"{fingerprint(item)} {fixed}")
+
+
+def end_hung(directory: Path, looks: dict[str, tuple[int, int, int]]) -> list[str]:
+    """Kill servers of ours that are stopped, or have messages waiting and do nothing; returns their networks.
+
+    To be called about once a second. `looks` remembers what the last calls saw: network → (process, its processor time,
+    how often in a row it was found idle with work waiting).
+    """
+    ended: list[str] = []
+    pids = {home.name: _running(home) for home in directory.iterdir()} if directory.is_dir() else {}
+    for gone in looks.keys() - pids.keys():
+        del looks[gone]
+    for name, pid in pids.items():
+        old, before, times = looks.get(name, (0, 0, 0))
+        state, spent = _activity(pid)
+        idle = state in ("T", "t") or (spent == before and _waiting(pid))
+        times = times + 1 if pid and pid == old and idle else 0
+        looks[name] = (pid, spent, times)
+        if times >= HUNG_LOOKS:
+            os.kill(pid, signal.SIGKILL)
+            ended.append(name)
+    return ended
+
+
+def _activity(pid: int) -> tuple[str, int]:
+    """A process's state (proc(5)) and the processor time that it has used, in ticks."""
+    try:
+        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+        return fields[0], int(fields[11]) + int(fields[12])
+    except (OSError, ValueError, IndexError):
+        return "", 0
+
+
+def _waiting(pid: int) -> bool:
+    """Whether messages wait in the queue of the server's socket."""
+    try:
+        rows = Path(f"/proc/{pid}/net/udp").read_text().splitlines()[1:]
+    except OSError:
+        return False
+    fields = [row.split() for row in rows]
+    return any(f[1].endswith(f":{_SERVER_PORT:04X}") and f[4][9:] != "00000000" for f in fields)
 
 
 def _leases(home: Path) -> set[tuple[str, str]]:

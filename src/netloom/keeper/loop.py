@@ -13,6 +13,7 @@ from datetime import UTC, datetime, timedelta
 from msgspec import Struct, field
 
 from netloom.compute import servers
+from netloom.keeper import dhcp
 from netloom.model import Away, Caller, Context, NetworkSettings, Port, Router
 from netloom.model.cloud import Server
 from netloom.model.settings import ComputeSettings
@@ -43,6 +44,7 @@ class Memory(Struct, kw_only=True):
     alive: frozenset[str] = frozenset()
     looked: float = 0.0
     tidied: float = 0.0
+    dhcp_seen: int | None = None
 
 
 def tick(
@@ -62,6 +64,7 @@ def tick(
         notice_hosts(store, ctx, memory, now)
         place_routers(store, ctx)
         fail_late_builds(store, ctx, compute, memory, now)
+        memory.dhcp_seen = dhcp.follow(store, ctx, memory.dhcp_seen)
     if now - memory.tidied >= TIDY_SECONDS:
         memory.tidied = now
         tidy(store, compute, now)

@@ -12,7 +12,8 @@ from typing import TypeVar
 
 from msgspec import Struct, field
 
-from netloom.model.hosts import Aspect
+from netloom.model.dhcp_options import DhcpValue
+from netloom.model.hosts import Aspect, State
 from netloom.model.openflow import Action, Match
 
 Key = tuple[str, ...]
@@ -180,21 +181,22 @@ class SourceNat(HostObject, frozen=True, kw_only=True):
 
 
 class DhcpLease(Struct, frozen=True, kw_only=True):
-    """A static lease. `options` are this port's own (option number as text → value)."""
+    """A static lease. `options` are this port's own; `addresses` all that it has, `ip` among them."""
 
     mac: str
     ip: str
     hostname: str
     port_id: str
-    options: tuple[tuple[str, str], ...] = ()
+    addresses: tuple[str, ...] = ()
+    options: tuple[DhcpValue, ...] = ()
 
 
 class DhcpRange(Struct, frozen=True, kw_only=True):
-    """One subnet that DHCP serves. `options`: number → value as dnsmasq writes it."""
+    """One subnet that DHCP serves, and the options for its clients."""
 
     subnet_id: str
     cidr: str
-    options: tuple[tuple[int, str], ...] = ()
+    options: tuple[DhcpValue, ...] = ()
 
 
 class Dnsmasq(HostObject, frozen=True, kw_only=True):
@@ -261,6 +263,21 @@ class Instance(HostObject, frozen=True, kw_only=True):
     @property
     def key(self) -> Key:
         return ("instance", self.server_id)
+
+
+class Refusal(HostObject, frozen=True, kw_only=True):
+    """Something that was asked for and that this host leaves out; all else is carried out without it.
+
+    `detail` says what and why; it becomes the status of the objects in `origin`. `state`: `error` where a service is missing,
+    `pending` where the object works and only waits for its user to mend a value.
+    """
+
+    detail: str
+    state: State = "pending"
+
+    @property
+    def key(self) -> Key:
+        return ("refusal", self.aspect, *self.origin, self.detail)
 
 
 T = TypeVar("T", bound=HostObject)

@@ -36,6 +36,29 @@ def needed(r: Reader, network_id: str) -> bool:
     return any(router.host for router in routers.values())
 
 
+def lacks(r: Reader, network: Network) -> bool:
+    """True where the network should have a DHCP port and has none, or one without an address of a subnet with DHCP on."""
+    served = _served(r, network)
+    if not served:
+        return False
+    port = dhcp_port(r, network.id)
+    if port is not None:
+        return not served.keys() <= {fixed.subnet_id for fixed in port.fixed_ips}
+    if network.external:
+        # A router's gateway alone does not bring DHCP to an external network.
+        return any(port.host for port in r.list(Port, network_id=network.id))
+    return needed(r, network.id)
+
+
+def _served(r: Reader, network: Network) -> dict[str, Subnet]:
+    """Return the subnets that DHCP serves, by id."""
+    return {
+        subnet.id: subnet
+        for subnet in r.list(Subnet, network_id=network.id)
+        if subnet.enable_dhcp and subnet.ip_version == 4
+    }
+
+
 def refresh(w: Writer, ctx: Context, network: Network) -> None:
     """Make the DHCP port fit the network's subnets; to be called after a subnet changed, came or went."""
     if dhcp_port(w, network.id) is not None or needed(w, network.id):
@@ -46,13 +69,9 @@ def ensure_dhcp_port(w: Writer, ctx: Context, network: Network) -> Port | None:
     """Make the network's DHCP port, or make it fit the subnets; None where no subnet has DHCP on.
 
     A subnet whose pools are used up gets no address here and so no DHCP: that must not refuse the port that
-    somebody is binding. It is tried again with the next one.
+    somebody is binding. Hosts say what is missing, and the keeper tries again when something of the network changes.
     """
-    subnets = {
-        s.id: s
-        for s in w.list(Subnet, network_id=network.id)
-        if s.enable_dhcp and s.ip_version == 4
-    }
+    subnets = _served(w, network)
     port = dhcp_port(w, network.id)
     if port is None:
         if not subnets:

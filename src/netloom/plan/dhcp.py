@@ -8,6 +8,14 @@ from __future__ import annotations
 import ipaddress
 from collections.abc import Iterator
 
+from netloom.model.dhcp_options import (
+    MOST_BYTES,
+    DhcpValue,
+    Refused,
+    addresses_option,
+    route,
+    user_option,
+)
 from netloom.model.hoststate import (
     Device,
     DhcpLease,
@@ -18,6 +26,7 @@ from netloom.model.hoststate import (
     MetadataListener,
     Namespace,
     NsRoute,
+    Refusal,
 )
 from netloom.model.names import INTEGRATION_BRIDGE, METADATA_ADDRESS, dhcp_namespace
 from netloom.model.networking import Network, Port, Subnet
@@ -26,38 +35,52 @@ from netloom.plan.index import ROUTER_OWNERS, Index, addresses_of, device_of, or
 from netloom.plan.pipeline import Stage
 from netloom.plan.ports import classify
 
-OPTION_ROUTER, OPTION_DNS, OPTION_DOMAIN, OPTION_MTU, OPTION_ROUTES = 3, 6, 15, 26, 121
+OPTION_ROUTER, OPTION_DNS, OPTION_DOMAIN, OPTION_ROUTES, OPTION_ROUTES_WINDOWS = 3, 6, 15, 121, 249
 DOMAIN = "openstacklocal"
-
-OPTION_NUMBERS = {
-    "netmask": 1, "time-offset": 2, "router": 3, "dns-server": 6, "log-server": 7, "lpr-server": 9,
-    "hostname": 12, "boot-file-size": 13, "domain-name": 15, "swap-server": 16, "root-path": 17,
-    "extension-path": 18, "ip-forward-enable": 19, "default-ttl": 23, "mtu": 26, "broadcast": 28,
-    "static-route": 33, "nis-domain": 40, "nis-server": 41, "ntp-server": 42, "vendor-encap": 43,
-    "netbios-ns": 44, "netbios-dd": 45, "netbios-nodetype": 46, "netbios-scope": 47, "x-windows-fs": 48,
-    "x-windows-dm": 49, "lease-time": 51, "server-identifier": 54, "t1": 58, "t2": 59,
-    "vendor-class": 60, "nis+-domain": 64, "nis+-server": 65, "tftp-server": 66, "tftp-server-name": 66,
-    "bootfile-name": 67, "mobile-ip-home": 68, "smtp-server": 69, "pop3-server": 70, "nntp-server": 71,
-    "irc-server": 74, "user-class": 77, "client-arch": 93, "client-interface-id": 94,
-    "client-machine-id": 97, "posix-timezone": 100, "tzdb-timezone": 101, "subnet-select": 118,
-    "domain-search": 119, "sip-server": 120, "classless-static-route": 121, "vendor-id-encap": 125,
-    "tftp-server-address": 150, "path-prefix": 210, "reboot-time": 211,
-}  # fmt: skip
-"""Names of DHCP options (IANA's registry, in the spelling that dnsmasq and Neutron's users know)."""
+ANYWHERE = "0.0.0.0/0"
+ON_LINK = "0.0.0.0"
+"""Next hop of a route to what is on the client's own wire (RFC 3442)."""
 
 
 def plan_dhcp(index: Index) -> Iterator[HostObject]:
-    """Namespace, device, DHCP server and metadata listener of each network present and up."""
+    """Namespace, device, DHCP server and metadata listener of each network present and up, and what is missing of them."""
     for network in index.networks:
         port = index.dhcp_port_of.get(network.id)
-        if port is None or not network.admin_state_up:
+        if not network.admin_state_up:
+            continue
+        yield from missing(index, network, port)
+        if port is None:
             continue
         yield from _namespace(index, network, port)
         yield from classify(index, network, port, Stage.LOCAL)
         served = [s for s in index.subnets_of[network.id] if s.enable_dhcp]
         if served:
             yield dnsmasq(index, network, port, served)
+            yield from refusals(index, network, port, served)
         yield metadata_listener(index, network, port)
+
+
+def missing(index: Index, network: Network, port: Port | None) -> Iterator[Refusal]:
+    """What the network's instances do without: all of DHCP, or that of a subnet."""
+    wanted = [s for s in index.subnets_of[network.id] if s.enable_dhcp]
+    if port is None:
+        if wanted:
+            yield Refusal(
+                detail="no DHCP and no metadata: the network has no DHCP port that is up",
+                state="error",
+                origin=origin(network),
+                aspect="dhcp",
+            )
+        return
+    has = {fixed.subnet_id for fixed in port.fixed_ips}
+    for subnet in wanted:
+        if subnet.id not in has:
+            yield Refusal(
+                detail=f"no DHCP in subnet {subnet.id} ({subnet.cidr}): none of its addresses was free for the DHCP port",
+                state="error",
+                origin=origin(network, subnet),
+                aspect="dhcp",
+            )
 
 
 def local_instances(index: Index, network: Network) -> list[Port]:
@@ -126,7 +149,11 @@ def dnsmasq(index: Index, network: Network, port: Port, served: list[Subnet]) ->
         network_id=network.id,
         device=device_of(port),
         ranges=tuple(
-            DhcpRange(subnet_id=s.id, cidr=s.cidr, options=subnet_options(network, s, port))
+            DhcpRange(
+                subnet_id=s.id,
+                cidr=s.cidr,
+                options=subnet_options(index.subnets_of[network.id], s, port)[0],
+            )
             for s in served
         ),
         leases=tuple(leases),
@@ -135,6 +162,17 @@ def dnsmasq(index: Index, network: Network, port: Port, served: list[Subnet]) ->
         origin=origin(network, port, *ports),
         aspect="dhcp",
     )
+
+
+def refusals(index: Index, network: Network, port: Port, served: list[Subnet]) -> Iterator[Refusal]:
+    """What of the subnets' and ports' options the DHCP server cannot be told."""
+    for subnet in served:
+        for detail in subnet_options(index.subnets_of[network.id], subnet, port)[1]:
+            yield Refusal(detail=detail, origin=origin(subnet), aspect="dhcp")
+    for client in local_instances(index, network):
+        if any(True for _ in _lease(client, served, {})):
+            for detail in own_options(client)[1]:
+                yield Refusal(detail=detail, origin=origin(client), aspect="dhcp")
 
 
 def _lease(port: Port, served: list[Subnet], names: dict[str, str]) -> Iterator[DhcpLease]:
@@ -148,56 +186,97 @@ def _lease(port: Port, served: list[Subnet], names: dict[str, str]) -> Iterator[
         ip=address,
         hostname=name_of(names, port, address),
         port_id=port.id,
-        options=tuple(sorted(own_options(port).items())),
+        addresses=tuple(addresses_of(port)),
+        options=own_options(port)[0],
     )
 
 
-def own_options(port: Port) -> dict[str, str]:
-    """A port's extra DHCP options by number.
+def own_options(port: Port) -> tuple[tuple[DhcpValue, ...], list[str]]:
+    """A port's extra DHCP options, and what of them is left out and why.
 
-    They are a tenant's words in a file that the DHCP server of the whole network reads: an option that
-    nobody knows, or a value that would end its line, is left out.
+    They are a tenant's words in a file that the DHCP server of the whole network reads. Those for IPv6 count only for a port
+    with an IPv6 address, as in Neutron; Netloom gives none.
     """
-    found: dict[str, str] = {}
+    found: list[DhcpValue] = []
+    refused: list[str] = []
     for option in port.extra_dhcp_opts:
-        name = option.opt_name.strip().lower()
-        number = name if name.isdecimal() else str(OPTION_NUMBERS.get(name, ""))
-        value = option.opt_value or ""
-        if option.ip_version == 4 and number and 0 < int(number) < 255 and value.isprintable():
-            found[number] = value
-    return found
+        if option.ip_version != 4:
+            continue
+        try:
+            value = user_option(option.opt_name, option.opt_value or "")
+        except Refused as error:
+            refused.append(f"extra DHCP option {option.opt_name[:64]!r} is left out: {error}")
+        else:
+            found += [value] if value is not None else []
+    return tuple(sorted(found, key=lambda value: (value.code, value.tags))), refused
 
 
-def subnet_options(network: Network, subnet: Subnet, port: Port) -> tuple[tuple[int, str], ...]:
-    """DHCP options of a subnet, by number, as dnsmasq writes their values.
+def subnet_options(
+    subnets: list[Subnet], subnet: Subnet, port: Port
+) -> tuple[tuple[DhcpValue, ...], list[str]]:
+    """DHCP options of a subnet among those of its network, and what is left out of them and why. As Neutron's agent makes them.
 
-    A client that gets option 121 must not look at option 3 (RFC 3442), so the default route is in both.
+    A client that gets option 121 must not look at option 3 (RFC 3442), so the default route is in both. Windows asks for
+    249 instead. A host route to everywhere is the gateway of a subnet that has none.
     """
-    gateway = subnet.gateway_ip or ""
-    servers = [
-        server for server in subnet.dns_nameservers if ":" not in server and server != "0.0.0.0"
-    ]
-    routes = {
-        route.destination: route.nexthop for route in subnet.host_routes if ":" not in route.nexthop
-    }
-    own = next((f.ip_address for f in port.fixed_ips if f.subnet_id == subnet.id), None)
-    if own:
-        routes.setdefault(f"{METADATA_ADDRESS}/32", own)
-    if gateway:
-        routes.setdefault("0.0.0.0/0", gateway)
-    options = [(OPTION_ROUTER, gateway)]
+    refused: list[str] = []
+    gateway = subnet.gateway_ip or next(
+        (r.nexthop for r in subnet.host_routes if r.destination == ANYWHERE), ""
+    )
+    options = [_addresses(OPTION_ROUTER, [gateway] if gateway else [], subnet, refused)]
+    servers = [s for s in subnet.dns_nameservers if ":" not in s and s != "0.0.0.0"]
     if servers:
-        options.append((OPTION_DNS, ",".join(servers)))
-    options += [(OPTION_DOMAIN, DOMAIN), (OPTION_MTU, str(network.mtu))]
+        options.append(_addresses(OPTION_DNS, servers, subnet, refused))
+    options.append(DhcpValue(code=OPTION_DOMAIN, text=DOMAIN))
+    routes = _routes(subnets, subnet, port, gateway, refused)
     if routes:
-        ordered = sorted(routes.items(), key=lambda item: _most_specific(item[0]))
-        options.append((OPTION_ROUTES, ",".join(f"{to},{via}" for to, via in ordered)))
-    return tuple(options)
+        options += [DhcpValue(code=c, data=routes) for c in (OPTION_ROUTES, OPTION_ROUTES_WINDOWS)]
+    return tuple(options), refused
 
 
-def _most_specific(cidr: str) -> tuple[int, int]:
-    network = ipaddress.IPv4Network(cidr, strict=False)
-    return -network.prefixlen, int(network.network_address)
+def _addresses(code: int, addresses: list[str], subnet: Subnet, refused: list[str]) -> DhcpValue:
+    """An option of addresses; it is empty, so that clients hear nothing of it, where they cannot be sent."""
+    try:
+        return addresses_option(code, tuple(addresses))
+    except Refused as error:
+        refused.append(f"DHCP option {code} of subnet {subnet.id} is left out: {error}")
+        return DhcpValue(code=code)
+
+
+def _routes(
+    subnets: list[Subnet], subnet: Subnet, port: Port, gateway: str, refused: list[str]
+) -> bytes:
+    """Option 121: the network's other subnets on the wire, the subnet's host routes, metadata, the gateway.
+
+    What does not fit in one option is left out: others' subnets first, then host routes from the end.
+    """
+    others = [(s.cidr, ON_LINK) for s in subnets if s.cidr != subnet.cidr]
+    others.sort(key=lambda pair: ipaddress.IPv4Network(pair[0], strict=False))
+    told = [
+        (r.destination, r.nexthop)
+        for r in subnet.host_routes
+        if r.destination != ANYWHERE and ":" not in r.nexthop
+    ]
+    own = next((f.ip_address for f in port.fixed_ips if f.subnet_id == subnet.id), None)
+    last = [(f"{METADATA_ADDRESS}/32", own)] if own else []
+    if gateway and (others or told or last):
+        last.append((ANYWHERE, gateway))
+    room = MOST_BYTES - sum(len(route(*pair)) for pair in last)
+    kept: dict[str, list[tuple[str, str]]] = {"others": [], "told": []}
+    for name, pairs in (("told", told), ("others", others)):
+        left_out = 0
+        for pair in pairs:
+            if len(route(*pair)) <= room:
+                room -= len(route(*pair))
+                kept[name].append(pair)
+            else:
+                left_out += 1
+        if left_out:
+            what = "host routes" if name == "told" else "routes to the network's other subnets"
+            refused.append(
+                f"{left_out} {what} of subnet {subnet.id} are left out: DHCP option 121 has {MOST_BYTES} bytes"
+            )
+    return b"".join(route(*pair) for pair in (*kept["others"], *kept["told"], *last))
 
 
 def metadata_listener(index: Index, network: Network, port: Port) -> MetadataListener:

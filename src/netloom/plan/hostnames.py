@@ -7,8 +7,12 @@ even the lease, from one of them. So each name is given once on a network of a h
 
 from __future__ import annotations
 
+import re
+
 from netloom.model.networking import Network, Port
 from netloom.plan.index import Index
+
+_LABEL = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")
 
 
 def of_address(address: str) -> str:
@@ -20,7 +24,7 @@ def hostnames(index: Index, network: Network) -> dict[str, str]:
     """Port id → its server's hostname, for the ports here of which it is the name.
 
     Of servers with one hostname (in whatever case) the oldest has it, on its first card. A hostname that is
-    made like that of an address is nobody's.
+    made like that of an address is nobody's. A name is one label: what cannot be one (RFC 1123) is no name, and a dot is a hyphen.
     """
     found: dict[str, str] = {}
     taken: set[str] = set()
@@ -31,11 +35,12 @@ def hostnames(index: Index, network: Network) -> dict[str, str]:
         if ident in index.server_of
     }
     for server in sorted(servers.values(), key=lambda server: (server.created_at, server.id)):
-        name = server.hostname.lower()
-        if not name or name in taken or name.startswith("host-"):
+        hostname = server.hostname.replace(".", "-")
+        name = hostname.lower()
+        if not _LABEL.fullmatch(name) or name in taken or name.startswith("host-"):
             continue
         card = next(ident for ident in server.port_ids if ident in local)
-        found[card] = server.hostname
+        found[card] = hostname
         taken.add(name)
     return found
 

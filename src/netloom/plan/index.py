@@ -84,7 +84,9 @@ class Index:
         found: dict[str, Port] = {}
         for network_id, ports in self.ports_of.items():
             for port in ports:
-                if port.device_owner == OWNER_DHCP and port.admin_state_up:
+                # Ports that users give this owner are none of the network's own.
+                ours = port.device_id.startswith("dhcp") and port.device_id.endswith(network_id)
+                if port.device_owner == OWNER_DHCP and ours and port.admin_state_up:
                     found.setdefault(network_id, port)
         return found
 

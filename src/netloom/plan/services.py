@@ -9,6 +9,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
+from msgspec.structs import replace
+
 from netloom.model.hosts import Aspect
 from netloom.model.hoststate import Flow
 from netloom.model.names import METADATA_ADDRESS
@@ -33,7 +35,7 @@ def plan_services(index: Index) -> Iterator[Flow]:
         if dhcp_port is None:
             continue
         if dhcp_subnets(index, network):
-            yield from _dhcp_requests(network, dhcp_port)
+            yield from dhcp_requests(index, network, dhcp_port)
         yield from metadata(index, network, dhcp_port)
         yield from deliver(index, network, dhcp_port)
 
@@ -70,26 +72,33 @@ def arp(index: Index, network: Network) -> Iterator[Flow]:
             yield flow(Stage.LOCAL, Priority.NORMAL, asked, answer, origin=origin(port))
 
 
-def _dhcp_requests(network: Network, dhcp_port: Port) -> Iterator[Flow]:
-    """To everybody, or to the server's own address: what is for others only looks like a question to it."""
+def dhcp_requests(index: Index, network: Network, dhcp_port: Port) -> Iterator[Flow]:
+    """Requests of each port's own MAC address, to everybody or to the server's own address, go to the DHCP device.
+
+    Those of any other MAC address nobody hears. The DHCP server's namespace compares that address with the one in the message.
+    What is for other addresses only looks like a question to the server.
+    """
+    clients = [
+        port
+        for port in index.local_ports[network.id]
+        if port.device_owner not in ROUTER_OWNERS and index.is_up(port)
+    ]
     for address in (EVERYBODY, *addresses_of(dhcp_port)):
-        match = Match(
-            net=network.key,
-            eth_type="ip",
-            ip_dst=address,
-            ip_proto=UDP,
-            tp_src=68,
-            tp_dst=67,
+        asks = Match(
+            net=network.key, eth_type="ip", ip_dst=address, ip_proto=UDP, tp_src=68, tp_dst=67
         )
-        yield flow(
-            Stage.LOCAL,
-            Priority.NORMAL,
-            match,
-            Load("dst_port", device_of(dhcp_port)),
-            Goto(int(Stage.OUTPUT)),
-            origin=origin(dhcp_port, network),
-            aspect="dhcp",
-        )
+        for port in clients:
+            yield flow(
+                Stage.LOCAL,
+                Priority.SPECIAL,
+                replace(asks, net=None, src_port=device_of(port), eth_src=port.mac_address),
+                Load("dst_port", device_of(dhcp_port)),
+                Goto(int(Stage.OUTPUT)),
+                origin=origin(port, dhcp_port),
+                aspect="dhcp",
+            )
+        why = origin(dhcp_port, network)
+        yield flow(Stage.LOCAL, Priority.NORMAL, asks, origin=why, aspect="dhcp")
 
 
 def metadata(index: Index, network: Network, dhcp_port: Port) -> Iterator[Flow]:

@@ -4,25 +4,31 @@ from __future__ import annotations
 
 from netloom.model.hoststate import Device, Namespace, Neighbour, NsRoute
 from netloom.model.sysctls import FORWARD
+from netloom.render import values
 
 
 def ip_commands(item: Namespace | Device | NsRoute | Neighbour) -> list[str]:
-    """The `ip` and `sysctl` commands that would make a namespace, a device in it or a route."""
+    """The `ip` and `sysctl` commands that would make a namespace, a device in it or a route. Raises Unwritable."""
     match item:
         case Namespace():
+            name = values.word(item.name)
             # The settings that every namespace has are in model/sysctls.py.
-            forward = f"ip netns exec {item.name} sysctl -w net.{FORWARD}={int(item.forward)}"
-            return [f"ip netns add {item.name}", f"ip -n {item.name} link set lo up", forward]
+            forward = f"ip netns exec {name} sysctl -w net.{FORWARD}={int(item.forward)}"
+            return [f"ip netns add {name}", f"ip -n {name} link set lo up", forward]
         case Device():
-            ip = f"ip -n {item.namespace}"
+            ip = f"ip -n {values.word(item.namespace)}"
+            name = values.device(item.name)
+            mtu = values.number(item.mtu, 65535)
             return [
-                f"ip link set {item.name} netns {item.namespace}",
-                f"{ip} link set {item.name} address {item.mac} mtu {item.mtu} up",
-                *(f"{ip} address add {address} dev {item.name}" for address in item.addresses),
+                f"ip link set {name} netns {item.namespace}",
+                f"{ip} link set {name} address {values.mac(item.mac)} mtu {mtu} up",
+                *(f"{ip} address add {values.network(a)} dev {name}" for a in item.addresses),
             ]
         case NsRoute():
-            via = f" via {item.gateway}" if item.gateway else ""
-            return [f"ip -n {item.namespace} route add {item.destination}{via} dev {item.device}"]
+            via = f" via {values.ipv4(item.gateway)}" if item.gateway else ""
+            where = f"{values.network(item.destination)}{via} dev {values.device(item.device)}"
+            return [f"ip -n {values.word(item.namespace)} route add {where}"]
         case Neighbour():
-            ip = f"ip -n {item.namespace} neigh replace {item.address}"
-            return [f"{ip} lladdr {item.mac} dev {item.device} nud permanent"]
+            ip = f"ip -n {values.word(item.namespace)} neigh replace {values.ipv4(item.address)}"
+            what = f"lladdr {values.mac(item.mac)} dev {values.device(item.device)}"
+            return [f"{ip} {what} nud permanent"]

@@ -1,14 +1,21 @@
-"""The NAT of a router's namespace as a ruleset for `nft -f`."""
+"""Rulesets for `nft -f`: the NAT of a router's namespace, and what a DHCP server may hear.
+
+Each is a whole table that replaces itself in one transaction.
+"""
 
 from __future__ import annotations
 
+import ipaddress
 from collections.abc import Iterable
 
-from netloom.model.hoststate import FloatingNat, NeighbourBound, SourceNat
+from netloom.model.hoststate import Dnsmasq, FloatingNat, NeighbourBound, SourceNat
+from netloom.render import values
 
 NFT_TABLE = "netloom"
 NEIGHBOUR_TABLE = "netloom-neighbours"
 _MOST_LATELY = 4096
+
+DHCP_TABLE = "netloom-dhcp"
 
 
 def nft_ruleset(floating: Iterable[FloatingNat], source: Iterable[SourceNat]) -> str:
@@ -21,6 +28,8 @@ def nft_ruleset(floating: Iterable[FloatingNat], source: Iterable[SourceNat]) ->
     """
     nats = sorted(floating, key=lambda nat: nat.external)
     catch_all = sorted(source, key=lambda nat: nat.device)
+    for nat in (*nats, *catch_all):
+        check_nat(nat)
     devices = sorted({nat.device for nat in nats} | {nat.device for nat in catch_all})
     before: list[str] = []
     after: list[str] = ['meta mark 0x1 accept comment "from outside: keeps its source"']
@@ -54,6 +63,56 @@ def nft_ruleset(floating: Iterable[FloatingNat], source: Iterable[SourceNat]) ->
     return "\n".join(lines) + "\n"
 
 
+def check_nat(nat: FloatingNat | SourceNat) -> None:
+    """Raise Unwritable where one of its values is not what nft would take it for."""
+    values.device(nat.device)
+    for address in (nat.external, nat.internal) if isinstance(nat, FloatingNat) else (nat.address,):
+        values.ipv4(address)
+    for why in nat.origin[:1]:
+        values.word(why.replace("/", "-", 1))
+
+
+def dhcp_ruleset(server: Dnsmasq) -> str:
+    """What reaches the DHCP server: messages of its leases' own clients, each in its own name.
+
+    The frame's source is the port's own MAC address (the switch sees to that); the hardware address in the message (`chaddr`)
+    must be the same, and the address that the client says it has (`ciaddr`) must be its own or none. So nobody can ask for,
+    give back or decline what is another's, and messages of invented clients use none of the server's time. A message that
+    says it was relayed is not taken: the server would answer whatever address stands there. A client that declines its
+    address gets the same again: it has no other, and dnsmasq would hold it back for ten minutes.
+
+    Offsets are those of RFC 2131 behind the UDP header of 8 bytes; the type of the message is every client's first option.
+    """
+    clients: set[str] = set()
+    for lease in server.leases:
+        mac = values.mac(lease.mac)
+        number = f"0x{mac.replace(':', '')}"
+        for address in ("0.0.0.0", lease.ip, *lease.addresses):
+            packed = ipaddress.IPv4Address(values.ipv4(address)).packed.hex()
+            clients.add(f"{mac} . {number} . 0x{packed}")
+    elements = f" elements = {{ {', '.join(sorted(clients))} }};" if clients else ""
+    lines = [
+        f"table ip {DHCP_TABLE}",
+        f"delete table ip {DHCP_TABLE}",
+        f"table ip {DHCP_TABLE} {{",
+        f"  set clients {{ typeof ether saddr . @th,288,48 . @th,160,32;{elements} }}",
+        "  chain dhcp {",
+        '    @th,64,24 != 0x010106 counter drop comment "no request of an Ethernet client"',
+        '    @th,256,32 != 0x0 counter drop comment "relayed (giaddr)"',
+        '    @th,1984,24 0x350104 counter drop comment "DHCPDECLINE"',
+        "    ether saddr . @th,288,48 . @th,160,32 @clients counter accept",
+        '    counter drop comment "chaddr or ciaddr of another"',
+        "  }",
+        "  chain input {",
+        "    type filter hook input priority filter; policy accept;",
+        '    iifname "lo" accept comment "the agent itself"',
+        "    udp dport 67 jump dhcp",
+        "  }",
+        "}",
+    ]
+    return "\n".join(lines) + "\n"
+
+
 def _chain(name: str, kind: str, hook: str, rules: list[str]) -> list[str]:
     head = f"    type {kind} hook {hook}; policy accept;"
     return [f"  chain {name} {{", head, *(f"    {rule}" for rule in rules), "  }"]
@@ -66,7 +125,7 @@ def neighbour_ruleset(bound: NeighbourBound, known: Iterable[str]) -> str:
     would take it from everybody. A packet goes on where its next hop is known, or was asked for lately; other next
     hops are so many a second.
     """
-    elements = ", ".join(sorted(set(known)))
+    elements = ", ".join(values.ipv4(address) for address in sorted(set(known)))
     rules = [
         'oifname "lo" accept',
         "ip daddr 224.0.0.0/3 accept",
@@ -89,6 +148,11 @@ def neighbour_ruleset(bound: NeighbourBound, known: Iterable[str]) -> str:
 
 def neighbour_changes(gone: Iterable[str], come: Iterable[str]) -> str:
     """What takes addresses out of the table's known ones and puts others in."""
-    lines = [f"delete element ip {NEIGHBOUR_TABLE} known {{ {address} }}" for address in gone]
-    lines += [f"add element ip {NEIGHBOUR_TABLE} known {{ {address} }}" for address in come]
+    lines = [
+        f"delete element ip {NEIGHBOUR_TABLE} known {{ {values.ipv4(address)} }}"
+        for address in gone
+    ]
+    lines += [
+        f"add element ip {NEIGHBOUR_TABLE} known {{ {values.ipv4(address)} }}" for address in come
+    ]
     return "\n".join(lines) + "\n"

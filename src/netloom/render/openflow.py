@@ -6,11 +6,16 @@ puts in this host's numbers.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 
 from netloom.model import bounds
 from netloom.model import openflow as of
 from netloom.model.hoststate import Flow
+from netloom.render.values import Unwritable, ipv4, mac, mac_or_mask, network, number
+
+MOST_32, MOST_TUNNEL, MOST_TABLE = 0xFFFFFFFF, 0xFFFFFF, 253
+_CT_STATE = re.compile(r"([+-](trk|new|est|rel|rpl|inv|snat|dnat))+")
 
 MOST_FLOW_CHARACTERS = 1 << 20
 """Far more than the 64 KiB of an OpenFlow message can hold."""
@@ -38,59 +43,80 @@ def _need(resolve: Resolve, kind: str, name: str) -> str:
     value = resolve(kind, name)
     if value is None:
         raise Unresolved(kind, name)
+    if resolve is not by_name and not (value.isascii() and value.isdecimal()):
+        raise Unwritable("number of the switch", value)
     return value
 
 
 def _transport(value: int | tuple[int, int]) -> str:
-    return str(value) if isinstance(value, int) else f"0x{value[0]:x}/0x{value[1]:x}"
+    if isinstance(value, int):
+        return str(number(value, 0xFFFF))
+    return f"0x{number(value[0], 0xFFFF):x}/0x{number(value[1], 0xFFFF):x}"
+
+
+def _register(kind: str, value: int) -> str:
+    return f"reg{of.REGISTERS[kind]}={number(value, MOST_32):#x}"
 
 
 def match_text(match: of.Match, resolve: Resolve = by_name) -> str:
-    """The match as ovs-ofctl reads it; empty for «everything». Raises Unresolved."""
+    """The match as ovs-ofctl reads it; empty for «everything». Raises Unresolved, Unwritable."""
     out: list[str] = []
+    four = match.eth_type == "ip"
     if match.in_port is not None:
         out.append(f"in_port={_need(resolve, 'port', match.in_port)}")
     if match.eth_type is not None:
+        if match.eth_type not in ("ip", "ipv6", "arp"):
+            raise Unwritable("type of frame", match.eth_type)
         out.append(match.eth_type)
     if match.tun_id is not None:
-        out.append(f"tun_id={match.tun_id:#x}")
+        out.append(f"tun_id={number(match.tun_id, MOST_TUNNEL):#x}")
     if match.vlan is not None:
-        out.append(f"dl_vlan={match.vlan}" if match.vlan else "vlan_tci=0x0000/0x1fff")
+        vlan = number(match.vlan, 4094)
+        out.append(f"dl_vlan={vlan}" if vlan else "vlan_tci=0x0000/0x1fff")
     if match.net is not None:
-        out.append(f"reg{of.REGISTERS['net']}={match.net:#x}")
+        out.append(_register("net", match.net))
     if match.src_port is not None:
         out.append(f"reg{of.REGISTERS['src_port']}={_need(resolve, 'port', match.src_port)}")
     if match.dst_port is not None:
         out.append(f"reg{of.REGISTERS['dst_port']}={_need(resolve, 'port', match.dst_port)}")
     if match.remote is not None:
-        out.append(f"reg{of.REGISTERS['remote']}={match.remote}")
+        out.append(f"reg{of.REGISTERS['remote']}={number(match.remote, MOST_32)}")
     if match.ct_state is not None:
+        if not _CT_STATE.fullmatch(match.ct_state):
+            raise Unwritable("state of a connection", match.ct_state)
         out.append(f"ct_state={match.ct_state}")
     if match.conj is not None:
         out.append(f"conj_id={_need(resolve, 'conj', match.conj)}")
-    plain = (
+    masked: tuple[tuple[str, str | None], ...] = (
         ("dl_src", match.eth_src),
         ("dl_dst", match.eth_dst),
-        ("arp_op", match.arp_op),
-        ("arp_spa", match.arp_spa),
-        ("arp_tpa", match.arp_tpa),
-        ("arp_sha", match.arp_sha),
-        ("nw_src" if match.eth_type == "ip" else "ipv6_src", match.ip_src),
-        ("nw_dst" if match.eth_type == "ip" else "ipv6_dst", match.ip_dst),
-        ("ip_frag", match.ip_frag),
-        ("nw_proto", match.ip_proto),
     )
-    out += [f"{name}={value}" for name, value in plain if value is not None]
+    out += [f"{name}={mac_or_mask(value)}" for name, value in masked if value is not None]
+    if match.arp_op is not None:
+        out.append(f"arp_op={number(match.arp_op, 0xFFFF)}")
+    for name, value in (("arp_spa", match.arp_spa), ("arp_tpa", match.arp_tpa)):
+        out += [] if value is None else [f"{name}={network(value)}"]
+    if match.arp_sha is not None:
+        out.append(f"arp_sha={mac_or_mask(match.arp_sha)}")
+    for end, value in (("src", match.ip_src), ("dst", match.ip_dst)):
+        if value is not None:
+            out.append(f"{'nw' if four else 'ipv6'}_{end}={network(value, 4 if four else 6)}")
+    if match.ip_frag is not None:
+        if match.ip_frag not in ("first", "later", "yes", "no", "not_later"):
+            raise Unwritable("kind of fragment", match.ip_frag)
+        out.append(f"ip_frag={match.ip_frag}")
+    if match.ip_proto is not None:
+        out.append(f"nw_proto={number(match.ip_proto, 0xFF)}")
     if match.tp_src is not None:
         out.append(f"tp_src={_transport(match.tp_src)}")
     if match.tp_dst is not None:
         out.append(f"tp_dst={_transport(match.tp_dst)}")
     if match.icmp_type is not None:
-        out.append(f"icmp_type={match.icmp_type}")
+        out.append(f"icmp_type={number(match.icmp_type, 0xFF)}")
     if match.icmp_code is not None:
-        out.append(f"icmp_code={match.icmp_code}")
+        out.append(f"icmp_code={number(match.icmp_code, 0xFF)}")
     if match.nd_target is not None:
-        out.append(f"nd_target={match.nd_target}")
+        out.append(f"nd_target={network(match.nd_target, 6)}")
     return ",".join(out)
 
 
@@ -98,23 +124,27 @@ def _ct(action: of.Ct, resolve: Resolve) -> str:
     inside = ["commit"] if action.commit else []
     inside.append(f"zone={_need(resolve, 'zone', action.zone)}")
     if action.table is not None:
-        inside.append(f"table={action.table}")
+        inside.append(f"table={number(action.table, MOST_TABLE)}")
     return f"ct({','.join(inside)})"
 
 
 def action_text(action: of.Action, resolve: Resolve = by_name) -> str:
-    """One action as ovs-ofctl reads it. Raises Unresolved."""
+    """One action as ovs-ofctl reads it. Raises Unresolved, Unwritable."""
     match action:
         case of.Load(field, value):
-            number = _need(resolve, "port", value) if isinstance(value, str) else f"{value:#x}"
-            return f"load:{number}->NXM_NX_REG{of.REGISTERS[field]}[]"
+            what = (
+                _need(resolve, "port", value)
+                if isinstance(value, str)
+                else f"{number(value, MOST_32):#x}"
+            )
+            return f"load:{what}->NXM_NX_REG{of.REGISTERS[field]}[]"
         case of.SetEth(src, dst):
-            parts = [f"set_field:{src}->eth_src"] if src else []
-            return ",".join(parts + ([f"set_field:{dst}->eth_dst"] if dst else []))
+            parts = [f"set_field:{mac(src)}->eth_src"] if src else []
+            return ",".join(parts + ([f"set_field:{mac(dst)}->eth_dst"] if dst else []))
         case of.SetTunnel(key, dst):
-            return f"set_field:{key:#x}->tun_id,set_field:{dst}->tun_dst"
+            return f"set_field:{number(key, MOST_TUNNEL):#x}->tun_id,set_field:{ipv4(dst)}->tun_dst"
         case of.PushVlan(vid):
-            return f"push_vlan:0x8100,set_field:{vid | 0x1000}->vlan_vid"
+            return f"push_vlan:0x8100,set_field:{number(vid, 4094) | 0x1000}->vlan_vid"
         case of.PopVlan():
             return "pop_vlan"
         case of.Output(device):
@@ -124,16 +154,18 @@ def action_text(action: of.Action, resolve: Resolve = by_name) -> str:
         case of.OutputBack():
             return "in_port"
         case of.Goto(table):
-            return f"resubmit(,{table})"
+            return f"resubmit(,{number(table, MOST_TABLE)})"
         case of.Ct():
             return _ct(action, resolve)
         case of.Conjunction(name, clause, clauses):
-            return f"conjunction({_need(resolve, 'conj', name)},{clause}/{clauses})"
-        case of.ArpReply(mac, ip):
+            of_all = f"{number(clause, 64)}/{number(clauses, 64)}"
+            return f"conjunction({_need(resolve, 'conj', name)},{of_all})"
+        case of.ArpReply(own, ip):
+            own, ip = mac(own), ipv4(ip)
             return (
-                f"move:NXM_OF_ETH_SRC[]->NXM_OF_ETH_DST[],set_field:{mac}->eth_src,set_field:2->arp_op,"
+                f"move:NXM_OF_ETH_SRC[]->NXM_OF_ETH_DST[],set_field:{own}->eth_src,set_field:2->arp_op,"
                 "move:NXM_NX_ARP_SHA[]->NXM_NX_ARP_THA[],move:NXM_OF_ARP_SPA[]->NXM_OF_ARP_TPA[],"
-                f"set_field:{mac}->arp_sha,set_field:{ip}->arp_spa,in_port"
+                f"set_field:{own}->arp_sha,set_field:{ip}->arp_spa,in_port"
             )
         case of.Normal():
             return "normal"
@@ -162,9 +194,9 @@ def actions_text(actions: tuple[of.Action, ...], resolve: Resolve = by_name) -> 
 def flow_text(flow: Flow, resolve: Resolve = by_name) -> str:
     """One flow as a line for `ovs-ofctl add-flows`, without its cookie.
 
-    Raises Unresolved, and ValueError where it would not be one line: a second one would be another flow.
+    Raises Unresolved, and Unwritable where a value would be read as something else; no flow is more than one line.
     """
     match = match_text(flow.match, resolve)
-    head = f"table={flow.table},priority={flow.priority}"
+    head = f"table={number(flow.table, MOST_TABLE)},priority={number(flow.priority, 0xFFFF)}"
     text = f"{head}{',' + match if match else ''} actions={actions_text(flow.actions, resolve)}"
     return bounds.line("a flow", text, MOST_FLOW_CHARACTERS)

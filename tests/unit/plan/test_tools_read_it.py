@@ -94,8 +94,8 @@ def test_dnsmasq_reads_its_files(tmp_path):
     opts = dnsmasq_opts(server)
     assert "evil" not in opts
     assert "nonsense" not in opts
-    assert "tag:port-my1,26,1400" in opts
-    assert "tag:subnet-ext-sub,tag:!own-26,26,1500" in opts
+    assert "tag:port-my1,26,05:78" in opts
+    assert "dhcp-option-force=tag:!own-26,26,1500" in dnsmasq_conf(server, "/d")
     (tmp_path / "hosts").write_text(dnsmasq_hosts(server))
     (tmp_path / "opts").write_text(opts)
     conf = tmp_path / "conf"
