@@ -7,6 +7,7 @@ import time
 from collections import Counter
 from collections.abc import Callable
 
+import support.tenant
 from netloom.lab import settings, status
 from netloom.lab.client import Client
 from soak import compare, remains
@@ -38,6 +39,7 @@ class Soak:
         self.faults: list[str] = []
         self.damages: Counter[str] = Counter()
         self.began = time.monotonic()
+        self._first_use()
         self.before = self._still()
         self.tenants = [self._tenant(f"soak{number}") for number in range(1, tenants + 1)]
         self.standing = Standing(lab)
@@ -171,6 +173,16 @@ class Soak:
                 gap.told = True
 
     # --- the end --------------------------------------------------------------------------------
+
+    def _first_use(self) -> None:
+        """Have each host carry something once: folders and groups that it then keeps are no remains."""
+        with support.tenant.Tenant(self.lab) as tenant:
+            network = tenant.network("first", "10.8.0.0/24")
+            tenant.router(network)
+            group = tenant.group({})
+            servers = [tenant.boot(h, h, network, group) for h in ("compute1", "compute2")]
+            for server in servers:
+                tenant.instance(server)
 
     def _still(self) -> dict[str, Counter[str]]:
         """What there is on hosts when it does not change any more."""

@@ -92,7 +92,7 @@ def known_addresses(index: Index, network: Network) -> Iterator[Flow]:
         if index.dhcp_port_of.get(network.id) is port:
             # Its own host's instances reach it; every other host has one of its own.
             to_device = (Load("dst_port", device_of(port)), Goto(int(Stage.OUTPUT)))
-            for what in _for_services(port):
+            for what in _for_services(port) if index.is_up(port) else ():
                 match = Match(net=network.key, eth_dst=port.mac_address, remote=0, **what)
                 yield flow(Stage.L2, Priority.NORMAL, match, *to_device, origin=origin(port))
             nothing = Match(net=network.key, eth_dst=port.mac_address)

@@ -5,8 +5,11 @@ from __future__ import annotations
 import random
 
 import msgspec
+import pytest
 
+import worlds
 from netloom.model.hoststate import Dnsmasq, Flow, Interface
+from netloom.model.openflow import Load, Output
 from netloom.plan import plan
 from worlds import two_hosts
 
@@ -81,3 +84,29 @@ def test_52_the_mtu_reaches_dhcp_and_every_device():
     assert dhcp_server(world).mtu == 1300
     interfaces = plan(world.view("compute1")).each(Interface)
     assert {interface.mtu for interface in interfaces if interface.name != "vxlan0"} == {1300}
+
+
+def _named(flow: Flow) -> set[str]:
+    """Devices that a flow names."""
+    match = flow.match
+    found = {match.in_port, match.src_port, match.dst_port}
+    for action in flow.actions:
+        if isinstance(action, Load) and isinstance(action.value, str):
+            found.add(action.value)
+        elif isinstance(action, Output):
+            found.add(action.device)
+    return {name for name in found if name}
+
+
+@pytest.mark.parametrize("table", ["networks", "ports", "routers"])
+def test_flows_name_devices_that_the_plan_has(table: str) -> None:
+    """Whatever is down: a flow whose device nobody makes would wait for it for ever."""
+    for make in (worlds.two_hosts, worlds.walkthrough_a, worlds.walkthrough_b, worlds.remote_group):
+        for name in make().tables.get(table, {}):
+            world = make()
+            world.change(table, name, admin_state_up=False)
+            for host in world.hosts:
+                state = plan(world.view(host))
+                devices = {item.name for item in state.each(Interface)}
+                for flow in state.each(Flow):
+                    assert _named(flow) <= devices, (make.__name__, name, host, flow)
