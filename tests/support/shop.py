@@ -67,7 +67,7 @@ class Shop:
                         host=name,
                         tunnel_ip=f"192.0.2.{number}",
                         bridge_mappings=MAPPINGS,
-                        physical_interfaces=dict.fromkeys(MAPPINGS.values(), "eth1"),
+                        physical_interfaces={"br-public": "eth1", "br-extnet": "eth2"},
                         roles=roles,
                         instance_types=("container",) if "compute" in roles else (),
                         plan_version=VERSION,
