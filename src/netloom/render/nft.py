@@ -100,7 +100,7 @@ def dhcp_ruleset(server: Dnsmasq) -> str:
         '    @th,64,24 != 0x010106 counter drop comment "no request of an Ethernet client"',
         '    @th,256,32 != 0x0 counter drop comment "relayed (giaddr)"',
         '    @th,1984,24 0x350104 counter drop comment "DHCPDECLINE"',
-        "    ether saddr . @th,288,48 . @th,160,32 @clients counter accept",
+        '    ether saddr . @th,288,48 . @th,160,32 @clients counter accept comment "in its own name"',
         '    counter drop comment "chaddr or ciaddr of another"',
         "  }",
         "  chain input {",
