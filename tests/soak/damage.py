@@ -9,6 +9,7 @@ import signal
 from collections.abc import Callable
 
 from netloom.lab import up
+from netloom.model.errors import UserError
 from support.running_lab import RunningLab
 
 HOSTS = ("network1", "compute1", "compute2")
@@ -139,7 +140,13 @@ class Damages:
         fresh = up.start_server(self.lab.lab)
         self.lab.state.processes["server"] = fresh
         self.lab.lab.save(self.lab.state)
-        up.wait_server(self.lab.lab, fresh, self.lab.state.port)
+        for patience in (1, 2, 3):  # a minute each: the machine may be busy with other things
+            try:
+                up.wait_server(self.lab.lab, fresh, self.lab.state.port)
+                break
+            except UserError:
+                if patience == 3 or not fresh.alive:
+                    raise
         self._back()
         return "kill -9 the API server"
 
