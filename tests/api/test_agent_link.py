@@ -134,10 +134,10 @@ def test_a_host_is_away_when_its_last_stream_has_ended() -> None:
     presence = Presence()
     assert not presence.is_away("c1")  # nobody has heard of it yet
     presence.begun("c1", "one")
-    presence.begun("c1", "two")
+    presence.begun("c1", "one")  # its first stream is gone, and the server has not noticed yet
     presence.ended("c1", "one")
     assert not presence.is_away("c1")
-    presence.ended("c1", "two")
+    presence.ended("c1", "one")
     assert presence.is_away("c1") and not presence.is_away("c2")
     presence.begun("c1", "two")
     assert not presence.is_away("c1")

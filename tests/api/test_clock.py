@@ -60,7 +60,9 @@ def test_a_clock_that_is_set_ends_no_build_and_kills_no_host(
     ):
         file = tmp_path / "secret"
         server.netloom(
-            "host", "add", "c1", "--config", str(server.config), "--secret-file", str(file)
+            *("host", "add", "c1", "--config", str(server.config), "--secret-file", str(file)),
+            *("--role", "network", "--role", "compute"),
+            *("--physical-network", "*", "--instance-type", "container"),
         )
         link = Link(
             AgentSettings(host="c1", server=f"unix://{tmp_path}/c1.sock", secret_file=str(file)),

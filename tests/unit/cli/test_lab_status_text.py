@@ -23,6 +23,7 @@ WELL: dict[str, Any] = {
     "hosts": [HOST],
     "errors": [],
     "waiting": [],
+    "repairs": [],
     "well": True,
 }
 ERROR = {"object": "server/s", "host": "", "aspect": "status", "detail": "No valid host was found."}
