@@ -223,9 +223,11 @@ def test_statements_do_not_grow_with_objects(cloud):
     cloud.member.make("subnet", network_id=network, ip_version=4, cidr="10.0.0.0/22")
     cloud.member.make("port", network_id=network)
     seen = []
-    with cloud.store.reader() as reader:
-        engine = reader._connection.engine
-    event.listen(engine, "before_cursor_execute", lambda *args: seen.append(args[2]))
+    event.listen(
+        cloud.store._engine,
+        "checkout",
+        lambda connection, *_: connection.set_trace_callback(seen.append),
+    )
 
     def statements(path):
         seen.clear()

@@ -99,11 +99,11 @@ def test_a_row_that_is_no_document_is_left_out_and_said_once(
     store = fill(tmp_path / "x.db")
     for number, document in enumerate([*DOCUMENTS, b"\xff\xfe\x00"]):
         with store.writer() as w:
-            w._connection.exec_driver_sql(
+            w._session.connection.execute(
                 "UPDATE resource SET doc = ? WHERE kind = 'network' AND id = ?",
                 (document, f"n{number}"),
             )
-            w._connection.exec_driver_sql(
+            w._session.connection.execute(
                 "UPDATE host SET facts = ?, granted = ? WHERE name = 'c2'", (document, document)
             )
         for _ in range(2):
@@ -157,9 +157,9 @@ def test_a_server_goes_on_beside_a_damaged_row(tmp_path: Path) -> None:
         w.insert(Network(id="well", key=1))
         w.insert(Network(id="torn", key=2))
         w.insert(Port(id="p", network_id="well", mac_address="fa:16:3e:00:00:01", host="c1"))
-        w._connection.exec_driver_sql("UPDATE resource SET doc = '{' WHERE id = 'torn'")
-        w._connection.exec_driver_sql("UPDATE change SET after = '{' WHERE id = 'torn'")
-        w._connection.exec_driver_sql("""UPDATE host SET facts = '{"host":5}' WHERE name = 'c1'""")
+        w._session.run_text("UPDATE resource SET doc = '{' WHERE id = 'torn'")
+        w._session.run_text("UPDATE change SET after = '{' WHERE id = 'torn'")
+        w._session.run_text("""UPDATE host SET facts = '{"host":5}' WHERE name = 'c1'""")
     store.close()
     with serving(tmp_path, 'auth = "trusted-headers"') as running:
         admin = {"X-Roles": "admin", "X-Project-Id": "a" * 32}
@@ -180,9 +180,9 @@ def test_a_whole_file_passes_the_check_and_a_torn_page_of_any_table_does_not(
     store = fill(tmp_path / "x.db")
     store.check()
     with store.reader() as r:
-        roots = r._connection.exec_driver_sql(
+        roots = r._session.run_text(
             "SELECT name, rootpage FROM sqlite_master WHERE type = 'table' AND rootpage > 1"
-        ).all()
+        )
     store.close()
     assert {"link", "resource", "host", "status"} <= {name for name, _ in roots}
     whole = (tmp_path / "x.db").read_bytes()

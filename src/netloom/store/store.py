@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sqlite3
 import threading
 import time
@@ -18,7 +19,8 @@ from sqlalchemy.pool import NullPool
 
 from netloom.model.errors import UserError
 from netloom.store import migrate
-from netloom.store.reader import Reader, read_setting
+from netloom.store.reader import Reader
+from netloom.store.session import Session
 from netloom.store.writer import Writer
 
 BUSY_SECONDS = 10.0
@@ -26,6 +28,8 @@ BUSY_SECONDS = 10.0
 
 KEPT_CHANGES = 100_000
 """How many changes stay in the feed, as history and for hosts that were away."""
+
+_EPOCH = text("SELECT value FROM setting WHERE key = 'epoch'")
 
 PRUNE_EVERY = 1_000
 """After how many changes older ones are dropped: often enough that it takes a few ms."""
@@ -66,14 +70,14 @@ class Store:
         except OSError as error:
             raise UserError(f"cannot make the database {file}: {error.strerror}") from error
         try:
-            with _begin(engine, "BEGIN IMMEDIATE") as connection:
+            with _migrating(engine) as connection:
                 if migrate.version(connection) != migrate.head():
                     migrate.upgrade(connection)
                 if broken := connection.execute(text("PRAGMA foreign_key_check")).all():
                     raise UserError(
                         f"the database's references are broken, nothing was changed: {broken[:3]}"
                     )
-                if read_setting(connection, "epoch") is None:
+                if not connection.execute(_EPOCH).all():
                     values = {"value": str(uuid.uuid4())}
                     connection.execute(text("INSERT INTO setting VALUES ('epoch', :value)"), values)
                 connection.commit()
@@ -89,7 +93,7 @@ class Store:
         """Version of the database's tables; empty where there are none."""
         if not self.file.exists():
             return ""
-        with _begin(self._engine, "BEGIN") as connection:
+        with _migrating(self._engine) as connection:
             return migrate.version(connection)
 
     def check(self) -> None:
@@ -97,8 +101,8 @@ class Store:
 
         Takes about a second for 200 MB: for the server's start.
         """
-        with _begin(self._engine, "BEGIN") as connection:
-            found = str(connection.execute(text("PRAGMA quick_check(1)")).scalar())
+        with self._begin("BEGIN") as session:
+            found = str(session.run_text("PRAGMA quick_check(1)")[0][0])
         # The pages of all tables are looked at first. SQLite 3.40 finds NULLs that are not there in tables without row
         # ids whose key is not their first columns: rows are checked where they are read.
         if found != "ok" and not found.startswith("NULL value in "):
@@ -114,8 +118,8 @@ class Store:
     @contextmanager
     def reader(self) -> Generator[Reader]:
         """Give a snapshot: all that is read through it is of one moment, whatever is written meanwhile."""
-        with _begin(self._engine, "BEGIN") as connection:
-            yield Reader(connection)
+        with self._begin("BEGIN") as session:
+            yield Reader(session)
 
     @contextmanager
     def writer(self, actor: str = "", request_id: str = "") -> Generator[Writer]:
@@ -125,13 +129,13 @@ class Store:
         with self._lock:
             self._writing = threading.get_ident()
             try:
-                with _begin(self._engine, "BEGIN IMMEDIATE") as connection:
-                    writer = Writer(connection, actor, request_id)
+                with self._begin("BEGIN IMMEDIATE") as session:
+                    writer = Writer(session, actor, request_id)
                     first = writer.last_seq
                     yield writer
                     if writer.last_seq // PRUNE_EVERY != first // PRUNE_EVERY:
                         writer.prune_changes(self._kept_changes)
-                    connection.commit()
+                    session.connection.commit()
             finally:
                 self._writing = None
             if writer.last_seq > first:
@@ -145,18 +149,29 @@ class Store:
         Changes committed by another process are seen when the time is over, not before.
         """
         until = time.monotonic() + timeout
-        newest = self._seq if self._seq > after else self._newest()
         with self._committed:
-            while max(newest, self._seq) <= after and not self._closed:
+            while self._seq <= after and not self._closed:
                 left = until - time.monotonic()
                 if left <= 0 or not self._committed.wait(left):
                     break
-            newest = max(newest, self._seq)
+            newest = self._seq
         return newest if newest > after or self._closed else self._newest()
 
     def _newest(self) -> int:
         with self.reader() as reader:
             return reader.seq()
+
+    @contextmanager
+    def _begin(self, begin: str) -> Generator[Session]:
+        """Open a transaction that rolls back at the end unless it was committed."""
+        with _plainly(self._engine):
+            connection = self._engine.raw_connection()
+            try:
+                connection.cursor().execute(begin)
+                yield Session(connection.dbapi_connection, self._engine.dialect)
+            finally:
+                # The pool rolls back what was not committed.
+                connection.close()
 
     def close(self) -> None:
         """Wake those who wait and close the connections."""
@@ -181,7 +196,9 @@ def _engine(url: str, migrating: bool = False) -> Engine:
             f"{Path(parsed.database or '').parent}: there is no such folder for the database"
         )
     arguments: dict[str, Any] = {
-        "connect_args": {"check_same_thread": False, "timeout": BUSY_SECONDS}
+        "connect_args": {"check_same_thread": False, "timeout": BUSY_SECONDS},
+        # Statements name their values, so that a Session can hand them on as they are.
+        "paramstyle": "named",
     }
     if migrating:
         engine = create_engine(parsed, poolclass=NullPool, **arguments)
@@ -196,7 +213,8 @@ def _engine(url: str, migrating: bool = False) -> Engine:
         dbapi_connection.execute(f"PRAGMA foreign_keys={'OFF' if migrating else 'ON'}")
 
     def begun(connection: Connection) -> None:
-        connection.exec_driver_sql(connection.get_execution_options()["begin"])
+        # Only migrations and the look at the version go through SQLAlchemy's own connections.
+        connection.exec_driver_sql("BEGIN IMMEDIATE" if migrating else "BEGIN")
 
     event.listen(engine, "connect", connected)
     event.listen(engine, "begin", begun)
@@ -220,30 +238,43 @@ def _use_wal(connection: sqlite3.Connection) -> None:
 
 
 @contextmanager
-def _begin(engine: Engine, begin: str) -> Generator[Connection]:
-    """Open a transaction that rolls back at the end unless it was committed.
+def _migrating(engine: Engine) -> Generator[Connection]:
+    """Open a transaction as migrations need it; it rolls back at the end unless it was committed."""
+    with _plainly(engine), engine.connect() as connection:
+        yield connection
 
-    Raises UserError where the file cannot be opened or has no tables of ours.
-    """
-    if not Path(engine.url.database or "").exists():
+
+@contextmanager
+def _plainly(engine: Engine) -> Generator[None]:
+    """Raise UserError where the file cannot be opened or has no tables of ours."""
+    file = engine.url.database or ""
+    if not os.path.exists(file):  # noqa: PTH110 (each transaction asks: pathlib costs ten times as much)
         # SQLite would make it, for others to read; only `upgrade` makes it.
         raise UserError(
-            f"there is no database {engine.url.database}: `netloom db upgrade`, or the server's first start, makes it"
+            f"there is no database {file}: `netloom db upgrade`, or the server's first start, makes it"
         )
     try:
-        with engine.connect().execution_options(begin=begin) as connection:
-            yield connection
+        yield
     except DatabaseError as error:
-        if isinstance(error, IntegrityError | ProgrammingError):
+        if (problem := _said(error, str(error.orig))) is None:
             raise
-        message = " ".join(str(error.orig).split())
-        problem = _problem(message)
-        if not problem and "syntax error" in message:
-            raise  # our own statement is wrong
-        problem = problem or f"SQLite cannot go on: {ascii(message[:200])[1:-1]}"
-        raise UserError(f"{engine.url.database}: {problem}") from error
+        raise UserError(f"{file}: {problem}") from error
+    except sqlite3.DatabaseError as error:
+        if (problem := _said(error, str(error))) is None:
+            raise
+        raise UserError(f"{file}: {problem}") from error
     except UnicodeDecodeError as error:
-        raise UserError(f"{engine.url.database}: {_DAMAGED}") from error
+        raise UserError(f"{file}: {_DAMAGED}") from error
+
+
+def _said(error: Exception, words: str) -> str | None:
+    """What is wrong with the database, as the operator can mend it; None where a statement of ours is wrong."""
+    ours = (IntegrityError, ProgrammingError, sqlite3.IntegrityError, sqlite3.ProgrammingError)
+    message = " ".join(words.split())
+    problem = _problem(message)
+    if isinstance(error, ours) or (not problem and "syntax error" in message):
+        return None
+    return problem or f"SQLite cannot go on: {ascii(message[:200])[1:-1]}"
 
 
 _DAMAGED = "this is no database of netloom's, or it is damaged; restore it from a backup"

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any, TypeVar
 
 import msgspec
-from sqlalchemy import Connection, bindparam, delete, func, insert, select, update
+from sqlalchemy import bindparam, delete, func, insert, select, update
 from sqlalchemy.dialects.sqlite import insert as upsert
 
 from netloom.model import KINDS, HostFacts, HostGrant, Resource, Status
@@ -15,90 +15,117 @@ from netloom.store import fields, links, schema
 from netloom.store.codec import encode, public
 from netloom.store.errors import Claimed, Exists, InUse, MissingTarget, NotFound
 from netloom.store.reader import Kind, Reader, among, kind_name
+from netloom.store.session import Session, Statement
 
 T = TypeVar("T", bound=Resource)
 
 _resource, _link, _term, _claim = schema.resource, schema.link, schema.term, schema.claim
 _key = (_resource.c.kind == bindparam("k"), _resource.c.id == bindparam("i"))
 
-_INSERT = upsert(_resource).on_conflict_do_nothing()
-_UPDATE = (
+_INSERT = Statement(upsert(_resource).on_conflict_do_nothing(), _resource.c.keys())
+_UPDATE = Statement(
     update(_resource)
     .where(*_key)
     .values({name: bindparam(name) for name in ("project_id", "name", "revision", "doc")})
 )
-_DELETE = delete(_resource).where(*_key)
+_DELETE = Statement(delete(_resource).where(*_key))
 _DELETE_SIDE = tuple(
-    delete(table).where(table.c.kind == bindparam("k"), table.c.id == bindparam("i"))
+    Statement(delete(table).where(table.c.kind == bindparam("k"), table.c.id == bindparam("i")))
     for table in (_term, schema.status)
 )
-_DELETE_LINKS = delete(_link).where(
-    _link.c.source_kind == bindparam("k"), _link.c.source == bindparam("i")
+_DELETE_LINKS = Statement(
+    delete(_link).where(_link.c.source_kind == bindparam("k"), _link.c.source == bindparam("i"))
 )
-_DELETE_ACCESS = delete(schema.access).where(schema.access.c.object_id == bindparam("i"))
-_DELETE_CLAIMS = delete(_claim).where(_claim.c.owner == bindparam("i"))
-_INSERT_LINK = insert(_link)
-_INSERT_TERM = insert(_term)
-_REMOVE_LINK = delete(_link).where(
-    _link.c.source_kind == bindparam("k"),
-    _link.c.source == bindparam("i"),
-    _link.c.role == bindparam("r"),
-    _link.c.target == bindparam("t"),
+_DELETE_ACCESS = Statement(delete(schema.access).where(schema.access.c.object_id == bindparam("i")))
+_DELETE_CLAIMS = Statement(delete(_claim).where(_claim.c.owner == bindparam("i")))
+_INSERT_LINK = Statement(insert(_link), _link.c.keys())
+_INSERT_TERM = Statement(insert(_term), _term.c.keys())
+_REMOVE_LINK = Statement(
+    delete(_link).where(
+        _link.c.source_kind == bindparam("k"),
+        _link.c.source == bindparam("i"),
+        _link.c.role == bindparam("r"),
+        _link.c.target == bindparam("t"),
+    )
 )
-_REMOVE_TERM = delete(_term).where(
-    _term.c.kind == bindparam("k"),
-    _term.c.id == bindparam("i"),
-    _term.c.field == bindparam("f"),
-    _term.c.value == bindparam("v"),
+_REMOVE_TERM = Statement(
+    delete(_term).where(
+        _term.c.kind == bindparam("k"),
+        _term.c.id == bindparam("i"),
+        _term.c.field == bindparam("f"),
+        _term.c.value == bindparam("v"),
+    )
 )
-_ONTO = (
+_ONTO = Statement(
     select(_link.c.role, _link.c.source_kind, _link.c.source)
     .where(_link.c.target_kind == bindparam("k"), _link.c.target == bindparam("i"))
     .order_by(_link.c.role, _link.c.source)
 )
-_THERE = select(_resource.c.id).where(*_key)
-_ALL_THERE = select(_resource.c.kind, _resource.c.id).where(_resource.c.id.in_(among("ids")))
-_INSERT_CLAIM = upsert(_claim).on_conflict_do_nothing()
-_RELEASE = delete(_claim).where(_claim.c.scope == bindparam("s"), _claim.c.key == bindparam("c"))
-_GRANT = upsert(schema.access).on_conflict_do_nothing()
-_REVOKE = delete(schema.access).where(
-    schema.access.c.object_id == bindparam("o"),
-    schema.access.c.target == bindparam("t"),
-    schema.access.c.action == bindparam("a"),
+_THERE = Statement(select(_resource.c.id).where(*_key))
+_ALL_THERE = Statement(
+    select(_resource.c.kind, _resource.c.id).where(_resource.c.id.in_(among("ids")))
 )
-_INSERT_CHANGE = insert(schema.change)
-_SET_STATUS = update(_resource).where(*_key).values(status=bindparam("s"))
+_INSERT_CLAIM = Statement(upsert(_claim).on_conflict_do_nothing(), _claim.c.keys())
+_RELEASE = Statement(
+    delete(_claim).where(_claim.c.scope == bindparam("s"), _claim.c.key == bindparam("c"))
+)
+_GRANT = Statement(upsert(schema.access).on_conflict_do_nothing(), schema.access.c.keys())
+_REVOKE = Statement(
+    delete(schema.access).where(
+        schema.access.c.object_id == bindparam("o"),
+        schema.access.c.target == bindparam("t"),
+        schema.access.c.action == bindparam("a"),
+    )
+)
+_INSERT_CHANGE = Statement(insert(schema.change), schema.change.c.keys())
+_PRUNE = Statement(delete(schema.change).where(schema.change.c.seq <= bindparam("limit")))
+_SET_STATUS = Statement(update(_resource).where(*_key).values(status=bindparam("s")))
 _status = upsert(schema.status)
-_PUT_STATUS = _status.on_conflict_do_update(
-    index_elements=["id", "kind", "host", "aspect"],
-    set_={name: _status.excluded[name] for name in ("seq", "state", "detail", "at")},
+_PUT_STATUS = Statement(
+    _status.on_conflict_do_update(
+        index_elements=["id", "kind", "host", "aspect"],
+        set_={name: _status.excluded[name] for name in ("seq", "state", "detail", "at")},
+    ),
+    schema.status.c.keys(),
 )
-_DROP_STATUS = delete(schema.status).where(
-    schema.status.c.id == bindparam("i"),
-    schema.status.c.kind == bindparam("k"),
-    schema.status.c.host == bindparam("h"),
-    schema.status.c.aspect == bindparam("a"),
+_of_host = schema.status.c.host == bindparam("h")
+_DROP_STATUS = Statement(
+    delete(schema.status).where(
+        schema.status.c.id == bindparam("i"),
+        schema.status.c.kind == bindparam("k"),
+        _of_host,
+        schema.status.c.aspect == bindparam("a"),
+    )
 )
+_DROP_STATUS_OF = Statement(
+    delete(schema.status).where(_of_host, schema.status.c.id == bindparam("i"))
+)
+_DROP_STATUSES = Statement(delete(schema.status).where(_of_host))
 _host = upsert(schema.host)
-_PUT_HOST = _host.on_conflict_do_update(
-    index_elements=["name"],
-    set_={
-        name: _host.excluded[name] for name in ("secret_hash", "facts", "admin_state_up", "granted")
-    },
+_host_columns = ("secret_hash", "facts", "admin_state_up", "granted")
+_PUT_HOST = Statement(
+    _host.on_conflict_do_update(
+        index_elements=["name"], set_={name: _host.excluded[name] for name in _host_columns}
+    ),
+    ("name", *_host_columns),
 )
-_HEARTBEAT = (
+_DELETE_HOST = Statement(delete(schema.host).where(schema.host.c.name == bindparam("n")))
+_HEARTBEAT = Statement(
     update(schema.host)
     .where(schema.host.c.name == bindparam("n"))
     .values(heartbeat_at=bindparam("at"), applied_seq=bindparam("seq"))
 )
-_MOVE_HEARTBEATS = (
+_MOVE_HEARTBEATS = Statement(
     update(schema.host)
     .where(func.abs(schema.host.c.heartbeat_at - bindparam("now")) > bindparam("near"))
     .values(heartbeat_at=schema.host.c.heartbeat_at + bindparam("moved_by"))
 )
 _setting = upsert(schema.setting)
-_SET_SETTING = _setting.on_conflict_do_update(
-    index_elements=["key"], set_={"value": _setting.excluded["value"]}
+_SET_SETTING = Statement(
+    _setting.on_conflict_do_update(
+        index_elements=["key"], set_={"value": _setting.excluded["value"]}
+    ),
+    schema.setting.c.keys(),
 )
 
 
@@ -113,8 +140,8 @@ class Writer(Reader):
     Made by `Store.writer()`. Every method that changes an API object adds one row to the feed.
     """
 
-    def __init__(self, connection: Connection, actor: str, request_id: str):
-        super().__init__(connection)
+    def __init__(self, session: Session, actor: str, request_id: str):
+        super().__init__(session)
         self._actor, self._request_id = actor, request_id
         self.last_seq = self.seq()
 
@@ -137,7 +164,7 @@ class Writer(Reader):
             "status": "",
             "doc": doc,
         }
-        if self._connection.execute(_INSERT, row).rowcount == 0:
+        if self._session.run(_INSERT, row) == 0:
             raise Exists(obj.KIND, obj.id)
         self._add_links(obj, named)
         self._add_terms(obj, list(fields.terms(obj)))
@@ -175,7 +202,7 @@ class Writer(Reader):
         had, has = dict.fromkeys(links.derive(old)), dict.fromkeys(links.derive(new))
         added = [link for link in has if link not in had]
         self._check_targets(new, added)
-        self._connection.execute(
+        self._session.run(
             _UPDATE,
             {
                 "k": new.KIND,
@@ -188,7 +215,7 @@ class Writer(Reader):
         )
         gone = [link for link in had if link not in has]
         if gone:
-            self._connection.execute(
+            self._session.run_all(
                 _REMOVE_LINK,
                 [{"k": new.KIND, "i": new.id, "r": role, "t": target} for role, _, target in gone],
             )
@@ -196,7 +223,7 @@ class Writer(Reader):
         had_terms, has_terms = dict.fromkeys(fields.terms(old)), dict.fromkeys(fields.terms(new))
         gone_terms = [term for term in had_terms if term not in has_terms]
         if gone_terms:
-            self._connection.execute(
+            self._session.run_all(
                 _REMOVE_TERM, [{"k": new.KIND, "i": new.id, "f": f, "v": v} for f, v in gone_terms]
             )
         self._add_terms(new, [term for term in has_terms if term not in had_terms])
@@ -212,8 +239,8 @@ class Writer(Reader):
         if old is None:
             raise NotFound(kind.KIND, id)
         users: dict[str, list[tuple[str, str]]] = {}
-        for row in self._connection.execute(_ONTO, {"k": kind.KIND, "i": id}).all():
-            users.setdefault(row.role, []).append((row.source_kind, row.source))
+        for role, source_kind, source in self._session.rows(_ONTO, {"k": kind.KIND, "i": id}):
+            users.setdefault(role, []).append((source_kind, source))
         for role, sources in users.items():
             if links.ROLES[role].when_target_goes == "refuse":
                 raise InUse(kind.KIND, id, role, sources)
@@ -221,7 +248,7 @@ class Writer(Reader):
             seq = self.last_seq
             try:
                 # What cascades may be in use itself: then all of it stays.
-                with self._connection.begin_nested():
+                with self._session.savepoint():
                     for role, sources in users.items():
                         self._target_goes(links.ROLES[role], [source for _, source in sources])
             except InUse:
@@ -229,10 +256,10 @@ class Writer(Reader):
                 raise
         here = {"k": kind.KIND, "i": id}
         for statement in (_DELETE_LINKS, *_DELETE_SIDE):
-            self._connection.execute(statement, here)
+            self._session.run(statement, here)
         for statement in (_DELETE_ACCESS, _DELETE_CLAIMS):
-            self._connection.execute(statement, {"i": id})
-        self._connection.execute(_DELETE, here)
+            self._session.run(statement, {"i": id})
+        self._session.run(_DELETE, here)
         self._log(kind.KIND, id, "delete", public(old, encode(old)), None)
 
     def _target_goes(self, link: links.Link, sources: list[str]) -> None:
@@ -250,36 +277,34 @@ class Writer(Reader):
     def claim(self, scope: str, key: str, owner: str) -> None:
         """Take `key` of `scope`; raises Claimed where anyone, `owner` included, has it."""
         values = {"scope": scope, "key": key, "owner": owner}
-        if self._connection.execute(_INSERT_CLAIM, values).rowcount == 0:
+        if self._session.run(_INSERT_CLAIM, values) == 0:
             raise Claimed(scope, key, self.claim_owner(scope, key) or "")
 
     def release(self, scope: str, key: str) -> None:
         """Give a claim back; no effect where there is none."""
-        self._connection.execute(_RELEASE, {"s": scope, "c": key})
+        self._session.run(_RELEASE, {"s": scope, "c": key})
 
     def release_all(self, owner: str) -> None:
         """Give back all that `owner` claimed."""
-        self._connection.execute(_DELETE_CLAIMS, {"i": owner})
+        self._session.run(_DELETE_CLAIMS, {"i": owner})
 
     def grant(self, object_id: str, target: str, action: str) -> None:
         """Let `target` (a project's id or `*`) `action` the object."""
-        self._connection.execute(
-            _GRANT, {"object_id": object_id, "target": target, "action": action}
-        )
+        self._session.run(_GRANT, {"object_id": object_id, "target": target, "action": action})
 
     def revoke(self, object_id: str, target: str, action: str) -> None:
         """Take a grant back; no effect where there is none."""
-        self._connection.execute(_REVOKE, {"o": object_id, "t": target, "a": action})
+        self._session.run(_REVOKE, {"o": object_id, "t": target, "a": action})
 
     def set_api_status(self, kind: Kind, id: str, status: str) -> None:
         """Set the API's status of an object: no revision, no change row."""
-        self._connection.execute(_SET_STATUS, {"k": kind_name(kind), "i": id, "s": status})
+        self._session.run(_SET_STATUS, {"k": kind_name(kind), "i": id, "s": status})
 
     def drop_rows(self, host: str, rows: Iterable[tuple[str, str, str]]) -> None:
         """Forget what a host reported, of these (kind, id, aspect)."""
         gone = [{"k": kind, "i": id, "h": host, "a": aspect} for kind, id, aspect in rows]
         if gone:
-            self._connection.execute(_DROP_STATUS, gone)
+            self._session.run_all(_DROP_STATUS, gone)
 
     def put_status(self, host: str, rows: Sequence[Status], at: str = "") -> None:
         """Note what a host reports, `at` (default: now); reports on objects that are gone are dropped."""
@@ -288,7 +313,7 @@ class Writer(Reader):
         if not rows:
             return
         ids = encode(list({row.id for row in rows}))
-        there = {(row.kind, row.id) for row in self._connection.execute(_ALL_THERE, {"ids": ids})}
+        there = set(self._session.rows(_ALL_THERE, {"ids": ids}))
         at = at or now()
         values = [
             {**msgspec.to_builtins(row), "host": host, "at": at}
@@ -296,14 +321,14 @@ class Writer(Reader):
             if (row.kind, row.id) in there or row.kind == "host"
         ]
         if values:
-            self._connection.execute(_PUT_STATUS, values)
+            self._session.run_all(_PUT_STATUS, values)
 
     def drop_status(self, host: str, id: str | None = None) -> None:
         """Forget what a host reported, of one object or of all."""
-        statement = delete(schema.status).where(schema.status.c.host == host)
-        self._connection.execute(
-            statement if id is None else statement.where(schema.status.c.id == id)
-        )
+        if id is None:
+            self._session.run(_DROP_STATUSES, {"h": host})
+        else:
+            self._session.run(_DROP_STATUS_OF, {"h": host, "i": id})
 
     def put_host(
         self,
@@ -319,7 +344,7 @@ class Writer(Reader):
         new_facts = facts if facts is not None else old and old.facts
         up = admin_state_up if admin_state_up is not None else (old.admin_state_up if old else True)
         secret = secret_hash if secret_hash is not None else (old.secret_hash if old else "")
-        self._connection.execute(
+        self._session.run(
             _PUT_HOST,
             {
                 "name": name,
@@ -341,7 +366,7 @@ class Writer(Reader):
         if old is None:
             raise NotFound("host", name)
         self.drop_status(name)
-        self._connection.execute(delete(schema.host).where(schema.host.c.name == name))
+        self._session.run(_DELETE_HOST, {"n": name})
         self._log(
             "host",
             name,
@@ -352,33 +377,31 @@ class Writer(Reader):
 
     def heartbeat(self, name: str, at: float, applied_seq: int) -> None:
         """Note that a host lives (`at`: seconds since 1970) and how far it is; not in the feed."""
-        self._connection.execute(_HEARTBEAT, {"n": name, "at": at, "seq": applied_seq})
+        self._session.run(_HEARTBEAT, {"n": name, "at": at, "seq": applied_seq})
 
     def move_heartbeats(self, by: float, now: float, near: float) -> None:
         """The clock was set by `by` seconds: move all heartbeats along but those within `near` of `now`."""
-        self._connection.execute(_MOVE_HEARTBEATS, {"now": now, "near": near, "moved_by": by})
+        self._session.run(_MOVE_HEARTBEATS, {"now": now, "near": near, "moved_by": by})
 
     def set_setting(self, key: str, value: str) -> None:
         """Keep a setting in the database; not in the feed."""
-        self._connection.execute(_SET_SETTING, {"key": key, "value": value})
+        self._session.run(_SET_SETTING, {"key": key, "value": value})
 
     def prune_changes(self, keep: int) -> int:
         """Drop all but the newest `keep` changes (at least one stays); returns how many went."""
         limit = self.seq() - max(keep, 1)
-        return self._connection.execute(
-            delete(schema.change).where(schema.change.c.seq <= limit)
-        ).rowcount
+        return self._session.run(_PRUNE, {"limit": limit})
 
     def _check_targets(self, obj: Resource, found: list[tuple[str, str, str]]) -> None:
         """Check before anything is written; the foreign key would refuse as well, but could not say which."""
         for role, kind, target in found:
-            if self._connection.execute(_THERE, {"k": kind, "i": target}).scalar() is None:
+            if self._session.value(_THERE, {"k": kind, "i": target}) is None:
                 raise MissingTarget(role, obj.id, kind, target)
 
     def _add_links(self, obj: Resource, found: list[tuple[str, str, str]]) -> None:
         if not found:
             return
-        self._connection.execute(
+        self._session.run_all(
             _INSERT_LINK,
             [
                 {
@@ -394,7 +417,7 @@ class Writer(Reader):
 
     def _add_terms(self, obj: Resource, found: list[tuple[str, str]]) -> None:
         if found:
-            self._connection.execute(
+            self._session.run_all(
                 _INSERT_TERM,
                 [{"kind": obj.KIND, "id": obj.id, "field": f, "value": v} for f, v in found],
             )
@@ -412,4 +435,4 @@ class Writer(Reader):
             "actor": self._actor,
             "request_id": self._request_id,
         }
-        self._connection.execute(_INSERT_CHANGE, values)
+        self._session.run(_INSERT_CHANGE, values)

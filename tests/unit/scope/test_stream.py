@@ -298,12 +298,12 @@ def test_after_a_failure_half_way_the_world_is_read_anew(store):
         w.insert(Subnet(id="s", network_id="n", cidr="10.0.0.0/24"))
         w.delete(Port, "p1")
         w.put_host("h9", facts=HostFacts(host="h9"))
-        w._connection.exec_driver_sql("ALTER TABLE host RENAME TO away")
+        w._session.run_text("ALTER TABLE host RENAME TO away")
     for _ in range(2):
         with pytest.raises(UserError):
             stream.since("h1", 2)
     with store.writer() as w:
-        w._connection.exec_driver_sql("ALTER TABLE away RENAME TO host")
+        w._session.run_text("ALTER TABLE away RENAME TO host")
     assert stream.since("h1", 2) is None
     assert stream.snapshot("h1").upsert["ports"] == [] == stream.snapshot("h1").upsert["subnets"]
 

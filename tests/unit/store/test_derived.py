@@ -18,6 +18,7 @@ from netloom.model import (
     Subnet,
 )
 from netloom.store import NotFound, StoreError, fields, links, schema
+from netloom.store.session import Statement
 
 
 def some_object(pick):
@@ -72,17 +73,17 @@ def do_something(w, pick):
 def check(r):
     objects = [obj for kind in KINDS.values() for obj in r.list(kind)]
     link, term = schema.link.c, schema.term.c
-    stored = r._connection.execute(
-        select(link.source_kind, link.source, link.role, link.target_kind, link.target)
+    stored = r._session.rows(
+        Statement(select(link.source_kind, link.source, link.role, link.target_kind, link.target))
     )
     assert sorted(map(tuple, stored)) == sorted(
         (obj.KIND, obj.id, *found) for obj in objects for found in links.derive(obj)
     )
-    stored = r._connection.execute(select(term.kind, term.id, term.field, term.value))
+    stored = r._session.rows(Statement(select(term.kind, term.id, term.field, term.value)))
     assert sorted(map(tuple, stored)) == sorted(
         (obj.KIND, obj.id, *found) for obj in objects for found in fields.terms(obj)
     )
-    assert r._connection.exec_driver_sql("PRAGMA foreign_key_check").all() == []
+    assert r._session.run_text("PRAGMA foreign_key_check") == []
     return {(obj.KIND, obj.id): obj for obj in objects}
 
 

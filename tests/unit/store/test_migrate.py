@@ -70,7 +70,7 @@ def test_the_file_is_durable_and_checks_references(url):
     store.upgrade()
     with store.reader() as r:
         pragma = {
-            name: r._connection.exec_driver_sql(f"PRAGMA {name}").scalar()
+            name: r._session.run_text(f"PRAGMA {name}")[0][0]
             for name in ("journal_mode", "synchronous", "foreign_keys")
         }
     assert pragma == {"journal_mode": "wal", "synchronous": 2, "foreign_keys": 1}
