@@ -106,7 +106,7 @@ class Feed:
                 newest = self._store.wait(seq, 1.0)
                 if newest <= seq:
                     continue
-                seq, stepped = self._scope.news()
+                seq, stepped = newest, self._scope.news()
             except UserError as error:
                 log.error("nobody hears of changes after %d: %s", seq, error)
                 self._stopping.wait(PAUSE_SECONDS)

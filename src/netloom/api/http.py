@@ -36,7 +36,7 @@ from netloom.model import Away, Caller, Context
 from netloom.model.errors import ServiceError, TooLarge, Unauthorized, UserError
 from netloom.model.structs import compile_structs
 from netloom.scope import Scope as HostScope
-from netloom.store import Reader, Store, Writer
+from netloom.store import Committer, Reader, Store, Writer
 
 T = TypeVar("T")
 
@@ -67,7 +67,7 @@ class Services:
     tokens: Tokens
     scope: HostScope
     feed: Feed
-    writer: ThreadPoolExecutor
+    writer: Committer
     readers: ThreadPoolExecutor
     workers: ThreadPoolExecutor
     costly: FairPool
@@ -86,7 +86,7 @@ class Services:
             tokens=tokens,
             scope=scope,
             feed=Feed(store, scope),
-            writer=ThreadPoolExecutor(1, thread_name_prefix="writer"),
+            writer=Committer(store),
             readers=ThreadPoolExecutor(settings.server.readers, thread_name_prefix="reader"),
             workers=ThreadPoolExecutor(WORKERS, thread_name_prefix="worker"),
             costly=FairPool(COSTLY_THREADS, COSTLY_OF_ONE, COSTLY),
@@ -97,7 +97,7 @@ class Services:
 
     def stop(self) -> None:
         """Finish what was begun, then end the threads."""
-        self.writer.shutdown(wait=True)
+        self.writer.stop()
         self.readers.shutdown(wait=True)
         self.workers.shutdown(wait=True)
         self.costly.stop()
@@ -158,19 +158,15 @@ async def run_read(request: Request, fn: Callable[[Reader, Context], T]) -> T:
 
 
 async def run_write(request: Request, fn: Callable[[Writer, Context], T]) -> T:
-    """Run `fn` in the writer's thread, in one transaction that is durable when this returns.
+    """Run `fn` in the writer's thread; what it wrote is durable when this returns, and undone where `fn` raises.
 
     Once begun it is carried through even if the client goes away: all of it, or nothing.
     """
     services, context = services_of(request), context_of(request)
-
-    def work() -> T:
-        with services.store.writer(
-            actor=context.caller.user_id, request_id=request_id_of(request)
-        ) as writer:
-            return fn(writer, context)
-
-    return await _in(services.writer, work)
+    future = services.writer.submit(
+        lambda writer: fn(writer, context), context.caller.user_id, request_id_of(request)
+    )
+    return await asyncio.wrap_future(future)
 
 
 async def run_in_thread(request: Request, fn: Callable[[], T]) -> T:

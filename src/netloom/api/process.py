@@ -291,7 +291,8 @@ class _Process(uvicorn.Server):
 
     async def startup(self, sockets: Sequence[socket.socket] | None = None) -> None:
         self.services.feed.start()
-        threading.Thread(target=self._keep, name="keeper", daemon=True).start()
+        self._keeper = threading.Thread(target=self._keep, name="keeper", daemon=True)
+        self._keeper.start()
         await super().startup(list(sockets or ()))
         log.info("ready: %s", self.services.settings.server.url)
 
@@ -302,12 +303,10 @@ class _Process(uvicorn.Server):
             try:
                 now = time.time()  # once: a clock that is set after this is found by the next tick
                 if by := clock.moved(now):
-                    moved = services.writer.submit(was_set, services.store, services.away, by, now)
-                    services.away = moved.result()
+                    services.away = was_set(services.store, services.away, by, now)
                     # As after a restart: what is timed by the old clock begins anew.
                     memory = Memory(alive=memory.alive)
-                work = services.writer.submit(
-                    tick,
+                tick(
                     services.store,
                     services.settings.network,
                     services.settings.compute,
@@ -315,27 +314,22 @@ class _Process(uvicorn.Server):
                     now,
                     services.away,
                 )
-                work.result()
                 if services.tokens.era_is_over():
-                    services.writer.submit(_next_era, services).result()
+                    with services.store.writer(actor="keeper") as w:
+                        services.tokens.next_era(w)
             except UserError as error:
                 # A full disk, say: nothing of ours is wrong, and the operator can mend it.
                 log.error("the keeper cannot work: %s", error)
                 services.feed.sleep(PAUSE_SECONDS)
             except Exception:
-                # The next tick finds what this one did not do; at the end the writer takes no more work.
-                if not services.feed.stopped:
-                    log.exception("the keeper failed")
+                # The next tick finds what this one did not do.
+                log.exception("the keeper failed")
             services.feed.sleep(1.0)
 
     async def shutdown(self, sockets: Sequence[socket.socket] | None = None) -> None:
         self.services.feed.stop()
         await super().shutdown(list(sockets or ()))
-
-
-def _next_era(services: Services) -> None:
-    with services.store.writer(actor="keeper") as w:
-        services.tokens.next_era(w)
+        self._keeper.join(GRACE_SECONDS)
 
 
 def _go_on(_number: int, _frame: FrameType | None) -> None:

@@ -76,15 +76,16 @@ class Scope:
         self._feeds: dict[str, _Feed] = {}
         self._stepped: dict[str, int] = {}
 
-    def news(self) -> tuple[int, dict[str, int]]:
-        """The newest seq, and the hosts whose view has changed since the last call: host → seq of its newest step.
+    def news(self) -> dict[str, int]:
+        """The hosts whose view has changed since the last call: host → seq of its newest step.
 
         A change that does not concern a host does not name it here, so that host's stream sleeps on.
         """
         with self._lock:
-            self._catch_up()
+            if self._feeds:
+                self._catch_up()
             stepped, self._stepped = self._stepped, {}
-            return self._seq, stepped
+            return stepped
 
     def snapshot(self, host: str) -> ViewDelta:
         """The host's whole view, as the first step of its stream."""

@@ -1,5 +1,6 @@
 """Every object one row; one writer; claims, links, access and the change feed."""
 
+from netloom.store.committer import Committer
 from netloom.store.errors import Claimed, Exists, InUse, MissingTarget, NotFound, StoreError
 from netloom.store.reader import Reader
 from netloom.store.rows import Access, Change, HostRow, StatusRow
@@ -10,6 +11,7 @@ __all__ = [
     "Access",
     "Change",
     "Claimed",
+    "Committer",
     "Exists",
     "HostRow",
     "InUse",

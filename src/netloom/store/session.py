@@ -96,6 +96,11 @@ class Session:
         cursor.execute(text)
         return list(cursor.fetchall()) if cursor.description else []
 
+    @property
+    def lives(self) -> bool:
+        """Whether the transaction is still open: a driver may end it by itself where a statement failed."""
+        return bool(getattr(self.connection, "in_transaction", True))
+
     @contextmanager
     def savepoint(self) -> Generator[None]:
         """Undo what is written inside where an exception leaves it; what came before stays."""
@@ -105,10 +110,13 @@ class Session:
         try:
             yield
         except BaseException:
-            self.run_text(f"ROLLBACK TO {name}")
+            if self.lives:
+                self.run_text(f"ROLLBACK TO {name}")
+                self.run_text(f"RELEASE {name}")
             raise
-        finally:
+        else:
             self.run_text(f"RELEASE {name}")
+        finally:
             self._savepoints -= 1
 
     def _ready(self, statement: Statement, values: Values | None) -> tuple[str, Values]:

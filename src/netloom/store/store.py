@@ -124,23 +124,30 @@ class Store:
     @contextmanager
     def writer(self, actor: str = "", request_id: str = "") -> Generator[Writer]:
         """Take the one lock. Leaving the block commits, durably; an exception rolls all of it back."""
+        with self.transaction() as session:
+            yield Writer(session, actor, request_id)
+
+    @contextmanager
+    def transaction(self) -> Generator[Session]:
+        """As `writer`, for several Writers one after another (`Committer`)."""
         if self._writing == threading.get_ident():
             raise RuntimeError("this thread is writing already; hand the Writer on instead")
         with self._lock:
             self._writing = threading.get_ident()
             try:
                 with self._begin("BEGIN IMMEDIATE") as session:
-                    writer = Writer(session, actor, request_id)
-                    first = writer.last_seq
-                    yield writer
-                    if writer.last_seq // PRUNE_EVERY != first // PRUNE_EVERY:
-                        writer.prune_changes(self._kept_changes)
+                    reader = Reader(session)
+                    first = reader.seq()
+                    yield session
+                    last = reader.seq()
+                    if last // PRUNE_EVERY != first // PRUNE_EVERY:
+                        Writer(session).prune_changes(self._kept_changes)
                     session.connection.commit()
             finally:
                 self._writing = None
-            if writer.last_seq > first:
+            if last > first:
                 with self._committed:
-                    self._seq = max(self._seq, writer.last_seq)
+                    self._seq = max(self._seq, last)
                     self._committed.notify_all()
 
     def wait(self, after: int, timeout: float) -> int:
@@ -167,8 +174,10 @@ class Store:
         with _plainly(self._engine):
             connection = self._engine.raw_connection()
             try:
-                connection.cursor().execute(begin)
-                yield Session(connection.dbapi_connection, self._engine.dialect)
+                driver = connection.dbapi_connection
+                assert driver is not None, "it was just taken from the pool"
+                driver.cursor().execute(begin)
+                yield Session(driver, self._engine.dialect)
             finally:
                 # The pool rolls back what was not committed.
                 connection.close()

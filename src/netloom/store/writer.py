@@ -140,7 +140,7 @@ class Writer(Reader):
     Made by `Store.writer()`. Every method that changes an API object adds one row to the feed.
     """
 
-    def __init__(self, session: Session, actor: str, request_id: str):
+    def __init__(self, session: Session, actor: str = "", request_id: str = ""):
         super().__init__(session)
         self._actor, self._request_id = actor, request_id
         self.last_seq = self.seq()

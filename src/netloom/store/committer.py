@@ -1,0 +1,108 @@
+"""One thread that writes for all requests: those that wait for it share one durable commit.
+
+A commit costs a flush of the disk, however much it holds. Each write has a savepoint of its own, so a write that is
+refused leaves nothing behind and does not touch the others. Nobody is told of success before the commit is durable.
+"""
+
+from __future__ import annotations
+
+import contextvars
+import queue
+import threading
+import time
+from collections.abc import Callable
+from concurrent.futures import Future
+from typing import Any, TypeVar
+
+from msgspec import Struct
+
+from netloom.store.session import Session
+from netloom.store.store import Store
+from netloom.store.writer import Writer
+
+T = TypeVar("T")
+
+LONGEST_SECONDS = 0.02
+"""How long a commit waits for further writes that are there already: those that came first should not wait long."""
+
+
+class _Write(Struct):
+    work: Callable[[Writer], Any]
+    actor: str
+    request_id: str
+    context: contextvars.Context
+    future: Future[Any]
+    result: Any = None
+
+
+class Committer:
+    """Writes in the order in which they are given. Any thread may give some."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self._queue: queue.SimpleQueue[_Write | None] = queue.SimpleQueue()
+        self._thread = threading.Thread(target=self._run, name="writer", daemon=True)
+        self._thread.start()
+
+    def submit(
+        self, work: Callable[[Writer], T], actor: str = "", request_id: str = ""
+    ) -> Future[T]:
+        """Have `work` done in the writer's thread; its result is there once it is durable.
+
+        An exception that `work` raises undoes what it wrote; where the commit itself fails, all that waited for it
+        get that exception.
+        """
+        future: Future[T] = Future()
+        context = contextvars.copy_context()
+        self._queue.put(_Write(work, actor, request_id, context, future))
+        return future
+
+    def stop(self) -> None:
+        """Finish what was given, then end the thread."""
+        self._queue.put(None)
+        self._thread.join()
+
+    def _run(self) -> None:
+        while (first := self._queue.get()) is not None:
+            done: list[_Write] = []
+            try:
+                with self._store.transaction() as session:
+                    more = self._together(session, first, done)
+            except BaseException as error:
+                # What was not begun yet gets a transaction of its own.
+                for write in done or [first]:
+                    if not write.future.done():
+                        write.future.set_exception(error)
+                continue
+            for write in done:
+                if not write.future.done():
+                    write.future.set_result(write.result)
+            if not more:
+                return
+
+    def _together(self, session: Session, first: _Write, done: list[_Write]) -> bool:
+        """Carry out `first` and what else waits, into `done`; false where the thread should end after it."""
+        until = time.monotonic() + LONGEST_SECONDS
+        write: _Write | None = first
+        while write is not None:
+            if write.future.set_running_or_notify_cancel():
+                self._one(session, write, done)
+            if time.monotonic() >= until:
+                return True
+            try:
+                write = self._queue.get_nowait()
+            except queue.Empty:
+                return True
+        return False
+
+    def _one(self, session: Session, write: _Write, done: list[_Write]) -> None:
+        done.append(write)
+        try:
+            with session.savepoint():
+                writer = Writer(session, write.actor, write.request_id)
+                write.result = write.context.run(write.work, writer)
+        except BaseException as error:
+            if not session.lives:
+                # The disk is full, say: the database has undone all of the transaction by itself.
+                raise
+            write.future.set_exception(error)
