@@ -221,7 +221,7 @@ def _host_row(
     facts: str | None,
     heartbeat_at: float | None,
     admin_state_up: int,
-    applied_seq: int,
+    applied_seq: Any,
     granted: str,
 ) -> HostRow:
     reported, grant = None, HostGrant(roles=())
