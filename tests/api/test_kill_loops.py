@@ -211,7 +211,9 @@ def test_kill_9_loses_nothing_that_was_acknowledged(tmp_path: Path) -> None:
     socket, port = tmp_path / "c1.sock", free_port()
     settings = SETTINGS.format(socket=socket)
     with serving(tmp_path, settings, port) as server:
-        secret = server.netloom("host", "add", "c1", "--config", str(server.config)).stdout.strip()
+        granted = ("--role", "network", "--role", "compute", "--instance-type", "container")
+        added = server.netloom("host", "add", "c1", "--config", str(server.config), *granted)
+        secret = added.stdout.strip()
         host = FollowingHost(tmp_path, socket, secret)
         key = token(server)
         agents = f"{server.url}/{NETWORKING}/agents"

@@ -20,7 +20,7 @@ from sqlalchemy.pool import NullPool
 from netloom.model.errors import UserError
 from netloom.store import migrate
 from netloom.store.reader import Reader
-from netloom.store.session import Session
+from netloom.store.session import Session, UnreadableText
 from netloom.store.writer import Writer
 
 BUSY_SECONDS = 10.0
@@ -272,7 +272,7 @@ def _plainly(engine: Engine) -> Generator[None]:
         if (problem := _said(error, str(error))) is None:
             raise
         raise UserError(f"{file}: {problem}") from error
-    except UnicodeDecodeError as error:
+    except (UnicodeDecodeError, UnreadableText) as error:
         raise UserError(f"{file}: {_DAMAGED}") from error
 
 
