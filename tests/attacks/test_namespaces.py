@@ -278,3 +278,40 @@ def test_a_scan_fills_no_table_and_known_neighbours_need_none(host: Host, tmp_pa
     assert "10.1.0.12" not in host.sh(
         f"ip netns exec {space} nft list set ip netloom-neighbours known"
     )
+
+
+def test_nobody_sends_through_a_router_from_an_address_of_another_side(
+    host: Host, tmp_path: Path
+) -> None:
+    """Without port security on a network of one's own, with a router that also has a port on a shared network."""
+    cloud, attacker, _ = world(attacker_secured=False)
+    cloud.network("shared")
+    cloud.subnet("sub-s", "shared", "10.1.0.0/24")
+    cloud.interface("router1", "shared", "sub-s", "10.1.0.77")
+    cloud.rule("udp", "closed", "ingress", ethertype="IPv4", protocol="udp")
+    address = [("sub-s", "10.1.0.12")]
+    victim = cloud.port("target", "shared", address, "a", security_groups=("closed",))
+    config = settings("a", tmp_path / "a", 1)
+    apply_view(host, config, cloud.view("a"))
+    vms = [plug(host, port) for port in (attacker, victim)]
+    for vm, own in zip(vms, ("10.0.0.11", "10.1.0.12"), strict=True):
+        host.run("ip", "-n", vm, "addr", "add", f"{own}/24", "dev", "eth0")
+    apply_view(host, config, cloud.view("a"))
+    (tmp_path / "listen.py").write_text(LISTEN)
+    listen = f"ip netns exec {vms[1]} {sys.executable} {tmp_path}/listen.py >/run/seen 2>&1"
+    listener = host.start("sh", "-c", listen)
+    host.sh("until grep -q listening /run/seen; do sleep 0.05; done", timeout=20)
+    router = next(
+        p.mac_address for p in cloud.tables["ports"].values() if p.id.endswith("router1-sub-a")
+    )
+    macs = (attacker.mac_address, router)
+    # The gateway of the shared network, a neighbour there, somebody outside; its own address ends the listening.
+    forged = [
+        udp(macs, (source, "10.1.0.12"), (4000, 5000), b"attack")
+        for source in ("10.1.0.1", "10.1.0.99", "192.0.2.8", "10.1.0.77")
+    ]
+    real = udp(macs, ("10.0.0.11", "10.1.0.12"), (4000, 5000), b"the end")
+    words = [frame.hex() for frame in (*forged, real)]
+    host.run("ip", "netns", "exec", vms[0], sys.executable, "-c", SEND, "eth0", *words)
+    listener.wait(20)
+    assert host.sh("cat /run/seen").split() == ["listening", "0"]
