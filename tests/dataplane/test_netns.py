@@ -29,3 +29,27 @@ def test_a_mount_below_another_one_does_not_count() -> None:
         assert host.python(REMOVE) == "False []\n"
     finally:
         host.close()
+
+
+KEPT = """
+import subprocess
+from netloom.dataplane import netns
+netns.create("one")
+first = netns.identity("one")
+with netns.inside("one"):
+    kept = subprocess.Popen(["sleep", "60"])
+netns.delete("one")
+print(first > 0, netns.identity("one"))
+netns.create("one")
+print(netns.identity("one") not in (0, first))
+kept.kill()
+"""
+
+
+def test_a_name_that_leads_to_another_namespace_is_seen() -> None:
+    """The old one lives on without its name, as long as a process is in it."""
+    host = Host("a")
+    try:
+        assert host.python(KEPT).split() == ["True", "0", "True"]
+    finally:
+        host.close()

@@ -131,6 +131,19 @@ def test_a_killed_dnsmasq_comes_back(lab: RunningLab, cloud: SimpleNamespace) ->
     assert lab.exec("compute1", "cat", pid_file) != before
 
 
+def test_namespaces_whose_names_are_removed_are_made_anew(
+    lab: RunningLab, cloud: SimpleNamespace
+) -> None:
+    """The listener for metadata and dnsmasq keep the old namespace alive: the kernel tells of nothing."""
+    lab.exec("compute1", "ip", "netns", "del", f"qdhcp-{cloud.one['id']}")
+    lab.exec("network1", "ip", "netns", "del", f"qrouter-{cloud.router['id']}")
+    RunningLab.until(
+        lambda: has_lease(cloud.here) and has_metadata(cloud.here), 30, "no DHCP or metadata"
+    )
+    well(cloud)
+    assert f"qdhcp-{cloud.one['id']}" in lab.exec("compute1", "ip", "netns")
+
+
 def test_without_the_server_hosts_go_on(lab: RunningLab, cloud: SimpleNamespace) -> None:
     server = lab.process("server")
     os.kill(server.pid, signal.SIGKILL)

@@ -277,7 +277,9 @@ class Agent:
             self._switch_identity = identity
             self._stale = True
             self._greeted = set()
-        if self.tracker.watch():
+        if self.tracker.there.replaced():
+            self._stale = True
+        elif self.tracker.watch():
             self._dirty = True
         self._consoles.follow(self._instances.consoles())
         self._look_at_tunnels()

@@ -20,7 +20,7 @@ from netloom.dataplane.openflow import Switch
 from netloom.dataplane.ovsdb import Ovsdb
 from netloom.instances.instances import Instances
 from netloom.model.hoststate import Key, NeighbourBound
-from netloom.model.names import INTEGRATION_BRIDGE
+from netloom.model.names import INTEGRATION_BRIDGE, dhcp_namespace
 
 log = logging.getLogger(__name__)
 
@@ -60,14 +60,19 @@ class There:
         self._shields = shields
         self._dhcp_directory = dhcp_directory
         self._dhcp_looks: dict[str, tuple[int, int, int]] = {}
+        self._identities: dict[str, int] = {}
 
     def read(self) -> None:
         """Look at everything of ours; raises ApplyError where Open vSwitch is not there."""
         if not self._database.connected:
             self._database.connect()
         self._allocator.load()
-        listening = {("metadata", network_id) for network_id in self._metadata.networks()}
-        listeners = {key: self.found.get(key, "") for key in listening}
+        listeners: dict[Key, str] = {}
+        for network_id in self._metadata.networks():
+            # One in a namespace whose name has gone since hears nobody any more.
+            alive = self._metadata.alive(network_id, dhcp_namespace(network_id))
+            key = ("metadata", network_id)
+            listeners[key] = self.found.get(key, "") if alive else ""
         found = bridges.read(self._database) | namespaces.read()
         found |= dnsmasq.audit(self._dhcp_directory) | self._instances.read() | listeners
         beside: dict[str, set[str]] = defaultdict(set)
@@ -134,6 +139,25 @@ class There:
             return False
         self._replace(before, alive)
         return True
+
+    def replaced(self) -> bool:
+        """Look whether the name of each namespace still leads to where it led; true where one does not.
+
+        The kernel does not tell of it: what goes with a namespace is no news, and one that a process or socket is in
+        stays behind whole, without its name.
+        """
+        before = self._identities
+        names = [key[1] for key in self.found if key[0] == "namespace"]
+        self._identities = {name: netns.identity(name) for name in names}
+        gone = [
+            name
+            for name, now in self._identities.items()
+            if not now or now != before.get(name, now)
+        ]
+        for name in gone:
+            log.info("namespace %s is gone or another one: reading everything anew", name)
+            del self._identities[name]
+        return bool(gone)
 
     def look_into(self, namespace: str) -> None:
         """Read a namespace's ways again: the kernel drops some when addresses go or a device is put down."""

@@ -300,6 +300,12 @@ class Tracker:
 
             self._try(item, ensure)
             touched.add(item.namespace)
+            if item.key not in self.trouble:
+                # Else its servers and ways would wait out the pauses of tries that could not but fail.
+                network = item.namespace.removeprefix("qdhcp-")
+                self.trouble.try_again(
+                    key for key in self.trouble if key[1] in (network, item.namespace)
+                )
         for name in touched:
             # A DHCP server may hold on to a device that is gone: it is looked at, and restarted if so.
             server = ("dnsmasq", name.removeprefix("qdhcp-"))

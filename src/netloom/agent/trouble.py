@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Container
+from collections.abc import Container, Iterable
 
 from msgspec import Struct
 
@@ -60,6 +60,13 @@ class Troubles(dict[Key, Trouble]):
         if old is None or old.detail != detail:
             log.warning("%s: %s", " ".join(key), detail)
         self[key] = Trouble(state, detail, mark, attempts, self.now + pause)
+
+    def try_again(self, keys: Iterable[Key]) -> None:
+        """What these objects waited for may have come: they are due now, and their pauses begin anew."""
+        for key in keys:
+            old = self.get(key)
+            if old is not None and old.again:
+                old.attempts, old.again = 0, self.now
 
     def fail_now(self, key: Key, mark: str, detail: str) -> None:
         """As `fail`, for what failed between two reconciles."""

@@ -88,6 +88,17 @@ def exists(name: str) -> bool:
         return False
 
 
+def identity(name: str) -> int:
+    """Number of the namespace that `name` leads to (its inode); 0 where it leads to none.
+
+    The name may go, or lead to another one, while processes and sockets keep the old one alive.
+    """
+    try:
+        return (DIRECTORY / name).stat().st_ino if exists(name) else 0
+    except FileNotFoundError:
+        return 0
+
+
 def create(name: str) -> None:
     """Make the namespace, as `ip netns add` does."""
     DIRECTORY.mkdir(parents=True, exist_ok=True)
