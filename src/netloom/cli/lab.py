@@ -35,14 +35,19 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     show = verbs.add_parser("status", help="every host, what it lags behind, every error by object")
     show.add_argument("--json", action="store_true", help="the same for programs")
     environment = verbs.add_parser(
-        "env", help='OS_* exports for any client: eval "$(netloom lab env)"'
+        "env", help='shell lines that name the lab as your cloud: eval "$(netloom lab env)"'
     )
     environment.add_argument(
         "--plain",
         action="store_true",
         help="OS_USERNAME and its like, for clients that read no clouds.yaml (then --os-cloud means nothing)",
     )
-    environment.add_argument("--user", choices=("admin", "demo"), default="admin")
+    environment.add_argument(
+        "--user",
+        choices=("admin", "demo"),
+        default="admin",
+        help="whose cloud to name: the administrator's (default) or the plain user's",
+    )
     for verb in (start, end, run_in, show, environment):
         verb.add_argument("--name", metavar="X", help="of the lab (default: netloom)")
 
