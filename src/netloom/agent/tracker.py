@@ -373,7 +373,10 @@ class Tracker:
         there = link_names() if running else {}
         lost = {device for device in running if peer_name(device) in there}
         for item in self._state.each(Instance):
-            if item.key not in self.busy and any(nic.device in lost for nic in item.nics):
+            if item.key in self.busy or not any(nic.device in lost for nic in item.nics):
+                continue
+            # The cards of an instance that has just ended are on the host as well: `watch` finds that.
+            if self.instances.mark(item.server_id) == self._wanted_mark(item):
                 self.found[item.key] = UNPLUGGED
 
     def _instances(self) -> None:
