@@ -15,7 +15,7 @@ from tests.support.agents import apply_view, lease, plug, settings
 from tests.support.host import SOURCE, Host
 from tests.worlds import World
 
-pytestmark = pytest.mark.root
+pytestmark = [pytest.mark.root, pytest.mark.slow]
 
 VICTIM, ATTACKER, OPEN = "fa:16:3e:00:01:01", "fa:16:3e:00:01:02", "fa:16:3e:00:01:03"
 ADDRESS = {"victim": "10.0.0.11", "attacker": "10.0.0.12", "open": "10.0.0.13"}
@@ -88,8 +88,8 @@ def test_nobody_touches_anothers_lease(host: Host, tmp_path: Path) -> None:
                 "options": {"54": SERVER},
             },
             {"type": dhcp_judge.DECLINE, "chaddr": VICTIM, "options": taken},
-            {"type": dhcp_judge.REQUEST, "chaddr": VICTIM, "options": taken, "seconds": 0.5},
-            {"type": dhcp_judge.DISCOVER, "chaddr": VICTIM, "seconds": 0.5},
+            {"type": dhcp_judge.REQUEST, "chaddr": VICTIM, "options": taken, "seconds": 0.3},
+            {"type": dhcp_judge.DISCOVER, "chaddr": VICTIM, "seconds": 0.3},
             {
                 "type": dhcp_judge.RELEASE,
                 "ciaddr": "10.0.0.11",
@@ -98,8 +98,8 @@ def test_nobody_touches_anothers_lease(host: Host, tmp_path: Path) -> None:
             {"type": dhcp_judge.DECLINE, "options": {**taken, **victims_id}},
             # Option 53 need not be the first.
             {"type": dhcp_judge.DECLINE, "first": {"12": "61"}, "options": {**taken, **victims_id}},
-            {"type": dhcp_judge.INFORM, "ciaddr": "10.0.0.11", "seconds": 0.5},
-            {"type": dhcp_judge.DISCOVER, "giaddr": "10.0.0.11", "seconds": 0.5},
+            {"type": dhcp_judge.INFORM, "ciaddr": "10.0.0.11", "seconds": 0.3},
+            {"type": dhcp_judge.DISCOVER, "giaddr": "10.0.0.11", "seconds": 0.3},
         ]
         answers = say(host, vms[name], *[{"mac": mac, **message} for message in hostile])
         assert answers == [None] * len(hostile), name
