@@ -100,8 +100,7 @@ class Damages:
         )
         if not name:
             return ""
-        on = name.startswith("qrouter") and setting.endswith(("forward", "rp_filter"))
-        value = "0" if on else "1"
+        value = "0" if name.startswith("qrouter") and setting.endswith("forward") else "1"
         return self._do(host, "ip", "netns", "exec", name, "sysctl", "-qw", f"{setting}={value}")
 
     def instance_killed(self, host: str) -> str:

@@ -70,15 +70,10 @@ class Profile(Struct, frozen=True):
     ipv4: dict[str, str]
     ipv6: dict[str, str]
     whole: dict[str, str]
-    looks_back: bool = False
-    """Where it forwards, it takes a packet only from the side on which the way back to its sender is (RFC 3704, 2.2)."""
 
 
-SERVICE = Profile(_IPV4, _IPV6, _WHOLE, looks_back=True)
-"""Routers and DHCP: no IPv6 (nothing of it is served there), an ARP answer only on the device that has the address.
-
-A router looks back: else an instance without port security would send through it from any address of the networks beyond.
-"""
+SERVICE = Profile(_IPV4, _IPV6, _WHOLE)
+"""Routers and DHCP: no IPv6 (nothing of it is served there), an ARP answer only on the device that has the address."""
 INSTANCE = Profile(
     _IPV4 | _OF_A_GUEST, _IPV6 | {"accept_ra": "1", "autoconf": "1", "disable_ipv6": "0"}, _WHOLE
 )
@@ -102,8 +97,4 @@ def of_devices(profile: Profile, devices: Iterable[str], forward: str) -> dict[s
 def settings(profile: Profile, forward: str = "0", devices: Iterable[str] = ()) -> dict[str, str]:
     """All settings of a namespace; ip_forward first, as the kernel changes others with it."""
     where = (*SCOPES, *devices)
-    found = {FORWARD: forward} | profile.whole | of_devices(profile, where, forward)
-    if profile.looks_back:
-        # The kernel takes the greater value of `all` and the device.
-        found["ipv4.conf.all.rp_filter"] = forward
-    return found
+    return {FORWARD: forward} | profile.whole | of_devices(profile, where, forward)
