@@ -98,7 +98,14 @@ class Compared:
             for link in self.json("ip -j link")
             if re.match("tap|eni|vm", link["ifname"])
         }
-        lines += sets("device", taps, set(seen))
+        # The far end of a card waits on the host while its instance is stopped.
+        waiting = {
+            "eni" + nic.device.removeprefix("tap")
+            for item in self.state.each(Instance)
+            if item.power != "on"
+            for nic in item.nics
+        }
+        lines += sets("device", taps, set(seen) - waiting)
         # A card without an instance behind it has no carrier: it is up all the same.
         lines += [f"device {n} is down" for n in sorted(taps & set(seen)) if "UP" not in seen[n]]
         return lines
