@@ -65,6 +65,7 @@ class Committer:
     def _run(self) -> None:
         while (first := self._queue.get()) is not None:
             done: list[_Write] = []
+            more = True
             try:
                 with self._store.transaction() as session:
                     more = self._together(session, first, done)
@@ -73,7 +74,6 @@ class Committer:
                 for write in done or [first]:
                     if not write.future.done():
                         write.future.set_exception(error)
-                continue
             for write in done:
                 if not write.future.done():
                     write.future.set_result(write.result)
