@@ -9,9 +9,9 @@ import pytest
 from tests.support.networking import NETWORK, Cloud
 
 from netloom.api.http import Services
-from netloom.api.settings import ServerSettings, Settings
 from netloom.identity.tokens import Tokens
 from netloom.model import Away
+from netloom.model.server_settings import ServerSettings, Settings
 from netloom.store import Store
 
 

@@ -10,8 +10,8 @@ import msgspec
 import pytest
 from serving import Serving, serving
 
-from netloom.api.agents import secret_hash
 from netloom.model import Flavor, HostFacts, Image, Network, Port, Server, Status, ViewDelta
+from netloom.model.credentials import secret_hash
 from netloom.store import Store
 
 SERVER_ID = "5c2f6d6e-0000-4000-8000-000000000001"

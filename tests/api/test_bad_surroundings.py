@@ -21,8 +21,8 @@ import pytest
 from serving import free_port, netloom, serving
 
 from netloom.api.process import listen
-from netloom.api.settings import ServerSettings
 from netloom.image import files
+from netloom.model.server_settings import ServerSettings
 from netloom.store import Store
 
 TRUSTED = 'auth = "trusted-headers"'

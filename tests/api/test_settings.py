@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from netloom.api.settings import load
 from netloom.model.errors import UserError
+from netloom.model.server_settings import load
 
 
 def write(tmp_path: Path, text: str) -> Path:

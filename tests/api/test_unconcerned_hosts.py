@@ -9,8 +9,8 @@ from pathlib import Path
 import httpx
 from serving import Serving, serving
 
-from netloom.api.agents import secret_hash
 from netloom.model import HostFacts, Network, Port
+from netloom.model.credentials import secret_hash
 from netloom.store import Store
 
 HOSTS = 40

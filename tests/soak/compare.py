@@ -7,7 +7,6 @@ import re
 from pathlib import Path
 from typing import Any
 
-from netloom.api.settings import load
 from netloom.dataplane.nat import marked_ruleset
 from netloom.dataplane.openflow import cookie
 from netloom.lab import settings
@@ -25,6 +24,7 @@ from netloom.model.hoststate import (
     NsRoute,
     SourceNat,
 )
+from netloom.model.server_settings import load
 from netloom.plan import plan
 from netloom.render.dnsmasq import dnsmasq_conf, dnsmasq_hosts, dnsmasq_opts
 from netloom.render.openflow import Unresolved, flow_text

@@ -8,7 +8,6 @@ path must name that host as well, so a stolen secret is of no use through anothe
 from __future__ import annotations
 
 import functools
-import hashlib
 import hmac
 import logging
 import time
@@ -34,6 +33,7 @@ from netloom.api.http import (
 from netloom.compute import console
 from netloom.image import files
 from netloom.model import Context, Image, Server, ViewDelta
+from netloom.model.credentials import secret_hash
 from netloom.model.errors import (
     BadRequest,
     Conflict,
@@ -78,11 +78,6 @@ def routes() -> list[Route]:
         Route(f"{prefix}/images/{{image_id}}", _of_host(_get_image), methods=["GET"]),
         Route(f"{prefix}/console/{{server_id}}", _of_host(_put_console), methods=["PUT"]),
     ]
-
-
-def secret_hash(secret: str) -> str:
-    """Return what is stored of a host's secret. It is 256 random bits: a slow hash would add nothing."""
-    return hashlib.sha256(secret.encode()).hexdigest()
 
 
 def _of_host(handler: Handler) -> Callable[[Request], Awaitable[Response]]:

@@ -29,11 +29,11 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from netloom.api.fair import FairPool, client_of
 from netloom.api.feed import Feed
 from netloom.api.presence import Presence
-from netloom.api.settings import Settings
 from netloom.identity.brake import Brake
 from netloom.identity.tokens import Tokens
 from netloom.model import Away, Caller, Context
 from netloom.model.errors import ServiceError, TooLarge, Unauthorized, UserError
+from netloom.model.server_settings import Settings
 from netloom.model.structs import compile_structs
 from netloom.scope import Scope as HostScope
 from netloom.store import Committer, Reader, Store, Writer

@@ -31,7 +31,6 @@ from netloom.api.feed import PAUSE_SECONDS
 from netloom.api.http import Services
 from netloom.api.patience import PatientProtocol
 from netloom.api.policy import policy_of
-from netloom.api.settings import ServerSettings, Settings
 from netloom.identity.bootstrap import bootstrap, first_users, is_bootstrapped
 from netloom.identity.tokens import Tokens
 from netloom.image import files
@@ -40,6 +39,7 @@ from netloom.keeper.loop import Memory, tick
 from netloom.model.cloud import Image
 from netloom.model.errors import UserError
 from netloom.model.files import write_whole
+from netloom.model.server_settings import ServerSettings, Settings
 from netloom.network.hosts import not_heard
 from netloom.store import Store, migrate
 

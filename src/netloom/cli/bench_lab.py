@@ -12,7 +12,6 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from netloom.api.settings import load
 from netloom.cli.bench_api import Endpoint
 from netloom.lab import hosts, settings, wiring
 from netloom.lab.client import Client
@@ -20,6 +19,7 @@ from netloom.lab.processes import Process
 from netloom.lab.state import Lab, LabState
 from netloom.model import names
 from netloom.model.errors import UserError
+from netloom.model.server_settings import load
 from netloom.store import Store
 
 HOST = "compute1"

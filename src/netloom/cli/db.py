@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 
-from netloom.api.settings import load
+from netloom.model.server_settings import load
 from netloom.store import Store
 
 

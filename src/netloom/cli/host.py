@@ -9,9 +9,8 @@ import time
 from pathlib import Path
 from typing import get_args
 
-from netloom.api import settings
-from netloom.api.agents import secret_hash
-from netloom.model import HostGrant, bounds
+from netloom.model import HostGrant, bounds, server_settings
+from netloom.model.credentials import secret_hash
 from netloom.model.errors import UserError
 from netloom.model.files import write_whole
 from netloom.model.hosts import Role
@@ -43,7 +42,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Run the action."""
-    url = args.database or settings.load(args.config).server.database_url
+    url = args.database or server_settings.load(args.config).server.database_url
     store = Store.open(url)
     try:
         if args.action == "add":

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import argparse
 
-from netloom.api import process, settings
+from netloom.api import process
+from netloom.model import server_settings
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -16,5 +17,5 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Serve until SIGTERM."""
-    process.run(settings.load(args.config))
+    process.run(server_settings.load(args.config))
     return 0

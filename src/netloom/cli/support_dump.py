@@ -23,11 +23,11 @@ from typing import Any
 import msgspec
 
 from netloom import plan
-from netloom.api import process, settings
+from netloom.api import process
 from netloom.lab import hosts, state, wiring
 from netloom.lab import settings as lab_settings
 from netloom.lab.state import Lab
-from netloom.model import KINDS
+from netloom.model import KINDS, server_settings
 from netloom.model.errors import UserError
 from netloom.store import Reader, Store, migrate
 
@@ -105,12 +105,12 @@ def run(args: argparse.Namespace) -> int:
             f"there is no lab {lab.name!r}: name one with --name, or a server with --config"
         )
     output = Path(args.output or time.strftime("netloom-support-%Y%m%d-%H%M%S.tar.gz"))
-    count = write(output, settings.load(config), lab)
+    count = write(output, server_settings.load(config), lab)
     print(f"{output}: {count} files, secrets left out")
     return 0
 
 
-def write(output: Path, server: settings.Settings, lab: Lab | None) -> int:
+def write(output: Path, server: server_settings.Settings, lab: Lab | None) -> int:
     """Gather everything into `output`; return how many files it holds."""
     store = Store.open(server.server.database_url)
     try:
@@ -168,7 +168,7 @@ def secrets_of(reader: Reader) -> set[str]:
     return found
 
 
-def secrets_in_files(server: settings.Settings, lab: Lab | None) -> set[str]:
+def secrets_in_files(server: server_settings.Settings, lab: Lab | None) -> set[str]:
     """Return the secrets that lie beside the database: the token key, first passwords, a lab's hosts' credentials."""
     folder = Path(server.server.state_dir)
     files = [folder / "token.key"]

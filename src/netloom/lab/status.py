@@ -5,12 +5,12 @@ from __future__ import annotations
 import time
 from typing import Any
 
-from netloom.api.settings import load
 from netloom.lab import settings
 from netloom.lab.state import Lab
 from netloom.lab.topology import nodes
 from netloom.lab.up import SERVER
 from netloom.model import FloatingIP, Port, Router, Server
+from netloom.model.server_settings import load
 from netloom.store import Reader, Store
 
 

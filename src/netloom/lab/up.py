@@ -15,14 +15,14 @@ from contextlib import contextmanager
 import httpx
 import msgspec
 
-from netloom.api.agents import secret_hash
-from netloom.api.settings import load
 from netloom.lab import checks, content, down, hosts, image, settings, wiring
 from netloom.lab.client import Client
 from netloom.lab.processes import Process, boot_id, describe
 from netloom.lab.state import Lab, LabState, state_directory, write
 from netloom.lab.topology import OUTSIDE, Node, nodes
+from netloom.model.credentials import secret_hash
 from netloom.model.errors import UserError
+from netloom.model.server_settings import load
 from netloom.store import Store
 
 SERVER = "server"

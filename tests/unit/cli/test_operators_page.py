@@ -12,7 +12,7 @@ import pytest
 from msgspec import Struct
 
 from netloom.agent import settings as agent
-from netloom.api import settings as server
+from netloom.model import server_settings as server
 
 PAGE = (Path(__file__).parents[3] / "docs/operators.md").read_text()
 SERVER, AGENT = re.findall(r"```toml\n(.*?)```", PAGE, re.S)
