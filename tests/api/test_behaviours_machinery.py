@@ -9,8 +9,8 @@ from tests.api.conftest import make_clouds
 from tests.support.behaviours import Case, check, named
 from tests.support.networking import ONE, TWO, error_of
 
-from netloom.api import extensions
-from netloom.api.nouns import NOUNS
+from netloom.api.networking import extensions
+from netloom.api.networking.nouns import NOUNS
 from netloom.contract.attributes import MAPS
 
 BAD = (400, "HTTPBadRequest")

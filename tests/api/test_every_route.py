@@ -12,8 +12,8 @@ import pytest
 from starlette.routing import Mount, Route
 from tests.support.cloud import Cloud, running
 
-from netloom.api.nouns import NOUNS
-from netloom.api.operations import ANSWERS
+from netloom.api.networking.agents_zones_quotas import ANSWERS
+from netloom.api.networking.nouns import NOUNS
 from netloom.api.process import all_routes
 
 DISCOVERY = {

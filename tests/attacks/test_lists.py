@@ -141,7 +141,7 @@ def test_a_query_has_at_most_16_kib(cloud: Cloud) -> None:  # noqa: F811
 
 
 def test_a_sort_key_that_stands_again_costs_nothing(cloud: Cloud, ids: dict[str, str]) -> None:  # noqa: F811
-    from netloom.api import query
+    from netloom.api.networking import query
 
     asked = [("sort_key", "name"), ("sort_dir", "desc"), ("sort_key", "id"), ("sort_dir", "asc")]
     found = query.parse("ports", [*asked, ("sort_key", "name"), ("sort_dir", "asc")] * 300)

@@ -18,7 +18,7 @@ from serving import free_port, netloom, serving
 from tests.support.cloud import ADMIN, DEMO, Cloud, running
 
 from netloom.api import logs
-from netloom.api.policy import Policy
+from netloom.api.networking.policy import Policy
 from netloom.identity import tokens as tokens_module
 from netloom.model.errors import UserError
 

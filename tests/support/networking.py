@@ -6,8 +6,8 @@ import asyncio
 
 import httpx
 
-from netloom.api import networking
 from netloom.api.app import compose
+from netloom.api.networking import routes
 from netloom.model import NetworkSettings
 
 ONE = "1" * 32
@@ -57,7 +57,7 @@ class Cloud:
     def __init__(self, services):
         self.services = services
         self.store = services.store
-        self.app = compose(services, networking.routes())
+        self.app = compose(services, routes.routes())
         self.admin = Client(self.app, "admin,member,reader")
         self.member = Client(self.app)
         self.reader = Client(self.app, "reader")

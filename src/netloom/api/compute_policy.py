@@ -10,8 +10,8 @@ from typing import Any
 
 from starlette.requests import Request
 
-from netloom.api import collections
-from netloom.api.nouns import NOUNS
+from netloom.api.networking import collections
+from netloom.api.networking.nouns import NOUNS
 from netloom.compute.errors import as_compute_errors
 from netloom.model import Context, Resource
 from netloom.store import Reader

@@ -25,12 +25,13 @@ import msgspec
 import uvicorn
 from starlette.routing import BaseRoute
 
-from netloom.api import agents, compute, explain, identity, image, logs, networking
+from netloom.api import agents, compute, explain, identity, image, logs
 from netloom.api.app import compose
 from netloom.api.feed import PAUSE_SECONDS
 from netloom.api.http import Services
+from netloom.api.networking import routes
+from netloom.api.networking.policy import policy_of
 from netloom.api.patience import PatientProtocol
-from netloom.api.policy import policy_of
 from netloom.identity.bootstrap import bootstrap, first_users, is_bootstrapped
 from netloom.identity.tokens import Tokens
 from netloom.image import files
@@ -98,7 +99,7 @@ def all_routes() -> list[BaseRoute]:
     """Return the routes of every service."""
     return [
         *identity.routes(),
-        *networking.routes(),
+        *routes.routes(),
         *image.routes(),
         *compute.routes(),
         *agents.routes(),

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from netloom.api.policy import Policy
-from netloom.api.policy_rules import RULES
+from netloom.api.networking.policy import Policy
+from netloom.api.networking.policy_rules import RULES
 from netloom.contract.errors import PolicyNotAuthorized
 from netloom.model import Caller
 from netloom.model.errors import UserError

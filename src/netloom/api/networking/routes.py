@@ -12,10 +12,10 @@ from starlette.responses import HTMLResponse, Response
 from starlette.routing import BaseRoute, Mount, Route
 from starlette.types import Receive, Scope, Send
 
-from netloom.api import collections, extensions, operations, tags
 from netloom.api.http import respond, services_of
-from netloom.api.nouns import NOUNS, Noun
-from netloom.api.policy import policy_of
+from netloom.api.networking import agents_zones_quotas, collections, extensions, tags
+from netloom.api.networking.nouns import NOUNS, Noun
+from netloom.api.networking.policy import policy_of
 from netloom.contract.errors import (
     HTTPBadRequest,
     HTTPMethodNotAllowed,
@@ -96,8 +96,8 @@ async def _resource(request: Request, method: str, name: str, rest: list[str]) -
     """Answer a path below /v2.0."""
     if name == "extensions":
         return _extensions(method, rest)
-    if name in operations.ANSWERS:
-        return await operations.ANSWERS[name](request, rest)
+    if name in agents_zones_quotas.ANSWERS:
+        return await agents_zones_quotas.ANSWERS[name](request, rest)
     noun = NOUNS.get(name.replace("-", "_"))
     if noun is None:
         raise HTTPNotFound

@@ -14,12 +14,12 @@ from neutron_lib import exceptions as lib
 from starlette.requests import Request
 from starlette.responses import Response
 
-from netloom.api import query
 from netloom.api.bodies import off_loop
 from netloom.api.heads import root_url
 from netloom.api.http import body_of, caller_of, respond, run_read, run_write, services_of
-from netloom.api.nouns import Noun
-from netloom.api.policy import NETWORK_SHARED, Policy, policy_of
+from netloom.api.networking import query
+from netloom.api.networking.nouns import Noun
+from netloom.api.networking.policy import NETWORK_SHARED, Policy, policy_of
 from netloom.contract import decode
 from netloom.contract.attributes import MAPS
 from netloom.contract.errors import (

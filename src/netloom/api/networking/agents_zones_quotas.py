@@ -9,9 +9,9 @@ from neutron_lib import exceptions as lib
 from starlette.requests import Request
 from starlette.responses import Response
 
-from netloom.api import collections, query
 from netloom.api.bodies import off_loop
 from netloom.api.http import body_of, caller_of, respond, run_read, run_write, services_of
+from netloom.api.networking import collections, query
 from netloom.contract import decode
 from netloom.contract.attributes import MAPS
 from netloom.contract.errors import HTTPBadRequest, HTTPMethodNotAllowed, HTTPNotFound

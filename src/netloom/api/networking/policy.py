@@ -20,7 +20,7 @@ from oslo_config import cfg
 from oslo_policy import _checks as checks
 from oslo_policy import policy as oslo
 
-from netloom.api.policy_rules import RULES
+from netloom.api.networking.policy_rules import RULES
 from netloom.contract.attributes import MAPS, UNSET
 from netloom.contract.errors import PolicyNotAuthorized
 from netloom.model import Caller

@@ -10,10 +10,10 @@ from neutron_lib.api import validators
 from starlette.requests import Request
 from starlette.responses import Response
 
-from netloom.api import collections
 from netloom.api.bodies import off_loop
 from netloom.api.http import body_of, caller_of, respond, run_read, run_write
-from netloom.api.nouns import Noun
+from netloom.api.networking import collections
+from netloom.api.networking.nouns import Noun
 from netloom.contract import decode
 from netloom.contract.attributes import MAX_TAGS
 from netloom.contract.errors import (
