@@ -11,7 +11,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from tests.api.compute_world import World, world
 
-from netloom.api import compute, identity, image
+from netloom.api import compute
+from netloom.api.identity import tokens as identity
+from netloom.api.image import images as image
 
 pytestmark = pytest.mark.slow
 

@@ -25,10 +25,12 @@ import msgspec
 import uvicorn
 from starlette.routing import BaseRoute
 
-from netloom.api import agents, compute, explain, identity, image, logs
+from netloom.api import agents, compute, explain, logs
 from netloom.api.app import compose
 from netloom.api.feed import PAUSE_SECONDS
 from netloom.api.http import Services
+from netloom.api.identity import tokens as identity
+from netloom.api.image import images as image
 from netloom.api.networking import routes
 from netloom.api.networking.policy import policy_of
 from netloom.api.patience import PatientProtocol

@@ -10,7 +10,6 @@ from starlette.requests import Request
 from starlette.responses import FileResponse, Response
 from starlette.routing import BaseRoute
 
-from netloom.api import image_forms as forms
 from netloom.api.http import (
     caller_of,
     respond,
@@ -19,7 +18,8 @@ from netloom.api.http import (
     run_write,
     services_of,
 )
-from netloom.api.image_list import filtered, ordered, page
+from netloom.api.image import forms
+from netloom.api.image.lists import filtered, ordered, page
 from netloom.api.service import decoded, must_be_member, must_be_reader
 from netloom.api.service import routes as make_routes
 from netloom.image import files, images

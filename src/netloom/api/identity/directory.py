@@ -8,14 +8,14 @@ from msgspec import UNSET, Struct, UnsetType
 from starlette.requests import Request
 from starlette.responses import Response
 
-from netloom.api import identity_passwords
 from netloom.api.http import (
     caller_of,
     respond,
     run_read,
     run_write,
 )
-from netloom.api.identity_forms import (
+from netloom.api.identity import passwords
+from netloom.api.identity.forms import (
     base_url,
     collection,
     domain_form,
@@ -216,7 +216,7 @@ async def _list_users(request: Request) -> Response:
 async def _create_user(request: Request) -> Response:
     must_be_admin(caller_of(request), "identity:create_user")
     body = _attrs(await decoded_member(request, "user", UserBody), creating=True)
-    attrs = await identity_passwords.with_hash(request, body)
+    attrs = await passwords.with_hash(request, body)
     attrs.setdefault("domain_id", projects.DEFAULT_DOMAIN)
     made = await run_write(request, lambda w, _: users.create(w, attrs))
     return respond(201, {"user": user_form(request, made)})
@@ -236,7 +236,7 @@ async def _update_user(request: Request) -> Response:
     attrs = _attrs(await decoded_member(request, "user", UserBody), creating=False)
     old = await run_read(request, lambda r, _: users.get(r, ident))
     _same_domain(attrs, old.domain_id)
-    attrs = await identity_passwords.with_hash(request, attrs)
+    attrs = await passwords.with_hash(request, attrs)
     changed = await run_write(request, lambda w, _: users.update(w, ident, attrs))
     return respond(200, {"user": user_form(request, changed)})
 

@@ -9,7 +9,6 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import BaseRoute
 
-from netloom.api import identity_directory, identity_passwords
 from netloom.api.bodies import TOKEN_BYTES
 from netloom.api.http import (
     caller_of,
@@ -18,7 +17,8 @@ from netloom.api.http import (
     run_write,
     services_of,
 )
-from netloom.api.identity_forms import (
+from netloom.api.identity import directory, passwords
+from netloom.api.identity.forms import (
     base_url,
     collection,
     domain_form,
@@ -98,7 +98,7 @@ async def _authenticate(request: Request) -> Response:
     if password is not None and wanted.identity.password is not None:
         stored = who.user.password_hash if who.user else ""
         tried = authentication.key_of(who.user, wanted.identity.password.user)
-        if not await identity_passwords.fits(request, tried, stored, password):
+        if not await passwords.fits(request, tried, stored, password):
             raise Unauthorized
     token, bearer = await run_read(
         request, lambda r, _: authentication.new_token(r, issuer, who, wanted.scope)
@@ -213,14 +213,14 @@ async def _change_password(request: Request) -> Response:
     """Change a password by knowing the old one: that, not a token, is what proves who asks."""
     user_id = request.path_params["user_id"]
     change = await decoded_member(request, "user", PasswordChange, TOKEN_BYTES)
-    identity_passwords.check(request, change.password)
+    passwords.check(request, change.password)
     user = await run_read(request, lambda r, _: r.get(User, user_id))
     # Who there is is not for strangers: a user that is not there takes as long and gets the same answer.
     known = user.password_hash if user and user.enabled else ""
-    fits = await identity_passwords.fits(request, user_id, known, change.original_password)
+    fits = await passwords.fits(request, user_id, known, change.original_password)
     if user is None or not fits:
         raise Unauthorized
-    hashed = await identity_passwords.hashed(request, change.password)
+    hashed = await passwords.hashed(request, change.password)
 
     def write(w: Writer, _: Context) -> None:
         if users.get(w, user_id).password_hash != user.password_hash:
@@ -335,5 +335,5 @@ def routes() -> list[BaseRoute]:
                 ("GET", "/v3/regions/{region_id}", _region),
             ],
         ),
-        *make_routes(PREFIX + "/v3", error_form, identity_directory.TABLE),
+        *make_routes(PREFIX + "/v3", error_form, directory.TABLE),
     ]
