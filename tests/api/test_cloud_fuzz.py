@@ -11,7 +11,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from tests.api.compute_world import World, world
 
-from netloom.api import compute
+from netloom.api.compute import routes
 from netloom.api.identity import tokens as identity
 from netloom.api.image import images as image
 
@@ -34,7 +34,7 @@ def admin(cloud: World):
 def paths() -> list[tuple[str, str]]:
     """(method, path) of every route, parameters still in braces."""
     found: list[tuple[str, str]] = []
-    for route in (*identity.routes(), *image.routes(), *compute.routes()):
+    for route in (*identity.routes(), *image.routes(), *routes.routes()):
         found += [(method, route.path) for method in sorted(route.methods) if method != "HEAD"]
     return found
 

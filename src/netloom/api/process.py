@@ -25,8 +25,9 @@ import msgspec
 import uvicorn
 from starlette.routing import BaseRoute
 
-from netloom.api import agents, compute, explain, logs
+from netloom.api import agents, explain, logs
 from netloom.api.app import compose
+from netloom.api.compute import routes as compute
 from netloom.api.feed import PAUSE_SECONDS
 from netloom.api.http import Services
 from netloom.api.identity import tokens as identity

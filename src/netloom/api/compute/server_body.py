@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 from msgspec import UNSET, Meta, Struct, UnsetType, field
 from starlette.requests import Request
 
-from netloom.api.compute_version import at_least
+from netloom.api.compute.microversions import at_least
 from netloom.api.service import boolean, convert, decode, member, whole
 from netloom.compute.nics import Nic
 from netloom.compute.servers import Wanted

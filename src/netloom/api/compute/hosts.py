@@ -9,8 +9,8 @@ from typing import Any
 from starlette.requests import Request
 from starlette.responses import Response
 
-from netloom.api.compute_page import page
-from netloom.api.compute_version import at_least
+from netloom.api.compute.microversions import at_least
+from netloom.api.compute.pages import page
 from netloom.api.http import (
     caller_of,
     context_of,

@@ -8,16 +8,23 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import BaseRoute
 
-from netloom.api import (
-    compute_actions,
-    compute_flavors,
-    compute_hosts,
-    compute_keypairs,
-    compute_metadata,
-    compute_network,
-    compute_servers,
+from netloom.api.compute import (
+    flavors,
+    hosts,
+    keypairs,
+    network_proxies,
+    server_actions,
+    server_metadata,
+    servers,
 )
-from netloom.api.compute_version import MAX, MIN, PROXIES_UNTIL, error_form, text, version_routes
+from netloom.api.compute.microversions import (
+    MAX,
+    MIN,
+    PROXIES_UNTIL,
+    error_form,
+    text,
+    version_routes,
+)
 from netloom.api.http import respond, services_of
 from netloom.api.service import routes as make_routes
 
@@ -65,14 +72,14 @@ def routes() -> list[BaseRoute]:
         *version_routes(
             PREFIX + "/v2.1",
             [
-                *compute_servers.TABLE,
-                *compute_metadata.TABLE,
-                *compute_actions.TABLE,
-                *compute_flavors.TABLE,
-                *compute_keypairs.TABLE,
-                *compute_hosts.TABLE,
-                *compute_network.LASTING,
+                *servers.TABLE,
+                *server_metadata.TABLE,
+                *server_actions.TABLE,
+                *flavors.TABLE,
+                *keypairs.TABLE,
+                *hosts.TABLE,
+                *network_proxies.LASTING,
             ],
         ),
-        *version_routes(PREFIX + "/v2.1", compute_network.TABLE, until=PROXIES_UNTIL),
+        *version_routes(PREFIX + "/v2.1", network_proxies.TABLE, until=PROXIES_UNTIL),
     ]

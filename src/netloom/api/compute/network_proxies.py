@@ -13,8 +13,8 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from netloom.api.bodies import off_loop
-from netloom.api.compute_policy import may_change, may_create
-from netloom.api.compute_servers import server_of
+from netloom.api.compute.policy import may_change, may_create
+from netloom.api.compute.servers import server_of
 from netloom.api.http import body_of, caller_of, respond, run_read, run_write
 from netloom.api.service import Handler, decode, decoded_member, must_be_member
 from netloom.compute.errors import as_compute_errors

@@ -8,11 +8,11 @@ from msgspec import UNSET, Struct, UnsetType, structs
 from starlette.requests import Request
 from starlette.responses import Response
 
-from netloom.api import compute_policy, compute_server_body, compute_server_filters
-from netloom.api import compute_server_forms as forms
 from netloom.api.bodies import off_loop
-from netloom.api.compute_page import page
-from netloom.api.compute_version import at_least
+from netloom.api.compute import policy, server_body, server_filters
+from netloom.api.compute import server_forms as forms
+from netloom.api.compute.microversions import at_least
+from netloom.api.compute.pages import page
 from netloom.api.http import (
     body_of,
     caller_of,
@@ -63,7 +63,7 @@ async def _chosen(request: Request) -> tuple[list[Server], forms.Around, dict[st
             reader.list(Server) if everywhere else reader.list(Server, project_id=caller.project_id)
         )
         states = reader.api_status(Server, [server.id for server in found])
-        found = compute_server_filters.filtered(request, reader, found, states)
+        found = server_filters.filtered(request, reader, found, states)
         shown, links = page(
             request, _ordered(request, found), "servers_links", lambda server: server.id
         )
@@ -123,13 +123,11 @@ async def _create(request: Request) -> Response:
     must_be_member(caller_of(request), _POLICY + "create")
     settings = services_of(request).settings.compute
     body = await body_of(request)
-    wanted, by_reservation = await off_loop(
-        request, body, lambda: compute_server_body.read(request, body)
-    )
+    wanted, by_reservation = await off_loop(request, body, lambda: server_body.read(request, body))
 
     def write(w: Writer, ctx: Context) -> list[Server]:
         def may_make_port(attrs: dict[str, Any]) -> None:
-            compute_policy.may_create(request, w, ctx, "ports", attrs)
+            policy.may_create(request, w, ctx, "ports", attrs)
 
         return servers.create(w, ctx, settings, wanted, may_make_port)
 

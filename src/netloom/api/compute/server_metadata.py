@@ -8,8 +8,8 @@ from typing import Any
 from starlette.requests import Request
 from starlette.responses import Response
 
-from netloom.api.compute_servers import server_of
-from netloom.api.compute_version import at_least
+from netloom.api.compute.microversions import at_least
+from netloom.api.compute.servers import server_of
 from netloom.api.http import caller_of, respond, run_read, run_write, services_of
 from netloom.api.service import Handler, decoded_member, must_be_member
 from netloom.compute import servers

@@ -10,9 +10,9 @@ from typing import Any
 from msgspec import Struct
 from starlette.requests import Request
 
-from netloom.api.compute_flavors import flavor_links
-from netloom.api.compute_hosts import host_is_up
-from netloom.api.compute_version import at_least
+from netloom.api.compute.flavors import flavor_links
+from netloom.api.compute.hosts import host_is_up
+from netloom.api.compute.microversions import at_least
 from netloom.api.http import caller_of, services_of
 from netloom.model import FloatingIP, Network, Port, SecurityGroup
 from netloom.model.cloud import ROOT_DEVICE, Server

@@ -8,8 +8,8 @@ from msgspec import Struct, field
 from starlette.requests import Request
 from starlette.responses import Response
 
-from netloom.api.compute_page import page
-from netloom.api.compute_version import at_least
+from netloom.api.compute.microversions import at_least
+from netloom.api.compute.pages import page
 from netloom.api.http import caller_of, respond, run_read, run_write, services_of
 from netloom.api.service import (
     Handler,

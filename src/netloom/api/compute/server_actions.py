@@ -9,9 +9,9 @@ from msgspec import Struct
 from starlette.requests import Request
 from starlette.responses import Response
 
-from netloom.api.compute_policy import may_change
-from netloom.api.compute_servers import server_of
-from netloom.api.compute_version import version_of
+from netloom.api.compute.microversions import version_of
+from netloom.api.compute.policy import may_change
+from netloom.api.compute.servers import server_of
 from netloom.api.http import (
     caller_of,
     respond,

@@ -12,8 +12,8 @@ from datetime import UTC, datetime
 
 from starlette.requests import Request
 
-from netloom.api import compute_server_forms as forms
-from netloom.api.compute_version import at_least
+from netloom.api.compute import server_forms as forms
+from netloom.api.compute.microversions import at_least
 from netloom.api.http import caller_of
 from netloom.api.service import boolean
 from netloom.model import FloatingIP
