@@ -18,7 +18,7 @@ from serving import Serving, serving
 
 from netloom.agent.link import Link, Step
 from netloom.agent.settings import AgentSettings
-from netloom.api.presence import FRESH_SECONDS, Presence
+from netloom.api.hosts.presence import FRESH_SECONDS, Presence
 from netloom.model import HostFacts, Status
 from netloom.model.errors import Conflict
 from netloom.store import Store

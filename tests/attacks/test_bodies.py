@@ -12,7 +12,7 @@ import pytest
 from tests.support.cloud import Cloud, running
 
 from netloom.api import bodies
-from netloom.api.agents import secret_hash
+from netloom.api.hosts.endpoints import secret_hash
 from netloom.model.errors import BadRequest
 
 SECRET = "s" * 40

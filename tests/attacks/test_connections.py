@@ -12,7 +12,7 @@ import pytest
 from tests.support.cloud import Cloud, running
 
 from netloom.api import patience
-from netloom.api.presence import MOST_STREAMS, Presence
+from netloom.api.hosts.presence import MOST_STREAMS, Presence
 from netloom.model.errors import Conflict
 
 

@@ -15,8 +15,8 @@ from serving import Serving, serving
 
 import worlds
 from netloom.agent import repairs
-from netloom.api import agent_words
-from netloom.api.presence import Presence
+from netloom.api.hosts import reports
+from netloom.api.hosts.presence import Presence
 from netloom.model import Chassis, HostFacts, HostGrant, Network, Port, bounds
 from netloom.model.errors import BadRequest
 from netloom.model.hoststate import Flow
@@ -64,7 +64,7 @@ WRONG_FACTS: list[dict[str, Any]] = [
 @pytest.mark.parametrize("wrong", WRONG_FACTS, ids=lambda wrong: repr(wrong)[:50])
 def test_facts_that_no_host_has(wrong: dict[str, Any]) -> None:
     with pytest.raises(BadRequest) as refused:
-        agent_words.facts(json.dumps(GOOD | wrong).encode(), "c1")
+        reports.facts(json.dumps(GOOD | wrong).encode(), "c1")
     assert str(refused.value).isprintable() and len(str(refused.value)) < 500
 
 
@@ -92,7 +92,7 @@ def test_all_that_a_well_meaning_agent_says_is_taken() -> None:
         {"kind": kind, "id": str(n), "aspect": aspect, "seq": 1, "state": "ok"}
         for n, (aspect, kind) in enumerate(said)
     ]
-    report = agent_words.report(json.dumps({"applied_seq": 1, "rows": rows}).encode(), 1)
+    report = reports.report(json.dumps({"applied_seq": 1, "rows": rows}).encode(), 1)
     assert len(report.rows) == len(said)
 
 
@@ -118,7 +118,7 @@ ROW = st.fixed_dictionaries(
 @settings(max_examples=300)
 def test_any_facts_are_refused_in_one_line_or_are_printable_and_bounded(body: bytes) -> None:
     try:
-        facts = agent_words.facts(body, "c1")
+        facts = reports.facts(body, "c1")
     except BadRequest as refused:
         assert str(refused).isprintable() and len(str(refused)) < 500
     else:
@@ -138,7 +138,7 @@ def test_any_facts_are_refused_in_one_line_or_are_printable_and_bounded(body: by
 @settings(max_examples=300)
 def test_any_report_is_refused_in_one_line_or_is_bounded(body: bytes) -> None:
     try:
-        report = agent_words.report(body, 100)
+        report = reports.report(body, 100)
     except BadRequest as refused:
         assert str(refused).isprintable() and len(str(refused)) < 500
     else:

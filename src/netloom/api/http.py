@@ -27,8 +27,8 @@ from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from netloom.api.fair import FairPool, client_of
-from netloom.api.feed import Feed
-from netloom.api.presence import Presence
+from netloom.api.hosts.presence import Presence
+from netloom.api.hosts.wake import Feed
 from netloom.identity.brake import Brake
 from netloom.identity.tokens import Tokens
 from netloom.model import Away, Caller, Context

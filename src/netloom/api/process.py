@@ -25,10 +25,11 @@ import msgspec
 import uvicorn
 from starlette.routing import BaseRoute
 
-from netloom.api import agents, explain, logs
+from netloom.api import explain, logs
 from netloom.api.app import compose
 from netloom.api.compute import routes as compute
-from netloom.api.feed import PAUSE_SECONDS
+from netloom.api.hosts import endpoints
+from netloom.api.hosts.wake import PAUSE_SECONDS
 from netloom.api.http import Services
 from netloom.api.identity import tokens as identity
 from netloom.api.image import images as image
@@ -105,7 +106,7 @@ def all_routes() -> list[BaseRoute]:
         *routes.routes(),
         *image.routes(),
         *compute.routes(),
-        *agents.routes(),
+        *endpoints.routes(),
         *explain.routes(),
     ]
 

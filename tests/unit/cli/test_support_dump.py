@@ -10,7 +10,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from netloom.api.agents import secret_hash
+from netloom.api.hosts.endpoints import secret_hash
 from netloom.api.process import first_passwords
 from netloom.cli import support_dump
 from netloom.cli.main import main

@@ -17,7 +17,7 @@ from netloom.network import status
 from netloom.scope import Scope
 from netloom.store import Store
 
-log = logging.getLogger("netloom.api.feed")
+log = logging.getLogger("netloom.api.hosts.wake")
 
 PAUSE_SECONDS = 5.0
 """How long what the operator must mend is left alone before it is tried, and said, again."""

@@ -19,7 +19,7 @@ from starlette.requests import Request
 from starlette.responses import FileResponse, Response, StreamingResponse
 from starlette.routing import Route
 
-from netloom.api import agent_words
+from netloom.api.hosts import reports
 from netloom.api.http import (
     Services,
     body_of,
@@ -56,7 +56,7 @@ MOST_CHANGES = 200
 LONGEST_AGENT = 64
 """Characters of the word that an agent calls itself by."""
 
-log = logging.getLogger("netloom.api.agents")
+log = logging.getLogger("netloom.api.hosts.endpoints")
 
 Handler = Callable[[Request, str], Awaitable[Response]]
 
@@ -130,8 +130,8 @@ def _registered(reader: Reader, host: str) -> HostRow:
 
 
 async def _put_facts(request: Request, host: str) -> Response:
-    body = await body_of(request, agent_words.FACTS_BYTES)
-    decode = functools.partial(agent_words.facts, body, host)
+    body = await body_of(request, reports.FACTS_BYTES)
+    decode = functools.partial(reports.facts, body, host)
     facts = await in_reader_thread(services_of(request), decode)
 
     def write(writer: Writer, _: Context) -> None:
@@ -145,7 +145,7 @@ async def _put_facts(request: Request, host: str) -> Response:
 
 async def _post_status(request: Request, host: str) -> Response:
     services = services_of(request)
-    body = await body_of(request, agent_words.STATUS_BYTES)
+    body = await body_of(request, reports.STATUS_BYTES)
     report = await in_reader_thread(services, functools.partial(_report, services, host, body))
 
     def write(writer: Writer, _: Context) -> None:
@@ -169,7 +169,7 @@ async def _post_status(request: Request, host: str) -> Response:
     return respond(204)
 
 
-def _report(services: Services, host: str, body: bytes) -> agent_words.StatusReport:
+def _report(services: Services, host: str, body: bytes) -> reports.StatusReport:
     """Decode a report, with those of its rows that are of objects of the host's scope.
 
     The others are left out without a word: an object may have been deleted, or have left the host, meanwhile. That it
@@ -177,15 +177,13 @@ def _report(services: Services, host: str, body: bytes) -> agent_words.StatusRep
     """
     with services.store.reader() as reader:
         newest = reader.seq()
-    report = agent_words.report(body, newest)
+    report = reports.report(body, newest)
     known = services.scope.knows(host, {(row.kind, row.id) for row in report.rows})
     rows = tuple(row for row in report.rows if row.state == "gone" or (row.kind, row.id) in known)
     return msgspec.structs.replace(report, rows=rows)
 
 
-def _no_more(
-    reader: Reader, host: str, report: agent_words.StatusReport
-) -> list[tuple[str, str, str]]:
+def _no_more(reader: Reader, host: str, report: reports.StatusReport) -> list[tuple[str, str, str]]:
     """What was wrong when the host last reported and is not in its whole report: no trouble of today."""
     said = {(row.kind, row.id, row.aspect) for row in report.rows}
     return [
@@ -293,7 +291,7 @@ async def _get_image(request: Request, host: str) -> Response:
 
 async def _put_console(request: Request, host: str) -> Response:
     services, server_id = services_of(request), request.path_params["server_id"]
-    text = await body_of(request, agent_words.CONSOLE_BYTES)
+    text = await body_of(request, reports.CONSOLE_BYTES)
 
     def write() -> None:
         with services.store.reader() as reader:
