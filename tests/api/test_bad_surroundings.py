@@ -20,9 +20,9 @@ import httpx
 import pytest
 from serving import free_port, netloom, serving
 
-from netloom.api.process import listen
 from netloom.image import files
 from netloom.model.server_settings import ServerSettings
+from netloom.server.process import listen
 from netloom.store import Store
 
 TRUSTED = 'auth = "trusted-headers"'

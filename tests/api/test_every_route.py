@@ -14,7 +14,7 @@ from tests.support.cloud import Cloud, running
 
 from netloom.api.networking.agents_zones_quotas import ANSWERS
 from netloom.api.networking.nouns import NOUNS
-from netloom.api.process import all_routes
+from netloom.server.process import all_routes
 
 DISCOVERY = {
     *(

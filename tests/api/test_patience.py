@@ -12,7 +12,7 @@ import pytest
 from serving import Serving, serving
 from tests.support.cloud import running
 
-from netloom.api import patience
+from netloom.server import patience
 
 BODY = b"POST /identity/v3/auth/tokens HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\n\r\n{"
 

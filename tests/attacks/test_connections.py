@@ -11,9 +11,9 @@ import httpx
 import pytest
 from tests.support.cloud import Cloud, running
 
-from netloom.api import patience
 from netloom.api.hosts.presence import MOST_STREAMS, Presence
 from netloom.model.errors import Conflict
+from netloom.server import patience
 
 
 @pytest.fixture(scope="module")

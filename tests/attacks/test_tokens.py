@@ -17,10 +17,10 @@ import pytest
 from serving import free_port, netloom, serving
 from tests.support.cloud import ADMIN, DEMO, Cloud, running
 
-from netloom.api import logs
 from netloom.api.networking.policy import Policy
 from netloom.identity import tokens as tokens_module
 from netloom.model.errors import UserError
+from netloom.server import logs
 
 
 @pytest.fixture(scope="module")

@@ -18,14 +18,14 @@ import msgspec
 import uvicorn
 from starlette.types import ASGIApp
 
-from netloom.api.app import compose
 from netloom.api.http import Services
-from netloom.api.patience import PatientProtocol
-from netloom.api.process import all_routes
 from netloom.identity.bootstrap import bootstrap, first_users
 from netloom.identity.tokens import Tokens
 from netloom.model import Away
 from netloom.model.server_settings import Settings
+from netloom.server.app import compose
+from netloom.server.patience import PatientProtocol
+from netloom.server.process import all_routes
 from netloom.store import Store
 
 ADMIN, DEMO = "admin-password", "demo-password"

@@ -6,9 +6,9 @@ import asyncio
 
 import httpx
 
-from netloom.api.app import compose
 from netloom.api.networking import routes
 from netloom.model import NetworkSettings
+from netloom.server.app import compose
 
 ONE = "1" * 32
 TWO = "2" * 32

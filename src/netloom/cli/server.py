@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import argparse
 
-from netloom.api import process
 from netloom.model import server_settings
+from netloom.server import process
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

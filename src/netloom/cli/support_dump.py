@@ -23,12 +23,12 @@ from typing import Any
 import msgspec
 
 from netloom import plan
-from netloom.api import process
 from netloom.lab import hosts, state, wiring
 from netloom.lab import settings as lab_settings
 from netloom.lab.state import Lab
 from netloom.model import KINDS, server_settings
 from netloom.model.errors import UserError
+from netloom.server import process
 from netloom.store import Reader, Store, migrate
 
 CHANGES = 500

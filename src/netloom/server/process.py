@@ -25,8 +25,7 @@ import msgspec
 import uvicorn
 from starlette.routing import BaseRoute
 
-from netloom.api import explain, logs
-from netloom.api.app import compose
+from netloom.api import explain
 from netloom.api.compute import routes as compute
 from netloom.api.hosts import endpoints
 from netloom.api.hosts.wake import PAUSE_SECONDS
@@ -35,7 +34,6 @@ from netloom.api.identity import tokens as identity
 from netloom.api.image import images as image
 from netloom.api.networking import routes
 from netloom.api.networking.policy import policy_of
-from netloom.api.patience import PatientProtocol
 from netloom.identity.bootstrap import bootstrap, first_users, is_bootstrapped
 from netloom.identity.tokens import Tokens
 from netloom.image import files
@@ -46,6 +44,9 @@ from netloom.model.errors import UserError
 from netloom.model.files import write_whole
 from netloom.model.server_settings import ServerSettings, Settings
 from netloom.network.hosts import not_heard
+from netloom.server import logs
+from netloom.server.app import compose
+from netloom.server.patience import PatientProtocol
 from netloom.store import Store, migrate
 
 log = logging.getLogger("netloom.server")
