@@ -19,7 +19,6 @@ import msgspec
 from netloom.agent import status, view
 from netloom.agent.console import Consoles
 from netloom.agent.link import Link, Step
-from netloom.agent.metadata import MetadataServer
 from netloom.agent.planning import Left, origin_of, plan_around, told
 from netloom.agent.settings import Settings
 from netloom.agent.tracker import Tracker
@@ -34,10 +33,11 @@ from netloom.dataplane.peers import Peers
 from netloom.dataplane.process import ApplyError
 from netloom.dataplane.watch import Watch
 from netloom.instances.instances import Instances
+from netloom.metadata.answers import answer
+from netloom.metadata.listener import MetadataServer
 from netloom.model.hosts import HostFacts, HostView
 from netloom.model.hoststate import Device, HostState
 from netloom.model.structs import compile_structs
-from netloom.plan.metadata import answer
 
 log = logging.getLogger(__name__)
 

@@ -11,7 +11,6 @@ from collections import defaultdict
 from collections.abc import Container
 from pathlib import Path
 
-from netloom.agent.metadata import MetadataServer
 from netloom.agent.shields import Shields
 from netloom.dataplane import bridges, dnsmasq, namespaces, nat, neightable, netns, watch
 from netloom.dataplane.allocator import Allocator
@@ -19,6 +18,7 @@ from netloom.dataplane.mark import broken, fingerprint
 from netloom.dataplane.openflow import Switch
 from netloom.dataplane.ovsdb import Ovsdb
 from netloom.instances.instances import Instances
+from netloom.metadata.listener import MetadataServer
 from netloom.model.hoststate import Key, NeighbourBound
 from netloom.model.names import INTEGRATION_BRIDGE, dhcp_namespace
 

@@ -17,7 +17,6 @@ from typing import TypeVar
 from netloom.agent import beside, translation
 from netloom.agent.connections import Connections
 from netloom.agent.links import Links
-from netloom.agent.metadata import MetadataServer
 from netloom.agent.neighbours import Neighbours
 from netloom.agent.repairs import Repairs
 from netloom.agent.runs import Runs
@@ -35,6 +34,7 @@ from netloom.dataplane.openflow import Switch
 from netloom.dataplane.ovsdb import Ovsdb
 from netloom.dataplane.process import ApplyError
 from netloom.instances.instances import Instances, instance_mark
+from netloom.metadata.listener import MetadataServer
 from netloom.model.hoststate import (
     Bridge,
     Device,

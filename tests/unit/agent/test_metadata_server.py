@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from netloom.agent.metadata import CONNECTIONS_PER_ASKER, LONGEST_REQUEST, MetadataServer
+from netloom.metadata.listener import CONNECTIONS_PER_ASKER, LONGEST_REQUEST, MetadataServer
 
 
 @pytest.fixture

@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import json
 
-from netloom.plan.metadata import EC2_VERSIONS, OPENSTACK_VERSIONS, answer
+from netloom.metadata.answers import EC2_VERSIONS, OPENSTACK_VERSIONS, answer
 from worlds import two_hosts, walkthrough_b
 
 
