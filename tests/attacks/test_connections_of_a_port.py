@@ -11,7 +11,7 @@ from tests.support.plugged import Plugged
 from tests.support.running_lab import RunningLab
 from tests.worlds import World
 
-from netloom.dataplane.nat import CONNECTIONS
+from netloom.dataplane.linux.nat import CONNECTIONS
 
 pytestmark = pytest.mark.root
 

@@ -14,7 +14,7 @@ from tests.support.agents import apply_view, lease, plug, settings
 from tests.support.host import Host
 from tests.worlds import World, open_group
 
-from netloom.dataplane.nat import marked_ruleset
+from netloom.dataplane.linux.nat import marked_ruleset
 from netloom.model import FixedIP, HostView, Port, Route
 from netloom.model.hoststate import SourceNat
 

@@ -7,8 +7,8 @@ import re
 from pathlib import Path
 from typing import Any
 
-from netloom.dataplane.nat import marked_ruleset
-from netloom.dataplane.openflow import cookie
+from netloom.dataplane.linux.nat import marked_ruleset
+from netloom.dataplane.ovs.openflow import cookie
 from netloom.lab import settings
 from netloom.model import sysctls
 from netloom.model.hoststate import (

@@ -22,7 +22,7 @@ from netloom.model.hoststate import (
     SourceNat,
 )
 from netloom.model.names import INTEGRATION_BRIDGE
-from netloom.plan.pipeline import PURPOSE, Stage
+from netloom.plan.ovs.pipeline import PURPOSE, Stage
 from netloom.render.dnsmasq import dnsmasq_conf, dnsmasq_hosts, dnsmasq_opts
 from netloom.render.ip import ip_commands
 from netloom.render.nft import nft_ruleset

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterable
 
-from netloom.dataplane import neightable
+from netloom.dataplane.linux import neightable
 from netloom.dataplane.process import ApplyError
 from netloom.model.hoststate import HostState, Key, Neighbour, NeighbourBound
 

@@ -10,7 +10,7 @@ import contextlib
 import logging
 from collections.abc import Iterable
 
-from netloom.dataplane.openflow import Switch
+from netloom.dataplane.ovs.openflow import Switch
 from netloom.dataplane.process import ApplyError
 
 log = logging.getLogger(__name__)

@@ -6,8 +6,8 @@ from collections.abc import Iterable, Mapping
 
 from msgspec import Struct, field
 
-from netloom.dataplane.allocator import Allocator
-from netloom.dataplane.openflow import cookie
+from netloom.dataplane.ovs.allocator import Allocator
+from netloom.dataplane.ovs.openflow import cookie
 from netloom.model import openflow as of
 from netloom.model.hoststate import Flow, HostState, Interface, Key
 from netloom.render.openflow import Unresolved, flow_text

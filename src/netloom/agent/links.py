@@ -1,6 +1,6 @@
 """Ports whose link is down: shown where it is not ours to put up.
 
-Our own end of an instance's card is put up again (`dataplane/bridges.py`); what stands here is what only others can
+Our own end of an instance's card is put up again (`dataplane/ovs/bridges.py`); what stands here is what only others can
 mend: a card of this host, a device that somebody else plugged, and an instance that has put its own end down.
 """
 

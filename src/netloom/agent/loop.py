@@ -24,14 +24,15 @@ from netloom.agent.settings import Settings
 from netloom.agent.tracker import Tracker
 from netloom.agent.trial import Trial
 from netloom.agent.workers import Workers
-from netloom.dataplane import bridges, neightable
-from netloom.dataplane.neightable import Fullness
-from netloom.dataplane.netlink import greet
-from netloom.dataplane.openflow import Switch
-from netloom.dataplane.ovsdb import Ovsdb
-from netloom.dataplane.peers import Peers
+from netloom.dataplane.linux import neightable
+from netloom.dataplane.linux.neightable import Fullness
+from netloom.dataplane.linux.netlink import greet
+from netloom.dataplane.linux.peers import Peers
+from netloom.dataplane.linux.watch import Watch
+from netloom.dataplane.ovs import bridges
+from netloom.dataplane.ovs.openflow import Switch
+from netloom.dataplane.ovs.ovsdb import Ovsdb
 from netloom.dataplane.process import ApplyError
-from netloom.dataplane.watch import Watch
 from netloom.instances.instances import Instances
 from netloom.metadata.answers import answer
 from netloom.metadata.listener import MetadataServer

@@ -8,10 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
-from netloom.dataplane.netlink import arp_request
+from netloom.dataplane.linux.netlink import arp_request
 from netloom.model.hoststate import Flow, HostState
 from netloom.model.openflow import ArpReply, Goto, Load
-from netloom.plan.pipeline import Stage
+from netloom.plan.ovs.pipeline import Stage
 from netloom.render.openflow import actions_text
 
 Where = tuple[int, str]
@@ -58,7 +58,7 @@ def _answers(flows: Iterable[Flow]) -> Iterator[tuple[Where, str]]:
 
 
 def _here(flows: Iterable[Flow]) -> Iterator[Where]:
-    """Addresses whose own device is here: plan/services.py lets what it says of them out."""
+    """Addresses whose own device is here: plan/ovs/local.py lets what it says of them out."""
     nets: dict[str, int] = {}
     own: list[tuple[str, str]] = []
     for flow in flows:

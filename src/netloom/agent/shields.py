@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from netloom.dataplane import bridges, shield
-from netloom.dataplane.netlink import link_names
-from netloom.dataplane.ovsdb import Ovsdb
+from netloom.dataplane.linux.netlink import link_names
+from netloom.dataplane.ovs import bridges, shield
+from netloom.dataplane.ovs.ovsdb import Ovsdb
 from netloom.model.hoststate import Interface
 
 

@@ -9,8 +9,8 @@ from netloom.agent.connections import Connections
 from netloom.agent.flows import number_flows
 from netloom.agent.there import There
 from netloom.agent.trouble import Trouble, Troubles
-from netloom.dataplane.allocator import Allocator
-from netloom.dataplane.openflow import Switch
+from netloom.dataplane.ovs.allocator import Allocator
+from netloom.dataplane.ovs.openflow import Switch
 from netloom.dataplane.process import ApplyError
 from netloom.model.hoststate import HostState, Interface, Key
 

@@ -12,11 +12,12 @@ from collections.abc import Container
 from pathlib import Path
 
 from netloom.agent.shields import Shields
-from netloom.dataplane import bridges, dnsmasq, namespaces, nat, neightable, netns, watch
-from netloom.dataplane.allocator import Allocator
+from netloom.dataplane.linux import dnsmasq, namespaces, nat, neightable, netns, watch
 from netloom.dataplane.mark import broken, fingerprint
-from netloom.dataplane.openflow import Switch
-from netloom.dataplane.ovsdb import Ovsdb
+from netloom.dataplane.ovs import bridges
+from netloom.dataplane.ovs.allocator import Allocator
+from netloom.dataplane.ovs.openflow import Switch
+from netloom.dataplane.ovs.ovsdb import Ovsdb
 from netloom.instances.instances import Instances
 from netloom.metadata.listener import MetadataServer
 from netloom.model.hoststate import Key, NeighbourBound

@@ -25,13 +25,14 @@ from netloom.agent.switchflows import SwitchFlows
 from netloom.agent.there import WAYS, There
 from netloom.agent.trouble import Trouble, Troubles
 from netloom.agent.workers import Workers
-from netloom.dataplane import bridges, dnsmasq, namespaces, nat
-from netloom.dataplane.allocator import Allocator
-from netloom.dataplane.bridges import peer_name
+from netloom.dataplane.linux import dnsmasq, namespaces, nat
+from netloom.dataplane.linux.netlink import link_names
 from netloom.dataplane.mark import broken, fingerprint
-from netloom.dataplane.netlink import link_names
-from netloom.dataplane.openflow import Switch
-from netloom.dataplane.ovsdb import Ovsdb
+from netloom.dataplane.ovs import bridges
+from netloom.dataplane.ovs.allocator import Allocator
+from netloom.dataplane.ovs.bridges import peer_name
+from netloom.dataplane.ovs.openflow import Switch
+from netloom.dataplane.ovs.ovsdb import Ovsdb
 from netloom.dataplane.process import ApplyError
 from netloom.instances.instances import Instances, instance_mark
 from netloom.metadata.listener import MetadataServer

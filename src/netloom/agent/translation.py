@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 
 from netloom.agent.trouble import Troubles
-from netloom.dataplane import nat
+from netloom.dataplane.linux import nat
 from netloom.dataplane.process import ApplyError
 from netloom.model.hoststate import FloatingNat, HostState, Key, SourceNat
 from netloom.render.nft import check_nat

@@ -7,7 +7,7 @@ import re
 import shutil
 from pathlib import Path
 
-from netloom.dataplane.netlink import holder_of
+from netloom.dataplane.linux.netlink import holder_of
 from netloom.dataplane.process import ApplyError, run
 from netloom.model.errors import UserError
 

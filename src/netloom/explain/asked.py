@@ -8,7 +8,7 @@ from netloom.explain.fixes import ANYWHERE
 from netloom.explain.frames import ICMP
 from netloom.explain.resolve import Spot
 from netloom.model.errors import UserError
-from netloom.plan.security_groups import PROTOCOLS, WITH_PORTS
+from netloom.plan.ovs.security_groups import PROTOCOLS, WITH_PORTS
 
 SMALLEST, LARGEST = 28, 65535
 """Sizes of an IP packet in bytes: a ping without data, and the most that IPv4 can say."""

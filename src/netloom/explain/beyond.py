@@ -20,8 +20,8 @@ from netloom.model.hoststate import Device
 from netloom.model.names import METADATA_ADDRESS, OWNER_DHCP
 from netloom.model.networking import Gateway, Network, Port, Router, Subnet
 from netloom.plan.index import ROUTER_OWNERS, device_of
-from netloom.plan.pipeline import Stage
-from netloom.plan.security_groups import WITH_PORTS
+from netloom.plan.ovs.pipeline import Stage
+from netloom.plan.ovs.security_groups import WITH_PORTS
 
 
 def ranges(cloud: Cloud) -> tuple[Beyond, ...]:

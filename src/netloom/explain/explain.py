@@ -23,7 +23,7 @@ from netloom.explain.trace import Step
 from netloom.explain.walk import Arrival, Outside, Walk, Walker, vlan_text
 from netloom.explain.world import Endpoint, World
 from netloom.model.errors import UserError
-from netloom.plan.security_groups import WITH_PORTS
+from netloom.plan.ovs.security_groups import WITH_PORTS
 
 Verdict = Literal["reachable", "unreachable", "unknown"]
 

@@ -15,7 +15,7 @@ from netloom.explain.walk import Arrival
 from netloom.model.names import OWNER_DHCP
 from netloom.model.networking import Port, Route, Subnet
 from netloom.plan.index import ROUTER_OWNERS
-from netloom.plan.pipeline import Stage
+from netloom.plan.ovs.pipeline import Stage
 
 
 def of_drop(cloud: Cloud, arrival: Arrival, asked: Asked, *, answer: bool) -> Reason:

@@ -15,9 +15,9 @@ from netloom.explain.world import Host, World
 from netloom.model import openflow as of
 from netloom.model.hoststate import Flow
 from netloom.model.names import INTEGRATION_BRIDGE
-from netloom.plan.bridges import integration_patch
 from netloom.plan.index import TUNNELS
-from netloom.plan.pipeline import PURPOSE, Stage
+from netloom.plan.ovs.bridges import integration_patch
+from netloom.plan.ovs.pipeline import PURPOSE, Stage
 from netloom.render.openflow import match_text
 
 OUTER = {"vxlan": "udp port 4789", "geneve": "udp port 6081", "gre": "proto gre"}

@@ -7,7 +7,7 @@ from typing import Literal
 
 from netloom.explain.cause import Cause
 from netloom.explain.frames import Frame
-from netloom.plan.pipeline import Stage
+from netloom.plan.ovs.pipeline import Stage
 
 Kind = Literal["instance", "flow", "tunnel", "wire", "device", "route", "nat", "arp", "outside"]
 

@@ -18,8 +18,8 @@ from netloom.explain.trace import Outcome, Step, Steps
 from netloom.explain.world import Endpoint, Host, World
 from netloom.model.hoststate import Device
 from netloom.model.names import INTEGRATION_BRIDGE
-from netloom.plan.pipeline import Stage
-from netloom.plan.security_groups import WITH_PORTS
+from netloom.plan.ovs.pipeline import Stage
+from netloom.plan.ovs.security_groups import WITH_PORTS
 
 OUTSIDE_MAC = "02:00:00:00:00:01"
 LONGEST = 16

@@ -14,10 +14,10 @@ from collections.abc import Collection
 from contextlib import suppress
 from pathlib import Path
 
-from netloom.dataplane import netns
-from netloom.dataplane.bridges import peer_name
+from netloom.dataplane.linux import netns
+from netloom.dataplane.linux.netlink import delete_link, index_of, link_names, open_netlink
 from netloom.dataplane.mark import fingerprint
-from netloom.dataplane.netlink import delete_link, index_of, link_names, open_netlink
+from netloom.dataplane.ovs.bridges import peer_name
 from netloom.dataplane.process import ApplyError
 from netloom.instances import limits, restarts, unpacking, volume
 from netloom.instances.cancel import Cancel

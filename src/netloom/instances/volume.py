@@ -12,7 +12,7 @@ import subprocess
 from contextlib import suppress
 from pathlib import Path
 
-from netloom.dataplane import netns
+from netloom.dataplane.linux import netns
 from netloom.dataplane.process import ApplyError, run
 
 BYTES_PER_INODE = 16384

@@ -14,7 +14,7 @@ import threading
 import time
 from collections.abc import Callable
 
-from netloom.dataplane import netns
+from netloom.dataplane.linux import netns
 from netloom.dataplane.process import ApplyError
 from netloom.model.hoststate import MetadataListener
 from netloom.model.names import METADATA_ADDRESS

@@ -10,16 +10,16 @@ from collections.abc import Iterator
 
 from netloom.model.hosts import HostView
 from netloom.model.hoststate import HostObject, HostState
-from netloom.plan.bridges import plan_bridges
 from netloom.plan.dhcp import plan_dhcp
 from netloom.plan.index import Index
 from netloom.plan.instances import plan_instances
-from netloom.plan.l2 import plan_l2
 from netloom.plan.l3 import plan_l3
 from netloom.plan.neighbours import plan_neighbours
-from netloom.plan.ports import plan_ports
-from netloom.plan.security_groups import plan_security_groups
-from netloom.plan.services import plan_services
+from netloom.plan.ovs.bridges import plan_bridges
+from netloom.plan.ovs.l2 import plan_l2
+from netloom.plan.ovs.local import plan_services
+from netloom.plan.ovs.ports import plan_ports
+from netloom.plan.ovs.security_groups import plan_security_groups
 from netloom.plan.version import computed
 
 VERSION = computed()

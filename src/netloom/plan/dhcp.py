@@ -32,8 +32,8 @@ from netloom.model.names import INTEGRATION_BRIDGE, METADATA_ADDRESS, dhcp_names
 from netloom.model.networking import Network, Port, Subnet
 from netloom.plan.hostnames import hostnames, name_of
 from netloom.plan.index import ROUTER_OWNERS, Index, addresses_of, device_of, origin
-from netloom.plan.pipeline import Stage
-from netloom.plan.ports import classify
+from netloom.plan.ovs.pipeline import Stage
+from netloom.plan.ovs.ports import classify
 
 OPTION_ROUTER, OPTION_DNS, OPTION_DOMAIN, OPTION_ROUTES, OPTION_ROUTES_WINDOWS = 3, 6, 15, 121, 249
 DOMAIN = "openstacklocal"

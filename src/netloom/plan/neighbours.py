@@ -36,7 +36,7 @@ def plan_neighbours(index: Index) -> Iterator[HostObject]:
 def _known(
     index: Index, namespace: str, leg: Port, beside: list[Port], why: tuple[str, ...]
 ) -> Iterator[Neighbour]:
-    """The addresses that ARP is answered for here (plan/services.py), with the same answers."""
+    """The addresses that ARP is answered for here (plan/ovs/local.py), with the same answers."""
     for port in beside:
         if index.location(port) is None or not index.is_up(port):
             continue

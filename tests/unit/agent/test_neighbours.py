@@ -3,7 +3,7 @@ from __future__ import annotations
 from tests.worlds import World
 
 from netloom.agent.neighbours import Neighbours
-from netloom.dataplane.netlink import arp_request
+from netloom.dataplane.linux.netlink import arp_request
 from netloom.model.hoststate import HostState
 from netloom.plan import plan
 

@@ -6,7 +6,7 @@ Each name gets the lowest free number, kept in the `Open_vSwitch` row's external
 
 from __future__ import annotations
 
-from netloom.dataplane.ovsdb import Ovsdb, to_map
+from netloom.dataplane.ovs.ovsdb import Ovsdb, to_map
 
 FIRST = {"zone": 1, "conj": 1, "uids": 16}
 LAST = {"zone": 65535, "conj": 0xFFFFFFFE, "uids": 65535}

@@ -9,9 +9,9 @@ from netloom.model.hoststate import Flow, HostObject, Interface
 from netloom.model.names import INTEGRATION_BRIDGE
 from netloom.model.networking import Network, Port
 from netloom.model.openflow import Goto, Load, Match
-from netloom.plan.bridges import flow
 from netloom.plan.index import Index, addresses_of, device_of, is_trusted, origin
-from netloom.plan.pipeline import Priority, Stage
+from netloom.plan.ovs.bridges import flow
+from netloom.plan.ovs.pipeline import Priority, Stage
 
 ICMPV6, UDP = 58, 17
 ROUTER_ADVERTISEMENT = 134

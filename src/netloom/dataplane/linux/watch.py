@@ -15,7 +15,7 @@ import threading
 import time
 from collections.abc import Callable
 
-from netloom.dataplane import netns
+from netloom.dataplane.linux import netns
 
 log = logging.getLogger(__name__)
 

@@ -11,7 +11,7 @@ import logging
 import re
 from collections.abc import Iterable, Sequence
 
-from netloom.dataplane import netns
+from netloom.dataplane.linux import netns
 from netloom.dataplane.mark import digest
 from netloom.dataplane.process import ApplyError, run
 from netloom.model.hoststate import FloatingNat, SourceNat

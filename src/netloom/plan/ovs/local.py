@@ -16,9 +16,9 @@ from netloom.model.hoststate import Flow
 from netloom.model.names import METADATA_ADDRESS
 from netloom.model.networking import Network, Port
 from netloom.model.openflow import ArpReply, Goto, Load, Match, SetEth
-from netloom.plan.bridges import flow
 from netloom.plan.index import ROUTER_OWNERS, Index, addresses_of, device_of, origin
-from netloom.plan.pipeline import BROADCAST, Priority, Stage
+from netloom.plan.ovs.bridges import flow
+from netloom.plan.ovs.pipeline import BROADCAST, Priority, Stage
 
 TCP, UDP = 6, 17
 EVERYBODY = "255.255.255.255"

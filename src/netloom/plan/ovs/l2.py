@@ -13,10 +13,10 @@ from typing import Any
 from netloom.model.hoststate import Flow
 from netloom.model.networking import Network, Port
 from netloom.model.openflow import Action, Goto, Load, Match, Output, PopVlan, PushVlan, SetTunnel
-from netloom.plan.bridges import flow, integration_patch, tunnel_port
 from netloom.plan.index import TUNNELS, Index, addresses_of, device_of, origin
-from netloom.plan.pipeline import GROUP_ADDRESS, Priority, Stage
-from netloom.plan.ports import foreign_macs
+from netloom.plan.ovs.bridges import flow, integration_patch, tunnel_port
+from netloom.plan.ovs.pipeline import GROUP_ADDRESS, Priority, Stage
+from netloom.plan.ovs.ports import foreign_macs
 
 
 def plan_l2(index: Index) -> Iterator[Flow]:

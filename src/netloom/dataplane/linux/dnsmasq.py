@@ -24,9 +24,9 @@ from collections.abc import Iterable
 from ipaddress import IPv4Interface
 from pathlib import Path
 
-from netloom.dataplane import netns
+from netloom.dataplane.linux import netns
+from netloom.dataplane.linux.netlink import addresses_on, index_of, open_netlink
 from netloom.dataplane.mark import digest, fingerprint
-from netloom.dataplane.netlink import addresses_on, index_of, open_netlink
 from netloom.dataplane.process import ApplyError, run
 from netloom.model.files import write_whole
 from netloom.model.hoststate import Dnsmasq, Key

@@ -15,8 +15,8 @@ from typing import Any
 
 from pyroute2.netlink.exceptions import NetlinkError
 
-from netloom.dataplane import netns
-from netloom.dataplane.netlink import open_netlink
+from netloom.dataplane.linux import netns
+from netloom.dataplane.linux.netlink import open_netlink
 from netloom.dataplane.process import ApplyError, run
 from netloom.model.hoststate import Key, Neighbour, NeighbourBound
 from netloom.render.nft import NEIGHBOUR_TABLE, neighbour_changes, neighbour_ruleset

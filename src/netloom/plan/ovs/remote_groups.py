@@ -22,7 +22,7 @@ from msgspec import Struct
 
 from netloom.model.networking import Port
 from netloom.plan.index import ROUTER_OWNERS, TUNNELS, Index, is_trusted
-from netloom.plan.ports import allowed_sources
+from netloom.plan.ovs.ports import allowed_sources
 
 
 class Remote(Struct, frozen=True):

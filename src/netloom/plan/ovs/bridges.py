@@ -9,7 +9,7 @@ from netloom.model.hoststate import Bridge, Flow, HostObject, Interface
 from netloom.model.names import INTEGRATION_BRIDGE
 from netloom.model.openflow import Action, Goto, Match, Normal, OutputDst
 from netloom.plan.index import TUNNELS, Index
-from netloom.plan.pipeline import RESERVED_GROUPS, Priority, Stage
+from netloom.plan.ovs.pipeline import RESERVED_GROUPS, Priority, Stage
 
 
 def integration_patch(bridge: str) -> str:

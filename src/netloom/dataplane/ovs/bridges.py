@@ -11,9 +11,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-from netloom.dataplane import shield
-from netloom.dataplane.mark import broken, fingerprint
-from netloom.dataplane.netlink import (
+from netloom.dataplane.linux.netlink import (
     checksum_offload_off,
     delete_link,
     holder_of,
@@ -22,8 +20,10 @@ from netloom.dataplane.netlink import (
     link_states,
     open_netlink,
 )
-from netloom.dataplane.netns import write_sysctl
-from netloom.dataplane.ovsdb import Ovsdb, Row, first, many, to_map
+from netloom.dataplane.linux.netns import write_sysctl
+from netloom.dataplane.mark import broken, fingerprint
+from netloom.dataplane.ovs import shield
+from netloom.dataplane.ovs.ovsdb import Ovsdb, Row, first, many, to_map
 from netloom.dataplane.process import ApplyError
 from netloom.model.hoststate import Bridge, Interface, Key
 

@@ -13,9 +13,8 @@ from collections.abc import Generator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
-from netloom.dataplane import neightable, netns
-from netloom.dataplane.mark import broken, fingerprint
-from netloom.dataplane.netlink import (
+from netloom.dataplane.linux import neightable, netns
+from netloom.dataplane.linux.netlink import (
     LOWER_UP,
     UP,
     addresses_on,
@@ -25,6 +24,7 @@ from netloom.dataplane.netlink import (
     open_netlink,
     send_frame,
 )
+from netloom.dataplane.mark import broken, fingerprint
 from netloom.dataplane.process import ApplyError, run
 from netloom.model.hoststate import Device, Key, Namespace, NsRoute
 from netloom.model.sysctls import FORWARD, SERVICE, of_devices, settings

@@ -19,12 +19,12 @@ from msgspec import Struct
 from netloom.model.hoststate import Flow
 from netloom.model.networking import Port, SecurityGroupRule
 from netloom.model.openflow import Action, Conjunction, Ct, Goto, Match
-from netloom.plan.bridges import flow
 from netloom.plan.index import Index, device_of, is_trusted, origin
-from netloom.plan.pipeline import Priority, Stage
-from netloom.plan.ports import ICMPV6, canonical
-from netloom.plan.remote_groups import Remote, members, near, routed
-from netloom.plan.services import UDP, dhcp_subnets
+from netloom.plan.ovs.bridges import flow
+from netloom.plan.ovs.local import UDP, dhcp_subnets
+from netloom.plan.ovs.pipeline import Priority, Stage
+from netloom.plan.ovs.ports import ICMPV6, canonical
+from netloom.plan.ovs.remote_groups import Remote, members, near, routed
 
 PROTOCOLS = {
     "ah": 51, "dccp": 33, "egp": 8, "esp": 50, "gre": 47, "icmp": 1, "icmpv6": 58, "igmp": 2,
