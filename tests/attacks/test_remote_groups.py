@@ -10,9 +10,9 @@ from tests.support.host import Host
 from tests.worlds import World, pair
 
 import worlds
-from netloom.explain.frames import Frame
-from netloom.explain.switch import Switches
-from netloom.explain.world import World as Planned
+from netloom.explain.walk.frames import Frame
+from netloom.explain.walk.hosts import World as Planned
+from netloom.explain.walk.ovs import Switches
 
 PORTS = ("server", "member", "second", "stranger", "spoofer")
 

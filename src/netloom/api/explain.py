@@ -13,8 +13,8 @@ from starlette.routing import BaseRoute, Route
 
 from netloom.api.http import caller_of, context_of, error_body, respond, run_in_thread, services_of
 from netloom.api.service import must_be_admin
+from netloom.explain.answer.explain import Explanation, explain
 from netloom.explain.cloud import Cloud, Health, read
-from netloom.explain.explain import Explanation, explain
 from netloom.model.errors import BadRequest, Forbidden, UserError
 from netloom.network import agents, hosts, segments
 

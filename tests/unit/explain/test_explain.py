@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 import worlds
-from netloom.explain.explain import explain
+from netloom.explain.answer.explain import explain
 from netloom.model.errors import UserError
 from netloom.store import StatusRow
 from support.explained import cloud

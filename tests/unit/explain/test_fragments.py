@@ -7,9 +7,9 @@ from dataclasses import replace
 import pytest
 
 import worlds
-from netloom.explain.frames import UDP, Frame
-from netloom.explain.switch import Switches
-from netloom.explain.world import World
+from netloom.explain.walk.frames import UDP, Frame
+from netloom.explain.walk.hosts import World
+from netloom.explain.walk.ovs import Switches
 
 
 def way(stateful: bool = True) -> tuple[Switches, World, Frame]:

@@ -9,8 +9,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import worlds
-from netloom.explain.walk import Outside, Walker
-from netloom.explain.world import World
+from netloom.explain.walk.hosts import World
+from netloom.explain.walk.walk import Outside, Walker
 from netloom.plan import plan
 from netloom.scope import World as ScopeWorld
 from netloom.scope import select

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 import worlds
-from netloom.explain.explain import Explanation, explain
+from netloom.explain.answer.explain import Explanation, explain
 from netloom.model import AllocationPool, FixedIP, Route
 from netloom.model.errors import UserError
 from netloom.store import StatusRow

@@ -7,10 +7,10 @@ from dataclasses import replace
 import pytest
 
 import worlds
-from netloom.explain.frames import ICMP, TCP, UDP, Frame, arp_request
-from netloom.explain.namespaces import route
-from netloom.explain.walk import Outside, Walker
-from netloom.explain.world import World
+from netloom.explain.walk.frames import ICMP, TCP, UDP, Frame, arp_request
+from netloom.explain.walk.hosts import World
+from netloom.explain.walk.namespaces import route
+from netloom.explain.walk.walk import Outside, Walker
 from netloom.model import Route
 from netloom.model.hoststate import Device
 

@@ -7,7 +7,7 @@ from collections import defaultdict
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 
-from netloom.explain.trace import Way
+from netloom.explain.walk.trace import Way
 from netloom.model.hosts import HostFacts, HostView
 from netloom.model.hoststate import (
     Device,

@@ -9,9 +9,9 @@ from dataclasses import replace
 
 from msgspec.structs import replace as replace_struct
 
-from netloom.explain.frames import Connection, Frame, Passing, matches
-from netloom.explain.trace import Outcome, Step, Steps
-from netloom.explain.world import Host, World
+from netloom.explain.walk.frames import Connection, Frame, Passing, matches
+from netloom.explain.walk.hosts import Host, World
+from netloom.explain.walk.trace import Outcome, Step, Steps
 from netloom.model import openflow as of
 from netloom.model.hoststate import Flow
 from netloom.model.names import INTEGRATION_BRIDGE

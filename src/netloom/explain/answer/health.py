@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable
 
-from netloom.explain import fixes
+from netloom.explain.answer import fixes
+from netloom.explain.answer.ends import is_service
+from netloom.explain.answer.resolve import Spot
 from netloom.explain.cause import Cause, Reason, capital
 from netloom.explain.cloud import Cloud
-from netloom.explain.ends import is_service
-from netloom.explain.resolve import Spot
-from netloom.explain.trace import Step
+from netloom.explain.walk.trace import Step
 from netloom.store import StatusRow
 
 TUNNEL = "tunnel"

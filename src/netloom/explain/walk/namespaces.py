@@ -7,9 +7,9 @@ from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
 from netloom.explain.cause import Cause
-from netloom.explain.frames import Connection, Frame
-from netloom.explain.trace import Step, Steps, Way
-from netloom.explain.world import Host
+from netloom.explain.walk.frames import Connection, Frame
+from netloom.explain.walk.hosts import Host
+from netloom.explain.walk.trace import Step, Steps, Way
 from netloom.model.hoststate import Device, NsRoute
 
 Place = tuple[str, str]

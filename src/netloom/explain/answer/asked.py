@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from netloom.explain.fixes import ANYWHERE
-from netloom.explain.frames import ICMP
-from netloom.explain.resolve import Spot
+from netloom.explain.answer.fixes import ANYWHERE
+from netloom.explain.answer.resolve import Spot
+from netloom.explain.walk.frames import ICMP
 from netloom.model.errors import UserError
 from netloom.plan.ovs.security_groups import PROTOCOLS, WITH_PORTS
 

@@ -8,14 +8,14 @@ import ipaddress
 from collections.abc import Iterator
 from dataclasses import replace
 
-from netloom.explain import fixes
-from netloom.explain.asked import Asked
+from netloom.explain.answer import fixes
+from netloom.explain.answer.asked import Asked
+from netloom.explain.answer.resolve import Spot, may_take, network_of, subnet_around
 from netloom.explain.cause import Cause, Reason, capital
 from netloom.explain.cloud import Cloud
-from netloom.explain.frames import TCP, UDP
-from netloom.explain.resolve import Spot, may_take, network_of, subnet_around
-from netloom.explain.walk import Arrival, Outside, Walk, vlan_text
-from netloom.explain.world import Beyond, Endpoint, World
+from netloom.explain.walk.frames import TCP, UDP
+from netloom.explain.walk.hosts import Beyond, Endpoint, World
+from netloom.explain.walk.walk import Arrival, Outside, Walk, vlan_text
 from netloom.model.hoststate import Device
 from netloom.model.names import METADATA_ADDRESS, OWNER_DHCP
 from netloom.model.networking import Gateway, Network, Port, Router, Subnet

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from netloom.explain import fixes
-from netloom.explain.asked import Asked
+from netloom.explain.answer import fixes
+from netloom.explain.answer.asked import Asked
+from netloom.explain.answer.ends import unbound
 from netloom.explain.cause import Cause, Reason, capital
 from netloom.explain.cloud import Cloud
-from netloom.explain.ends import unbound
-from netloom.explain.frames import Frame
-from netloom.explain.trace import Step, Way
-from netloom.explain.walk import Arrival
+from netloom.explain.walk.frames import Frame
+from netloom.explain.walk.trace import Step, Way
+from netloom.explain.walk.walk import Arrival
 from netloom.model.names import OWNER_DHCP
 from netloom.model.networking import Port, Route, Subnet
 from netloom.plan.index import ROUTER_OWNERS

@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 
-from netloom.explain import fixes
-from netloom.explain.asked import Asked
+from netloom.explain.answer import fixes
+from netloom.explain.answer.asked import Asked
+from netloom.explain.answer.reasons import wrong_route
 from netloom.explain.cause import Cause, Reason
 from netloom.explain.cloud import Cloud
-from netloom.explain.reasons import wrong_route
-from netloom.explain.trace import Way
-from netloom.explain.walk import Walk
-from netloom.explain.world import World
+from netloom.explain.walk.hosts import World
+from netloom.explain.walk.trace import Way
+from netloom.explain.walk.walk import Walk
 from netloom.model.networking import Port, Subnet
 from netloom.plan.index import device_of
 

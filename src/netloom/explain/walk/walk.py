@@ -11,11 +11,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 from netloom.explain.cause import Cause
-from netloom.explain.frames import BROADCAST, ICMP, UDP, Frame, arp_request
-from netloom.explain.namespaces import Namespaces, route
-from netloom.explain.switch import Switches
-from netloom.explain.trace import Outcome, Step, Steps
-from netloom.explain.world import Endpoint, Host, World
+from netloom.explain.walk.frames import BROADCAST, ICMP, UDP, Frame, arp_request
+from netloom.explain.walk.hosts import Endpoint, Host, World
+from netloom.explain.walk.namespaces import Namespaces, route
+from netloom.explain.walk.ovs import Switches
+from netloom.explain.walk.trace import Outcome, Step, Steps
 from netloom.model.hoststate import Device
 from netloom.model.names import INTEGRATION_BRIDGE
 from netloom.plan.ovs.pipeline import Stage

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from netloom.explain import fixes
-from netloom.explain.asked import Asked
+from netloom.explain.answer import fixes
+from netloom.explain.answer.asked import Asked
 from netloom.explain.cause import Cause, Reason
 from netloom.explain.cloud import Cloud
-from netloom.explain.walk import Arrival, Walk
+from netloom.explain.walk.walk import Arrival, Walk
 from netloom.model.networking import Network
 
 

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from netloom.explain import fixes
+from netloom.explain.answer import fixes
+from netloom.explain.answer.resolve import Spot, network_of
 from netloom.explain.cause import Cause, Reason, capital
 from netloom.explain.cloud import Cloud
-from netloom.explain.resolve import Spot, network_of
 from netloom.model.cloud import Server
 from netloom.model.names import OWNER_DHCP
 from netloom.model.networking import FloatingIP, Port, Subnet

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from netloom.explain.cause import Cause
-from netloom.explain.frames import Frame
+from netloom.explain.walk.frames import Frame
 from netloom.plan.ovs.pipeline import Stage
 
 Kind = Literal["instance", "flow", "tunnel", "wire", "device", "route", "nat", "arp", "outside"]

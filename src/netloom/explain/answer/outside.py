@@ -6,10 +6,10 @@ import ipaddress
 from collections.abc import Iterator
 from dataclasses import replace
 
-from netloom.explain import beyond
-from netloom.explain.asked import Asked
+from netloom.explain.answer import beyond
+from netloom.explain.answer.asked import Asked
+from netloom.explain.answer.resolve import SOMEWHERE, Spot, may_take, network_of
 from netloom.explain.cloud import Cloud
-from netloom.explain.resolve import SOMEWHERE, Spot, may_take, network_of
 from netloom.model.networking import Port
 
 MOST = 8

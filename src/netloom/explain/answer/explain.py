@@ -8,20 +8,20 @@ from typing import Literal
 
 from msgspec import Struct
 
-from netloom.explain import beyond
-from netloom.explain.asked import Asked, check_size, protocol_number
+from netloom.explain.answer import beyond
+from netloom.explain.answer.asked import Asked, check_size, protocol_number
+from netloom.explain.answer.ends import no_floating_ip, not_from_dhcp, unplaced
+from netloom.explain.answer.health import doubt, not_reported, of_ends, of_status, of_tunnels
+from netloom.explain.answer.outside import variants
+from netloom.explain.answer.reasons import of_drop
+from netloom.explain.answer.resolve import OUTSIDE, Spot, ends, network_of
+from netloom.explain.answer.routes import blame
+from netloom.explain.answer.size import path_mtu, said, too_big
 from netloom.explain.cause import Cause, Reason
 from netloom.explain.cloud import Cloud
-from netloom.explain.ends import no_floating_ip, not_from_dhcp, unplaced
-from netloom.explain.health import doubt, not_reported, of_ends, of_status, of_tunnels
-from netloom.explain.outside import variants
-from netloom.explain.reasons import of_drop
-from netloom.explain.resolve import OUTSIDE, Spot, ends, network_of
-from netloom.explain.routes import blame
-from netloom.explain.size import path_mtu, said, too_big
-from netloom.explain.trace import Step
-from netloom.explain.walk import Arrival, Outside, Walk, Walker, vlan_text
-from netloom.explain.world import Endpoint, World
+from netloom.explain.walk.hosts import Endpoint, World
+from netloom.explain.walk.trace import Step
+from netloom.explain.walk.walk import Arrival, Outside, Walk, Walker, vlan_text
 from netloom.model.errors import UserError
 from netloom.plan.ovs.security_groups import WITH_PORTS
 
