@@ -8,8 +8,9 @@ from pathlib import Path
 import httpx
 import pytest
 
-from netloom.cli import bench_lab, support_dump
+from netloom.bench import lab as bench_lab
 from netloom.lab import settings
+from netloom.support import dump as support_dump
 from support.running_lab import RunningLab
 
 pytestmark = [pytest.mark.root, pytest.mark.slow]

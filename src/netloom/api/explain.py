@@ -16,7 +16,7 @@ from netloom.api.service import must_be_admin
 from netloom.explain.answer.explain import Explanation, explain
 from netloom.explain.cloud import Cloud, Health, read
 from netloom.model.errors import BadRequest, Forbidden, UserError
-from netloom.network import agents, hosts, segments
+from netloom.network import hosts, neutron_agents, segments
 
 PATH = "/explain/v1"
 
@@ -66,7 +66,7 @@ def the_cloud(request: Request) -> Cloud:
                 plan_version=row.facts.plan_version if row.facts else "",
                 away=services.presence.is_away(name),
                 enabled=row.admin_state_up,
-                agent=agents.agent_id(name, "L3 agent"),
+                agent=neutron_agents.agent_id(name, "L3 agent"),
             )
             for name, row in reader.hosts().items()
         }

@@ -18,10 +18,10 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "demo": ("netloom.cli.demo", "carry out both walkthroughs on a lab"),
     "explain": ("netloom.cli.explain", "why a packet does or does not arrive"),
     "bench": (
-        "netloom.cli.bench",
+        "netloom.bench.program",
         "measure the API and a lab, with --neutron beside a real Neutron",
     ),
-    "support-dump": ("netloom.cli.support_dump", "one archive for a bug report, secrets left out"),
+    "support-dump": ("netloom.support.dump", "one archive for a bug report, secrets left out"),
 }
 """Command → module with `add_arguments(parser)` and `run(args) -> int`, and one line of help.
 

@@ -15,7 +15,16 @@ from neutron_lib.exceptions.extraroute import RouterInterfaceInUseByRoute
 
 from netloom.model import Context, FloatingIP, Port, Route, Router, Subnet, to_doc
 from netloom.model.names import OWNER_ROUTER_INTERFACE
-from netloom.network import agents, gateways, hosts, lookup, ports, quotas, router_checks, routes
+from netloom.network import (
+    gateways,
+    hosts,
+    lookup,
+    neutron_agents,
+    ports,
+    quotas,
+    router_checks,
+    routes,
+)
 from netloom.network.ports import given
 from netloom.store import Reader, Writer
 
@@ -26,7 +35,7 @@ def create(w: Writer, ctx: Context, attrs: dict[str, Any]) -> Router:
     hints = (
         tuple(attrs["availability_zone_hints"]) if given(attrs, "availability_zone_hints") else ()
     )
-    missing = [zone for zone in hints if zone not in agents.zones(w)]
+    missing = [zone for zone in hints if zone not in neutron_agents.zones(w)]
     if missing:
         raise AvailabilityZoneNotFound(availability_zone=", ".join(missing))
     quotas.check(w, ctx, attrs["project_id"], Router.KIND)

@@ -7,7 +7,7 @@ from typing import Any
 from msgspec import Struct, field
 
 from netloom.model import Port
-from netloom.scope.world import ROUTER_OWNERS, World
+from netloom.scope.inventory import ROUTER_OWNERS, World
 
 
 class Effect(Struct):

@@ -8,8 +8,8 @@ from collections.abc import Iterable
 
 from netloom.model import KINDS, HostView, Port, ViewDelta
 from netloom.scope.effect import Effect, neighbours, replace
+from netloom.scope.inventory import TABLE_OF_KIND, World
 from netloom.scope.select import Tables, difference, select, tables
-from netloom.scope.world import TABLE_OF_KIND, World
 from netloom.store import Reader, Store
 
 KEPT_STEPS = 1000

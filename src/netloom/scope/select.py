@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from netloom.model import TABLES, Chassis, HostFacts, HostView, Port, Router, ViewDelta
-from netloom.scope.world import World
+from netloom.scope.inventory import World
 
 Tables = dict[str, dict[str, Any]]
 """Table of HostView → id → row."""

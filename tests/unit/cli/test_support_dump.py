@@ -11,7 +11,6 @@ import msgspec
 import pytest
 
 from netloom.api.hosts.endpoints import secret_hash
-from netloom.cli import support_dump
 from netloom.cli.main import main
 from netloom.identity import passwords, tokens
 from netloom.identity.tokens import Tokens
@@ -19,6 +18,7 @@ from netloom.lab.state import Lab
 from netloom.model import Domain, Flavor, HostFacts, Network, Port, Server, Status, User
 from netloom.server.process import first_passwords
 from netloom.store import Store
+from netloom.support import dump as support_dump
 
 
 @pytest.fixture

@@ -9,7 +9,7 @@ from neutron_lib import exceptions as lib
 from neutron_lib.exceptions.agent import AgentNotFound
 
 from netloom.contract.errors import HTTPBadRequest, code_of
-from netloom.network import agents, quotas
+from netloom.network import neutron_agents, quotas
 from support_rules import ALICE, World, as_json, context
 
 
@@ -92,7 +92,9 @@ def test_167_168_own_limits_come_and_go(world: World) -> None:
 def test_172_agents_of_hosts(world: World) -> None:
     world.host("net1", "network", bridge_mappings={"public": "br-public"})
     world.host("c1", alive=False)
-    shown = as_json(agents.show(world.w, world.ctx, agents.list_all(world.w, world.ctx)))
+    shown = as_json(
+        neutron_agents.show(world.w, world.ctx, neutron_agents.list_all(world.w, world.ctx))
+    )
     assert sorted((a["host"], a["agent_type"], a["alive"]) for a in shown) == [
         ("c1", "DHCP agent", False),
         ("c1", "Metadata agent", False),
@@ -107,29 +109,29 @@ def test_172_agents_of_hosts(world: World) -> None:
     )
     assert switch["configurations"]["bridge_mappings"] == {"public": "br-public"}
     assert switch["binary"] == "neutron-openvswitch-agent" and switch["admin_state_up"] is True
-    assert switch["id"] == agents.agent_id("net1", "Open vSwitch agent")
+    assert switch["id"] == neutron_agents.agent_id("net1", "Open vSwitch agent")
 
 
 def test_agents_are_switched_off_and_dead_ones_deleted(world: World) -> None:
     world.host("net1", "network")
     world.host("c1", alive=False)
-    live = agents.get(world.w, world.ctx, agents.agent_id("net1", "L3 agent"))
-    dead = agents.get(world.w, world.ctx, agents.agent_id("c1", "DHCP agent"))
-    off = agents.update(world.w, world.ctx, live, {"admin_state_up": False})
+    live = neutron_agents.get(world.w, world.ctx, neutron_agents.agent_id("net1", "L3 agent"))
+    dead = neutron_agents.get(world.w, world.ctx, neutron_agents.agent_id("c1", "DHCP agent"))
+    off = neutron_agents.update(world.w, world.ctx, live, {"admin_state_up": False})
     assert not off.row.admin_state_up
     with pytest.raises(HTTPBadRequest, match="Cannot update read-only attribute host"):
-        agents.update(world.w, world.ctx, live, {"host": "x"})
+        neutron_agents.update(world.w, world.ctx, live, {"host": "x"})
     with pytest.raises(lib.BadRequest, match="is alive"):
-        agents.delete(world.w, world.ctx, live)
-    agents.delete(world.w, world.ctx, dead)
+        neutron_agents.delete(world.w, world.ctx, live)
+    neutron_agents.delete(world.w, world.ctx, dead)
     with pytest.raises(AgentNotFound):
-        agents.get(world.w, world.ctx, dead.id)
+        neutron_agents.get(world.w, world.ctx, dead.id)
 
 
 def test_availability_zones(world: World) -> None:
     world.host("net1", "network")
     world.host("c1", availability_zone="west", alive=False)
-    found = agents.availability_zones(world.w, world.ctx)
+    found = neutron_agents.availability_zones(world.w, world.ctx)
     assert [(zone["name"], zone["resource"], zone["state"]) for zone in found] == [
         ("nova", "network", "available"),
         ("nova", "router", "available"),

@@ -16,7 +16,7 @@ from netloom.contract import decode
 from netloom.contract.attributes import MAPS
 from netloom.contract.errors import HTTPBadRequest, HTTPMethodNotAllowed, HTTPNotFound
 from netloom.model import Context
-from netloom.network import agents, quotas
+from netloom.network import neutron_agents, quotas
 from netloom.store import Reader, Writer
 
 Doc = dict[str, Any]
@@ -47,15 +47,15 @@ async def agents_answer(request: Request, rest: list[str]) -> Response:
 
         def change(w: Writer, ctx: Context) -> Doc:
             _agent(request, w, ctx, id, "update_agent")
-            agents.update(w, ctx, agents.get(w, ctx, id), attrs)
-            return agents.show(w, ctx, [agents.get(w, ctx, id)])[0]
+            neutron_agents.update(w, ctx, neutron_agents.get(w, ctx, id), attrs)
+            return neutron_agents.show(w, ctx, [neutron_agents.get(w, ctx, id)])[0]
 
         return respond(200, {"agent": await run_write(request, change)})
     if method == "DELETE":
 
         def remove(w: Writer, ctx: Context) -> None:
             _agent(request, w, ctx, id, "delete_agent")
-            agents.delete(w, ctx, agents.get(w, ctx, id))
+            neutron_agents.delete(w, ctx, neutron_agents.get(w, ctx, id))
 
         await run_write(request, remove)
         return respond(204)
@@ -70,7 +70,11 @@ async def zones_answer(request: Request, rest: list[str]) -> Response:
         raise HTTPMethodNotAllowed
     asked = query.parse("availability_zones", request.query_params.multi_items())
     docs = await _listed(
-        request, "availability_zones", "get_availability_zone", agents.availability_zones, asked
+        request,
+        "availability_zones",
+        "get_availability_zone",
+        neutron_agents.availability_zones,
+        asked,
     )
     # Zones have no id that could mark a page: as in Neutron they always come whole.
     return respond(200, {"availability_zones": query.pick(docs, asked.fields)})
@@ -129,7 +133,7 @@ async def _agents(request: Request) -> Response:
         request,
         "agents",
         "get_agent",
-        lambda r, ctx: agents.show(r, ctx, agents.list_all(r, ctx)),
+        lambda r, ctx: neutron_agents.show(r, ctx, neutron_agents.list_all(r, ctx)),
         asked,
     )
     return collections.paged(request, "agents", query.page(None, docs, asked, before), asked)
@@ -155,10 +159,10 @@ async def _listed(
 
 def _agent(request: Request, r: Reader, ctx: Context, id: str, rule: str = "get_agent") -> Doc:
     """Return an agent, or AgentNotFound for whoever may not know of it."""
-    doc = agents.show(r, ctx, [agents.get(r, ctx, id)])[0]
+    doc = neutron_agents.show(r, ctx, [neutron_agents.get(r, ctx, id)])[0]
     policy = collections.policy_for(request)
     if not policy.allows(ctx.caller, "get_agent", doc):
-        raise agents.AgentNotFound(id=id)
+        raise neutron_agents.AgentNotFound(id=id)
     policy.require(ctx.caller, rule, "agents", doc)
     return doc
 

@@ -16,8 +16,9 @@ from pathlib import Path
 
 import httpx
 
-from netloom.cli import bench_api, bench_lab
-from netloom.cli.bench_api import Endpoint
+from netloom.bench import api as bench_api
+from netloom.bench import lab as bench_lab
+from netloom.bench.api import Endpoint
 from netloom.lab import checks, state
 from netloom.lab.down import down
 from netloom.lab.up import up

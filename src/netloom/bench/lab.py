@@ -12,7 +12,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from netloom.cli.bench_api import Endpoint
+from netloom.bench.api import Endpoint
 from netloom.lab import hosts, settings, wiring
 from netloom.lab.client import Client
 from netloom.lab.processes import Process
