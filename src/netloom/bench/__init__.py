@@ -1,0 +1,1 @@
+"""`netloom bench`: measurements of the API and of a lab."""

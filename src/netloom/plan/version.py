@@ -8,7 +8,9 @@ programs are of one version, which is the safe side.
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Iterator
 from importlib.resources import files
+from importlib.resources.abc import Traversable
 
 _SOURCES = ("netloom.plan", "netloom.model")
 """`plan` imports these two rooms alone (import-linter holds it), so nothing else can alter what it makes."""
@@ -18,9 +20,17 @@ def computed() -> str:
     """The first 12 hexadecimal digits of SHA-256 over names and contents of the sources."""
     digest = hashlib.sha256()
     for package in _SOURCES:
-        modules = [each for each in files(package).iterdir() if each.name.endswith(".py")]
-        for module in sorted(modules, key=lambda each: each.name):
-            content = module.read_bytes()
-            digest.update(f"{package}/{module.name}:{len(content)}\n".encode())
+        for name, content in sorted(_modules(files(package), package)):
+            digest.update(f"{name}:{len(content)}\n".encode())
             digest.update(content)
     return digest.hexdigest()[:12]
+
+
+def _modules(folder: Traversable, path: str) -> Iterator[tuple[str, bytes]]:
+    """Yield path and content of each module of a package and of the packages inside it."""
+    for each in folder.iterdir():
+        inside = f"{path}/{each.name}"
+        if each.name.endswith(".py"):
+            yield inside, each.read_bytes()
+        elif each.is_dir() and each.name != "__pycache__":
+            yield from _modules(each, inside)

@@ -1,0 +1,1 @@
+"""`netloom support-dump`: what a maintainer needs to see, without secrets."""

@@ -1,0 +1,1 @@
+"""The embedded Compute API (Nova): routes and forms."""

@@ -1,0 +1,1 @@
+"""What agents talk to: facts, the stream of their host, status."""

@@ -1,0 +1,1 @@
+"""The embedded Identity API (Keystone): routes and forms."""

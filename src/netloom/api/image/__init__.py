@@ -1,0 +1,1 @@
+"""The embedded Image API (Glance): routes and forms."""

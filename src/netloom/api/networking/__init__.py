@@ -1,0 +1,1 @@
+"""The Networking API: routes, nouns, query language, policy."""

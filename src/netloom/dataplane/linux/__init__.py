@@ -1,0 +1,1 @@
+"""The Linux kernel of a host: namespaces, devices, NAT, and dnsmasq."""

@@ -1,0 +1,1 @@
+"""Questions of a user, and the verdict, cause and fix in answer."""

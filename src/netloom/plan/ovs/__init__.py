@@ -1,0 +1,1 @@
+"""The plan's part for Open vSwitch: bridges, ports and flows."""
