@@ -8,7 +8,7 @@ import os
 import pytest
 from tests.support.networking import NETWORK, Cloud
 
-from netloom.api.http import Services
+from netloom.api.services import Services
 from netloom.identity.tokens import Tokens
 from netloom.model import Away
 from netloom.model.server_settings import ServerSettings, Settings

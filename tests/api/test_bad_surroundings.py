@@ -22,7 +22,7 @@ from serving import free_port, netloom, serving
 
 from netloom.image import files
 from netloom.model.server_settings import ServerSettings
-from netloom.server.process import listen
+from netloom.server.sockets import listen
 from netloom.store import Store
 
 TRUSTED = 'auth = "trusted-headers"'

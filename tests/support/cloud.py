@@ -18,7 +18,7 @@ import msgspec
 import uvicorn
 from starlette.types import ASGIApp
 
-from netloom.api.http import Services
+from netloom.api.services import Services
 from netloom.identity.bootstrap import bootstrap, first_users
 from netloom.identity.tokens import Tokens
 from netloom.model import Away

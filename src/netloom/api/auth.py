@@ -12,7 +12,8 @@ from msgspec import structs
 from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from netloom.api.http import Services, error_body, in_reader_thread, respond
+from netloom.api.http import error_body, in_reader_thread, respond
+from netloom.api.services import Services
 from netloom.model import Caller
 from netloom.model.errors import Unauthorized
 

@@ -11,7 +11,9 @@ from starlette.types import ASGIApp
 
 from netloom.api.auth import Authenticate
 from netloom.api.heads import Heads
-from netloom.api.http import RequestLog, Services, respond, services_of
+from netloom.api.http import respond, services_of
+from netloom.api.services import Services
+from netloom.server.request_log import RequestLog
 
 
 def compose(services: Services, routes: Sequence[BaseRoute]) -> ASGIApp:

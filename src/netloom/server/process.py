@@ -3,25 +3,17 @@
 from __future__ import annotations
 
 import contextlib
-import errno
-import fcntl
-import ipaddress
 import logging
 import os
 import resource
-import secrets
 import signal
 import socket
-import ssl
-import stat
 import threading
 import time
 from collections.abc import Sequence
 from pathlib import Path
 from types import FrameType
-from typing import IO
 
-import msgspec
 import uvicorn
 from starlette.routing import BaseRoute
 
@@ -29,11 +21,11 @@ from netloom.api import explain
 from netloom.api.compute import routes as compute
 from netloom.api.hosts import endpoints
 from netloom.api.hosts.wake import PAUSE_SECONDS
-from netloom.api.http import Services
 from netloom.api.identity import tokens as identity
 from netloom.api.image import images as image
 from netloom.api.networking import routes
 from netloom.api.networking.policy import policy_of
+from netloom.api.services import Services
 from netloom.identity.bootstrap import bootstrap, first_users, is_bootstrapped
 from netloom.identity.tokens import Tokens
 from netloom.image import files
@@ -41,13 +33,13 @@ from netloom.keeper.clock import Clock, was_set, was_set_back_meanwhile
 from netloom.keeper.loop import Memory, tick
 from netloom.model.cloud import Image
 from netloom.model.errors import UserError
-from netloom.model.files import write_whole
 from netloom.model.server_settings import ServerSettings, Settings
 from netloom.network.hosts import not_heard
 from netloom.server import logs
 from netloom.server.app import compose
+from netloom.server.database import PASSWORDS, first_passwords, hold, open_database
 from netloom.server.patience import PatientProtocol
-from netloom.store import Store, migrate
+from netloom.server.sockets import listen
 
 log = logging.getLogger("netloom.server")
 
@@ -56,12 +48,6 @@ GRACE_SECONDS = 10
 
 TLS_CIPHERS = "ECDHE+AESGCM:ECDHE+CHACHA20"
 """Of TLS 1.2: forward secrecy and authenticated encryption only, none with CBC. Those of TLS 1.3 are all like that."""
-
-_KEEPALIVE = ((socket.TCP_KEEPIDLE, 60), (socket.TCP_KEEPINTVL, 15), (socket.TCP_KEEPCNT, 4))
-"""A connection that has been silent for a minute is asked every 15 s; after four times without an answer it ends."""
-
-PASSWORDS = "first-passwords.json"
-"""In the state folder, mode 0600: the passwords that admin and demo got at the first start."""
 
 
 def run(settings: Settings) -> None:
@@ -110,159 +96,6 @@ def all_routes() -> list[BaseRoute]:
         *endpoints.routes(),
         *explain.routes(),
     ]
-
-
-def open_database(settings: ServerSettings) -> Store:
-    """Open the database; a new one is made, an old one is never upgraded behind the operator's back."""
-    state_dir = Path(settings.state_dir)
-    try:
-        state_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
-    except OSError as error:
-        raise UserError(f"cannot make the state folder {state_dir}: {error.strerror}") from error
-    store = Store.open(settings.database_url)
-    version = store.version()
-    if not version:
-        store.upgrade()
-    elif migrate.is_newer(version):
-        raise UserError(
-            f"the database is at version {version}, which this netloom does not know: it was written by a newer one; "
-            "use that"
-        )
-    elif version != migrate.head():
-        raise UserError(
-            f"the database is at version {version}, this netloom needs {migrate.head()}: "
-            "run `netloom db upgrade` (back it up first)"
-        )
-    else:
-        store.check()
-    return store
-
-
-def hold(database: Path) -> IO[bytes]:
-    """Hold the database against a second server for as long as the returned file is open.
-
-    Changes of another process would reach this one's hosts late, and both would schedule.
-    """
-    path = database.with_name(f"{database.name}.lock")
-    try:
-        held = path.open("ab")
-    except OSError as error:
-        raise UserError(f"cannot make {path}: {error.strerror}") from error
-    try:
-        fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError as error:
-        held.close()
-        raise UserError(f"another server uses the database {database}: stop that first") from error
-    return held
-
-
-def first_passwords(path: Path) -> tuple[str, str]:
-    """Return the passwords of admin and demo in a new cloud: those in the file, made where it is missing.
-
-    They hold for users that are made now; a password changed later stands, whatever the file says.
-    """
-    try:
-        if not path.exists():
-            made = {"admin": secrets.token_urlsafe(18), "demo": secrets.token_urlsafe(18)}
-            write_whole(path, msgspec.json.encode(made) + b"\n")
-        first = msgspec.json.decode(path.read_bytes(), type=dict[str, str])
-        return first["admin"], first["demo"]
-    except OSError as error:
-        raise UserError(f"cannot read or make {path}: {error.strerror}") from error
-    except (KeyError, msgspec.MsgspecError) as error:
-        raise UserError(
-            f"{path} must hold the passwords of admin and demo as JSON: {error}"
-        ) from error
-
-
-def listen(settings: ServerSettings) -> list[socket.socket]:
-    """Bind the API's port and one unix socket a host, before anything else is touched."""
-    host, port = settings.address
-    if not _is_loopback(host) and settings.auth == "trusted-headers":
-        raise UserError(
-            f"{settings.listen} can be reached from other machines, and with trusted headers anybody there would "
-            'be an administrator: set [server] auth = "token"'
-        )
-    if not _is_loopback(host) and not settings.tls_certificate and not settings.plain_http_anywhere:
-        raise UserError(
-            f"{settings.listen} can be reached from other machines, and tokens would travel in the clear: "
-            "set [server] tls_certificate and tls_key (or plain_http_anywhere = true behind a TLS proxy)"
-        )
-    if settings.tls_certificate:
-        try:
-            ssl.create_default_context().load_cert_chain(settings.tls_certificate, settings.tls_key)
-        except OSError as error:
-            raise UserError(
-                f"cannot read [server] tls_certificate {settings.tls_certificate} with tls_key "
-                f"{settings.tls_key}: {error.strerror or error}"
-            ) from error
-    sockets = [_tcp(host, port)]
-    try:
-        sockets += [_unix(name, Path(path)) for name, path in settings.agent_sockets.items()]
-    except BaseException:
-        for each in sockets:
-            each.close()
-        raise
-    return sockets
-
-
-def _is_loopback(host: str) -> bool:
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"
-
-
-def _tcp(host: str, port: int) -> socket.socket:
-    try:
-        family, kind, protocol, _, address = socket.getaddrinfo(
-            host, port, type=socket.SOCK_STREAM
-        )[0]
-        bound = socket.socket(family, kind, protocol)
-        bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        # Every connection takes these over: a client whose machine is gone does not hold its half upload for good.
-        bound.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
-        for option, value in _KEEPALIVE:
-            bound.setsockopt(socket.IPPROTO_TCP, option, value)
-        bound.bind(address)
-        bound.listen(2048)
-    except OSError as error:
-        why = {
-            errno.EADDRINUSE: "another process has it: stop that, or set [server] listen",
-            errno.EADDRNOTAVAIL: "this machine has no such address",
-            errno.EACCES: "ports below 1024 need root",
-        }.get(error.errno or 0, error.strerror or str(error))
-        raise UserError(f"cannot listen on {host}:{port}: {why}") from error
-    bound.setblocking(False)
-    return bound
-
-
-def _unix(name: str, path: Path) -> socket.socket:
-    if len(os.fsencode(path)) > 107:
-        raise UserError(
-            f"the agent socket of {name} has too long a path (107 bytes at most): {path}"
-        )
-    bound = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-    try:
-        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        if path.exists() and stat.S_ISSOCK(path.stat().st_mode):
-            # Left over, or alive? Only who answers is alive.
-            with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
-                try:
-                    probe.connect(str(path))
-                except OSError:
-                    path.unlink()
-                else:
-                    raise UserError(f"another server answers on the agent socket of {name}: {path}")
-        bound.bind(str(path))
-        bound.listen(128)
-    except OSError as error:
-        bound.close()
-        raise UserError(
-            f"cannot make the agent socket of {name}, {path}: {error.strerror}"
-        ) from error
-    bound.setblocking(False)
-    return bound
 
 
 class _Process(uvicorn.Server):

@@ -28,7 +28,7 @@ from netloom.lab import settings as lab_settings
 from netloom.lab.state import Lab
 from netloom.model import KINDS, server_settings
 from netloom.model.errors import UserError
-from netloom.server import process
+from netloom.server import database
 from netloom.store import Reader, Store, migrate
 
 CHANGES = 500
@@ -175,9 +175,9 @@ def secrets_in_files(server: server_settings.Settings, lab: Lab | None) -> set[s
     if lab is not None:
         files += sorted(lab.directory.glob("hosts/*/secret"))
     found = {word for file in files if file.is_file() for word in _tail(file).split()}
-    passwords = folder / process.PASSWORDS
+    passwords = folder / database.PASSWORDS
     if passwords.is_file():
-        found |= set(process.first_passwords(passwords))
+        found |= set(database.first_passwords(passwords))
     return found
 
 

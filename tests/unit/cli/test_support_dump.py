@@ -16,7 +16,7 @@ from netloom.identity import passwords, tokens
 from netloom.identity.tokens import Tokens
 from netloom.lab.state import Lab
 from netloom.model import Domain, Flavor, HostFacts, Network, Port, Server, Status, User
-from netloom.server.process import first_passwords
+from netloom.server.database import first_passwords
 from netloom.store import Store
 from netloom.support import dump as support_dump
 
@@ -94,7 +94,9 @@ def unpack(archive: Path) -> dict[str, str]:
 def test_it_says_what_is_needed_and_no_secret(lab: Lab, tmp_path: Path) -> None:
     known = fill(lab)
     output = tmp_path / "dump.tar.gz"
-    support_dump.write(output, support_dump.server_settings.load(lab.directory / "server.toml"), lab)
+    support_dump.write(
+        output, support_dump.server_settings.load(lab.directory / "server.toml"), lab
+    )
     assert output.stat().st_mode & 0o077 == 0
     files = unpack(output)
     for name, text in files.items():
@@ -126,7 +128,9 @@ def test_a_damaged_database_keeps_nothing_else_back(lab: Lab, tmp_path: Path) ->
     for beside in ("-wal", "-shm"):
         database.with_name(database.name + beside).unlink(missing_ok=True)
     output = tmp_path / "dump.tar.gz"
-    support_dump.write(output, support_dump.server_settings.load(lab.directory / "server.toml"), lab)
+    support_dump.write(
+        output, support_dump.server_settings.load(lab.directory / "server.toml"), lab
+    )
     files = unpack(output)
     assert "restore it from a backup" in files["database-unreadable"]
     assert '"needed"' in files["versions.json"] and "before" in files["logs/server.log"]

@@ -21,7 +21,6 @@ from starlette.routing import Route
 
 from netloom.api.hosts import reports
 from netloom.api.http import (
-    Services,
     body_of,
     error_body,
     in_reader_thread,
@@ -30,6 +29,7 @@ from netloom.api.http import (
     run_write,
     services_of,
 )
+from netloom.api.services import Services
 from netloom.compute import console
 from netloom.image import files
 from netloom.model import Context, Image, Server, ViewDelta
