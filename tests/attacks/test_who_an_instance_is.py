@@ -12,7 +12,7 @@ from tests.api.compute_world import URL, World, at, boot, booted, network, show,
 
 from netloom.metadata.answers import answer
 from netloom.model import Router
-from netloom.network import dhcp, hosts
+from netloom.network import dhcp, placement
 
 SECRET = base64.b64encode(b"the victim's secret").decode()
 PORTS = "/networking/v2.0/ports"
@@ -218,7 +218,7 @@ def test_to_have_another_s_router_placed_by_ports_that_name_it(
     with cloud.reader() as reader:
         found = reader.get(Router, router)
         assert found is not None
-        assert hosts.networks_of(reader, found) == [], "its host need not carry those networks"
+        assert placement.networks_of(reader, found) == [], "its host need not carry those networks"
         assert not dhcp.needed(reader, own)
     for each in evil:
         gone(attacker, each["id"])

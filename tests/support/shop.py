@@ -21,7 +21,7 @@ from netloom.agent.status import collect
 from netloom.lab.openstack import OpenStack
 from netloom.lab.state import Lab
 from netloom.model import Caller, Context, HostFacts, Server, Status
-from netloom.network import hosts, status
+from netloom.network import placement, status
 from netloom.plan import VERSION, plan
 
 NETWORKING, COMPUTE = "/networking/v2.0", "/compute/v2.1"
@@ -231,7 +231,7 @@ class Shop:
         caller = Caller(user_name="keeper", roles=frozenset({"admin"}))
         ctx = Context(caller=caller, settings=self.cloud.services.settings.network)
         with self.cloud.store.writer() as w:
-            hosts.place_unplaced(w, ctx)
+            placement.place_unplaced(w, ctx)
         seq = -1
         while (
             seq != self.seq

@@ -16,7 +16,7 @@ from netloom.api.service import must_be_admin
 from netloom.explain.answer.explain import Explanation, explain
 from netloom.explain.cloud import Cloud, Health, read
 from netloom.model.errors import BadRequest, Forbidden, UserError
-from netloom.network import hosts, neutron_agents, segments
+from netloom.network import liveness, neutron_agents, segments
 
 PATH = "/explain/v1"
 
@@ -60,7 +60,7 @@ def the_cloud(request: Request) -> Cloud:
         views = services.scope.views()
         health = {
             name: Health(
-                alive=hosts.alive(row, context),
+                alive=liveness.alive(row, context),
                 applied_seq=row.applied_seq,
                 wanted_seq=services.scope.wanted(name),
                 plan_version=row.facts.plan_version if row.facts else "",

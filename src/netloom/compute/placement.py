@@ -9,7 +9,7 @@ from netloom.compute.errors import NoValidHost
 from netloom.model import Context, Network
 from netloom.model.cloud import Server
 from netloom.model.errors import BadRequest
-from netloom.network import hosts
+from netloom.network import liveness, placement
 from netloom.store import HostRow, Reader
 
 COMPUTE_ROLE = "compute"
@@ -62,7 +62,7 @@ def _refusal(
 ) -> str | None:
     """Return why the host cannot take the instance, or None where it can."""
     facts = row.facts
-    if facts is None or not hosts.alive(row, ctx):
+    if facts is None or not liveness.alive(row, ctx):
         return "it is down"
     if not row.admin_state_up:
         return "it is disabled"
@@ -73,7 +73,7 @@ def _refusal(
     if instance_type not in facts.instance_types:
         return f"it does not run instances of type {instance_type}"
     for network in networks:
-        if not hosts.carries(facts, network):
+        if not placement.carries(facts, network):
             what = f"physical network {network.physical_network}"
             return f"it has no {what if network.physical_network else network.network_type + ' tunnels'}"
     return None

@@ -17,7 +17,7 @@ from netloom.keeper import dhcp
 from netloom.model import Away, Caller, Context, NetworkSettings, Port, Router
 from netloom.model.cloud import Server
 from netloom.model.settings import ComputeSettings
-from netloom.network import binding, hosts, server_ports, status
+from netloom.network import binding, liveness, placement, server_ports, status
 from netloom.store import Reader, Store
 
 log = logging.getLogger("netloom.keeper")
@@ -73,7 +73,9 @@ def tick(
 def notice_hosts(store: Store, ctx: Context, memory: Memory, now: float) -> None:
     """Notice hosts that came or went; what could not be bound to one that came is tried again."""
     with store.reader() as reader:
-        alive = frozenset(row.name for row in reader.hosts().values() if hosts.alive(row, ctx, now))
+        alive = frozenset(
+            row.name for row in reader.hosts().values() if liveness.alive(row, ctx, now)
+        )
     for name in sorted(memory.alive - alive):
         log.warning("host %s does not report any more", name)
     for name in sorted(alive - memory.alive):
@@ -91,17 +93,19 @@ def place_routers(store: Store, ctx: Context) -> None:
     """Give routers that wait for a host one, if there is one now."""
     with store.reader() as reader:
         waiting = [
-            router for router in reader.list(Router, host="") if hosts.networks_of(reader, router)
+            router
+            for router in reader.list(Router, host="")
+            if placement.networks_of(reader, router)
         ]
         possible = any(
-            hosts.candidates(
-                reader, ctx, hosts.networks_of(reader, router), router.availability_zone_hints
+            placement.candidates(
+                reader, ctx, placement.networks_of(reader, router), router.availability_zone_hints
             )
             for router in waiting
         )
     if possible:
         with store.writer(actor="keeper") as w:
-            for router in hosts.place_unplaced(w, ctx):
+            for router in placement.place_unplaced(w, ctx):
                 log.info("router %s was placed on %s", router.id, router.host)
 
 
@@ -133,7 +137,7 @@ def fail_late_builds(
 def why_not_active(reader: Reader, ctx: Context, server: Server, now: float) -> str:
     """Say what a server waits for, as its host reports it."""
     row = reader.hosts().get(server.host)
-    if row is None or not hosts.alive(row, ctx, now):
+    if row is None or not liveness.alive(row, ctx, now):
         return f"its host {server.host} does not report"
     ports = server_ports.ports_of(reader, [server])[server.id]
     rows = reader.status_rows([server.id, *(port.id for port in ports)], host=server.host)

@@ -7,7 +7,7 @@ from typing import Any
 from msgspec.structs import replace
 
 from netloom.model import Context, Network, Port
-from netloom.network import hosts
+from netloom.network import liveness, placement
 from netloom.store import Reader, Writer
 
 UNBOUND = "unbound"
@@ -28,8 +28,8 @@ def bound(r: Reader, ctx: Context, port: Port, network: Network) -> Port:
     """
     if not port.host:
         return replace(port, vif_type=UNBOUND, vif_details={})
-    facts = hosts.usable(r, ctx, port.host)
-    if facts is None or port.vnic_type != "normal" or not hosts.carries(facts, network):
+    facts = liveness.usable(r, ctx, port.host)
+    if facts is None or port.vnic_type != "normal" or not placement.carries(facts, network):
         return replace(port, vif_type=FAILED, vif_details={})
     details: dict[str, Any] = {
         "connectivity": "l2",

@@ -17,7 +17,7 @@ from neutron_lib.exceptions.agent import AgentNotFound
 
 from netloom.contract.errors import HTTPBadRequest
 from netloom.model import Context, HostFacts
-from netloom.network import hosts
+from netloom.network import liveness, placement
 from netloom.store import HostRow, Reader, Writer
 
 KINDS: dict[str, tuple[str, str, bool]] = {
@@ -63,11 +63,11 @@ def agent_id(host: str, agent_type: str) -> str:
 def list_all(r: Reader, ctx: Context) -> list[Agent]:
     """Return every agent of every host that has reported, by id."""
     found = [
-        Agent(agent_id(row.name, kind), kind, row, hosts.alive(row, ctx))
+        Agent(agent_id(row.name, kind), kind, row, liveness.alive(row, ctx))
         for row in r.hosts().values()
         if row.facts is not None
         for kind, (_, _, network_only) in KINDS.items()
-        if not network_only or hosts.NETWORK_ROLE in row.facts.roles
+        if not network_only or placement.NETWORK_ROLE in row.facts.roles
     ]
     return sorted(found, key=lambda agent: agent.id)
 
@@ -109,7 +109,7 @@ def zones(r: Reader) -> set[str]:
     return {
         row.facts.availability_zone
         for row in r.hosts().values()
-        if row.facts is not None and hosts.NETWORK_ROLE in row.facts.roles
+        if row.facts is not None and placement.NETWORK_ROLE in row.facts.roles
     }
 
 
@@ -119,9 +119,9 @@ def availability_zones(r: Reader, ctx: Context) -> list[dict[str, Any]]:
     for row in r.hosts().values():
         if row.facts is None:
             continue
-        up = row.admin_state_up and hosts.alive(row, ctx)
+        up = row.admin_state_up and liveness.alive(row, ctx)
         for resource in ("network", "router"):
-            if resource == "router" and hosts.NETWORK_ROLE not in row.facts.roles:
+            if resource == "router" and placement.NETWORK_ROLE not in row.facts.roles:
                 continue
             key = (row.facts.availability_zone, resource)
             states[key] = states.get(key, False) or up

@@ -17,9 +17,9 @@ from netloom.model import Context, FloatingIP, Port, Route, Router, Subnet, to_d
 from netloom.model.names import OWNER_ROUTER_INTERFACE
 from netloom.network import (
     gateways,
-    hosts,
     lookup,
     neutron_agents,
+    placement,
     ports,
     quotas,
     router_checks,
@@ -51,7 +51,7 @@ def create(w: Writer, ctx: Context, attrs: dict[str, Any]) -> Router:
         )
     )
     if given(attrs, "external_gateway_info") and attrs["external_gateway_info"]:
-        router = hosts.place(
+        router = placement.place(
             w, ctx, gateways.change(w, ctx, router, attrs["external_gateway_info"])
         )
     return router
@@ -75,7 +75,7 @@ def update(w: Writer, ctx: Context, old: Router, attrs: dict[str, Any]) -> Route
     }
     router = w.update(replace(old, **plain))
     if given(attrs, "external_gateway_info"):
-        router = hosts.place(
+        router = placement.place(
             w, ctx, gateways.change(w, ctx, router, attrs["external_gateway_info"])
         )
     if given(attrs, "routes"):
@@ -132,7 +132,7 @@ def add_interface(
     else:
         port = _attach_subnet(w, ctx, router, asked["subnet_id"])
     w.bump(Router, router.id)
-    hosts.place(w, ctx, w.get(Router, router.id) or router)
+    placement.place(w, ctx, w.get(Router, router.id) or router)
     return _answer(router, port, port.fixed_ips[0].subnet_id)
 
 
@@ -232,7 +232,7 @@ def remove_interface(
     _check_not_needed(w, router, w.get(Subnet, subnet_id))
     ports.remove(w, port)
     w.bump(Router, router.id)
-    hosts.place(w, ctx, w.get(Router, router.id) or router)
+    placement.place(w, ctx, w.get(Router, router.id) or router)
     return _answer(router, port, subnet_id)
 
 

@@ -1,7 +1,7 @@
 """Which objects a host needs, and the stream that carries them."""
 
-from netloom.scope.inventory import World
+from netloom.scope.inventory import Inventory
 from netloom.scope.scope import Scope
 from netloom.scope.select import select
 
-__all__ = ["Scope", "World", "select"]
+__all__ = ["Inventory", "Scope", "select"]

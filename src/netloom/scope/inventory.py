@@ -66,7 +66,7 @@ def is_bound(port: Port) -> bool:
     return port.device_owner not in PLACELESS_OWNERS and port.device_owner not in ROUTER_OWNERS
 
 
-class World:
+class Inventory:
     """Tables by id and indexes over them. `put` and `remove` change one row; the rest reads.
 
     Rows may name others that are not (or no longer) there: nothing here minds the order of changes.

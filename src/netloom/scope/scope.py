@@ -1,4 +1,4 @@
-"""The stream: the world kept up with the feed, each host's view, and the steps between its versions."""
+"""The stream: the inventory kept up with the feed, each host's view, and the steps between its versions."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from collections.abc import Iterable
 
 from netloom.model import KINDS, HostView, Port, ViewDelta
 from netloom.scope.effect import Effect, neighbours, replace
-from netloom.scope.inventory import TABLE_OF_KIND, World
+from netloom.scope.inventory import TABLE_OF_KIND, Inventory
 from netloom.scope.select import Tables, difference, select, tables
 from netloom.store import Reader, Store
 
@@ -71,7 +71,7 @@ class Scope:
     def __init__(self, store: Store):
         self._store = store
         self._lock = threading.Lock()
-        self._world: World | None = None
+        self._inventory: Inventory | None = None
         self._seq = 0
         self._feeds: dict[str, _Feed] = {}
         self._stepped: dict[str, int] = {}
@@ -90,10 +90,10 @@ class Scope:
     def snapshot(self, host: str) -> ViewDelta:
         """The host's whole view, as the first step of its stream."""
         with self._lock:
-            world = self._catch_up()
+            inventory = self._catch_up()
             feed = self._feeds.get(host)
             if feed is None:
-                feed = self._feeds[host] = _Feed(tables(world, host), self._seq)
+                feed = self._feeds[host] = _Feed(tables(inventory, host), self._seq)
             upsert = {name: list(rows.values()) for name, rows in feed.view.items()}
             return ViewDelta(seq=self._seq, snapshot=True, upsert=upsert)
 
@@ -124,9 +124,9 @@ class Scope:
         The kind `host` is a host that it shares a network with.
         """
         with self._lock:
-            world = self._catch_up()
+            inventory = self._catch_up()
             feed = self._feeds.get(host)
-            view = feed.view if feed is not None else tables(world, host)
+            view = feed.view if feed is not None else tables(inventory, host)
             return {
                 (kind, id)
                 for kind, id in things
@@ -149,36 +149,38 @@ class Scope:
     def views(self) -> dict[str, HostView]:
         """The views of all hosts that have reported facts, as of one moment."""
         with self._lock:
-            world = self._catch_up()
-            return {host: select(world, host, self._seq) for host in world.facts}
+            inventory = self._catch_up()
+            return {host: select(inventory, host, self._seq) for host in inventory.facts}
 
-    def _catch_up(self) -> World:
+    def _catch_up(self) -> Inventory:
         with self._store.reader() as reader:
             seq = reader.seq()
-            if self._world is not None and seq == self._seq:
-                return self._world
-            world, self._world = self._world, None
-            if world is None or reader.oldest() > self._seq + 1:
-                world = load(reader)
+            if self._inventory is not None and seq == self._seq:
+                return self._inventory
+            inventory, self._inventory = self._inventory, None
+            if inventory is None or reader.oldest() > self._seq + 1:
+                inventory = load(reader)
                 # The steps are lost: every host that streams must ask for a snapshot.
                 self._stepped.update(dict.fromkeys(self._feeds, seq))
                 self._feeds.clear()
             else:
-                effect = self._apply(world, reader, reader.changed(self._seq))
+                effect = self._apply(inventory, reader, reader.changed(self._seq))
                 for host, feed in self._feeds.items():
                     if host in effect.again:
-                        stepped = feed.recompute(tables(world, host), seq)
+                        stepped = feed.recompute(tables(inventory, host), seq)
                     elif host in effect.ports:
                         stepped = feed.patch(effect.ports[host], seq)
                     else:
                         continue
                     if stepped:
                         self._stepped[host] = seq
-            # Only now: had anything above failed, the next call would begin with a fresh world.
-            self._world, self._seq = world, seq
-            return world
+            # Only now: had anything above failed, the next call would begin with a fresh inventory.
+            self._inventory, self._seq = inventory, seq
+            return inventory
 
-    def _apply(self, world: World, reader: Reader, changed: Iterable[tuple[str, str]]) -> Effect:
+    def _apply(
+        self, inventory: Inventory, reader: Reader, changed: Iterable[tuple[str, str]]
+    ) -> Effect:
         """Read again what has changed; returns what it does to the hosts' views."""
         ids: dict[str, list[str]] = {}
         for kind, id in changed:
@@ -189,26 +191,26 @@ class Scope:
                 continue
             rows = reader.get_many(KINDS[kind], ids[kind])
             for id in ids[kind]:
-                effect.add(replace(world, table, id, rows.get(id)))
+                effect.add(replace(inventory, table, id, rows.get(id)))
         if "host" in ids:
             hosts = reader.hosts()
             for name in ids["host"]:
-                effect.again |= neighbours(world, name)
+                effect.again |= neighbours(inventory, name)
                 facts = hosts[name].facts if name in hosts else None
                 if facts is None:
-                    world.facts.pop(name, None)
+                    inventory.facts.pop(name, None)
                 else:
-                    world.facts[name] = facts
+                    inventory.facts[name] = facts
         return effect
 
 
-def load(reader: Reader) -> World:
-    """The world as the store has it."""
-    world = World()
+def load(reader: Reader) -> Inventory:
+    """The inventory as the store has it."""
+    inventory = Inventory()
     for kind, table in TABLE_OF_KIND.items():
         for row in reader.list(KINDS[kind]):
-            world.put(table, row)
-    world.facts = {
+            inventory.put(table, row)
+    inventory.facts = {
         name: host.facts for name, host in reader.hosts().items() if host.facts is not None
     }
-    return world
+    return inventory

@@ -1,4 +1,4 @@
-"""What one host must know of the world. Pure."""
+"""What one host must know of the inventory. Pure."""
 
 from __future__ import annotations
 
@@ -6,19 +6,19 @@ from collections.abc import Iterable
 from typing import Any
 
 from netloom.model import TABLES, Chassis, HostFacts, HostView, Port, Router, ViewDelta
-from netloom.scope.inventory import World
+from netloom.scope.inventory import Inventory
 
 Tables = dict[str, dict[str, Any]]
 """Table of HostView → id → row."""
 
 
-def select(world: World, host: str, seq: int = 0) -> HostView:
+def select(inventory: Inventory, host: str, seq: int = 0) -> HostView:
     """All that `host` must know, as HostView's docstring promises."""
-    facts = world.facts.get(host) or HostFacts(host=host)
-    return HostView(seq=seq, facts=facts, **tables(world, host))
+    facts = inventory.facts.get(host) or HostFacts(host=host)
+    return HostView(seq=seq, facts=facts, **tables(inventory, host))
 
 
-def tables(world: World, host: str) -> Tables:
+def tables(inventory: Inventory, host: str) -> Tables:
     """Tables of the host's view.
 
     A network is present where the host realises one of its ports. Of present networks the host gets
@@ -27,45 +27,45 @@ def tables(world: World, host: str) -> Tables:
     ports these stand for; of instances here the floating IPs of their ports; of the security groups of its own ports the rules, the groups these name and
     all ports in them.
     """
-    own_routers: dict[str, Router] = world.by("routers_of_host", host)
-    present = world.networks_of_host(host)
+    own_routers: dict[str, Router] = inventory.by("routers_of_host", host)
+    present = inventory.networks_of_host(host)
     ports: dict[str, Port] = {}
     routers: dict[str, Router] = dict(own_routers)
     subnets: dict[str, Any] = {}
     hosts = {host}
     for network in present:
-        ports.update(world.by("ports_of_network", network))
-        subnets.update(world.by("subnets_of_network", network))
-        _add(routers, world.routers, world.routers_of_network(network))
-        hosts |= world.hosts_of_network(network)
+        ports.update(inventory.by("ports_of_network", network))
+        subnets.update(inventory.by("subnets_of_network", network))
+        _add(routers, inventory.routers, inventory.routers_of_network(network))
+        hosts |= inventory.hosts_of_network(network)
     floatingips: dict[str, Any] = {}
     for router in own_routers:
-        floatingips.update(world.by("floatingips_of_router", router))
-    _add(ports, world.ports, {fip.port_id for fip in floatingips.values()})
+        floatingips.update(inventory.by("floatingips_of_router", router))
+    _add(ports, inventory.ports, {fip.port_id for fip in floatingips.values()})
 
-    used = {group for port in world.local_ports(host) for group in port.security_groups}
+    used = {group for port in inventory.local_ports(host) for group in port.security_groups}
     rules: dict[str, Any] = {}
     for group in used:
-        rules.update(world.by("rules_of_group", group))
+        rules.update(inventory.by("rules_of_group", group))
     remote = {rule.remote_group_id for rule in rules.values() if rule.remote_group_id}
     for group in remote:
-        ports.update(world.by("ports_of_group", group))
-    servers = dict(world.by("servers_of_host", host))
+        ports.update(inventory.by("ports_of_group", group))
+    servers = dict(inventory.by("servers_of_host", host))
     for server in servers.values():
         # The instance asks its own host for its public address.
         for port_id in server.port_ids:
-            floatingips.update(world.by("floatingips_of_port", port_id))
+            floatingips.update(inventory.by("floatingips_of_port", port_id))
     return {
-        "chassis": {name: _chassis(world, name) for name in hosts},
-        "networks": _add({}, world.networks, present),
+        "chassis": {name: _chassis(inventory, name) for name in hosts},
+        "networks": _add({}, inventory.networks, present),
         "subnets": subnets,
         "ports": ports,
         "routers": routers,
         "floatingips": floatingips,
-        "security_groups": _add({}, world.security_groups, used | remote),
+        "security_groups": _add({}, inventory.security_groups, used | remote),
         "security_group_rules": rules,
         "servers": servers,
-        "images": _add({}, world.images, {server.image_id for server in servers.values()}),
+        "images": _add({}, inventory.images, {server.image_id for server in servers.values()}),
     }
 
 
@@ -75,8 +75,8 @@ def _add(rows: dict[str, Any], table: dict[str, Any], ids: Iterable[str | None])
     return rows
 
 
-def _chassis(world: World, host: str) -> Chassis:
-    facts = world.facts.get(host)
+def _chassis(inventory: Inventory, host: str) -> Chassis:
+    facts = inventory.facts.get(host)
     if facts is None:
         return Chassis(host=host)
     return Chassis(host=host, tunnel_ip=facts.tunnel_ip, tunnel_types=facts.tunnel_types)

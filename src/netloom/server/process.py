@@ -34,7 +34,7 @@ from netloom.keeper.loop import Memory, tick
 from netloom.model.cloud import Image
 from netloom.model.errors import UserError
 from netloom.model.server_settings import ServerSettings, Settings
-from netloom.network.hosts import not_heard
+from netloom.network.liveness import not_heard
 from netloom.server import logs
 from netloom.server.app import compose
 from netloom.server.database import PASSWORDS, first_passwords, hold, open_database

@@ -12,8 +12,7 @@ import worlds
 from netloom.explain.walk.hosts import World
 from netloom.explain.walk.walk import Outside, Walker
 from netloom.plan import plan
-from netloom.scope import World as ScopeWorld
-from netloom.scope import select
+from netloom.scope import Inventory, select
 
 HOSTS = ("compute1", "compute2", "network1")
 SERVICES = (("icmp", 1, 0), ("tcp", 6, 22), ("tcp", 6, 443), ("udp", 17, 53))
@@ -201,7 +200,7 @@ def test_the_order_of_objects_never_matters(world, rng):
 @given(clouds())
 def test_what_scope_gives_a_host_is_enough(world):
     """The view that the server sends makes the same plan as knowing everything would."""
-    scope_world = ScopeWorld()
+    scope_world = Inventory()
     for table, rows in world.tables.items():
         for row in rows.values():
             scope_world.put(table, row)

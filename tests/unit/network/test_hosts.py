@@ -10,7 +10,7 @@ from msgspec.structs import replace
 
 from netloom.keeper.clock import was_set, was_set_back_meanwhile
 from netloom.model import Away, HostFacts
-from netloom.network import hosts
+from netloom.network import liveness
 from netloom.store import Store
 from support_rules import context, new_store
 
@@ -27,7 +27,7 @@ def store(tmp_path: Path) -> Iterator[Store]:
 def alive(store: Store, name: str, now: float, away: Away | None = None) -> bool:
     ctx = replace(context(agent_down_seconds=DOWN), away=away or Away())
     with store.reader() as r:
-        return hosts.alive(r.hosts()[name], ctx, now)
+        return liveness.alive(r.hosts()[name], ctx, now)
 
 
 def heard(store: Store, name: str, at: float) -> None:
@@ -49,7 +49,7 @@ def test_a_restart_of_the_server_kills_no_host(store: Store) -> None:
     heard(store, "dead", NOW - 100)
     back = NOW + 3600
     with store.reader() as r:
-        away = hosts.not_heard(r, back)
+        away = liveness.not_heard(r, back)
     assert away == Away(NOW, back)
     # As when it went away: the hour in between counts for none of them.
     assert [alive(store, name, back, away) for name in ("good", "dying", "dead")] == [
@@ -69,7 +69,7 @@ def test_a_restart_of_the_server_kills_no_host(store: Store) -> None:
 
 def test_a_new_server_was_never_away(store: Store) -> None:
     with store.reader() as r:
-        assert hosts.not_heard(r, NOW) == Away(NOW, NOW)
+        assert liveness.not_heard(r, NOW) == Away(NOW, NOW)
 
 
 @pytest.mark.parametrize("by", [3600, -3600])
@@ -94,7 +94,7 @@ def test_a_clock_that_was_set_back_while_the_server_was_away_kills_no_host(store
     back = NOW - 3600
     was_set_back_meanwhile(store, back)
     with store.reader() as r:
-        away = hosts.not_heard(r, back)
+        away = liveness.not_heard(r, back)
     assert alive(store, "good", back, away) and not alive(store, "dead", back, away)
     heard(store, "good", back + 60)
     assert alive(store, "good", back + 70, away)

@@ -14,7 +14,7 @@ from neutron_lib.exceptions.availability_zone import AvailabilityZoneNotFound
 from netloom.contract.errors import HTTPBadRequest, code_of
 from netloom.contract.port_errors import IpAddressAlreadyAllocated
 from netloom.model import FixedIP, Network, Port, Route, Router
-from netloom.network import dhcp, hosts, ports, routers, routes
+from netloom.network import dhcp, placement, ports, routers, routes
 from netloom.network.access import SHARED
 from support_rules import ALICE, BOB, World, as_json, context
 
@@ -378,9 +378,9 @@ def test_a_router_waits_for_a_host(world: World) -> None:
     )
     router = world.router(external_gateway_info={"network_id": external.id})
     idle = world.router()
-    assert router.host == "" and hosts.place_unplaced(world.w, world.ctx) == []
+    assert router.host == "" and placement.place_unplaced(world.w, world.ctx) == []
     world.host("n1", "network", bridge_mappings={"public": "br-public"})
-    assert [placed.id for placed in hosts.place_unplaced(world.w, world.ctx)] == [router.id]
+    assert [placed.id for placed in placement.place_unplaced(world.w, world.ctx)] == [router.id]
     assert (world.again(router).host, world.again(idle).host) == ("n1", "")
 
 

@@ -7,7 +7,7 @@ from tests.support.state_text import state_text
 
 import worlds
 from netloom.plan import plan
-from netloom.scope import World, select
+from netloom.scope import Inventory, select
 
 SCENARIOS = [
     worlds.two_hosts,
@@ -28,7 +28,7 @@ def test_golden(scenario, golden):
 @pytest.mark.parametrize("scenario", SCENARIOS, ids=lambda scenario: scenario.__name__)
 def test_what_scope_gives_a_host_is_enough(scenario):
     world = scenario()
-    scoped = World()
+    scoped = Inventory()
     for table, rows in world.tables.items():
         for row in rows.values():
             scoped.put(table, row)

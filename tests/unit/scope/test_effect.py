@@ -18,7 +18,7 @@ from netloom.model import (
     Subnet,
 )
 from netloom.model.names import OWNER_DHCP, OWNER_ROUTER_GATEWAY, OWNER_ROUTER_INTERFACE
-from netloom.scope import World, select
+from netloom.scope import Inventory, select
 from netloom.scope.effect import Effect, neighbours, replace
 
 HOSTS = ("h1", "h2", "h3")
@@ -115,7 +115,7 @@ def patch(ports, changed):
 
 def fresh(world):
     """The same world, built anew."""
-    other = World()
+    other = Inventory()
     other.facts = dict(world.facts)
     for table in ("ports", "routers", "networks", "subnets", "floatingips", "security_groups"):
         for item in world.table(table).values():
@@ -132,7 +132,7 @@ def fresh(world):
 )
 @given(st.lists(CHANGES, min_size=25, max_size=60))
 def test_a_change_alters_only_views_of_hosts_it_concerns(changes):
-    world = World()
+    world = Inventory()
     views = {host: select(world, host) for host in HOSTS}
     for what in changes:
         effect = change(world, what)

@@ -17,13 +17,13 @@ from netloom.model import (
     Server,
     Subnet,
 )
-from netloom.scope import World, select
+from netloom.scope import Inventory, select
 
 
 @pytest.fixture
 def world():
     """Two networks: `blue` with an instance on c1 and one on c2, `red` on c2 only; router r1 on net1."""
-    world = World()
+    world = Inventory()
     for number, host in enumerate(("c1", "c2", "net1", "idle"), 1):
         world.facts[host] = HostFacts(host=host, tunnel_ip=f"192.0.2.{number}")
     for network in ("blue", "red", "public"):

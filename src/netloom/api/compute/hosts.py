@@ -24,13 +24,13 @@ from netloom.compute import quotas
 from netloom.compute.placement import COMPUTE_ROLE
 from netloom.model.cloud import Server
 from netloom.model.errors import BadRequest, Forbidden, NotFound
-from netloom.network import hosts
+from netloom.network import liveness
 from netloom.store import HostRow, Reader
 
 
 def host_is_up(request: Request, row: HostRow) -> bool:
     """Say whether the host reported lately."""
-    return hosts.alive(row, context_of(request))
+    return liveness.alive(row, context_of(request))
 
 
 def _id(row: HostRow, request: Request) -> str | int:

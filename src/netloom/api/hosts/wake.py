@@ -1,4 +1,4 @@
-"""The change feed inside the API's process: who waits for a change is woken, statuses follow.
+"""The change feed inside the API's process: who waits for a change is woken, statuses follow (`keeper/statuses.py`).
 
 One thread waits on the store, however many hosts stream. After each change the thread asks the scope which
 hosts the change concerns, and wakes the streams of these hosts alone. Nothing is queued per host: a slow reader
@@ -11,9 +11,8 @@ import asyncio
 import logging
 import threading
 
-from netloom.model import KINDS
+from netloom.keeper import statuses
 from netloom.model.errors import UserError
-from netloom.network import status
 from netloom.scope import Scope
 from netloom.store import Store
 
@@ -21,9 +20,6 @@ log = logging.getLogger("netloom.api.hosts.wake")
 
 PAUSE_SECONDS = 5.0
 """How long what the operator must mend is left alone before it is tried, and said, again."""
-
-BATCH = 500
-"""Changes looked at in one go."""
 
 
 class Feed:
@@ -49,8 +45,8 @@ class Feed:
         """Start the threads; called in the event loop that the waiters run in."""
         self._loop = asyncio.get_running_loop()
         self.epoch = self._store.epoch
-        for work in (self._watch, self._follow):
-            thread = threading.Thread(target=work, name=f"feed{work.__name__}", daemon=True)
+        for name, work in (("feed", self._watch), ("statuses", self._follow)):
+            thread = threading.Thread(target=work, name=name, daemon=True)
             thread.start()
             self._threads.append(thread)
 
@@ -120,44 +116,4 @@ class Feed:
                 loop.call_soon_threadsafe(self._wake, stepped)
 
     def _follow(self) -> None:
-        """Statuses after changes: a port bound elsewhere or a floating IP taken off is not ACTIVE any more.
-
-        Begins with every object once, so nothing is missed that changed while no server ran.
-        """
-        seq, touched = -1, list[tuple[str, str]]()
-        while not self.stopped:
-            try:
-                if seq < 0:
-                    with self._store.reader() as reader:
-                        touched = [
-                            (kind, each.id)
-                            for kind in status.KINDS
-                            for each in reader.list(KINDS[kind])
-                        ]
-                        seq = reader.seq()
-                for start in range(0, len(touched), BATCH):
-                    self._refresh(touched[start : start + BATCH])
-                self._store.wait(seq, 1.0)
-                with self._store.reader() as reader:
-                    changes = reader.changes(seq, BATCH)
-                # Of what is new no host has said anything yet: it stands as it was made.
-                touched = [
-                    (c.kind, c.id) for c in changes if c.kind in status.KINDS and c.op == "update"
-                ]
-                seq = changes[-1].seq if changes else seq
-            except UserError as error:
-                # A full disk, say: requests that fail for it say so as well.
-                log.error("statuses cannot follow the changes after %d: %s", seq, error)
-                self._stopping.wait(PAUSE_SECONDS)
-            except Exception:
-                # The thread must outlive what it did not expect: statuses would stand still otherwise.
-                log.exception("statuses could not follow the changes after %d", seq)
-                self._stopping.wait(1.0)
-
-    def _refresh(self, touched: list[tuple[str, str]]) -> None:
-        """Write what differs. Most changes alter no status: looking first spares the writer a durable commit."""
-        with self._store.reader() as reader:
-            found = status.differences(reader, touched)
-        if found:
-            with self._store.writer() as writer:
-                status.refresh(writer, touched)
+        statuses.follow(self._store, self._stopping)

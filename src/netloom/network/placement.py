@@ -1,36 +1,18 @@
-"""Hosts as the rules see them: which are alive, what they carry, and which shall carry a router."""
+"""Placement of routers: which hosts can carry a network, and which host carries a router."""
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterable
 
 from msgspec.structs import replace
 
-from netloom.model import Away, Context, HostFacts, Network, Port, Router
+from netloom.model import Context, HostFacts, Network, Port, Router
 from netloom.model.names import ROUTER_OWNERS
 from netloom.network import dhcp
-from netloom.store import HostRow, Reader, Writer
+from netloom.network.liveness import alive, usable
+from netloom.store import Reader, Writer
 
 NETWORK_ROLE = "network"
-
-
-def alive(row: HostRow, ctx: Context, now: float | None = None) -> bool:
-    """True for a host that reported within `agent_down_seconds`. `now`: seconds since 1970.
-
-    Time in which the server was not there to hear it does not count: after a restart no host is dead for that.
-    """
-    if row.heartbeat_at is None or row.facts is None:
-        return False
-    silent = (time.time() if now is None else now) - row.heartbeat_at
-    if row.heartbeat_at <= ctx.away.since:
-        silent -= ctx.away.back - ctx.away.since
-    return silent <= ctx.settings.agent_down_seconds
-
-
-def not_heard(r: Reader, now: float) -> Away:
-    """Return how long a server that starts `now` was away: since it last heard of any host."""
-    return Away(max((row.heartbeat_at or 0.0 for row in r.hosts().values()), default=now), now)
 
 
 def carries(facts: HostFacts, network: Network) -> bool:
@@ -38,12 +20,6 @@ def carries(facts: HostFacts, network: Network) -> bool:
     if network.physical_network is not None:
         return network.physical_network in facts.bridge_mappings
     return facts.tunnel_ip is not None and network.network_type in facts.tunnel_types
-
-
-def usable(r: Reader, ctx: Context, host: str) -> HostFacts | None:
-    """Return the facts of a host that is known and alive, else None."""
-    row = r.hosts().get(host)
-    return row.facts if row is not None and alive(row, ctx) else None
 
 
 def networks_of(r: Reader, router: Router) -> list[Network]:

@@ -1,0 +1,32 @@
+"""Liveness of hosts: which are alive, by the time of their last report."""
+
+from __future__ import annotations
+
+import time
+
+from netloom.model import Away, Context, HostFacts
+from netloom.store import HostRow, Reader
+
+
+def alive(row: HostRow, ctx: Context, now: float | None = None) -> bool:
+    """True for a host that reported within `agent_down_seconds`. `now`: seconds since 1970.
+
+    Time in which the server was not there to hear it does not count: after a restart no host is dead for that.
+    """
+    if row.heartbeat_at is None or row.facts is None:
+        return False
+    silent = (time.time() if now is None else now) - row.heartbeat_at
+    if row.heartbeat_at <= ctx.away.since:
+        silent -= ctx.away.back - ctx.away.since
+    return silent <= ctx.settings.agent_down_seconds
+
+
+def not_heard(r: Reader, now: float) -> Away:
+    """Return how long a server that starts `now` was away: since it last heard of any host."""
+    return Away(max((row.heartbeat_at or 0.0 for row in r.hosts().values()), default=now), now)
+
+
+def usable(r: Reader, ctx: Context, host: str) -> HostFacts | None:
+    """Return the facts of a host that is known and alive, else None."""
+    row = r.hosts().get(host)
+    return row.facts if row is not None and alive(row, ctx) else None
