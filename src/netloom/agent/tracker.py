@@ -97,6 +97,7 @@ class Tracker:
         )
         self._links = Links()
         self._link_states: dict[str, str] = {}
+        self._linkless: dict[Key, Trouble] = {}
         self._arp = Arp()
         self._identities: dict[str, int] = {}
         self._touched: set[str] = set()
@@ -205,8 +206,16 @@ class Tracker:
         self._devices.remove_dead()
         self._flows.free_numbers()
         self.runs.tidy()
-        self.trouble.update(self._links.look(state, self._link_states, self.runs.running()))
+        self._say_links()
         return announcements
+
+    def _say_links(self) -> None:
+        for key, said in self._linkless.items():
+            if self.trouble.get(key) is said:
+                del self.trouble[key]
+        wanted = self._interfaces.wanted.values()
+        self._linkless = self._links.look(wanted, self._link_states, self.runs.running())
+        self.trouble.update(self._linkless)
 
     def next_retry(self) -> float | None:
         """When (time.monotonic) the first failed object is due, None where none is."""

@@ -110,6 +110,19 @@ class Kind:
         """Keys of wanted objects whose mark is another one now though the object is the same. Asked in each pass."""
         return ()
 
+    def needs(self, item: Any) -> Iterable[Key]:
+        """Objects that must be as wanted before this one is made, where they are wanted at all.
+
+        For what must not be without them, not even for a moment; that something merely fails without is no need.
+        """
+        del item
+        return ()
+
+    def outlives(self, key: Key) -> Iterable[Key]:
+        """Objects that must be as wanted, or gone, before this one is removed: the other side of `needs`."""
+        del key
+        return ()
+
     def goes_with(self, key: Key) -> Key | None:
         """The object in which this one is: where that is removed, this one goes with it."""
         del key

@@ -268,10 +268,22 @@ class Reconciler:
                     if wait:
                         again = self.trouble.now + wait
                         self.trouble[key] = Trouble("pending", why, mark, again=again)
-                if self.trouble.is_due(key, mark):
+                missing = next((n for n in side.kind.needs(item) if not self._stands(n)), None)
+                if missing is not None:
+                    self.trouble[key] = Trouble("pending", self._waits_for(missing), mark)
+                elif self.trouble.is_due(key, mark):
                     due.append(item)
             sorted_out.append(due)
         return Change(tuple(sorted_out[0]), tuple(sorted_out[1]))
+
+    def _stands(self, key: Key) -> bool:
+        """Whether an object is as wanted; true for one that nobody wants, and for one that cannot be made at all."""
+        side = self._of[key[0]]
+        return key not in side.marks or side.there.get(key) == side.marks[key]
+
+    def _waits_for(self, key: Key) -> str:
+        bad = self.trouble.get(key)
+        return f"waits for {' '.join(key)}{f': {bad.detail}' if bad else ''}"
 
     def _leaving(self, side: _Side, part: Diff) -> tuple[Key, ...]:
         due: list[Key] = []
@@ -280,8 +292,13 @@ class Reconciler:
             if around is not None and not self._stays(around):
                 self.note(key, None)
             elif self.leaving.is_due(key, side.there[key]):
-                due.append(key)
+                if all(self._gone_or_stands(other) for other in side.kind.outlives(key)):
+                    due.append(key)
         return tuple(due)
+
+    def _gone_or_stands(self, key: Key) -> bool:
+        side = self._of[key[0]]
+        return side.there.get(key) == side.marks.get(key)
 
     def _stays(self, key: Key) -> bool:
         return key[0] not in self._of or key in self._of[key[0]].marks

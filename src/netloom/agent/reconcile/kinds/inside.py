@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 from netloom.agent.reconcile.diff import Change, Mark
 from netloom.agent.reconcile.kind import Failure, Kind, Look, each
@@ -108,6 +108,10 @@ class Devices(Kind):
         failed |= each(change.remove, lambda key: namespaces.remove_device(key[1], key[2]))
         self._removed += [key for key in change.remove if key not in failed]
         return failed
+
+    def needs(self, item: Device) -> Iterable[Key]:
+        own = (address.partition("/") for address in item.addresses)
+        return [("floating-nat", item.namespace, ip) for ip, _, length in own if length == "32"]
 
     def _ensure(self, device: Device) -> None:
         try:

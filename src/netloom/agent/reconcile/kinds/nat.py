@@ -140,6 +140,10 @@ class Nats(Kind):
             nat.remove(namespace)
         self._there[namespace], self._identities[namespace] = now, identity
 
+    def outlives(self, key: Key) -> Iterable[Key]:
+        item = self._there[key[1]].get(key)
+        return [("device", key[1], item.device)] if isinstance(item, FloatingNat) else ()
+
     def goes_with(self, key: Key) -> Key | None:
         return ("namespace", key[1])
 

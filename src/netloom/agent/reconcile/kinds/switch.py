@@ -72,14 +72,14 @@ class Interfaces(Kind):
         self._made = made
         self.wanted: dict[str, Interface] = {}
         self._expected: dict[str, Key] = {}  # device that somebody else plugs → its interface
-        self._plugged: set[str] = set()
+        self._plugged: set[str] = set()  # of these, as their marks say
 
     def read(self, look: Look) -> dict[Key, Mark]:
         found = look.once("ports", lambda: bridges.read(self._database, look.wanted))
         there = {key: mark for key, mark in found.items() if key[0] == "interface"}
-        numbers = bridges.ofports(self._database)
-        self._plugged = self._expected.keys() & numbers.keys()
-        there |= {self._expected[name]: PLUGGED for name in self._plugged}
+        # `stale` says later that this is news.
+        plugged = self._expected.keys() & bridges.ofports(self._database).keys()
+        there |= {self._expected[name]: PLUGGED for name in plugged}
         if self._shields is not None:
             bare = self._shields.read()
             for key in there:
