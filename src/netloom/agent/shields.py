@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterable
 
 from netloom.dataplane.linux.netlink import link_names
 from netloom.dataplane.ovs import bridges, shield
 from netloom.dataplane.ovs.ovsdb import Ovsdb
+from netloom.dataplane.process import ApplyError
 from netloom.model.hoststate import Interface
+
+log = logging.getLogger(__name__)
 
 
 class Shields:
@@ -16,14 +20,23 @@ class Shields:
     def __init__(self, database: Ovsdb) -> None:
         self._database = database
         self._known: dict[str, int] = {}
+        self._left: set[str] = set()
         self.failed: dict[str, str] = {}
 
     def read(self) -> set[str]:
-        """Look which there are, and return the devices without; shields of devices that are gone are removed."""
+        """Look which there are, and return the devices without."""
         there, devices = shield.read(), bridges.kernel_devices(self._database)
         self._known = {name: devices[name] for name in there if name in devices}
-        shield.remove(there - devices.keys())
+        self._left = there - devices.keys()
         return devices.keys() - there
+
+    def tidy(self) -> None:
+        """Remove the shields of devices that were gone at the last look."""
+        gone, self._left = self._left, set()
+        try:
+            shield.remove(gone - link_names().keys() if gone else gone)
+        except ApplyError as error:
+            log.warning("shields stay: %s", error)
 
     def made(self, names: Iterable[str]) -> None:
         """Take down that these were shielded as they were made."""

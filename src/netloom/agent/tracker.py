@@ -20,7 +20,7 @@ from netloom.agent.reconcile.kinds.nat import Nats
 from netloom.agent.reconcile.kinds.neighbours import Neighbours
 from netloom.agent.reconcile.kinds.services import DhcpServers, Metadata
 from netloom.agent.reconcile.kinds.switch import Bridges, Interfaces
-from netloom.agent.reconcile.reconciler import Reconciler
+from netloom.agent.reconcile.reconciler import Finding, Reconciler
 from netloom.agent.reconcile.repairs import Repairs
 from netloom.agent.reconcile.retry import Trouble, Troubles
 from netloom.agent.shields import Shields
@@ -40,6 +40,9 @@ from netloom.model.names import INTEGRATION_BRIDGE
 __all__ = ["Tracker", "Trouble"]
 
 log = logging.getLogger(__name__)
+
+MOST_FOREIGN = 3
+"""Foreign things that the status names; the rest is a number, and `netloom doctor` names all."""
 
 
 class Tracker:
@@ -65,9 +68,8 @@ class Tracker:
         self._dhcp_looks: dict[str, tuple[int, int, int]] = {}
         self._allocator = Allocator(database)
         self.runs = Runs(instances, workers, self._allocator, lambda: self.reconciler)
-        self._interfaces = Interfaces(
-            database, Shields(database) if userspace else None, self.runs.made
-        )
+        self._shields = Shields(database) if userspace else None
+        self._interfaces = Interfaces(database, self._shields, self.runs.made)
         self._flows = Flows(
             database,
             switch,
@@ -206,8 +208,28 @@ class Tracker:
         self._devices.remove_dead()
         self._flows.free_numbers()
         self.runs.tidy()
+        if self._shields is not None:
+            self._shields.tidy()
         self._say_links()
         return announcements
+
+    def findings(self) -> list[Finding]:
+        """What differs as of the last look, and what is foreign."""
+        return self.reconciler.findings()
+
+    def repair(self, state: HostState, findings: Iterable[Finding]) -> None:
+        """Repair what was found now, whatever pauses it waits for."""
+        for item in findings:
+            self.repairs.expect(item.key)
+            self.trouble.try_again([item.key])
+            self.reconciler.leaving.try_again([item.key])
+        self.repeat(self.reconcile(state))
+
+    def foreign(self) -> str:
+        """What is in places of ours and is not, as one line; empty where there is nothing."""
+        said = sorted(self.reconciler.foreign.values())
+        more = f" and {len(said) - MOST_FOREIGN} more" if len(said) > MOST_FOREIGN else ""
+        return "; ".join(said[:MOST_FOREIGN]) + more
 
     def _say_links(self) -> None:
         for key, said in self._linkless.items():

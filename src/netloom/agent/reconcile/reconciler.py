@@ -218,7 +218,11 @@ class Reconciler:
         for side in reversed(self._sides):
             for key in self._diff(side).remove:
                 found.append(Finding("remove", key, "nothing wants it"))
-        found += [Finding("leave", key, why) for key, why in sorted(self.foreign.items())]
+        for key, why in sorted(self.foreign.items()):
+            around = self.state.objects.get(("namespace", key[1])) or self.state.objects.get(
+                ("bridge", key[1])
+            )
+            found.append(Finding("leave", key, why, around.origin if around else ()))
         return found
 
     # --- one pass ------------------------------------------------------------------------------
@@ -291,9 +295,10 @@ class Reconciler:
             around = side.kind.goes_with(key)
             if around is not None and not self._stays(around):
                 self.note(key, None)
-            elif self.leaving.is_due(key, side.there[key]):
-                if all(self._gone_or_stands(other) for other in side.kind.outlives(key)):
-                    due.append(key)
+            elif self.leaving.is_due(key, side.there[key]) and all(
+                self._gone_or_stands(other) for other in side.kind.outlives(key)
+            ):
+                due.append(key)
         return tuple(due)
 
     def _gone_or_stands(self, key: Key) -> bool:
