@@ -49,7 +49,8 @@ class Request(Struct, frozen=True, forbid_unknown_fields=True):
 class Report(Struct, frozen=True):
     """What an agent found.
 
-    `findings`: what differs now; `repaired`: what differed before and does not any more. `wrong`: why the host could not be
+    `findings`: what differs now; `repaired`: what differed before and does not any more; `changes`: how many objects the repair
+    made, changed or removed. `wrong`: why the host could not be
     looked at, empty where it was.
     """
 
@@ -57,6 +58,7 @@ class Report(Struct, frozen=True):
     seq: int = 0
     findings: list[Finding] = []
     repaired: list[Finding] = []
+    changes: int = 0
     wrong: str = ""
 
 

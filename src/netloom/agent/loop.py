@@ -387,16 +387,17 @@ class Agent:
             found = self.tracker.findings()
             if not request.repair or not found:
                 return Report(host, seq, found)
+            before = self.tracker.changes
             self.tracker.repair(self._state, found)
+            made = self.tracker.changes - before
             self.tracker.read(self._state)
         except (ApplyError, OSError) as error:
             self._stale = True
             return Report(host, seq, wrong=str(error))
         left = self.tracker.findings()
         self._report(self._reached)
-        return Report(
-            host, seq, left, [f for f in found if f.key not in {item.key for item in left}]
-        )
+        keys = {item.key for item in left}
+        return Report(host, seq, left, [item for item in found if item.key not in keys], made)
 
     def _quiet_underlay(self) -> None:
         if self._facts.tunnel_ip and self.tracker.userspace:
