@@ -30,6 +30,7 @@ from netloom.dataplane.linux.netlink import greet
 from netloom.dataplane.linux.peers import Peers
 from netloom.dataplane.linux.watch import Watch
 from netloom.dataplane.ovs import bridges
+from netloom.dataplane.ovs.groups import GroupTable
 from netloom.dataplane.ovs.openflow import Switch
 from netloom.dataplane.ovs.ovsdb import Ovsdb
 from netloom.dataplane.process import ApplyError
@@ -81,6 +82,7 @@ class Agent:
         self.tracker = Tracker(
             Ovsdb(str(rundir / "db.sock"), self._switch_tells),
             self._switch,
+            GroupTable(rundir),
             MetadataServer(self._metadata),
             self._instances,
             Workers(self.post),

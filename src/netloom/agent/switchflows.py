@@ -1,4 +1,4 @@
-"""Bringing a state's flows into the switch: all changes of a bridge in one bundle, then the numbers that are free."""
+"""Bringing a state's groups and flows into the switch: all changes of a bridge in one bundle, then the numbers that are free."""
 
 from __future__ import annotations
 
@@ -7,9 +7,11 @@ from collections.abc import Mapping
 
 from netloom.agent.connections import Connections
 from netloom.agent.flows import number_flows
+from netloom.agent.switchgroups import SwitchGroups
 from netloom.agent.there import There
 from netloom.agent.trouble import Trouble, Troubles
 from netloom.dataplane.ovs.allocator import Allocator
+from netloom.dataplane.ovs.groups import GroupTable
 from netloom.dataplane.ovs.openflow import Switch
 from netloom.dataplane.process import ApplyError
 from netloom.model.hoststate import HostState, Interface, Key
@@ -18,11 +20,12 @@ log = logging.getLogger(__name__)
 
 
 class SwitchFlows:
-    """`changes` counts flows that were added and removed."""
+    """What a switch holds of a state: groups, flows, and numbers for them."""
 
     def __init__(
         self,
         switch: Switch,
+        groups: GroupTable,
         allocator: Allocator,
         there: There,
         trouble: Troubles,
@@ -33,7 +36,13 @@ class SwitchFlows:
         self._there = there
         self._trouble = trouble
         self._connections = connections
-        self.changes = 0
+        self._groups = SwitchGroups(groups, there, trouble)
+        self._changes = 0
+
+    @property
+    def changes(self) -> int:
+        """How many flows, groups and buckets came, changed or went."""
+        return self._changes + self._groups.changes
 
     def bring_about(self, state: HostState) -> dict[str, set[str]]:
         """Bring about all flows; returns kind → names whose numbers no flow in the switch has any more."""
@@ -55,8 +64,10 @@ class SwitchFlows:
             self._allocator.number("zone", name) for name in sorted(flows.used["zone"])
         )
         there = self._there.flows
+        self._groups.bring_about(state)
         for name in sorted({*flows.texts, *there}):
             self._flows_of(name, flows.texts.get(name, {}), flows.keys)
+        self._groups.clean(state)
         if any(cookies - flows.texts.get(name, {}).keys() for name, cookies in there.items()):
             return {}
         return {kind: self._allocator.names(kind) - names for kind, names in flows.used.items()}
@@ -90,7 +101,7 @@ class SwitchFlows:
         }
         gone = there - wanted.keys()
         failed = self._switch.apply(bridge, add, gone)
-        self.changes += len(add) + len(gone)
+        self._changes += len(add) + len(gone)
         for number, text in add.items():
             if number in failed:
                 self._trouble.fail(keys[number], text, failed[number])

@@ -16,6 +16,7 @@ from netloom.dataplane.linux import dnsmasq, namespaces, nat, neightable, netns,
 from netloom.dataplane.mark import broken, fingerprint
 from netloom.dataplane.ovs import bridges
 from netloom.dataplane.ovs.allocator import Allocator
+from netloom.dataplane.ovs.groups import Groups, GroupTable
 from netloom.dataplane.ovs.openflow import Switch
 from netloom.dataplane.ovs.ovsdb import Ovsdb
 from netloom.instances.instances import Instances
@@ -32,7 +33,7 @@ WAYS = ("route", "neighbour")
 
 
 class There:
-    """`found`: key → fingerprint; `flows`: bridge → cookies; `numbers`: device → OpenFlow port as flows name it;
+    """`found`: key → fingerprint; `flows`: bridge → cookies; `groups`: bridge → its groups; `numbers`: device → OpenFlow port as flows name it;
     `links`: device of the kernel in a bridge → `up`, `down` or `no link`.
 
     The dicts stay the same objects: they are changed in place.
@@ -42,6 +43,7 @@ class There:
         self,
         database: Ovsdb,
         switch: Switch,
+        groups: GroupTable,
         metadata: MetadataServer,
         instances: Instances,
         allocator: Allocator,
@@ -51,10 +53,12 @@ class There:
     ) -> None:
         self.found: dict[Key, str] = {}
         self.flows: dict[str, set[int]] = {}
+        self.groups: dict[str, Groups] = {}
         self.numbers: dict[str, int] = {}
         self.links: dict[str, str] = {}
         self._database = database
         self._switch = switch
+        self._groups = groups
         self._metadata = metadata
         self._instances = instances
         self._allocator = allocator
@@ -98,6 +102,8 @@ class There:
             self._switch.show_ports_of_fragments(INTEGRATION_BRIDGE)
         self.flows.clear()
         self.flows.update(flows)
+        self.groups.clear()
+        self.groups.update((name, self._groups.read(name)) for name in flows)
         self.links = bridges.link_states_of(self._database)
         if self._shields is not None:
             self._shields.read()

@@ -31,6 +31,7 @@ from netloom.dataplane.mark import broken, fingerprint
 from netloom.dataplane.ovs import bridges
 from netloom.dataplane.ovs.allocator import Allocator
 from netloom.dataplane.ovs.bridges import peer_name
+from netloom.dataplane.ovs.groups import GroupTable
 from netloom.dataplane.ovs.openflow import Switch
 from netloom.dataplane.ovs.ovsdb import Ovsdb
 from netloom.dataplane.process import ApplyError
@@ -68,6 +69,7 @@ class Tracker:
         self,
         database: Ovsdb,
         switch: Switch,
+        groups: GroupTable,
         metadata: MetadataServer,
         instances: Instances,
         workers: Workers,
@@ -89,6 +91,7 @@ class Tracker:
         self.there = There(
             database,
             switch,
+            groups,
             metadata,
             instances,
             self.allocator,
@@ -103,7 +106,7 @@ class Tracker:
         self._links = Links()
         self._connections = Connections(switch, connections_per_port)
         self._flows = SwitchFlows(
-            switch, self.allocator, self.there, self.trouble, self._connections
+            switch, groups, self.allocator, self.there, self.trouble, self._connections
         )
         self._neighbours = Neighbours()
         self._state = HostState()
