@@ -14,6 +14,7 @@ from netloom.agent.connections import Connections
 from netloom.agent.links import Links
 from netloom.agent.neighbours import Neighbours as Arp
 from netloom.agent.reconcile.kinds.flows import Flows
+from netloom.agent.reconcile.kinds.groups import Groups
 from netloom.agent.reconcile.kinds.inside import WAYS, Devices, Namespaces, Routes
 from netloom.agent.reconcile.kinds.instances import Runs
 from netloom.agent.reconcile.kinds.nat import Nats
@@ -29,6 +30,7 @@ from netloom.dataplane.linux import dnsmasq, namespaces, netns, watch
 from netloom.dataplane.mark import broken
 from netloom.dataplane.ovs import bridges
 from netloom.dataplane.ovs.allocator import Allocator
+from netloom.dataplane.ovs.groups import GroupTable
 from netloom.dataplane.ovs.openflow import Switch
 from netloom.dataplane.ovs.ovsdb import Ovsdb
 from netloom.dataplane.process import ApplyError
@@ -52,6 +54,7 @@ class Tracker:
         self,
         database: Ovsdb,
         switch: Switch,
+        groups: GroupTable,
         metadata: MetadataServer,
         instances: Instances,
         workers: Workers,
@@ -70,6 +73,7 @@ class Tracker:
         self.runs = Runs(instances, workers, self._allocator, lambda: self.reconciler)
         self._shields = Shields(database) if userspace else None
         self._interfaces = Interfaces(database, self._shields, self.runs.made)
+        self._groups = Groups(database, groups, lambda: self.reconciler.look_at("flow"))
         self._flows = Flows(
             database,
             switch,
@@ -92,6 +96,7 @@ class Tracker:
                 Neighbours(),
                 DhcpServers(self._dhcp_directory),
                 Metadata(metadata),
+                self._groups,
                 self._flows,
                 self.runs,
             ],
@@ -269,8 +274,9 @@ class Tracker:
         self.repeat(self._announcements)
 
     def _bridge_made(self, name: str) -> None:
-        """A bridge that is new has no flows."""
-        for key, _ in list(self.reconciler.there("flow")):
+        """A bridge that is new has neither flows nor groups."""
+        self._groups.forget_bridge(name)
+        for key, _ in list(self.reconciler.there("flow", "group", "bucket")):
             if key[1] == name:
                 self.repairs.expect(key)
                 self.reconciler.note(key, None)

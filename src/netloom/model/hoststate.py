@@ -75,7 +75,36 @@ class Flow(HostObject, frozen=True, kw_only=True):
 
     @property
     def key(self) -> Key:
-        return ("flow", self.bridge, str(self.table), str(self.priority), repr(self.match))
+        return flow_key(self.bridge, self.table, self.priority, self.match)
+
+
+def flow_key(bridge: str, table: int, priority: int, match: Match) -> Key:
+    """The key of a flow: Open vSwitch has one for each match and priority in a table."""
+    return ("flow", bridge, str(table), str(priority), repr(match))
+
+
+class Group(HostObject, frozen=True, kw_only=True):
+    """An OpenFlow group of type `all`: each of its Buckets gets a copy of the packet. It may have none."""
+
+    bridge: str
+    group: int
+
+    @property
+    def key(self) -> Key:
+        return ("group", self.bridge, str(self.group))
+
+
+class Bucket(HostObject, frozen=True, kw_only=True):
+    """One receiver of a group's packets. `bucket`: its number in the group."""
+
+    bridge: str
+    group: int
+    bucket: int
+    actions: tuple[Action, ...] = ()
+
+    @property
+    def key(self) -> Key:
+        return ("bucket", self.bridge, str(self.group), str(self.bucket))
 
 
 class Namespace(HostObject, frozen=True, kw_only=True):
@@ -305,3 +334,13 @@ class HostState(Struct, frozen=True):
         for item in self.objects.values():
             if type(item) is kind:
                 yield item
+
+
+class StateDelta(Struct, frozen=True):
+    """The step from one HostState to another: objects that came or changed, and those that went, as they were."""
+
+    put: dict[Key, HostObject] = field(default_factory=dict)
+    gone: dict[Key, HostObject] = field(default_factory=dict)
+
+    def __bool__(self) -> bool:
+        return bool(self.put or self.gone)

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field, replace
 from netloom.explain.walk.trace import Way
 from netloom.model.hosts import HostFacts, HostView
 from netloom.model.hoststate import (
+    Bucket,
     Device,
     FloatingNat,
     Flow,
@@ -74,6 +75,7 @@ class Host:
     state: HostState
     seq: int
     tables: dict[tuple[str, int], list[Flow]] = field(default_factory=dict)
+    groups: dict[tuple[str, int], list[Bucket]] = field(default_factory=dict)
     devices: dict[str, Device] = field(default_factory=dict)
     namespaces: dict[str, Namespace] = field(default_factory=dict)
     routes: dict[str, list[NsRoute]] = field(default_factory=dict)
@@ -91,6 +93,8 @@ class Host:
         for flows in tables.values():
             flows.sort(key=lambda flow: -flow.priority)
         host.tables = dict(tables)
+        for bucket in state.each(Bucket):
+            host.groups.setdefault((bucket.bridge, bucket.group), []).append(bucket)
         host.devices = {device.name: device for device in state.each(Device)}
         host.namespaces = {namespace.name: namespace for namespace in state.each(Namespace)}
         for route in state.each(NsRoute):
@@ -133,8 +137,8 @@ class World:
         endpoints: dict[str, Endpoint] = {}
         for name, view in sorted(views.items()):
             index = Index(view)
-            for network in index.networks:
-                for port in index.local_ports[network.id]:
+            for network in index.networks():
+                for port in index.local_ports(network.id):
                     if port.device_owner not in ROUTER_OWNERS:
                         endpoints[port.id] = endpoint(view, name, port)
         return cls(hosts, endpoints, views, beyond)

@@ -66,7 +66,7 @@ class Flows(Kind):
     name = "flow"
     sorts = ("flow",)
     # Nothing is let through before what answers it stands.
-    after = ("bridge", "interface", "route", "neighbour", "dnsmasq", "metadata")
+    after = ("bridge", "interface", "group", "route", "neighbour", "dnsmasq", "metadata")
     at_once = True
 
     def __init__(
