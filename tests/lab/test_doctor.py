@@ -67,7 +67,14 @@ class Ward:
     def flow(self) -> str:
         """The cookie of a flow that takes in what the instance sends."""
         port = self.lab.exec(MAIN, "ovs-vsctl", "get", "interface", self.instance.tap, "ofport")
-        flows = self.lab.exec(MAIN, "ovs-ofctl", "dump-flows", "--no-stats", "br-int", f"table=0,in_port={port.strip()}")
+        flows = self.lab.exec(
+            MAIN,
+            "ovs-ofctl",
+            "dump-flows",
+            "--no-stats",
+            "br-int",
+            f"table=0,in_port={port.strip()}",
+        )
         return next(line for line in flows.splitlines() if "actions" in line).split("cookie=")[1].split(",")[0]  # fmt: skip
 
     def zone(self) -> str:
@@ -179,9 +186,11 @@ def test_each_damage_is_found_named_and_repaired(lab: RunningLab, ward: Ward) ->
                 ask(folder(lab, damage.host), Request(repair=True))
             finally:
                 ask(folder(lab, damage.host), Request(hold=0))
-            RunningLab.until(lambda: doctor(lab)[0] == 0, 30, f"not well after {damage.name}: {doctor(lab)[1]}")
+            RunningLab.until(
+                lambda: doctor(lab)[0] == 0, 30, f"not well after {damage.name}: {doctor(lab)[1]}"
+            )
     RunningLab.until(ward.is_reached, 30, "the floating IP is not reached in the end")
-    assert not wrong
+    assert not wrong, "\n".join(f"{name}: {why[:600]}" for name, why in wrong.items())
     assert len(found) >= 30
 
 
@@ -235,7 +244,9 @@ def test_the_command_says_it_in_lines(lab: RunningLab, ward: Ward) -> None:
         done = subprocess.run(command, capture_output=True, text=True, check=False)
         tap, port = ward.instance.tap, ward.instance.port["id"]
         assert done.returncode == 1
-        assert f"  interface br-int {tap} differs: device {tap} was down [port/{port}]" in done.stdout
+        assert (
+            f"  interface br-int {tap} differs: device {tap} was down [port/{port}]" in done.stdout
+        )
     finally:
         ask(folder(lab, MAIN), Request(hold=0))
     done = subprocess.run([*command[:-1], "nowhere"], capture_output=True, text=True, check=False)

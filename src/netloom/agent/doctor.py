@@ -159,4 +159,4 @@ def lines(report: Report) -> Iterator[str]:
     ):
         why = f": {item.why}" if item.why else ""
         cause = f" [{', '.join(item.origin)}]" if item.origin else ""
-        yield one_line(f"  {' '.join(item.key)} {words}{why}{cause}", 400)
+        yield "  " + one_line(f"{' '.join(item.key)} {words}{why}{cause}", 400)

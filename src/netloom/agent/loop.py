@@ -31,6 +31,7 @@ from netloom.dataplane.linux.netlink import greet
 from netloom.dataplane.linux.peers import Peers
 from netloom.dataplane.linux.watch import Watch
 from netloom.dataplane.ovs import bridges
+from netloom.dataplane.ovs.flowwatch import Change, FlowWatch
 from netloom.dataplane.ovs.groups import GroupTable
 from netloom.dataplane.ovs.openflow import Switch
 from netloom.dataplane.ovs.ovsdb import Ovsdb
@@ -84,6 +85,9 @@ class Agent:
             Ovsdb(str(rundir / "db.sock"), self._switch_tells),
             self._switch,
             GroupTable(rundir),
+            FlowWatch(
+                rundir, lambda name, news: self.post(lambda: self._flows_changed(name, news))
+            ),
             MetadataServer(self._metadata),
             self._instances,
             Workers(self.post),
@@ -180,11 +184,18 @@ class Agent:
         elif self.tracker.switch_moved():
             self._dirty = True
 
-    def _taken_away(self, ids: frozenset[int]) -> None:
+    def _flows_changed(self, bridge: str, changes: list[Change] | None) -> None:
+        if changes is None:
+            self._stale = True
+        else:
+            self._told_of(lambda: self.tracker.flows_changed(bridge, changes))
+
+    def _told_of(self, look: Callable[[], bool]) -> None:
+        """Others have changed something: look there again."""
         try:
-            if not self._stale and self.tracker.taken_away(ids):
+            if not self._stale and look():
                 self._dirty = True
-        except ApplyError:
+        except (ApplyError, OSError):
             self._stale = True  # it changes while it is looked at: everything is read anew
 
     def _metadata(self, port_id: str, path: str) -> tuple[str, bytes] | None:
@@ -230,7 +241,10 @@ class Agent:
             Listener(self._settings.state, self.post, self.examine)
         except OSError as error:
             log.error("netloom doctor cannot ask this agent: %s", error)
-        Watch(lambda ids: self.post(lambda: self._taken_away(ids)))
+        Watch(
+            lambda ids: self.post(lambda: self._told_of(lambda: self.tracker.taken_away(ids))),
+            lambda ids: self.post(lambda: self._told_of(lambda: self.tracker.tables_changed(ids))),
+        )
         while not self._stopping:
             try:
                 self._turn()

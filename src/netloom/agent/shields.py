@@ -21,11 +21,20 @@ class Shields:
         self._database = database
         self._known: dict[str, int] = {}
         self._left: set[str] = set()
+        self._stale = True
         self.failed: dict[str, str] = {}
 
+    def look_again(self) -> None:
+        """Others may have changed some."""
+        self._stale = True
+
     def read(self) -> set[str]:
-        """Look which there are, and return the devices without."""
-        there, devices = shield.read(), bridges.kernel_devices(self._database)
+        """Return the devices without a shield; nftables is asked only after `look_again`."""
+        devices = bridges.kernel_devices(self._database)
+        if not self._stale:
+            return {name for name, index in devices.items() if self._known.get(name) != index}
+        self._stale = False
+        there = shield.read()
         self._known = {name: devices[name] for name in there if name in devices}
         self._left = there - devices.keys()
         return devices.keys() - there

@@ -15,7 +15,7 @@ from netloom.agent.links import Links
 from netloom.agent.neighbours import Neighbours as Arp
 from netloom.agent.reconcile.kinds.flows import Flows
 from netloom.agent.reconcile.kinds.groups import Groups
-from netloom.agent.reconcile.kinds.inside import WAYS, Devices, Namespaces, Routes
+from netloom.agent.reconcile.kinds.inside import KERNEL, WAYS, Devices, Namespaces, Routes
 from netloom.agent.reconcile.kinds.instances import Runs
 from netloom.agent.reconcile.kinds.nat import Nats
 from netloom.agent.reconcile.kinds.neighbours import Neighbours
@@ -30,13 +30,14 @@ from netloom.dataplane.linux import dnsmasq, namespaces, netns, watch
 from netloom.dataplane.mark import broken
 from netloom.dataplane.ovs import bridges
 from netloom.dataplane.ovs.allocator import Allocator
+from netloom.dataplane.ovs.flowwatch import Change, FlowWatch
 from netloom.dataplane.ovs.groups import GroupTable
 from netloom.dataplane.ovs.openflow import Switch
 from netloom.dataplane.ovs.ovsdb import Ovsdb
 from netloom.dataplane.process import ApplyError
 from netloom.instances.instances import Instances
 from netloom.metadata.listener import MetadataServer
-from netloom.model.hoststate import Device, HostState, Key
+from netloom.model.hoststate import Device, Flow, HostState, Key
 from netloom.model.names import INTEGRATION_BRIDGE
 
 __all__ = ["Tracker", "Trouble"]
@@ -55,6 +56,7 @@ class Tracker:
         database: Ovsdb,
         switch: Switch,
         groups: GroupTable,
+        flow_watch: FlowWatch,
         metadata: MetadataServer,
         instances: Instances,
         workers: Workers,
@@ -65,6 +67,7 @@ class Tracker:
     ) -> None:
         self.database = database
         self.switch = switch
+        self._flow_watch = flow_watch
         self.workers = workers
         self.userspace = userspace
         self._dhcp_directory = run_dir / "dhcp"
@@ -80,6 +83,7 @@ class Tracker:
             self._allocator,
             Connections(switch, connections_per_port),
             has_bridge=lambda name: self.reconciler.mark_there(("bridge", name)) is not None,
+            item=self._flow,
             interfaces=self._interfaces.wanted,
         )
         self._devices = Devices(
@@ -145,6 +149,10 @@ class Tracker:
         if not self.database.connected:
             self.database.connect()
         self._allocator.load()
+        if self._shields is not None:
+            self._shields.look_again()
+        # First: what changes while it is read is told of afterwards.
+        self._flow_watch.follow(bridges.ours(self.database))
         self.reconciler.want(state)
         self.reconciler.read()
         self._link_states = bridges.link_states_of(self.database)
@@ -165,7 +173,32 @@ class Tracker:
         known = watch.names()
         ours = {key[1] for key, _ in self.reconciler.there("namespace")}
         gone = {name for name in ours if not netns.exists(name)}
-        return self.reconciler.look_into(gone | ours & {known[n] for n in ids if n in known})
+        some = gone | ours & {known[n] for n in ids if n in known}
+        return self.reconciler.look_into(some, None if gone else KERNEL)
+
+    def tables_changed(self, ids: frozenset[int]) -> bool:
+        """Look again at nftables of these namespaces, which others changed."""
+        if watch.HERE in ids and self._shields is not None:
+            self._shields.look_again()
+            if self.reconciler.look_at("interface"):
+                return True
+        known = watch.names()
+        ours = {key[1] for key, _ in self.reconciler.there("namespace")}
+        return self.reconciler.look_into(ours & {known[n] for n in ids if n in known})
+
+    def flows_changed(self, bridge: str, changes: list[Change]) -> bool:
+        """Look again at flows that the switch tells of; true where they are not as we left them."""
+        if bridge not in bridges.ours(self.database):
+            return False
+        fresh, foreign = self._flows.look_again(bridge, changes, self.reconciler.marks("flow"))
+        for key, mark in fresh.items():
+            self.reconciler.note(key, mark)
+        if foreign is None:
+            return bool(fresh)
+        kept = {k: w for k, w in self.reconciler.foreign.items() if k[:2] != ("flow", bridge)}
+        moved = self.reconciler.foreign != kept | foreign
+        self.reconciler.foreign = kept | foreign
+        return bool(fresh) or moved
 
     def replaced(self) -> bool:
         """Look whether the name of each namespace still leads to where it led; true where one does not.
@@ -280,6 +313,11 @@ class Tracker:
             if key[1] == name:
                 self.repairs.expect(key)
                 self.reconciler.note(key, None)
+
+    def _flow(self, key: Key) -> Flow:
+        item = self.reconciler.state.objects[key]
+        assert isinstance(item, Flow)
+        return item
 
     def _has_port(self, device: str) -> bool:
         return self.reconciler.mark_there(("interface", INTEGRATION_BRIDGE, device)) is not None

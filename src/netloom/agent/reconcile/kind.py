@@ -77,7 +77,7 @@ class Kind:
     """Base of all kinds. `sorts`: the first words of the keys that are this kind's.
 
     `after`: names of kinds that stand before it. `at_once`: it adds, alters and removes in one step, in its turn of
-    adding. `inside`: its objects are in namespaces, and the second word of their keys is the namespace.
+    adding. `inside`: its objects are in namespaces (`place`).
     `ends_by_itself`: an object that is gone was not damaged by anybody.
     """
 
@@ -98,6 +98,10 @@ class Kind:
     def mark(self, item: Any) -> Mark:
         """The mark that `read` gives for this object where it is as wanted; raises NotReady."""
         raise NotImplementedError
+
+    def place(self, key: Key) -> str:
+        """The namespace of an object, where the kind is `inside`."""
+        return key[1]
 
     def apply(self, change: Change) -> dict[Key, Failure]:
         """Make objects as wanted and remove others; returns those that failed. What fails stops no other object.

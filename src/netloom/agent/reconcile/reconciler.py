@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Collection, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 
 from msgspec import Struct
 
@@ -92,6 +92,10 @@ class Reconciler:
         """The mark of an object that is there, None where it is not."""
         return self._of[key[0]].there.get(key)
 
+    def marks(self, kind: str) -> Mapping[Key, Mark]:
+        """The marks of all wanted objects of a kind."""
+        return next(side for side in self._sides if side.kind.name == kind).marks
+
     def is_well(self, key: Key) -> bool:
         """Whether an object is wanted and there as wanted."""
         side = self._of[key[0]]
@@ -171,12 +175,19 @@ class Reconciler:
         moved = False
         for side in self._sides:
             if side.kind.inside and (sorts is None or sorts.intersection(side.kind.sorts)):
-                before = [k for k in side.there if k[1] in namespaces and look.asks_for(k)]
+                place = side.kind.place
+                before = [k for k in side.there if place(k) in namespaces and look.asks_for(k)]
                 moved = self._take(side, look, before) or moved
-        if sorts is None:
-            kept = {k: w for k, w in self.foreign.items() if k[1] not in namespaces}
+        before_foreign = self.foreign
+        asked = {"route", "rule", "table"} if sorts is None else {"route", "rule"}
+        if sorts is None or "namespace" in sorts:
+            kept = {
+                key: why
+                for key, why in self.foreign.items()
+                if key[1] not in namespaces or key[0] not in asked
+            }
             self.foreign = kept | look.foreign
-        return moved
+        return moved or self.foreign != before_foreign
 
     def look_at(self, name: str) -> bool:
         """Look at everything of one kind again; true where something is not as it was known. Raises ApplyError."""

@@ -13,6 +13,8 @@ from netloom.model.hoststate import Device, Key, Namespace, NsRoute
 from netloom.render.nft import DHCP_TABLE, NEIGHBOUR_TABLE, NFT_TABLE
 
 _OUR_TABLES = {("ip", name) for name in (NFT_TABLE, NEIGHBOUR_TABLE, DHCP_TABLE)}
+KERNEL = frozenset({"namespace", "device", "route", "neighbour"})
+"""Sorts of objects that rtnetlink tells of."""
 WAYS = frozenset({"route", "neighbour"})
 """Sorts of objects that the kernel drops with a device's link."""
 
@@ -51,6 +53,8 @@ class Namespaces(Kind):
         for name, there in seen(look).items():
             found |= there.namespace
             look.foreign |= there.foreign
+            if look.sorts is not None:
+                continue
             for (family, table), content in tables(look, name).items():
                 if (family, table) not in _OUR_TABLES and content.hooked:
                     said = f"table {family} {table} of nftables in {name} is not Netloom's"

@@ -19,7 +19,7 @@ PLUGGED = "plugged"
 
 
 class Bridges(Kind):
-    """`made`: is told of each bridge that was made or changed."""
+    """`made`: is told of each bridge that was made."""
 
     name = "bridge"
     sorts = ("bridge",)
@@ -46,9 +46,9 @@ class Bridges(Kind):
     def apply(self, change: Change) -> dict[Key, Failure]:
         items = [item for item in change.make if isinstance(item, Bridge)]
         failed = _failures(bridges.apply(self._database, items, self._userspace) if items else {})
-        for item in items:
+        for item in change.add:
             if item.key not in failed:
-                self._made(item.name)
+                self._made(item.key[1])
         done = [i for i in items if i.key not in failed and i.name == INTEGRATION_BRIDGE]
         failed |= each(done, lambda item: self._switch.show_ports_of_fragments(item.name))
         return failed | _failures(bridges.remove(self._database, change.remove))
