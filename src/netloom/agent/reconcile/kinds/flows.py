@@ -253,8 +253,8 @@ class Flows(Kind):
     def _note(self, key: Key, number: int | None) -> None:
         """Take down that a flow is in the switch with this cookie; None: it is not there."""
         old = self._there.pop(key, None)
-        if old is not None:
-            self._cookies.pop((key[1], old), None)
+        if old is not None and self._cookies.get((key[1], old)) == key:
+            del self._cookies[key[1], old]
         if number is not None:
             self._there[key] = number
             self._cookies[key[1], number] = key
@@ -289,8 +289,10 @@ class Flows(Kind):
             if old is not None:
                 gone[item.bridge].add(old)
         for key in change.remove:
-            gone[key[1]].add(self._there[key])
-            keys.setdefault((key[1], self._there[key]), key)
+            number = self._there[key]
+            if self._cookies[key[1], number] == key:  # else the same flow is wanted under its own key
+                gone[key[1]].add(number)
+                keys.setdefault((key[1], number), key)
         self._allocator.save()
         self._bound()
         for bridge in sorted({*add, *gone}):
