@@ -10,7 +10,6 @@ import logging
 from collections.abc import Iterable
 from pathlib import Path
 
-from netloom.agent.connections import Connections
 from netloom.agent.links import Links
 from netloom.agent.neighbours import Neighbours as Arp
 from netloom.agent.reconcile.kinds.flows import Flows
@@ -21,6 +20,7 @@ from netloom.agent.reconcile.kinds.nat import Nats
 from netloom.agent.reconcile.kinds.neighbours import Neighbours
 from netloom.agent.reconcile.kinds.services import DhcpServers, Metadata
 from netloom.agent.reconcile.kinds.switch import Bridges, Interfaces
+from netloom.agent.reconcile.kinds.zones import Zones
 from netloom.agent.reconcile.reconciler import Finding, Reconciler
 from netloom.agent.reconcile.repairs import Repairs
 from netloom.agent.reconcile.retry import Trouble, Troubles
@@ -81,7 +81,6 @@ class Tracker:
             database,
             switch,
             self._allocator,
-            Connections(switch, connections_per_port),
             has_bridge=lambda name: self.reconciler.mark_there(("bridge", name)) is not None,
             item=self._flow,
             interfaces=self._interfaces.wanted,
@@ -101,6 +100,7 @@ class Tracker:
                 DhcpServers(self._dhcp_directory),
                 Metadata(metadata),
                 self._groups,
+                Zones(switch, self._allocator, connections_per_port, self._flows.left),
                 self._flows,
                 self.runs,
             ],
