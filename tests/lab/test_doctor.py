@@ -130,7 +130,7 @@ def of_namespaces(ward: Ward) -> list[Damage]:
     inside = f"ip netns exec {qr}"
     table = "nft add table ip other; nft add chain ip other c '{ type filter hook forward priority 0; }'"
     return [
-        Damage("an address is gone", NETWORK, f"ip -n {qr} addr del 10.58.0.1/24 dev {inner}", ("device",)),
+        Damage("an address is gone", NETWORK, f"ip -n {qr} addr del 10.58.0.1/24 dev {inner}", ("device", "neighbour")),
         Damage("an address too many", NETWORK, f"ip -n {qr} addr add 192.0.2.77/32 dev {inner}", ("device",)),
         Damage("a route is gone", NETWORK, f"ip -n {qr} route del default", ("route",)),
         Damage("the route of an address is gone", NETWORK, f"ip -n {qr} route del 10.58.0.0/24", ("device",), "route of address 10.58.0.1/24 was gone"),

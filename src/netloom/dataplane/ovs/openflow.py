@@ -19,7 +19,9 @@ from netloom.dataplane.process import ApplyError, run
 PREFIX = 0x4E4C
 _VERSION = ("-O", "OpenFlow14")
 _LIMIT = re.compile(r"^zone=(\d+),limit=(\d+)", re.MULTILINE)
-_DUMPED = re.compile(r"^ *cookie=0x([0-9a-f]+), (?:table=(\d+), )?(.*)$", re.MULTILINE)
+_DUMPED = re.compile(
+    r"^ (?:cookie=0x([0-9a-f]+), )?(?:table=(\d+), )?(\S.* ?actions=.*)$", re.MULTILINE
+)
 _PARSED = re.compile(
     r"^OFPT_FLOW_MOD .*?: ADD (?:table:(\d+) )?(.*?) ?cookie:0x([0-9a-f]+) (.*)$", re.MULTILINE
 )
@@ -113,7 +115,7 @@ class Switch:
         which = [] if number is None else [f"cookie={number:#x}/-1"]
         text = self._ofctl(bridge, "--no-names", "dump-flows", "--no-stats", rest=which)
         return [
-            Entry(int(number, 16), f"table={table or 0} {rest}")
+            Entry(int(number or "0", 16), f"table={table or 0} {rest}")
             for number, table, rest in _DUMPED.findall(text)
         ]
 
