@@ -2,6 +2,7 @@ from __future__ import annotations
 
 from tests.worlds import World
 
+from netloom.agent.neighbours import Neighbours
 from netloom.agent.reconcile.diff import News
 from netloom.dataplane.linux.netlink import arp_request
 from netloom.model.hoststate import HostState
