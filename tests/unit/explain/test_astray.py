@@ -237,7 +237,9 @@ def test_whose_the_link_is_that_is_down():
     assert answer.fix.startswith(f"in the instance: ip link set DEVICE up, for the card {mac};")
     failed = explain(cloud(world, [l2("port2", "error", "no such device")]), "vm1", "vm2")
     assert failed.fix.startswith("openstack network agent list --host compute2;")
-    waits = StatusRow("port", "gw-router1", "network1", "l2", 1, "pending", "again and again", "now")
+    waits = StatusRow(
+        "port", "gw-router1", "network1", "l2", 1, "pending", "again and again", "now"
+    )
     routed_out = explain(cloud(worlds.walkthrough_b(), [waits]), "vm-my2", "8.8.8.8")
     assert routed_out.decided_by == "port/gw-router1"
     assert routed_out.fix.startswith("openstack network agent list --host network1;")
