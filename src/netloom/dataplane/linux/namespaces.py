@@ -77,6 +77,10 @@ def read_namespace(name: str) -> dict[Key, str]:
             return {}
         forward, odd = _settings()
         seen = Namespace(name=name, forward=forward == "1")
+        other = Namespace(name=name, forward=not seen.forward)
+        if alias == _MARK + fingerprint(other):
+            # The kernel changes other settings with this one: it is the one that somebody has changed.
+            odd = [f"net.{FORWARD} was {forward} and not {int(other.forward)}"]
         found["namespace", name] = broken(", ".join(odd)) if odd else fingerprint(seen)
         addresses: dict[int, list[str]] = {}
         for item in link.get_addr(family=socket.AF_INET):
