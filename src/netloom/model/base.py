@@ -24,6 +24,9 @@ class Resource(msgspec.Struct, frozen=True, kw_only=True):
     INTERNAL: ClassVar[frozenset[str]] = frozenset()
     """Fields (as encoded) that the API does not show."""
 
+    FIRST_STATUS: ClassVar[str] = ""
+    """What the API says of a new object until a host has reported; empty where the kind has no status."""
+
     id: str
     project_id: str = ""
     name: str = ""

@@ -22,6 +22,7 @@ class Network(Resource, frozen=True, kw_only=True):
     """
 
     KIND: ClassVar[str] = "network"
+    FIRST_STATUS: ClassVar[str] = "ACTIVE"
     INTERNAL: ClassVar[frozenset[str]] = frozenset({"key"})
 
     key: int = 0
@@ -99,6 +100,7 @@ class Port(Resource, frozen=True, kw_only=True):
     """
 
     KIND: ClassVar[str] = "port"
+    FIRST_STATUS: ClassVar[str] = "DOWN"
 
     network_id: str
     mac_address: str
@@ -132,6 +134,7 @@ class Router(Resource, frozen=True, kw_only=True):
     """
 
     KIND: ClassVar[str] = "router"
+    FIRST_STATUS: ClassVar[str] = "ACTIVE"
     INTERNAL: ClassVar[frozenset[str]] = frozenset({"host", "gw_port_id"})
 
     admin_state_up: bool = True
@@ -153,6 +156,7 @@ class FloatingIP(Resource, frozen=True, kw_only=True):
     """
 
     KIND: ClassVar[str] = "floatingip"
+    FIRST_STATUS: ClassVar[str] = "DOWN"
     INTERNAL: ClassVar[frozenset[str]] = frozenset({"floating_port_id"})
 
     floating_network_id: str

@@ -37,7 +37,10 @@ resource = Table(
     Column("doc", Text, nullable=False),
     PrimaryKeyConstraint("kind", "id"),
     Index("resource_project", "kind", "project_id", "id"),
+    Index("resource_project_name", "kind", "project_id", "name", "id"),
+    Index("resource_project_status", "kind", "project_id", "status", "id"),
     Index("resource_name", "kind", "name", "id"),
+    Index("resource_status", "kind", "status", "id"),
 )
 """One row an API object. `status` is the API's status, which is no part of the document."""
 

@@ -14,7 +14,8 @@ from netloom.model import KINDS, HostFacts, HostGrant, Resource, Status
 from netloom.store import fields, links, schema
 from netloom.store.codec import encode, public
 from netloom.store.errors import Claimed, Exists, InUse, MissingTarget, NotFound
-from netloom.store.reader import Kind, Reader, among, kind_name
+from netloom.store.reader import Kind, Reader, kind_name
+from netloom.store.search import among
 from netloom.store.session import Session, Statement
 
 T = TypeVar("T", bound=Resource)
@@ -61,7 +62,7 @@ _ONTO = Statement(
     .where(_link.c.target_kind == bindparam("k"), _link.c.target == bindparam("i"))
     .order_by(_link.c.role, _link.c.source)
 )
-_THERE = Statement(select(_resource.c.id).where(*_key))
+_OWNER = Statement(select(_resource.c.project_id).where(*_key))
 _ALL_THERE = Statement(
     select(_resource.c.kind, _resource.c.id).where(_resource.c.id.in_(among("ids")))
 )
@@ -134,6 +135,15 @@ def now() -> str:
     return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
 
 
+def _seen_by(obj: Resource, owners: dict[str, str]) -> list[tuple[str, str]]:
+    """Return the terms that name other projects which see the object, for it is on something of theirs."""
+    return [
+        (fields.SEEN_BY, owner)
+        for role, owner in owners.items()
+        if links.ROLES[role].owner_sees and owner and owner != obj.project_id
+    ]
+
+
 class Writer(Reader):
     """One transaction. It sees its own writes; nobody else does before it is committed.
 
@@ -145,8 +155,8 @@ class Writer(Reader):
         self._actor, self._request_id = actor, request_id
         self.last_seq = self.seq()
 
-    def insert(self, obj: T) -> T:
-        """Store a new object; returns it with its timestamps.
+    def insert(self, obj: T, status: str | None = None) -> T:
+        """Store a new object; returns it with its timestamps. `status`: the API's, where it is not its kind's first.
 
         Raises Exists, or MissingTarget where it names an object that is not there.
         """
@@ -154,20 +164,20 @@ class Writer(Reader):
         obj = msgspec.structs.replace(obj, created_at=at, updated_at=at)
         doc = encode(obj)
         named = list(links.derive(obj))
-        self._check_targets(obj, named)
+        owners = self._owners(obj, named)
         row = {
             "kind": obj.KIND,
             "id": obj.id,
             "project_id": obj.project_id,
             "name": obj.name,
             "revision": obj.revision_number,
-            "status": "",
+            "status": obj.FIRST_STATUS if status is None else status,
             "doc": doc,
         }
         if self._session.run(_INSERT, row) == 0:
             raise Exists(obj.KIND, obj.id)
         self._add_links(obj, named)
-        self._add_terms(obj, list(fields.terms(obj)))
+        self._add_terms(obj, [*fields.terms(obj), *_seen_by(obj, owners)])
         self._log(obj.KIND, obj.id, "insert", None, public(obj, doc))
         return obj
 
@@ -201,7 +211,7 @@ class Writer(Reader):
         doc = encode(new)
         had, has = dict.fromkeys(links.derive(old)), dict.fromkeys(links.derive(new))
         added = [link for link in has if link not in had]
-        self._check_targets(new, added)
+        owners = self._owners(new, added)
         self._session.run(
             _UPDATE,
             {
@@ -226,7 +236,8 @@ class Writer(Reader):
             self._session.run_all(
                 _REMOVE_TERM, [{"k": new.KIND, "i": new.id, "f": f, "v": v} for f, v in gone_terms]
             )
-        self._add_terms(new, [term for term in has_terms if term not in had_terms])
+        added_terms = [term for term in has_terms if term not in had_terms]
+        self._add_terms(new, [*added_terms, *_seen_by(new, owners)])
         self._log(new.KIND, new.id, "update", public(old, encode(old)), public(new, doc))
         return new
 
@@ -392,11 +403,18 @@ class Writer(Reader):
         limit = self.seq() - max(keep, 1)
         return self._session.run(_PRUNE, {"limit": limit})
 
-    def _check_targets(self, obj: Resource, found: list[tuple[str, str, str]]) -> None:
-        """Check before anything is written; the foreign key would refuse as well, but could not say which."""
+    def _owners(self, obj: Resource, found: list[tuple[str, str, str]]) -> dict[str, str]:
+        """Return, by role, the project that owns what the object names; raises MissingTarget.
+
+        It is asked before anything is written; the foreign key would refuse as well, but could not say which.
+        """
+        owners: dict[str, str] = {}
         for role, kind, target in found:
-            if self._session.value(_THERE, {"k": kind, "i": target}) is None:
+            owner = self._session.value(_OWNER, {"k": kind, "i": target})
+            if owner is None:
                 raise MissingTarget(role, obj.id, kind, target)
+            owners[role] = owner
+        return owners
 
     def _add_links(self, obj: Resource, found: list[tuple[str, str, str]]) -> None:
         if not found:
