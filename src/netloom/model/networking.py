@@ -23,6 +23,7 @@ class Network(Resource, frozen=True, kw_only=True):
 
     KIND: ClassVar[str] = "network"
     FIRST_STATUS: ClassVar[str] = "ACTIVE"
+    GRANTED_BY: ClassVar[str] = "id"
     INTERNAL: ClassVar[frozenset[str]] = frozenset({"key"})
 
     key: int = 0
@@ -55,6 +56,7 @@ class Subnet(Resource, frozen=True, kw_only=True):
     """A range of addresses on a network."""
 
     KIND: ClassVar[str] = "subnet"
+    GRANTED_BY: ClassVar[str] = "network_id"
 
     network_id: str
     cidr: str

@@ -89,6 +89,11 @@ FROM: dict[str, tuple[Link, ...]] = {
 """Kind of the source → its links."""
 
 
+def is_seen_by_owners(kind: type[Resource]) -> bool:
+    """Tell whether objects of the kind are seen by those who own what they are on."""
+    return any(link.owner_sees for link in FROM.get(kind.KIND, ()))
+
+
 def derive(obj: Resource) -> Iterator[tuple[str, str, str]]:
     """Yield (role, target kind, target) of all that an object names, each once."""
     for link in FROM.get(obj.KIND, ()):

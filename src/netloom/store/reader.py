@@ -24,7 +24,7 @@ from netloom.model import HostFacts, HostGrant, Resource
 from netloom.model.errors import UserError
 from netloom.store import damage, schema, search
 from netloom.store.codec import decode, decode_list
-from netloom.store.rows import Access, Change, HostRow, StatusRow, Value
+from netloom.store.rows import Access, Change, HostRow, StatusRow
 from netloom.store.search import Filter, Page, Where, among
 from netloom.store.session import Session, Statement
 

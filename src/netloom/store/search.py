@@ -303,4 +303,3 @@ def _statement(
 def _count(kind: str, shapes: tuple[_Shape, ...]) -> Statement:
     table, _, conditions = _source(kind, shapes)
     return Statement(select(func.count()).select_from(table).where(*conditions))
-

@@ -20,27 +20,27 @@ OWNER_SEES = {
 INDEXED: dict[str, list[tuple[str, str, int]]] = {
     "network": [
         ("external", "router:external", 100),
-        ("is_default", "is_default", 2000),
-        ("admin_state_up", "admin_state_up", 2000),
-        ("network_type", "provider:network_type", 2000),
-        ("physical_network", "provider:physical_network", 2000),
+        ("is_default", "is_default", 200),
+        ("admin_state_up", "admin_state_up", 200),
+        ("network_type", "provider:network_type", 200),
+        ("physical_network", "provider:physical_network", 200),
         ("segmentation_id", "provider:segmentation_id", 2),
     ],
     "subnet": [("cidr", "cidr", 100), ("gateway_ip", "gateway_ip", 100)],
-    "port": [("admin_state_up", "admin_state_up", 2000)],
-    "router": [("admin_state_up", "admin_state_up", 2000)],
+    "port": [("admin_state_up", "admin_state_up", 200)],
+    "router": [("admin_state_up", "admin_state_up", 200)],
     "floatingip": [("fixed_ip_address", "fixed_ip_address", 10)],
     "security_group_rule": [
-        ("remote_ip_prefix", "remote_ip_prefix", 1000),
-        ("protocol", "protocol", 2000),
+        ("remote_ip_prefix", "remote_ip_prefix", 100),
+        ("protocol", "protocol", 200),
     ],
 }
 """Kind → field of the struct, its name in the document, and how many objects a typical value finds."""
 
 COLUMNS = {
     "resource_project_name": (["kind", "project_id", "name", "id"], "1000000 100000 200 3 1"),
-    "resource_project_status": (["kind", "project_id", "status", "id"], "1000000 100000 200 90 1"),
-    "resource_status": (["kind", "status", "id"], "1000000 100000 2000 1"),
+    "resource_project_status": (["kind", "project_id", "status", "id"], "1000000 100000 200 50 1"),
+    "resource_status": (["kind", "status", "id"], "1000000 100000 200 1"),
 }
 
 
