@@ -63,6 +63,11 @@ _CLAIM_OWNER = Statement(
 _CLAIMS = Statement(
     select(_claim.c.key, _claim.c.owner).where(_claim.c.scope == bindparam("scope"))
 )
+_TALLY = Statement(
+    select(schema.tally.c.number).where(
+        schema.tally.c.kind == bindparam("kind"), schema.tally.c.project_id == bindparam("project")
+    )
+)
 _ACCESS = Statement(
     select(_access.c.object_id, _access.c.target, _access.c.action)
     .where(_access.c.object_id == bindparam("object_id"))
@@ -263,6 +268,11 @@ class Reader:
         """How many objects meet the filters; see `list`."""
         asked = search.count(kind_name(kind), search.filters(where))
         return 0 if asked is None else self._session.value(*asked) or 0
+
+    def tally(self, kind: Kind, project_id: str) -> int:
+        """How many objects of a kind a project has, without counting them."""
+        values = {"kind": kind_name(kind), "project": project_id}
+        return self._session.value(_TALLY, values) or 0
 
     def sources(self, target: str, role: str) -> list[str]:
         """Ids of the objects that name `target` in this role of `links.LINKS`."""

@@ -74,6 +74,17 @@ term = Table(
 )
 """Values inside arrays that are searched for (a port's addresses, tags): an index over them."""
 
+tally = Table(
+    "tally",
+    METADATA,
+    Column("kind", Text, nullable=False),
+    Column("project_id", Text, nullable=False),
+    Column("number", Integer, nullable=False),
+    PrimaryKeyConstraint("kind", "project_id"),
+    sqlite_with_rowid=False,
+)
+"""How many objects of a kind a project has: quotas ask at each create, and counting would cost as much as there are."""
+
 claim = Table(
     "claim",
     METADATA,

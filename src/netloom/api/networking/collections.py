@@ -97,19 +97,23 @@ async def list_(request: Request, noun: Noun) -> Response:
     )
 
     def work(r: Reader, ctx: Context) -> list[Doc]:
-        marker: Found[Any] | None = None
-        if asked.marker:
-            obj = found(r, ctx, noun, asked.marker)
-            marker = Found(obj, r.api_status(noun.kind, [obj.id]).get(obj.id, ""))
-        wanted = query.filters(r, ctx, noun.kind, asked, noun.computed)
-        page = query.store_page(noun.kind, asked, marker)
-        rows = access.find_page(r, ctx, noun.kind, wanted, page)
-        if asked.reverse and asked.limit:
-            rows.reverse()
-        return present(policy, r, ctx, noun, [row.obj for row in rows], only_allowed=True)
+        return listed(policy, r, ctx, noun, asked)
 
     await _prepare(request, noun, asked)
     return paged(request, noun.collection, await run_read(request, work), asked)
+
+
+def listed(policy: Policy, r: Reader, ctx: Context, noun: Noun, asked: query.Query) -> list[Doc]:
+    """Return the documents of a list, as the caller is shown them."""
+    marker: Found[Any] | None = None
+    if asked.marker:
+        obj = found(r, ctx, noun, asked.marker)
+        marker = Found(obj, r.api_status(noun.kind, [obj.id]).get(obj.id, ""))
+    wanted = query.filters(r, ctx, noun.kind, asked, noun.computed)
+    rows = access.find_page(r, ctx, noun.kind, wanted, query.store_page(noun.kind, asked, marker))
+    if asked.reverse and asked.limit:
+        rows.reverse()
+    return present(policy, r, ctx, noun, [row.obj for row in rows], only_allowed=True)
 
 
 def paged(request: Request, collection: str, docs: list[Doc], asked: query.Query) -> Response:

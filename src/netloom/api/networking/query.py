@@ -24,6 +24,7 @@ Sort = tuple[str, bool]
 """Attribute, and whether ascending."""
 
 _NO_FILTERS = frozenset({"fields", "sort_key", "sort_dir", "limit", "marker", "page_reverse"})
+_OF_ONE: dict[Op, Op] = {"all": "any", "not_all": "none"}
 _TAG_FILTERS: dict[str, Op] = {
     "tags": "all",
     "tags-any": "any",
@@ -182,7 +183,11 @@ def filters(
             found += computed[key](r, ctx, values)
         elif key in _TAG_FILTERS:
             wanted = {tag for value in values for tag in value.split(",")}
-            found.append(Filter("tag", tuple(sorted(wanted)), _TAG_FILTERS[key]))
+            op = _TAG_FILTERS[key]
+            if len(wanted) == 1:
+                # All of one are any of one, which an index answers in order.
+                op = _OF_ONE.get(op, op)
+            found.append(Filter("tag", tuple(sorted(wanted)), op))
         else:
             field = stored[key]
             found.append(Filter(field, _of_type(_type(kind, field), values)))

@@ -1,8 +1,10 @@
-"""Lists from an index: statuses are written down, networks' owners find others' ports by a term, more indexes.
+"""Lists from an index: statuses are written down, networks' owners find others' ports by a term, projects' objects
+are counted, more indexes.
 
 SQLite's planner gets figures of each new index, as 0001 explains.
 """
 
+import sqlalchemy as sa
 from alembic import op
 
 revision = "0004"
@@ -65,6 +67,17 @@ def upgrade() -> None:
             "AND source.project_id != target.project_id",
             (role, kind),
         )
+    op.create_table(
+        "tally",
+        sa.Column("kind", sa.Text, nullable=False),
+        sa.Column("project_id", sa.Text, nullable=False),
+        sa.Column("number", sa.Integer, nullable=False),
+        sa.PrimaryKeyConstraint("kind", "project_id"),
+        sqlite_with_rowid=False,
+    )
+    connection.exec_driver_sql(
+        "INSERT INTO tally SELECT kind, project_id, count(*) FROM resource GROUP BY kind, project_id"
+    )
     figures: dict[str, str] = {}
     for name, (columns, rows) in COLUMNS.items():
         op.create_index(name, "resource", columns)
