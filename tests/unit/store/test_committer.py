@@ -61,7 +61,11 @@ def ids(store: Store) -> list[str]:
         return [network.id for network in reader.list(Network)]
 
 
-def test_those_that_wait_share_a_commit(store: Store, committer: Committer) -> None:
+def test_those_that_wait_share_a_commit(
+    store: Store, committer: Committer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # However busy the machine is.
+    monkeypatch.setattr("netloom.store.committer.LONGEST_SECONDS", 60)
     seen = commits(store)
     futures = held(committer, [make(f"n{number}") for number in range(20)])
     assert [future.result(10) for future in futures] == [f"n{number}" for number in range(20)]
