@@ -97,10 +97,10 @@ def test_an_agent_hears_the_view_after_one_that_it_cannot_carry_out(
     agent = agent_without_a_switch(tmp_path)
     bad, good = steps(cloud(), cloud())
 
-    def explode(_view: HostView, _before: HostState) -> Any:
+    def explode(*_: object) -> Any:
         raise RuntimeError("mistake\nof ours")
 
-    monkeypatch.setattr("netloom.agent.loop.plan_around", explode)
+    monkeypatch.setattr("netloom.agent.planning.Planning.plan_around", explode)
     for event in (lambda: agent._step(bad), lambda: 1 / 0):
         agent.post(event)
         try:

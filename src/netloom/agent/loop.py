@@ -19,7 +19,7 @@ import msgspec
 from netloom.agent import status, view
 from netloom.agent.console import Consoles
 from netloom.agent.link import Link, Step
-from netloom.agent.planning import Left, origin_of, plan_around, told
+from netloom.agent.planning import Left, Planning, origin_of, told
 from netloom.agent.settings import Settings
 from netloom.agent.tracker import Tracker
 from netloom.agent.trial import Trial
@@ -108,6 +108,7 @@ class Agent:
         self._rest_until = (
             0.0  # time.monotonic: after a mistake of ours, unless there is a new view
         )
+        self._planning = Planning()
         self._left: Left = {}  # what of the view cannot be planned
         self._trial = Trial(settings.agent.state / "view.trial")
         self._requests: tuple[str, ...] = ()  # the API requests behind what is to be carried out
@@ -139,6 +140,10 @@ class Agent:
 
     def take_view(self, fresh: HostView) -> None:
         """Plan for this view from now on."""
+        self._planning.tell_all()
+        self._go_to(fresh)
+
+    def _go_to(self, fresh: HostView) -> None:
         self.view = fresh
         self._known = self._replan = self._dirty = True
         self._rest_until = 0.0
@@ -147,7 +152,8 @@ class Agent:
         if step.delta is None or step.delta.bare:
             self.view = msgspec.structs.replace(self.view, seq=step.seq)
         else:
-            self.take_view(view.apply_delta(self.view, step.delta))
+            self._planning.tell(step.delta)
+            self._go_to(view.apply_delta(self.view, step.delta))
             self._unsaved = True
             self._requests += step.delta.request_ids
             status.say_again(self._sent, (p.id for p in step.delta.upsert.get("ports", ())))
@@ -331,7 +337,7 @@ class Agent:
             return
         try:
             if self._replan:
-                self._state, left = plan_around(self.view, self._state)
+                self._state, left = self._planning.plan_around(self.view, self._state)
                 for (table, id), why in left.items() - self._left.items():
                     log.error("%s %s: %s", *origin_of(table, id), why)
                 self._left = left

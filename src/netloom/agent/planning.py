@@ -12,9 +12,9 @@ from traceback import extract_tb
 import msgspec
 
 from netloom.model.bounds import one_line
-from netloom.model.hosts import TABLES, HostView
+from netloom.model.hosts import TABLES, HostView, ViewDelta
 from netloom.model.hoststate import HostState
-from netloom.plan import plan
+from netloom.plan import Parts, plan
 
 TRIED = (
     "floatingips",
@@ -61,6 +61,44 @@ def plan_around(view: HostView, before: HostState) -> tuple[HostState, Left]:
         if ports.intersection(server.port_ids) and key in state.objects and key in before.objects:
             state.objects[key] = before.objects[key]
     return state, dict.fromkeys(left, f"it cannot be planned: {told(wrong)}")
+
+
+class Planning:
+    """Plans one view after the other. Of the last plan it keeps the parts that no change since then concerns."""
+
+    def __init__(self) -> None:
+        self._parts: Parts | None = None
+        self._changed: dict[str, set[str]] | None = {}  # None: any row may have
+
+    def tell(self, delta: ViewDelta) -> None:
+        """Take in which rows a step of the view changed."""
+        if delta.snapshot or self._changed is None:
+            self._changed = None
+            return
+        for table, ids in delta.delete.items():
+            self._changed.setdefault(table, set()).update(ids)
+        for table, rows in delta.upsert.items():
+            ids = {row.host if table == "chassis" else row.id for row in rows}
+            self._changed.setdefault(table, set()).update(ids)
+
+    def tell_all(self) -> None:
+        """Any row may have changed: the next plan compares all of them."""
+        self._changed = None
+
+    def plan_around(self, view: HostView, before: HostState) -> tuple[HostState, Left]:
+        """As the function of this name does it; the view's rows are those of the last one but for what `tell` told."""
+        parts, changed = self._parts, self._changed
+        self._parts, self._changed = None, None  # after a mistake nothing is kept
+        try:
+            if parts is None:
+                parts = Parts(view)
+            else:
+                parts.follow(view, changed)
+            state = parts.state
+        except Exception:
+            return plan_around(view, before)
+        self._parts, self._changed = parts, {}
+        return state, {}
 
 
 class _Search:

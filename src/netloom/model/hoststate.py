@@ -75,7 +75,12 @@ class Flow(HostObject, frozen=True, kw_only=True):
 
     @property
     def key(self) -> Key:
-        return ("flow", self.bridge, str(self.table), str(self.priority), repr(self.match))
+        return flow_key(self.bridge, self.table, self.priority, self.match)
+
+
+def flow_key(bridge: str, table: int, priority: int, match: Match) -> Key:
+    """The key of a flow: Open vSwitch has one for each match and priority in a table."""
+    return ("flow", bridge, str(table), str(priority), repr(match))
 
 
 class Namespace(HostObject, frozen=True, kw_only=True):
@@ -305,3 +310,13 @@ class HostState(Struct, frozen=True):
         for item in self.objects.values():
             if type(item) is kind:
                 yield item
+
+
+class StateDelta(Struct, frozen=True):
+    """The step from one HostState to another: objects that came or changed, and those that went, as they were."""
+
+    put: dict[Key, HostObject] = field(default_factory=dict)
+    gone: dict[Key, HostObject] = field(default_factory=dict)
+
+    def __bool__(self) -> bool:
+        return bool(self.put or self.gone)

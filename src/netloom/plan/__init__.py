@@ -6,20 +6,10 @@ I/O, reads no clock and draws no random number. (`VERSION` is read from the sour
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 from netloom.model.hosts import HostView
-from netloom.model.hoststate import HostObject, HostState
-from netloom.plan.dhcp import plan_dhcp
-from netloom.plan.index import Index
-from netloom.plan.instances import plan_instances
-from netloom.plan.l3 import plan_l3
-from netloom.plan.neighbours import plan_neighbours
-from netloom.plan.ovs.bridges import plan_bridges
-from netloom.plan.ovs.l2 import plan_l2
-from netloom.plan.ovs.local import plan_services
-from netloom.plan.ovs.ports import plan_ports
-from netloom.plan.ovs.security_groups import plan_security_groups
+from netloom.model.hoststate import HostState
+from netloom.plan.index import Changed
+from netloom.plan.parts import Parts
 from netloom.plan.version import computed
 
 VERSION = computed()
@@ -28,19 +18,7 @@ VERSION = computed()
 
 def plan(view: HostView) -> HostState:
     """All objects that shall exist on the view's host."""
-    return HostState.of(_objects(Index(view)))
+    return Parts(view).state
 
 
-def _objects(index: Index) -> Iterator[HostObject]:
-    yield from plan_bridges(index)
-    yield from plan_ports(index)
-    yield from plan_services(index)
-    yield from plan_security_groups(index)
-    yield from plan_l2(index)
-    yield from plan_dhcp(index)
-    yield from plan_l3(index)
-    yield from plan_neighbours(index)
-    yield from plan_instances(index)
-
-
-__all__ = ["VERSION", "plan"]
+__all__ = ["VERSION", "Changed", "Parts", "plan"]

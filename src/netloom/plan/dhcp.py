@@ -8,6 +8,8 @@ from __future__ import annotations
 import ipaddress
 from collections.abc import Iterator
 
+from msgspec import Struct
+
 from netloom.model.dhcp_options import (
     MOST_BYTES,
     DhcpValue,
@@ -30,8 +32,15 @@ from netloom.model.hoststate import (
 )
 from netloom.model.names import INTEGRATION_BRIDGE, METADATA_ADDRESS, dhcp_namespace
 from netloom.model.networking import Network, Port, Subnet
-from netloom.plan.hostnames import hostnames, name_of
-from netloom.plan.index import ROUTER_OWNERS, Index, addresses_of, device_of, origin
+from netloom.plan.hostnames import hostname_of, of_address
+from netloom.plan.index import (
+    ROUTER_OWNERS,
+    Index,
+    addresses_of,
+    device_of,
+    origin,
+    remembered,
+)
 from netloom.plan.ovs.pipeline import Stage
 from netloom.plan.ovs.ports import classify
 
@@ -42,27 +51,33 @@ ON_LINK = "0.0.0.0"
 """Next hop of a route to what is on the client's own wire (RFC 3442)."""
 
 
-def plan_dhcp(index: Index) -> Iterator[HostObject]:
-    """Namespace, device, DHCP server and metadata listener of each network present and up, and what is missing of them."""
-    for network in index.networks:
-        port = index.dhcp_port_of.get(network.id)
-        if not network.admin_state_up:
-            continue
-        yield from missing(index, network, port)
-        if port is None:
-            continue
-        yield from _namespace(index, network, port)
-        yield from classify(index, network, port, Stage.LOCAL)
-        served = [s for s in index.subnets_of[network.id] if s.enable_dhcp]
-        if served:
-            yield dnsmasq(index, network, port, served)
-            yield from refusals(index, network, port, served)
-        yield metadata_listener(index, network, port)
+def plan_network(index: Index, network: Network, port: Port | None) -> Iterator[HostObject]:
+    """Namespace and device of a network that is present and up, and what is missing of its DHCP."""
+    yield from missing(index, network, port)
+    if port is None:
+        return
+    yield from _namespace(index, network, port)
+    yield from classify(index, network, port, Stage.LOCAL)
+    yield from refusals(index, network, port, served_subnets(index, network.id))
+
+
+def plan_clients(index: Index, network: Network, port: Port) -> Iterator[HostObject]:
+    """What a network that is present and up needs to know of all its ports here: DHCP server and metadata listener."""
+    clients = [client(index, ident) for ident in index.members("here", network.id)]
+    served = served_subnets(index, network.id)
+    if served:
+        yield dnsmasq(index, network, port, served, clients)
+    yield metadata_listener(network, port, clients)
+
+
+def served_subnets(index: Index, network_id: str) -> list[Subnet]:
+    """The network's subnets that DHCP serves."""
+    return [s for s in index.subnets_of(network_id) if s.enable_dhcp]
 
 
 def missing(index: Index, network: Network, port: Port | None) -> Iterator[Refusal]:
     """What the network's instances do without: all of DHCP, or that of a subnet."""
-    wanted = [s for s in index.subnets_of[network.id] if s.enable_dhcp]
+    wanted = served_subnets(index, network.id)
     if port is None:
         if wanted:
             yield Refusal(
@@ -83,19 +98,45 @@ def missing(index: Index, network: Network, port: Port | None) -> Iterator[Refus
             )
 
 
-def local_instances(index: Index, network: Network) -> list[Port]:
-    """Ports here that may ask for DHCP and metadata."""
-    return [
-        port
-        for port in index.local_ports[network.id]
-        if port.device_owner not in ROUTER_OWNERS and port.admin_state_up
-    ]
+class Client(Struct, frozen=True):
+    """A port here that may ask for DHCP and metadata. `lease`: None where DHCP does not serve it."""
+
+    port_id: str
+    origin: str
+    addresses: tuple[str, ...]
+    lease: DhcpLease | None
+
+
+@remembered(2)
+def client(index: Index, port_id: str) -> Client | None:
+    """A port here as DHCP and metadata see it; None for routers' ports and those that are down."""
+    port = index.port(port_id)
+    if port is None or port.device_owner in ROUTER_OWNERS or not port.admin_state_up:
+        return None
+    address = served_address(index, port)
+    lease = None
+    if address is not None:
+        lease = DhcpLease(
+            mac=port.mac_address,
+            ip=address,
+            hostname=hostname_of(index, port) or of_address(address),
+            port_id=port.id,
+            addresses=tuple(addresses_of(port)),
+            options=own_options(port)[0],
+        )
+    return Client(port.id, origin(port)[0], tuple(addresses_of(port)), lease)
+
+
+def served_address(index: Index, port: Port) -> str | None:
+    """The first of the port's addresses that DHCP serves: a client takes one address a device."""
+    wanted = {subnet.id for subnet in served_subnets(index, port.network_id)}
+    return next((f.ip_address for f in port.fixed_ips if f.subnet_id in wanted), None)
 
 
 def _namespace(index: Index, network: Network, port: Port) -> Iterator[HostObject]:
     namespace, device = dhcp_namespace(network.id), device_of(port)
     why = origin(port, network)
-    subnets = {subnet.id: subnet for subnet in index.subnets_of[network.id]}
+    subnets = {subnet.id: subnet for subnet in index.subnets_of(network.id)}
     addresses = [
         f"{fixed.ip_address}/{subnets[fixed.subnet_id].cidr.partition('/')[2]}"
         for fixed in port.fixed_ips
@@ -137,13 +178,15 @@ def _namespace(index: Index, network: Network, port: Port) -> Iterator[HostObjec
             )
 
 
-def dnsmasq(index: Index, network: Network, port: Port, served: list[Subnet]) -> Dnsmasq:
+def dnsmasq(
+    index: Index,
+    network: Network,
+    port: Port,
+    served: list[Subnet],
+    clients: list[Client | None],
+) -> Dnsmasq:
     """The DHCP server of a network for the ports of this host."""
-    names = hostnames(index, network)
-    leases = [lease for p in local_instances(index, network) for lease in _lease(p, served, names)]
-    ports = [
-        p for p in local_instances(index, network) if p.id in {lease.port_id for lease in leases}
-    ]
+    leases = [each for each in clients if each is not None and each.lease is not None]
     return Dnsmasq(
         namespace=dhcp_namespace(network.id),
         network_id=network.id,
@@ -152,43 +195,32 @@ def dnsmasq(index: Index, network: Network, port: Port, served: list[Subnet]) ->
             DhcpRange(
                 subnet_id=s.id,
                 cidr=s.cidr,
-                options=subnet_options(index.subnets_of[network.id], s, port)[0],
+                options=subnet_options(index.subnets_of(network.id), s, port)[0],
             )
             for s in served
         ),
-        leases=tuple(leases),
+        leases=tuple(each.lease for each in leases if each.lease is not None),
         mtu=network.mtu,
         domain=DOMAIN,
-        origin=origin(network, port, *ports),
+        origin=(*origin(network, port), *(each.origin for each in leases)),
         aspect="dhcp",
     )
 
 
 def refusals(index: Index, network: Network, port: Port, served: list[Subnet]) -> Iterator[Refusal]:
-    """What of the subnets' and ports' options the DHCP server cannot be told."""
+    """What of the subnets' options the DHCP server cannot be told."""
     for subnet in served:
-        for detail in subnet_options(index.subnets_of[network.id], subnet, port)[1]:
+        for detail in subnet_options(index.subnets_of(network.id), subnet, port)[1]:
             yield Refusal(detail=detail, origin=origin(subnet), aspect="dhcp")
-    for client in local_instances(index, network):
-        if any(True for _ in _lease(client, served, {})):
-            for detail in own_options(client)[1]:
-                yield Refusal(detail=detail, origin=origin(client), aspect="dhcp")
 
 
-def _lease(port: Port, served: list[Subnet], names: dict[str, str]) -> Iterator[DhcpLease]:
-    """The first of the port's addresses that DHCP serves: a client takes one address a device."""
-    wanted = {subnet.id for subnet in served}
-    address = next((f.ip_address for f in port.fixed_ips if f.subnet_id in wanted), None)
-    if address is None:
+def refusals_of_port(index: Index, network: Network, port: Port) -> Iterator[Refusal]:
+    """What of the options of a port here the DHCP server cannot be told."""
+    if port.device_owner in ROUTER_OWNERS or not index.is_up(port):
         return
-    yield DhcpLease(
-        mac=port.mac_address,
-        ip=address,
-        hostname=name_of(names, port, address),
-        port_id=port.id,
-        addresses=tuple(addresses_of(port)),
-        options=own_options(port)[0],
-    )
+    if index.dhcp_port_of(network.id) is not None and served_address(index, port) is not None:
+        for detail in own_options(port)[1]:
+            yield Refusal(detail=detail, origin=origin(port), aspect="dhcp")
 
 
 def own_options(port: Port) -> tuple[tuple[DhcpValue, ...], list[str]]:
@@ -279,18 +311,16 @@ def _routes(
     return b"".join(route(*pair) for pair in (*kept["others"], *kept["told"], *last))
 
 
-def metadata_listener(index: Index, network: Network, port: Port) -> MetadataListener:
+def metadata_listener(
+    network: Network, port: Port, clients: list[Client | None]
+) -> MetadataListener:
     """Metadata of a network: which local port each address stands for."""
-    askers = {
-        address: asker.id
-        for asker in local_instances(index, network)
-        for address in addresses_of(asker)
-    }
-    ports = [p for p in local_instances(index, network) if p.id in set(askers.values())]
+    asking = [each for each in clients if each is not None and each.addresses]
+    askers = {address: each.port_id for each in asking for address in each.addresses}
     return MetadataListener(
         namespace=dhcp_namespace(network.id),
         network_id=network.id,
         askers=askers,
-        origin=origin(network, port, *ports),
+        origin=(*origin(network, port), *(each.origin for each in asking)),
         aspect="metadata",
     )

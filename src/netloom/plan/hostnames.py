@@ -9,8 +9,10 @@ from __future__ import annotations
 
 import re
 
-from netloom.model.networking import Network, Port
-from netloom.plan.index import Index
+from netloom.model.cloud import Server
+from netloom.model.networking import Port
+from netloom.plan.index import Index, remembered
+from netloom.plan.sets import label
 
 _LABEL = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")
 
@@ -20,31 +22,35 @@ def of_address(address: str) -> str:
     return "host-" + address.replace(".", "-")
 
 
-def hostnames(index: Index, network: Network) -> dict[str, str]:
-    """Port id → its server's hostname, for the ports here of which it is the name.
+def hostname_of(index: Index, port: Port) -> str | None:
+    """The hostname of a port's server, where it is the port's name; `port` is on this host.
 
     Of servers with one hostname (in whatever case) the oldest has it, on its first card. A hostname that is
     made like that of an address is nobody's. A name is one label: what cannot be one (RFC 1123) is no name, and a dot is a hyphen.
     """
-    found: dict[str, str] = {}
-    taken: set[str] = set()
-    local = {port.id: port for port in index.local_ports[network.id]}
-    servers = {
-        index.server_of[ident].id: index.server_of[ident]
-        for ident in local
-        if ident in index.server_of
-    }
-    for server in sorted(servers.values(), key=lambda server: (server.created_at, server.id)):
-        hostname = server.hostname.replace(".", "-")
-        name = hostname.lower()
-        if not _LABEL.fullmatch(name) or name in taken or name.startswith("host-"):
-            continue
-        card = next(ident for ident in server.port_ids if ident in local)
-        found[card] = hostname
-        taken.add(name)
-    return found
+    server = index.server_of(port.id)
+    if server is None:
+        return None
+    name = label(server)
+    if not _LABEL.fullmatch(name) or name.startswith("host-"):
+        return None
+    return (
+        server.hostname.replace(".", "-")
+        if owner(index, f"{port.network_id} {name}") == port.id
+        else None
+    )
 
 
-def name_of(names: dict[str, str], port: Port, address: str) -> str:
-    """The name that DHCP gives with an address."""
-    return names.get(port.id) or of_address(address)
+@remembered(1)
+def owner(index: Index, network_and_name: str) -> str | None:
+    """The port of a network that has a name there; None where no port here has a server of that name."""
+    network_id, _, name = network_and_name.partition(" ")
+    servers: list[Server] = index.rows("servers", "named", name)
+    for server in sorted(servers, key=lambda server: (server.created_at, server.id)):
+        for port_id in server.port_ids:
+            port = index.port(port_id)
+            if port is None or port.network_id != network_id:
+                continue
+            if index.location(port) == index.host and index.server_of(port_id) is server:
+                return port_id
+    return None

@@ -1,32 +1,60 @@
-"""A HostView, indexed once for all planners: what is here, what is elsewhere, in a fixed order.
+"""A HostView, indexed for all planners and kept up with its changes; it notes what each part of the plan reads.
 
-Everything is sorted by id here, so that no planner depends on the order of a dict or set.
+Everything is sorted by id where it leaves this module, so that no planner depends on the order of a dict or set.
+
+There are two sorts of reads. A *row* is read by table and id. A *set* is read by name: which ports are here, on which
+hosts a network is. Sets are counted: a set changes only when a member comes or goes, so a part that asks on which hosts
+a network is present is not planned anew when one of these hosts gets its second port.
 """
 
 from __future__ import annotations
 
-import ipaddress
-from collections.abc import Iterable
-from functools import cached_property
+from bisect import bisect_left
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import Any, Generic, TypeVar
 
+from msgspec.structs import replace
+
+from netloom.model.base import Resource
 from netloom.model.cloud import Server
-from netloom.model.hosts import HostView
-from netloom.model.names import (
-    OWNER_DHCP,
-    OWNER_FLOATING_IP,
-    OWNER_ROUTER_GATEWAY,
-    ROUTER_OWNERS,
-    router_device,
-    tap,
-)
+from netloom.model.hosts import TABLES, HostView
+from netloom.model.names import ROUTER_OWNERS
 from netloom.model.networking import FloatingIP, Network, Port, Router, Subnet
+from netloom.plan.sets import TUNNELS, device_of, entries, is_trusted, location
 
-TUNNELS = frozenset({"vxlan", "gre", "geneve"})
-"""Network types that travel in tunnels between hosts; all others use a physical network."""
+Read = tuple[Any, ...]
+"""A row, `(table, id)`; a set, `(name, …)`; or what is remembered, `(Remembered, key)`."""
+Changed = Mapping[str, Iterable[str]]
+"""Table of HostView → ids of the rows that came, changed or went."""
+
+T = TypeVar("T")
+
+_NOT_PLANNED = {"name": "", "description": "", "revision_number": 0, "updated_at": "", "tags": ()}
+"""Fields that no plan depends on: a change of them alone changes nothing on any host."""
+
+
+class Remembered(Generic[T]):
+    """A function of an Index and a key whose results are kept until something that it read changes.
+
+    Where the new result equals the old one, nothing that read it is planned anew. `level`: it reads only
+    remembered functions of lower levels.
+    """
+
+    def __init__(self, level: int, function: Callable[[Index, str], T]) -> None:
+        self.level = level
+        self.function = function
+
+    def __call__(self, index: Index, key: str) -> T:
+        return index.recall(self, key)
+
+
+def remembered(level: int) -> Callable[[Callable[[Index, str], T]], Remembered[T]]:
+    """Make a function of an index and a key a Remembered one."""
+    return lambda function: Remembered(level, function)
 
 
 class Index:
-    """Lookups over one HostView; computed lazily, never changed.
+    """Lookups over one HostView.
 
     A port is *local* when its device is on this host: instances' ports bound here, ports of routers
     that are placed here, and the DHCP port of every network (it is everywhere at once).
@@ -34,114 +62,159 @@ class Index:
 
     def __init__(self, view: HostView) -> None:
         self.view = view
+        self.facts = view.facts
         self.host = view.facts.host
+        self._sets: dict[Read, dict[Any, int]] = {}
+        self._numbers: dict[Read, list[int]] = {}
+        self._reads: set[Read] = set()
+        self.results: dict[Read, tuple[Any, set[Read]]] = {}
+        """What is remembered: its read → the result, and what was read for it."""
+        self.news: list[Read] = []
+        """Reads of what has been remembered since the list was emptied last."""
+        for table in TABLES:
+            for row in getattr(view, table).values():
+                for key, member in entries(view, table, row):
+                    counts = self._sets.setdefault(key, {})
+                    counts[member] = counts.get(member, 0) + 1
+
+    # --- keeping up ----------------------------------------------------------------------------
+
+    def follow(self, view: HostView, changed: Changed) -> set[Read]:
+        """Go on to another view of the same host; returns the rows and sets that are not as before."""
+        old = self.view
+        rows = {table: set(ids) for table, ids in changed.items()}
+        for router_id in rows.get("routers", ()):
+            # The ports of a router are where the router is.
+            rows.setdefault("ports", set()).update(self._sets.get(("router_ports", router_id), ()))
+        touched: set[Read] = set()
+        was: dict[tuple[Read, Any], bool] = {}
+        for table, ids in rows.items():
+            before, after = getattr(old, table), getattr(view, table)
+            for ident in ids:
+                if _planned(before.get(ident)) != _planned(after.get(ident)):
+                    touched.add((table, ident))
+                if ident in before:
+                    for entry in entries(old, table, before[ident]):
+                        self._count(entry, -1, was)
+        self.view = view
+        for table, ids in rows.items():
+            after = getattr(view, table)
+            for ident in ids:
+                if ident in after:
+                    for entry in entries(view, table, after[ident]):
+                        self._count(entry, 1, was)
+        for (key, member), present in was.items():
+            if (member in self._sets.get(key, ())) != present:
+                touched.add(key)
+                self._numbers.pop(key, None)
+        return touched
+
+    def _count(self, entry: tuple[Read, Any], by: int, was: dict[tuple[Read, Any], bool]) -> None:
+        key, member = entry
+        counts = self._sets.setdefault(key, {})
+        was.setdefault(entry, member in counts)
+        number = counts.get(member, 0) + by
+        if number:
+            counts[member] = number
+        else:
+            del counts[member]
+            if not counts:
+                del self._sets[key]
+
+    # --- what was read -------------------------------------------------------------------------
+
+    def noting(self, function: Callable[[], T]) -> tuple[T, set[Read]]:
+        """Call a function; returns its result, and what it read."""
+        outer, self._reads = self._reads, set()
+        try:
+            return function(), self._reads
+        finally:
+            self._reads = outer
+
+    def recall(self, what: Remembered[T], key: str) -> T:
+        """The result of a remembered function."""
+        read = (what, key)
+        self._reads.add(read)
+        if read not in self.results:
+            self.results[read] = self.noting(lambda: what.function(self, key))
+            self.news.append(read)
+        return self.results[read][0]
+
+    # --- rows ----------------------------------------------------------------------------------
+
+    def row(self, table: str, id: str | None) -> Any | None:
+        """One row; None where the view does not have it."""
+        self._reads.add((table, id))
+        return getattr(self.view, table).get(id)
+
+    def port(self, id: str | None) -> Port | None:
+        return self.row("ports", id)
+
+    def network(self, id: str | None) -> Network | None:
+        return self.row("networks", id)
+
+    def rows(self, table: str, *key: Any) -> list[Any]:
+        """The rows whose ids are the members of a set, by id."""
+        found = (self.row(table, ident) for ident in self.members(*key))
+        return [row for row in found if row is not None]
+
+    def members(self, *key: Any) -> list[Any]:
+        """The members of a set, sorted."""
+        self._reads.add(key)
+        return sorted(self._sets.get(key, ()))
+
+    def has(self, *key: Any) -> bool:
+        """Whether a set has any members."""
+        self._reads.add(key)
+        return key in self._sets
+
+    # --- lookups -------------------------------------------------------------------------------
 
     def location(self, port: Port) -> str | None:
         """The host that carries a port; None for those without one place (DHCP, floating IPs, unbound)."""
-        if port.device_owner in (OWNER_DHCP, OWNER_FLOATING_IP):
-            return None
-        if port.device_owner in ROUTER_OWNERS:
-            router = self.view.routers.get(port.device_id)
-            return (router.host or None) if router else None
-        return port.host or None
+        router = self.row("routers", port.device_id) if port.device_owner in ROUTER_OWNERS else None
+        return location(port, router)
 
-    @cached_property
-    def ports_of(self) -> dict[str, list[Port]]:
-        """Network id → its ports, by id."""
-        grouped: dict[str, list[Port]] = {
-            network_id: [] for network_id in sorted(self.view.networks)
-        }
-        for _, port in sorted(self.view.ports.items()):
-            if port.network_id in grouped:
-                grouped[port.network_id].append(port)
-        return grouped
+    def is_present(self, network_id: str) -> bool:
+        """Whether a network is known and has a local port."""
+        return self.has("present", network_id) and self.network(network_id) is not None
 
-    @cached_property
-    def subnets_of(self) -> dict[str, list[Subnet]]:
-        """Network id → its IPv4 subnets, by id."""
-        grouped: dict[str, list[Subnet]] = {network_id: [] for network_id in self.view.networks}
-        for _, subnet in sorted(self.view.subnets.items()):
-            if subnet.network_id in grouped and subnet.ip_version == 4:
-                grouped[subnet.network_id].append(subnet)
-        return grouped
-
-    @cached_property
-    def local_ports(self) -> dict[str, list[Port]]:
-        """Network id → ports with a device here, DHCP ports left out, by id."""
-        return {
-            network_id: [port for port in ports if self.location(port) == self.host]
-            for network_id, ports in self.ports_of.items()
-        }
-
-    @cached_property
     def networks(self) -> list[Network]:
         """Networks that are present here (a local port makes it so), by id."""
-        return [self.view.networks[i] for i in sorted(self.view.networks) if self.local_ports[i]]
+        return [self.view.networks[i] for i in sorted(self.view.networks) if self.is_present(i)]
 
-    @cached_property
-    def dhcp_port_of(self) -> dict[str, Port]:
-        """Network id → its DHCP port (the first by id, were there several)."""
-        found: dict[str, Port] = {}
-        for network_id, ports in self.ports_of.items():
-            for port in ports:
-                # Ports that users give this owner are none of the network's own.
-                ours = port.device_id.startswith("dhcp") and port.device_id.endswith(network_id)
-                if port.device_owner == OWNER_DHCP and ours and port.admin_state_up:
-                    found.setdefault(network_id, port)
-        return found
+    def local_ports(self, network_id: str) -> list[Port]:
+        """A network's ports with a device here, DHCP ports left out, by id."""
+        return self.rows("ports", "here", network_id)
 
-    @cached_property
-    def local_routers(self) -> list[Router]:
-        """Routers placed on this host, by id."""
-        return [r for _, r in sorted(self.view.routers.items()) if r.host == self.host]
+    def dhcp_port_of(self, network_id: str) -> Port | None:
+        """A network's DHCP port (the first by id, were there several); None where none is up."""
+        ports = self.rows("ports", "dhcp", network_id)
+        return next((port for port in ports if port.admin_state_up), None)
 
-    @cached_property
-    def router_ports(self) -> dict[str, list[Port]]:
-        """Router id → its ports, gateway port included, by id."""
-        grouped: dict[str, list[Port]] = {router_id: [] for router_id in self.view.routers}
-        for _, port in sorted(self.view.ports.items()):
-            if port.device_owner in ROUTER_OWNERS and port.device_id in grouped:
-                grouped[port.device_id].append(port)
-        return grouped
+    def subnets_of(self, network_id: str) -> list[Subnet]:
+        """A network's IPv4 subnets, by id."""
+        return self.rows("subnets", "subnets", network_id)
 
-    @cached_property
-    def floating_of(self) -> dict[str, list[FloatingIP]]:
-        """Router id → associated floating IPs that go through it, by id."""
-        grouped: dict[str, list[FloatingIP]] = {}
-        for _, fip in sorted(self.view.floatingips.items()):
-            if fip.router_id and fip.port_id and fip.fixed_ip_address:
-                grouped.setdefault(fip.router_id, []).append(fip)
-        return grouped
+    def router_ports(self, router_id: str) -> list[Port]:
+        """A router's ports, gateway port included, by id."""
+        return self.rows("ports", "router_ports", router_id)
 
-    @cached_property
-    def server_of(self) -> dict[str, Server]:
-        """Port id → the server of this host that has it, as compute recorded it.
+    def floating_of(self, router_id: str) -> list[FloatingIP]:
+        """Associated floating IPs that go through a router, by id."""
+        return self.rows("floatingips", "floating", router_id)
+
+    def server_of(self, port_id: str) -> Server | None:
+        """The server of this host that has a port, as compute recorded it.
 
         Never by `device_id`: the port's owner may set that to another project's server.
         """
-        return {
-            port_id: server
-            for _, server in sorted(self.view.servers.items())
-            for port_id in server.port_ids
-        }
-
-    @cached_property
-    def fixed_numbers(self) -> dict[tuple[str, int], list[int]]:
-        """(network id, IP version) → fixed addresses of the network's known ports as numbers, sorted.
-
-        Ports of networks that are not present here are known where they are members of groups.
-        """
-        found: dict[tuple[str, int], list[int]] = {}
-        for port in self.view.ports.values():
-            for fixed in port.fixed_ips:
-                address = ipaddress.ip_address(fixed.ip_address)
-                found.setdefault((port.network_id, address.version), []).append(int(address))
-        return {key: sorted(numbers) for key, numbers in found.items()}
+        servers = self.rows("servers", "servers_of_port", port_id)
+        return servers[-1] if servers else None
 
     def remote_hosts(self, network_id: str) -> list[str]:
         """Tunnel addresses of the other hosts on which a network is present, sorted by host."""
-        hosts = {self.location(port) for port in self.ports_of[network_id]} - {None, self.host}
-        return self.tunnel_ips(host for host in hosts if host)
+        return self.tunnel_ips(h for h in self.members("places", network_id) if h != self.host)
 
     def tunnel_ips(self, hosts: Iterable[str]) -> list[str]:
         """Tunnel addresses of hosts, in the hosts' order by name; hosts that have none are left out."""
@@ -150,47 +223,47 @@ class Index:
 
     def tunnel_ip(self, host: str) -> str | None:
         """Where to send a host's tunnels."""
-        chassis = self.view.chassis.get(host)
+        chassis = self.row("chassis", host)
         return chassis.tunnel_ip if chassis else None
 
     def is_up(self, port: Port) -> bool:
         """A port forwards when it and its network are up."""
-        return port.admin_state_up and self.view.networks[port.network_id].admin_state_up
-
-    @cached_property
-    def shared_addresses(self) -> dict[str, list[ipaddress.IPv4Network]]:
-        """Network id → address ranges that allowed address pairs let ports share; nobody answers ARP for them."""
-        found: dict[str, list[ipaddress.IPv4Network]] = {}
-        for network_id, ports in self.ports_of.items():
-            for port in ports:
-                for pair in port.allowed_address_pairs:
-                    if ":" not in pair.ip_address and not own_pair(port, pair.ip_address):
-                        cidr = ipaddress.IPv4Network(pair.ip_address, strict=False)
-                        found.setdefault(network_id, []).append(cidr)
-        return found
+        network = self.network(port.network_id)
+        return port.admin_state_up and network is not None and network.admin_state_up
 
     def is_shared(self, network_id: str, address: str) -> bool:
         """Whether another port's allowed address pairs name this very address (not a wide range)."""
-        ip = ipaddress.IPv4Address(address)
-        ranges = self.shared_addresses.get(network_id, ())
-        return any(ip in cidr and cidr.prefixlen >= 30 for cidr in ranges)
+        return self.has("shared", network_id, address)
+
+    def anybody_in(self, network_id: str, first: int, last: int, version: int) -> bool:
+        """Whether a known port of a network has a fixed address in a range of addresses."""
+        key = ("numbers", network_id, version)
+        self._reads.add(key)
+        if key not in self._numbers:
+            self._numbers[key] = sorted(self._sets.get(key, ()))
+        known = self._numbers[key]
+        place = bisect_left(known, first)
+        return place < len(known) and known[place] <= last
 
 
-def own_pair(port: Port, address: str) -> bool:
-    """Whether an allowed address pair only repeats a fixed address of its own port."""
-    return address.removesuffix("/32") in {fixed.ip_address for fixed in port.fixed_ips}
+def _planned(row: Any | None) -> Any | None:
+    """The row without what no plan depends on."""
+    return replace(row, **_NOT_PLANNED) if isinstance(row, Resource) else row
 
 
-def device_of(port: Port) -> str:
-    """Name of a port's device on its host."""
-    if port.device_owner in ROUTER_OWNERS:
-        return router_device(port.id, gateway=port.device_owner == OWNER_ROUTER_GATEWAY)
-    return tap(port.id)
+def differing(old: HostView, new: HostView) -> dict[str, set[str]]:
+    """The rows in which two views differ, found by comparing all of them."""
+    return {table: set(_differing(getattr(old, table), getattr(new, table))) for table in TABLES}
 
 
-def is_trusted(port: Port) -> bool:
-    """Ports that nothing is checked for: routers' own, and those with port security switched off."""
-    return port.device_owner in ROUTER_OWNERS or not port.port_security_enabled
+def _differing(old: dict[str, Any], new: dict[str, Any]) -> Iterator[str]:
+    if old is new:
+        return
+    for ident, row in new.items():
+        was = old.get(ident)
+        if was is not row and was != row:
+            yield ident
+    yield from old.keys() - new.keys()
 
 
 def addresses_of(port: Port) -> list[str]:
@@ -201,3 +274,19 @@ def addresses_of(port: Port) -> list[str]:
 def origin(*things: Network | Port | Router | FloatingIP | Subnet) -> tuple[str, ...]:
     """What caused an object, as `kind/id`."""
     return tuple(f"{thing.KIND}/{thing.id}" for thing in things)
+
+
+__all__ = [
+    "ROUTER_OWNERS",
+    "TUNNELS",
+    "Changed",
+    "Index",
+    "Read",
+    "Remembered",
+    "addresses_of",
+    "device_of",
+    "differing",
+    "is_trusted",
+    "origin",
+    "remembered",
+]

@@ -14,24 +14,24 @@ from netloom.model.hoststate import (
     SourceNat,
 )
 from netloom.model.names import OWNER_ROUTER_GATEWAY, router_namespace
-from netloom.model.networking import Port, Router, Subnet
+from netloom.model.networking import Network, Port, Router, Subnet
 from netloom.plan.index import Index, addresses_of, device_of, origin
 
 DEFAULT_ROUTE = "0.0.0.0/0"
 
 
-def plan_l3(index: Index) -> Iterator[HostObject]:
-    """All routers that are placed on this host."""
-    for router in index.local_routers:
-        ports = index.router_ports[router.id]
-        gateway = next((port for port in ports if is_gateway(port)), None)
-        yield _namespace(router)
-        for port in ports:
-            if port.network_id in index.view.networks:
-                yield _device(index, router, port)
-        yield from _routes(index, router, ports, gateway)
-        if gateway is not None:
-            yield from _nat(index, router, gateway)
+def plan_router(index: Index, router: Router) -> Iterator[HostObject]:
+    """A router that is placed on this host."""
+    ports = index.router_ports(router.id)
+    gateway = next((port for port in ports if is_gateway(port)), None)
+    yield _namespace(router)
+    for port in ports:
+        network = index.network(port.network_id)
+        if network is not None:
+            yield _device(index, router, port, network)
+    yield from _routes(index, router, ports, gateway)
+    if gateway is not None:
+        yield from _nat(index, router, gateway)
 
 
 def is_gateway(port: Port) -> bool:
@@ -49,22 +49,22 @@ def _namespace(router: Router) -> Namespace:
     )
 
 
-def _device(index: Index, router: Router, port: Port) -> Device:
+def _device(index: Index, router: Router, port: Port, network: Network) -> Device:
     addresses: list[str] = []
     for fixed in port.fixed_ips:
-        subnet = index.view.subnets.get(fixed.subnet_id)
+        subnet: Subnet | None = index.row("subnets", fixed.subnet_id)
         if subnet is not None and subnet.ip_version == 4:
             addresses.append(f"{fixed.ip_address}/{subnet.cidr.partition('/')[2]}")
     why = origin(port, router)
     if is_gateway(port):
-        floating = index.floating_of.get(router.id, [])
+        floating = index.floating_of(router.id)
         addresses += [f"{fip.floating_ip_address}/32" for fip in floating]
         why += origin(*floating)
     return Device(
         namespace=router_namespace(router.id),
         name=device_of(port),
         mac=port.mac_address,
-        mtu=index.view.networks[port.network_id].mtu,
+        mtu=network.mtu,
         addresses=tuple(addresses),
         announce=True,
         origin=why,
@@ -77,7 +77,7 @@ def attached(index: Index, ports: list[Port]) -> list[tuple[Port, Subnet]]:
     found: list[tuple[Port, Subnet]] = []
     for port in ports:
         for fixed in port.fixed_ips:
-            subnet = index.view.subnets.get(fixed.subnet_id)
+            subnet: Subnet | None = index.row("subnets", fixed.subnet_id)
             if subnet is not None and subnet.ip_version == 4:
                 found.append((port, subnet))
     return found
@@ -92,7 +92,7 @@ def _routes(
     wanted: dict[str, NsRoute] = {}
     if gateway is not None:
         own = {subnet.id for port, subnet in links if port is gateway}
-        for subnet in index.subnets_of.get(gateway.network_id, []):
+        for subnet in index.subnets_of(gateway.network_id):
             if subnet.id not in own:
                 wanted[subnet.cidr] = NsRoute(
                     namespace=namespace,
@@ -134,8 +134,8 @@ def _inside(address: str, subnet: Subnet) -> bool:
 
 def _nat(index: Index, router: Router, gateway: Port) -> Iterator[HostObject]:
     namespace, device = router_namespace(router.id), device_of(gateway)
-    for fip in index.floating_of.get(router.id, []):
-        port = index.view.ports.get(fip.port_id or "")
+    for fip in index.floating_of(router.id):
+        port = index.port(fip.port_id)
         yield FloatingNat(
             namespace=namespace,
             device=device,

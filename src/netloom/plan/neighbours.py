@@ -4,49 +4,48 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from netloom.model.hoststate import HostObject, Neighbour, NeighbourBound
+from netloom.model.hoststate import Neighbour, NeighbourBound
 from netloom.model.names import dhcp_namespace, router_namespace
-from netloom.model.networking import Port
+from netloom.model.networking import Network, Port, Router
 from netloom.plan.index import Index, addresses_of, device_of, origin
 
 
-def plan_neighbours(index: Index) -> Iterator[HostObject]:
-    """Every port that a router here has beside it, and every port here for its network's DHCP and metadata."""
-    for router in index.local_routers:
-        namespace, why = router_namespace(router.id), origin(router)
-        yield NeighbourBound(namespace=namespace, origin=why, aspect="l3")
-        own = index.router_ports[router.id]
-        for leg in own:
-            beside = [p for p in index.ports_of.get(leg.network_id, []) if p.device_id != router.id]
-            yield from _known(index, namespace, leg, beside, why)
-    for network in index.networks:
-        port = index.dhcp_port_of.get(network.id)
-        if port is None or not network.admin_state_up:
-            continue
-        # Not as entries: a DHCP server writes its clients' itself when it answers them.
-        here = {a for p in index.local_ports[network.id] if index.is_up(p) for a in addresses_of(p)}
-        yield NeighbourBound(
-            namespace=dhcp_namespace(network.id),
-            known=tuple(sorted(here)),
-            origin=origin(port, network),
-            aspect="dhcp",
-        )
+def bound_of_router(router: Router) -> NeighbourBound:
+    """How many unknown neighbours a router may ask for."""
+    namespace = router_namespace(router.id)
+    return NeighbourBound(namespace=namespace, origin=origin(router), aspect="l3")
 
 
-def _known(
-    index: Index, namespace: str, leg: Port, beside: list[Port], why: tuple[str, ...]
-) -> Iterator[Neighbour]:
-    """The addresses that ARP is answered for here (plan/ovs/local.py), with the same answers."""
-    for port in beside:
-        if index.location(port) is None or not index.is_up(port):
+def bound_of_dhcp(index: Index, network: Network, dhcp_port: Port) -> NeighbourBound:
+    """How many unknown neighbours DHCP and metadata of a network may ask for; the ports here are known."""
+    # Not as entries: a DHCP server writes its clients' itself when it answers them.
+    here = {a for p in index.local_ports(network.id) if index.is_up(p) for a in addresses_of(p)}
+    return NeighbourBound(
+        namespace=dhcp_namespace(network.id),
+        known=tuple(sorted(here)),
+        origin=origin(dhcp_port, network),
+        aspect="dhcp",
+    )
+
+
+def beside_routers(index: Index, network: Network, port: Port) -> Iterator[Neighbour]:
+    """A port as the routers on this host know it that have a port beside it.
+
+    Its addresses that ARP is answered for here (plan/ovs/local.py), with the same answers.
+    """
+    if index.location(port) is None or not index.is_up(port):
+        return
+    legs = index.rows("ports", "legs", network.id)
+    for address in addresses_of(port) if legs else ():
+        if index.is_shared(network.id, address):
             continue
-        for address in addresses_of(port):
-            if not index.is_shared(port.network_id, address):
+        for leg in legs:
+            if leg.device_id != port.device_id:
                 yield Neighbour(
-                    namespace=namespace,
+                    namespace=router_namespace(leg.device_id),
                     device=device_of(leg),
                     address=address,
                     mac=port.mac_address.lower(),
-                    origin=why,
+                    origin=(f"{Router.KIND}/{leg.device_id}",),
                     aspect="l3",
                 )

@@ -8,7 +8,7 @@ from netloom.explain.answer.fixes import ANYWHERE
 from netloom.explain.answer.resolve import Spot
 from netloom.explain.walk.frames import ICMP
 from netloom.model.errors import UserError
-from netloom.plan.ovs.security_groups import PROTOCOLS, WITH_PORTS
+from netloom.plan.ovs.rule_services import PROTOCOLS, WITH_PORTS
 
 SMALLEST, LARGEST = 28, 65535
 """Sizes of an IP packet in bytes: a ping without data, and the most that IPv4 can say."""

@@ -21,7 +21,7 @@ from netloom.model.names import METADATA_ADDRESS, OWNER_DHCP
 from netloom.model.networking import Gateway, Network, Port, Router, Subnet
 from netloom.plan.index import ROUTER_OWNERS, device_of
 from netloom.plan.ovs.pipeline import Stage
-from netloom.plan.ovs.security_groups import WITH_PORTS
+from netloom.plan.ovs.rule_services import WITH_PORTS
 
 
 def ranges(cloud: Cloud) -> tuple[Beyond, ...]:

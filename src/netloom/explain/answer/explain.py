@@ -23,7 +23,7 @@ from netloom.explain.walk.hosts import Endpoint, World
 from netloom.explain.walk.trace import Step
 from netloom.explain.walk.walk import Arrival, Outside, Walk, Walker, vlan_text
 from netloom.model.errors import UserError
-from netloom.plan.ovs.security_groups import WITH_PORTS
+from netloom.plan.ovs.rule_services import WITH_PORTS
 
 Verdict = Literal["reachable", "unreachable", "unknown"]
 

@@ -133,8 +133,8 @@ class World:
         endpoints: dict[str, Endpoint] = {}
         for name, view in sorted(views.items()):
             index = Index(view)
-            for network in index.networks:
-                for port in index.local_ports[network.id]:
+            for network in index.networks():
+                for port in index.local_ports(network.id):
                     if port.device_owner not in ROUTER_OWNERS:
                         endpoints[port.id] = endpoint(view, name, port)
         return cls(hosts, endpoints, views, beyond)

@@ -19,7 +19,7 @@ from netloom.explain.walk.trace import Outcome, Step, Steps
 from netloom.model.hoststate import Device
 from netloom.model.names import INTEGRATION_BRIDGE
 from netloom.plan.ovs.pipeline import Stage
-from netloom.plan.ovs.security_groups import WITH_PORTS
+from netloom.plan.ovs.rule_services import WITH_PORTS
 
 OUTSIDE_MAC = "02:00:00:00:00:01"
 LONGEST = 16

@@ -49,7 +49,7 @@ def flow(
 
 def plan_bridges(index: Index) -> Iterator[HostObject]:
     """All that exists on a host before it has a single port; its origin is the host itself."""
-    facts = index.view.facts
+    facts = index.facts
     host = (f"host/{facts.host}",)
     datapath = facts.capabilities.get("datapath_type", "netdev")
     yield Bridge(name=INTEGRATION_BRIDGE, datapath_type=datapath, secure=True, origin=host)

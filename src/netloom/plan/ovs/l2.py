@@ -11,30 +11,23 @@ from collections.abc import Iterator
 from typing import Any
 
 from netloom.model.hoststate import Flow
+from netloom.model.names import OWNER_DHCP
 from netloom.model.networking import Network, Port
 from netloom.model.openflow import Action, Goto, Load, Match, Output, PopVlan, PushVlan, SetTunnel
-from netloom.plan.index import TUNNELS, Index, addresses_of, device_of, origin
+from netloom.plan.index import TUNNELS, Index, addresses_of, device_of, origin, remembered
 from netloom.plan.ovs.bridges import flow, integration_patch, tunnel_port
 from netloom.plan.ovs.pipeline import GROUP_ADDRESS, Priority, Stage
-from netloom.plan.ovs.ports import foreign_macs
-
-
-def plan_l2(index: Index) -> Iterator[Flow]:
-    """CLASSIFY for frames from elsewhere, and the L2 stage, for every network that is present."""
-    for network in index.networks:
-        yield from arrivals(index, network)
-        yield from known_addresses(index, network)
-        yield from floods(index, network)
+from netloom.plan.sets import is_promiscuous
 
 
 def way_in(index: Index, network: Network) -> tuple[Match, tuple[Action, ...]] | None:
     """How frames of a network arrive from elsewhere: what they look like, and what to take off first."""
     if network.network_type in TUNNELS:
-        if network.segmentation_id is None or not index.view.facts.tunnel_ip:
+        if network.segmentation_id is None or not index.facts.tunnel_ip:
             return None
         port = tunnel_port(network.network_type)
         return Match(in_port=port, tun_id=network.segmentation_id, vlan=0), ()
-    bridge = index.view.facts.bridge_mappings.get(network.physical_network or "")
+    bridge = index.facts.bridge_mappings.get(network.physical_network or "")
     if bridge is None:
         return None
     vlan = network.segmentation_id if network.network_type == "vlan" else 0
@@ -45,7 +38,7 @@ def way_in(index: Index, network: Network) -> tuple[Match, tuple[Action, ...]] |
 
 def to_wire(index: Index, network: Network) -> tuple[Action, ...]:
     """The way out to a network's physical network; empty for tunnelled ones and where it is not mapped."""
-    bridge = index.view.facts.bridge_mappings.get(network.physical_network or "")
+    bridge = index.facts.bridge_mappings.get(network.physical_network or "")
     if network.network_type in TUNNELS or bridge is None:
         return ()
     tag = (PushVlan(network.segmentation_id),) if network.segmentation_id else ()
@@ -80,37 +73,30 @@ def arrivals(index: Index, network: Network) -> Iterator[Flow]:
     yield flow(Stage.CLASSIFY, Priority.NORMAL, match, *actions, origin=origin(network))
 
 
-def known_addresses(index: Index, network: Network) -> Iterator[Flow]:
-    """L2: the MAC address of each port that has a place."""
-    tunnelled = network.network_type in TUNNELS
-    open_here = any(
-        is_promiscuous(port) and index.is_up(port) for port in index.local_ports[network.id]
-    )
-    for port in index.ports_of[network.id]:
-        place = index.location(port)
-        here = Match(net=network.key, eth_dst=port.mac_address)
-        if index.dhcp_port_of.get(network.id) is port:
-            # Its own host's instances reach it; every other host has one of its own.
-            to_device = (Load("dst_port", device_of(port)), Goto(int(Stage.OUTPUT)))
-            for what in _for_services(port) if index.is_up(port) else ():
-                match = Match(net=network.key, eth_dst=port.mac_address, remote=0, **what)
-                yield flow(Stage.L2, Priority.NORMAL, match, *to_device, origin=origin(port))
-            nothing = Match(net=network.key, eth_dst=port.mac_address)
-            yield flow(Stage.L2, Priority.RULES, nothing, origin=origin(port))
-        elif place and not index.is_up(port):
-            yield flow(Stage.L2, Priority.NORMAL, here, origin=origin(port))
-        elif place == index.host:
-            yield flow(Stage.L2, Priority.NORMAL, here, *to_devices([port]), origin=origin(port))
-        elif place and tunnelled:
-            match = Match(net=network.key, eth_dst=port.mac_address, remote=0)
-            ips = index.tunnel_ips([place])
-            why = (*origin(port), f"host/{place}")
-            yield flow(Stage.L2, Priority.NORMAL, match, *to_hosts(network, ips), origin=why)
-        elif place and open_here:
-            # Known to be out on the wire: not for those here that get unknown addresses.
-            match = Match(net=network.key, eth_dst=port.mac_address, remote=0)
-            why = (*origin(port), f"host/{place}")
-            yield flow(Stage.L2, Priority.NORMAL, match, *to_wire(index, network), origin=why)
+def known_address(index: Index, network: Network, port: Port) -> Iterator[Flow]:
+    """L2: the MAC address of a port that has a place."""
+    place = index.location(port)
+    here = Match(net=network.key, eth_dst=port.mac_address)
+    outward = Match(net=network.key, eth_dst=port.mac_address, remote=0)
+    if port.device_owner == OWNER_DHCP and index.dhcp_port_of(network.id) is port:
+        # Its own host's instances reach it; every other host has one of its own.
+        to_device = (Load("dst_port", device_of(port)), Goto(int(Stage.OUTPUT)))
+        for what in _for_services(port) if index.is_up(port) else ():
+            match = Match(net=network.key, eth_dst=port.mac_address, remote=0, **what)
+            yield flow(Stage.L2, Priority.NORMAL, match, *to_device, origin=origin(port))
+        yield flow(Stage.L2, Priority.RULES, here, origin=origin(port))
+    elif place and not index.is_up(port):
+        yield flow(Stage.L2, Priority.NORMAL, here, origin=origin(port))
+    elif place == index.host:
+        yield flow(Stage.L2, Priority.NORMAL, here, *to_devices([port]), origin=origin(port))
+    elif place and network.network_type in TUNNELS:
+        ips = index.tunnel_ips([place])
+        why = (*origin(port), f"host/{place}")
+        yield flow(Stage.L2, Priority.NORMAL, outward, *to_hosts(network, ips), origin=why)
+    elif place and open_here(index, network.id):
+        # Known to be out on the wire: not for those here that get unknown addresses.
+        why = (*origin(port), f"host/{place}")
+        yield flow(Stage.L2, Priority.NORMAL, outward, *to_wire(index, network), origin=why)
 
 
 def _for_services(dhcp_port: Port) -> Iterator[dict[str, Any]]:
@@ -120,29 +106,29 @@ def _for_services(dhcp_port: Port) -> Iterator[dict[str, Any]]:
         yield {"eth_type": "ip", "ip_dst": address}
 
 
-def is_promiscuous(port: Port) -> bool:
-    """Ports that may have MAC addresses that nobody told us of, so that they get unknown unicast."""
-    return (not port.port_security_enabled and not device_of(port).startswith("q")) or bool(
-        foreign_macs(port)
-    )
+@remembered(1)
+def open_here(index: Index, network_id: str) -> bool:
+    """Whether a port on this host gets the network's unknown unicast."""
+    ports = index.rows("ports", "open_here", network_id)
+    return any(index.is_up(port) for port in ports)
 
 
 def floods(index: Index, network: Network) -> Iterator[Flow]:
     """L2: broadcast, multicast, and unicast to addresses that no port has."""
-    here = [port for port in index.local_ports[network.id] if index.is_up(port)]
-    open_here = [port for port in here if is_promiscuous(port)]
+    here = [port for port in index.local_ports(network.id) if index.is_up(port)]
+    open_ports = [port for port in here if is_promiscuous(port)]
     open_hosts: list[str] = []
     everywhere: list[str] = []
     if network.network_type in TUNNELS:
         everywhere = index.remote_hosts(network.id)
-        places = {index.location(p) for p in index.ports_of[network.id] if is_promiscuous(p)}
-        open_hosts = index.tunnel_ips(place for place in places if place and place != index.host)
+        places = index.members("open_places", network.id)
+        open_hosts = index.tunnel_ips(place for place in places if place != index.host)
     wire = to_wire(index, network) if network.admin_state_up else ()
     why = origin(network)
     # Copies to devices come first: pushing a VLAN tag changes the frame for what follows.
     for match, ports, ips, priority in (
         (Match(net=network.key, eth_dst=GROUP_ADDRESS), here, everywhere, Priority.NORMAL),
-        (Match(net=network.key), open_here, open_hosts, Priority.PORT_DEFAULT),
+        (Match(net=network.key), open_ports, open_hosts, Priority.PORT_DEFAULT),
     ):
         inward = Match(net=network.key, eth_dst=match.eth_dst, remote=1)
         outward = Match(net=network.key, eth_dst=match.eth_dst, remote=0)

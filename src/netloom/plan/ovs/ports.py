@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import ipaddress
 from collections.abc import Iterator
 
 from netloom.model.hoststate import Flow, HostObject, Interface
 from netloom.model.names import INTEGRATION_BRIDGE
 from netloom.model.networking import Network, Port
 from netloom.model.openflow import Goto, Load, Match
-from netloom.plan.index import Index, addresses_of, device_of, is_trusted, origin
+from netloom.plan.index import ROUTER_OWNERS, Index, device_of, is_trusted, origin
 from netloom.plan.ovs.bridges import flow
 from netloom.plan.ovs.pipeline import Priority, Stage
+from netloom.plan.sets import allowed_sources
 
 ICMPV6, UDP = 58, 17
 ROUTER_ADVERTISEMENT = 134
@@ -20,19 +20,20 @@ EXTENSION_HEADERS = (0, 43, 44, 60)
 """IPv6 headers before the one that flows look at: hop-by-hop, routing, fragment, destination options."""
 
 
-def plan_ports(index: Index) -> Iterator[HostObject]:
-    """Interfaces and the first two stages for every instance's port on this host."""
+def hidden_headers(index: Index) -> Iterator[Flow]:
+    """PORT_SECURITY: first fragments that hide what they are in the second one, past what is refused below (RFC 7112)."""
     for header in EXTENSION_HEADERS:
-        # A first fragment that hides what it is in the second one, past what is refused below (RFC 7112).
         hidden = Match(eth_type="ipv6", ip_frag="first", ip_proto=header)
-        origin_ = (f"host/{index.host}",)
-        yield flow(Stage.PORT_SECURITY, Priority.REFUSE, hidden, origin=origin_)
-    for network in index.networks:
-        for port in index.local_ports[network.id]:
-            yield interface(index, network, port)
-            yield from classify(index, network, port)
-            if index.is_up(port) and not is_trusted(port):
-                yield from port_security(port)
+        why = (f"host/{index.host}",)
+        yield flow(Stage.PORT_SECURITY, Priority.REFUSE, hidden, origin=why)
+
+
+def plan_port(index: Index, network: Network, port: Port) -> Iterator[HostObject]:
+    """Interface and the first two stages of an instance's or router's port on this host."""
+    yield interface(index, network, port)
+    yield from classify(index, network, port)
+    if index.is_up(port) and not is_trusted(port):
+        yield from port_security(port)
 
 
 def interface(index: Index, network: Network, port: Port) -> Interface:
@@ -41,13 +42,13 @@ def interface(index: Index, network: Network, port: Port) -> Interface:
     An instance of ours gets a veth; a port whose server we do not run is plugged by somebody else
     (os-vif, known by its iface-id), so we only wait for it; routers get internal ports.
     """
-    trusted_router = device_of(port).startswith("q")
-    server = index.server_of.get(port.id)
+    of_router = port.device_owner in ROUTER_OWNERS
+    server = index.server_of(port.id)
     ours = server is not None
     return Interface(
         bridge=INTEGRATION_BRIDGE,
         name=device_of(port),
-        type="internal" if trusted_router or not ours else "veth",
+        type="internal" if of_router or not ours else "veth",
         external_ids={
             "attached-mac": port.mac_address,
             "iface-id": port.id,
@@ -55,7 +56,7 @@ def interface(index: Index, network: Network, port: Port) -> Interface:
             "vm-uuid": server.id if server else port.device_id,
         },
         mtu=network.mtu,
-        expected=not trusted_router and not ours,
+        expected=not of_router and not ours,
         origin=origin(port),
     )
 
@@ -145,33 +146,3 @@ def _ipv6_source(port: Port, mac: str, address: str) -> Iterator[Flow]:
     yield flow(Stage.PORT_SECURITY, Priority.FRAGMENT, lie, origin=why)
     speaks = Match(src_port=device, eth_src=mac, eth_type="ipv6", ip_src=address)
     yield flow(Stage.PORT_SECURITY, Priority.NORMAL, speaks, onward, origin=why)
-
-
-def allowed_sources(port: Port) -> list[tuple[str, str]]:
-    """MAC and address (or CIDR) that a port may send from, sorted, without repetition."""
-    own = {(port.mac_address, address) for address in addresses_of(port)}
-    pairs = {
-        (canonical_mac(pair.mac_address or port.mac_address), canonical(pair.ip_address))
-        for pair in port.allowed_address_pairs
-    }
-    return sorted(own | pairs)
-
-
-def canonical(address: str) -> str:
-    """An address or CIDR with host bits cleared, and without the length where it is one address."""
-    network = ipaddress.ip_network(address, strict=False)
-    if network.prefixlen == network.max_prefixlen:
-        return str(network.network_address)
-    return str(network)
-
-
-def canonical_mac(mac: str) -> str:
-    """A MAC address with colons and small letters, however it was written."""
-    digits = "".join(character for character in mac.lower() if character in "0123456789abcdef")
-    return ":".join(digits[place : place + 2] for place in range(0, 12, 2))
-
-
-def foreign_macs(port: Port) -> set[str]:
-    """MAC addresses that a port may use beside its own."""
-    pairs = {pair.mac_address for pair in port.allowed_address_pairs if pair.mac_address}
-    return {canonical_mac(mac) for mac in pairs} - {port.mac_address}

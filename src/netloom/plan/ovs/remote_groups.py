@@ -15,14 +15,13 @@ Neutron's Open vSwitch firewall matches the MAC address for pairs of length 0 on
 from __future__ import annotations
 
 import ipaddress
-from bisect import bisect_left
 from collections.abc import Iterator, Sequence
 
 from msgspec import Struct
 
-from netloom.model.networking import Port
-from netloom.plan.index import ROUTER_OWNERS, TUNNELS, Index, is_trusted
-from netloom.plan.ovs.ports import allowed_sources
+from netloom.model.networking import Network, Port
+from netloom.plan.index import TUNNELS, Index
+from netloom.plan.sets import allowed_sources
 
 
 class Remote(Struct, frozen=True):
@@ -34,55 +33,71 @@ class Remote(Struct, frozen=True):
     address: str | None = None
 
 
-def members(index: Index, group: str) -> list[Port]:
-    """Ports in a group, by id; routers' own ports are in none."""
-    return [
-        port
-        for _, port in sorted(index.view.ports.items())
-        if group in port.security_groups and port.device_owner not in ROUTER_OWNERS
-    ]
-
-
-def near(index: Index, ports: Sequence[Port], users: Sequence[Port], version: int) -> list[Remote]:
-    """Members (`ports`) as they are seen on the networks of `users`, and behind unknown gateways of physical ones."""
-    networks = {port.network_id for port in users}
-    wires = [
-        network
-        for name in sorted(networks)
-        if (network := index.view.networks[name]).network_type not in TUNNELS
-    ]
+def near(index: Index, port: Port, networks: Sequence[str], version: int) -> Iterator[Remote]:
+    """A member as it is seen on `networks`, those of the group's users, and behind unknown gateways of physical ones."""
+    why = f"port/{port.id}"
     found: dict[Remote, None] = {}
-    for port in ports:
-        why = f"port/{port.id}"
-        for mac, address in _sources(port, version):
-            if port.network_id in networks:
-                key = index.view.networks[port.network_id].key
-                found[Remote(why, key, mac, _unless_all(address))] = None
-            if _crosses_routers(index, address, {port.network_id, *networks}):
-                for wire in wires:
-                    if wire.id != port.network_id:
-                        found[Remote(why, net=wire.key, address=address)] = None
-    return list(found)
+    for mac, address in _sources(port, version):
+        own = index.network(port.network_id) if port.network_id in networks else None
+        if own is not None:
+            found[Remote(why, own.key, mac, _unless_all(address))] = None
+        for wire in _wires(index, networks):
+            if wire.id != port.network_id and _crosses(index, port, address, networks):
+                found[Remote(why, net=wire.key, address=address)] = None
+    yield from found
 
 
-def routed(
-    index: Index, ports: Sequence[Port], users: Sequence[Port], version: int
-) -> tuple[list[Remote], list[Remote]]:
-    """Members' addresses that count through a router, and who forwards to the networks of `users`."""
-    networks = {port.network_id for port in users}
-    addresses = [
-        Remote(f"port/{port.id}", address=address)
-        for port in ports
-        for address in dict.fromkeys(address for _, address in _sources(port, version))
-        if _crosses_routers(index, address, {port.network_id, *networks})
-    ]
-    forwarders = [
-        Remote(f"port/{port.id}", index.view.networks[name].key, port.mac_address)
-        for name in sorted(networks)
-        for port in index.ports_of[name]
-        if is_trusted(port) and (port.device_owner in ROUTER_OWNERS or port.host)
-    ]
-    return addresses, forwarders
+def routed(index: Index, port: Port, networks: Sequence[str], version: int) -> Iterator[Remote]:
+    """A member's addresses that count through a router."""
+    for address in dict.fromkeys(address for _, address in _sources(port, version)):
+        if _crosses(index, port, address, networks):
+            yield Remote(f"port/{port.id}", address=address)
+
+
+def forwarders(index: Index, networks: Sequence[str]) -> Iterator[Remote]:
+    """What forwards to networks: their router ports, and ports here or elsewhere without port security."""
+    for name in networks:
+        network = index.network(name)
+        for port in index.rows("ports", "forwarders", name) if network else ():
+            yield Remote(f"port/{port.id}", network.key if network else None, port.mac_address)
+
+
+def any_near(index: Index, group: str, networks: Sequence[str], version: int) -> bool:
+    """Whether a member of a group is seen by `near`."""
+    if any(name in networks for name in index.members("single", group, version)):
+        return True
+    ranged: list[Port] = index.rows("ports", "ranged", group, version)
+    if any(port.network_id in networks for port in ranged):
+        return True
+    return any(
+        any(name != wire.id for name in index.members("single", group, version))
+        or any(
+            port.network_id != wire.id and _ranges(index, port, networks, version)
+            for port in ranged
+        )
+        for wire in _wires(index, networks)
+    )
+
+
+def any_routed(index: Index, group: str, networks: Sequence[str], version: int) -> bool:
+    """Whether a member of a group is seen by `routed`, and a forwarder by `forwarders`."""
+    if not any(index.has("forwarders", name) for name in networks):
+        return False
+    if index.has("single", group, version):
+        return True
+    ranged: list[Port] = index.rows("ports", "ranged", group, version)
+    return any(_ranges(index, port, networks, version) for port in ranged)
+
+
+def _ranges(index: Index, port: Port, networks: Sequence[str], version: int) -> bool:
+    """Whether a range of a member's counts through a router."""
+    return any(_crosses(index, port, address, networks) for _, address in _sources(port, version))
+
+
+def _wires(index: Index, networks: Sequence[str]) -> list[Network]:
+    """Those of the networks that are physical."""
+    found = (index.network(name) for name in networks)
+    return [network for network in found if network and network.network_type not in TUNNELS]
 
 
 def _sources(port: Port, version: int) -> Iterator[tuple[str, str]]:
@@ -96,7 +111,7 @@ def _unless_all(address: str) -> str | None:
     return None if address.endswith("/0") else address
 
 
-def _crosses_routers(index: Index, address: str, networks: set[str]) -> bool:
+def _crosses(index: Index, port: Port, address: str, networks: Sequence[str]) -> bool:
     """Whether an address may stand for its port beyond a router.
 
     A range with any known port of these networks in it (its own port counts) would stand for that port too.
@@ -107,9 +122,7 @@ def _crosses_routers(index: Index, address: str, networks: set[str]) -> bool:
     if range_.prefixlen == 0:
         return False
     first, last = int(range_.network_address), int(range_.broadcast_address)
-    for name in networks:
-        known = index.fixed_numbers.get((name, range_.version), [])
-        place = bisect_left(known, first)
-        if place < len(known) and known[place] <= last:
-            return False
-    return True
+    return not any(
+        index.anybody_in(name, first, last, range_.version)
+        for name in dict.fromkeys((port.network_id, *networks))
+    )

@@ -17,27 +17,18 @@ from typing import Any, Literal
 from msgspec import Struct
 
 from netloom.model.hoststate import Flow
-from netloom.model.networking import Port, SecurityGroupRule
+from netloom.model.networking import Port, SecurityGroup
 from netloom.model.openflow import Action, Conjunction, Ct, Goto, Match
-from netloom.plan.index import Index, device_of, is_trusted, origin
+from netloom.plan.index import ROUTER_OWNERS, Index, device_of, is_trusted, origin
 from netloom.plan.ovs.bridges import flow
 from netloom.plan.ovs.local import UDP, dhcp_subnets
+from netloom.plan.ovs.pieces import Piece
 from netloom.plan.ovs.pipeline import Priority, Stage
-from netloom.plan.ovs.ports import ICMPV6, canonical
-from netloom.plan.ovs.remote_groups import Remote, members, near, routed
+from netloom.plan.ovs.ports import ICMPV6
+from netloom.plan.ovs.remote_groups import Remote, forwarders, near, routed
+from netloom.plan.ovs.rule_services import services_of
+from netloom.plan.ovs.ways import ETHERTYPES, Way, naming, rules_of, user_networks, ways
 
-PROTOCOLS = {
-    "ah": 51, "dccp": 33, "egp": 8, "esp": 50, "gre": 47, "icmp": 1, "icmpv6": 58, "igmp": 2,
-    "ipip": 4, "ipv6-encap": 41, "ipv6-frag": 44, "ipv6-icmp": 58, "ipv6-nonxt": 59, "ipv6-opts": 60,
-    "ipv6-route": 43, "ospf": 89, "pgm": 113, "rsvp": 46, "sctp": 132, "tcp": 6, "udp": 17,
-    "udplite": 136, "vrrp": 112,
-}  # fmt: skip
-"""Protocol names of the Networking API → numbers (IANA)."""
-
-WITH_PORTS = frozenset({6, 17, 132})
-"""Protocols whose ports Open vSwitch can match."""
-
-ETHERTYPES = {"IPv4": "ip", "IPv6": "ipv6"}
 INVALID, ANSWER, NEW = "+inv", "+trk+est+rpl", "+trk+new"
 """INVALID without +trk: fragments whose others never came are handed out like this, to whichever zone looks next."""
 WHOLE = "+trk-inv"
@@ -92,34 +83,90 @@ INGRESS = Side(
     Stage.INGRESS_WHOLE,
     Stage.OUTPUT,
 )
+SIDES = {side.direction: side for side in (EGRESS, INGRESS)}
 
 
-def plan_security_groups(index: Index) -> Iterator[Flow]:
-    """All stages of both directions, for every port on this host."""
+def plan_host(index: Index) -> Iterator[Flow]:
+    """What both directions do with every secured port of the host."""
     host = (f"host/{index.host}",)
-    here = [p for n in index.networks for p in index.local_ports[n.id] if index.is_up(p)]
-    secured = [port for port in here if not is_trusted(port)]
     for side in (EGRESS, INGRESS):
-        for port in here:
-            if is_trusted(port):
-                onward = Goto(int(side.onward))
-                yield flow(
-                    side.track, Priority.NORMAL, side.here(port), onward, origin=origin(port)
-                )
-        for port in secured:
-            yield from track(index, side, port)
-        if secured:
-            yield flow(side.rules, Priority.REFUSE, Match(ct_state=INVALID), origin=host)
+        yield flow(side.rules, Priority.REFUSE, Match(ct_state=INVALID), origin=host)
+        onward = Goto(int(side.onward))
+        for state in (ANSWER, RELATED):
+            yield flow(side.rules, Priority.SPECIAL, Match(ct_state=state), onward, origin=host)
+        yield flow(side.whole, Priority.NORMAL, Match(ct_state=WHOLE), onward, origin=host)
+
+
+def plan_user(index: Index, port: Port) -> Iterator[Flow | Piece]:
+    """All stages of both directions for a port on this host that is up."""
+    for side in (EGRESS, INGRESS):
+        if is_trusted(port):
             onward = Goto(int(side.onward))
-            for state in (ANSWER, RELATED):
-                yield flow(side.rules, Priority.SPECIAL, Match(ct_state=state), onward, origin=host)
-            yield flow(side.whole, Priority.NORMAL, Match(ct_state=WHOLE), onward, origin=host)
-        yield from rules(index, side, secured)
+            yield flow(side.track, Priority.NORMAL, side.here(port), onward, origin=origin(port))
+        else:
+            yield from track(index, side, port)
+    if not is_trusted(port):
+        for group in dict.fromkeys(port.security_groups):
+            for way in ways(index, group):
+                yield _here(way, port)
+
+
+def plan_member(index: Index, port: Port) -> Iterator[Piece]:
+    """A port, wherever it is, as the remote end of rules that name a group of its own."""
+    if port.device_owner in ROUTER_OWNERS:
+        return
+    for group in dict.fromkeys(port.security_groups):
+        for way in naming(index, group):
+            find = routed if way.routed else near
+            for remote in find(index, port, user_networks(index, way.group), way.version):
+                yield _part(way, 2, SIDES[way.direction].far(way.eth_type, remote), remote.why)
+
+
+def plan_group(index: Index, group: str) -> Iterator[Piece]:
+    """What the rules of a group say that ports here have, whichever ports these are."""
+    found = ways(index, group)
+    why = f"security_group/{group}"
+    for way in found:
+        side = SIDES[way.direction]
+        if way.parts == 1:
+            continue
+        accept = Goto(int(side.accept))
+        origins = (*way.origin, why)
+        yield Piece(side.rules, Priority.RULES, Match(conj=way.name), accept, origins)
+        if way.prefix:
+            yield _part(way, 2, side.far(way.eth_type, Remote(why, address=way.prefix)), why)
+        if way.routed:
+            for remote in forwarders(index, user_networks(index, group)):
+                yield _part(way, 3, side.far(way.eth_type, remote), remote.why)
+        if not way.unlimited:
+            for service, rules in services_of(rules_of(index, way)).values():
+                match = Match(eth_type=way.eth_type, **service)
+                yield _part(way, way.parts, match, *rules)
+
+
+def _here(way: Way, port: Port) -> Piece:
+    """A port here as one end of a way."""
+    side = SIDES[way.direction]
+    match = side.here(port, eth_type=way.eth_type)
+    why = (f"port/{port.id}", f"security_group/{way.group}")
+    if way.parts == 1:
+        accept = Goto(int(side.accept))
+        return Piece(side.rules, Priority.NORMAL, match, accept, (*way.origin, *why))
+    return Piece(side.rules, Priority.RULES, match, Conjunction(way.name, 1, way.parts), why)
+
+
+def _part(way: Way, number: int, match: Match, *why: str) -> Piece:
+    """One match of a dimension of a way's conjunction."""
+    part = Conjunction(way.name, number, way.parts)
+    origins = tuple(dict.fromkeys((*why, *way.origin)))
+    return Piece(SIDES[way.direction].rules, Priority.RULES, match, part, origins)
 
 
 def is_stateless(index: Index, port: Port) -> bool:
     """Connections of a port are not tracked when none of its groups is stateful."""
-    groups = [index.view.security_groups.get(group_id) for group_id in port.security_groups]
+    groups: list[SecurityGroup | None] = [
+        index.row("security_groups", group_id) for group_id in port.security_groups
+    ]
     return bool(groups) and all(group is not None and not group.stateful for group in groups)
 
 
@@ -148,7 +195,7 @@ def track(index: Index, side: Side, port: Port) -> Iterator[Flow]:
     for icmp_type in NEIGHBOUR_DISCOVERY:
         found = side.here(port, eth_type="ipv6", ip_proto=ICMPV6, icmp_type=icmp_type)
         yield flow(side.track, Priority.SPECIAL, found, onward, origin=why)
-    if not dhcp_subnets(index, index.view.networks[port.network_id]):
+    if not dhcp_subnets(index, port.network_id):
         # Somebody else's DHCP serves this network: its questions and answers are no user's rule to write.
         client, server = (68, 67) if side is EGRESS else (67, 68)
         asks = side.here(port, eth_type="ip", ip_proto=UDP, tp_src=client, tp_dst=server)
@@ -160,185 +207,3 @@ def track(index: Index, side: Side, port: Port) -> Iterator[Flow]:
         yield flow(side.accept, Priority.NORMAL, new, remember, onward, origin=why)
     groups = tuple(f"security_group/{group}" for group in sorted(port.security_groups))
     yield flow(side.rules, Priority.PORT_DEFAULT, side.here(port), origin=why + groups)
-
-
-class Clause(Struct, frozen=True):
-    """All rules of one group that share direction, ethertype and remote: one conjunction."""
-
-    group: str
-    ethertype: str
-    remote_group: str | None
-    remote_prefix: str | None
-
-    @property
-    def remote(self) -> str:
-        """The remote's part of the conjunction's name."""
-        return self.remote_group or self.remote_prefix or "any"
-
-
-def clause_of(rule: SecurityGroupRule) -> Clause:
-    """Which conjunction a rule belongs to. A prefix of length 0 is no restriction."""
-    prefix = rule.normalized_cidr or rule.remote_ip_prefix
-    prefix = canonical(prefix) if prefix else None
-    if prefix and prefix.endswith("/0"):
-        prefix = None
-    return Clause(rule.security_group_id, rule.ethertype, rule.remote_group_id, prefix)
-
-
-def rules(index: Index, side: Side, secured: list[Port]) -> Iterator[Flow]:
-    """The rules of all groups that ports here have, as direct flows or conjunctions."""
-    users: dict[str, list[Port]] = {}
-    for port in secured:
-        for group in port.security_groups:
-            users.setdefault(group, []).append(port)
-    clauses: dict[Clause, list[SecurityGroupRule]] = {}
-    for _, rule in sorted(index.view.security_group_rules.items()):
-        if rule.direction == side.direction and rule.security_group_id in users:
-            clauses.setdefault(clause_of(rule), []).append(rule)
-    gathered = Gathered(side)
-    for clause, same in sorted(clauses.items(), key=lambda item: repr(item[0])):
-        gathered.add(index, clause, same, users[clause.group])
-    yield from gathered.flows()
-
-
-class Gathered:
-    """Flows of one direction's rules stage; those with equal matches become one."""
-
-    def __init__(self, side: Side) -> None:
-        self.side = side
-        self.found: dict[tuple[int, str], tuple[Match, dict[Action, None], dict[str, None]]] = {}
-
-    def put(self, priority: int, match: Match, action: Action, why: list[str]) -> None:
-        """Add an action to the flow of this match."""
-        _, actions, origins = self.found.setdefault((priority, repr(match)), (match, {}, {}))
-        actions[action] = None
-        origins.update(dict.fromkeys(why))
-
-    def add(
-        self, index: Index, clause: Clause, rules: list[SecurityGroupRule], users: list[Port]
-    ) -> None:
-        """Add one group's rules towards one remote."""
-        eth_type, group = ETHERTYPES[clause.ethertype], f"security_group/{clause.group}"
-        unlimited = [f"security_group_rule/{r.id}" for r in rules if service_of(r) is None]
-        here = [
-            (self.side.here(port, eth_type=eth_type), [f"port/{port.id}", group]) for port in users
-        ]
-        services = [
-            (Match(eth_type=eth_type, **service), why)
-            for service, why in services_of(rules).values()
-        ]
-        for name, remotes in ways(index, clause, users):
-            dimensions: list[list[tuple[Match, list[str]]]] = [here]
-            for remote in remotes:
-                met: dict[Match, list[str]] = {}
-                for each in remote:
-                    met.setdefault(self.side.far(eth_type, each), []).append(each.why)
-                dimensions.append([(match, list(dict.fromkeys(met[match]))) for match in met])
-            if not unlimited:
-                dimensions.append(services)
-            # A remote group without members lets nothing in.
-            if all(dimensions):
-                self._meet(f"{self.side.direction}/{name}", dimensions, unlimited, group)
-
-    def _meet(
-        self,
-        name: str,
-        dimensions: list[list[tuple[Match, list[str]]]],
-        unlimited: list[str],
-        group: str,
-    ) -> None:
-        """Accept what fits one match of each dimension."""
-        accept = Goto(int(self.side.accept))
-        if len(dimensions) == 1:
-            for match, why in dimensions[0]:
-                self.put(Priority.NORMAL, match, accept, unlimited + why)
-            return
-        for number, dimension in enumerate(dimensions, start=1):
-            for match, why in dimension:
-                part = Conjunction(name, number, len(dimensions))
-                self.put(Priority.RULES, match, part, why + unlimited if number > 1 else why)
-        self.put(Priority.RULES, Match(conj=name), accept, [*unlimited, group])
-
-    def flows(self) -> Iterator[Flow]:
-        """What was gathered."""
-        for (priority, _), (match, actions, origins) in sorted(self.found.items()):
-            yield flow(self.side.rules, priority, match, *actions, origin=tuple(origins))
-
-
-def ways(
-    index: Index, clause: Clause, users: list[Port]
-) -> Iterator[tuple[str, list[list[Remote]]]]:
-    """The ways in which the remote side may be met, each a conjunction: its name, and its dimensions."""
-    name = f"{clause.group}/{clause.ethertype}/{clause.remote}"
-    if clause.remote_prefix:
-        why = f"security_group/{clause.group}"
-        yield name, [[Remote(why, address=clause.remote_prefix)]]
-    elif clause.remote_group is None:
-        yield name, []
-    else:
-        version = 6 if clause.ethertype == "IPv6" else 4
-        ports = members(index, clause.remote_group)
-        yield name, [near(index, ports, users, version)]
-        yield f"{name}/routed", list(routed(index, ports, users, version))
-
-
-UNKNOWN = -1
-"""Stands for a protocol that has no number; no packet has it."""
-
-
-def protocol_number(rule: SecurityGroupRule) -> int | None:
-    """A rule's protocol as a number; None for any. ICMP in an IPv6 rule is ICMPv6."""
-    if rule.protocol in (None, "any"):
-        return None
-    text = (rule.protocol or "").lower()
-    number = int(text) if text.isdecimal() else PROTOCOLS.get(text, UNKNOWN)
-    return ICMPV6 if rule.ethertype == "IPv6" and number == 1 else number
-
-
-def service_of(rule: SecurityGroupRule) -> list[dict[str, Any]] | None:
-    """A rule's protocol and ports as matches; None where it lets everything through.
-
-    A port range becomes the fewest (value, mask) pairs. For ICMP the range is type and code.
-    """
-    number = protocol_number(rule)
-    if number is None:
-        return None
-    if number == UNKNOWN:
-        return []
-    low, high = rule.port_range_min, rule.port_range_max
-    match: dict[str, Any] = {"ip_proto": number}
-    if number in (1, ICMPV6):
-        if low is not None:
-            match["icmp_type"] = low
-        if high is not None:
-            match["icmp_code"] = high
-        return [match]
-    if low is None:
-        return [match]
-    if number not in WITH_PORTS:
-        return []  # cannot be looked at, so nothing is let in
-    return [match | {"tp_dst": part} for part in port_masks(low, high if high is not None else low)]
-
-
-def services_of(members: list[SecurityGroupRule]) -> dict[str, tuple[dict[str, Any], list[str]]]:
-    """All services of rules, equal ones once, each with the rules that name it."""
-    found: dict[str, tuple[dict[str, Any], list[str]]] = {}
-    for rule in members:
-        for service in service_of(rule) or ():
-            _, why = found.setdefault(repr(service), (service, []))
-            why.append(f"security_group_rule/{rule.id}")
-    return found
-
-
-def port_masks(low: int, high: int) -> list[int | tuple[int, int]]:
-    """A range of ports, both ends included, as single ports and aligned blocks (value, mask)."""
-    if (low, high) == (0, 65535):
-        return [(0, 0)]
-    parts: list[int | tuple[int, int]] = []
-    while low <= high:
-        size = low & -low or 1 << 16
-        while low + size - 1 > high:
-            size >>= 1
-        parts.append(low if size == 1 else (low, 0xFFFF & ~(size - 1)))
-        low += size
-    return parts

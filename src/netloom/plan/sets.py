@@ -1,0 +1,209 @@
+"""The sets that the plan looks at: which row is in which of them.
+
+========================== ==========================================================================
+set                        members
+========================== ==========================================================================
+present, network           True, where a port of the network is on this host
+here, network              ids of the network's ports on this host
+places, network            hosts that carry its ports
+open_here, network         ids of its promiscuous ports on this host
+open_places, network       hosts that carry its promiscuous ports
+dhcp, network              ids of its DHCP ports
+legs, network              ids of its ports of routers on this host
+forwarders, network        ids of its ports for which nothing is checked
+shared, network, address   ids of ports whose address pairs name another's address
+numbers, network, version  fixed addresses of its known ports, as numbers
+subnets, network           ids of its IPv4 subnets
+router_ports, router       ids of its ports
+floating, router           ids of its associated floating IPs
+servers_of_port, port      ids of servers that have it
+named, label               ids of servers with this hostname
+users, group               networks of this host's ports that the group's rules are for
+single, group, version     networks of members that have a single address to send from
+ranged, group, version     ids of members that may send from a range of addresses
+rules, group               ids of its rules
+naming, group              groups whose rules name it
+========================== ==========================================================================
+"""
+
+from __future__ import annotations
+
+import ipaddress
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from netloom.model.cloud import Server
+from netloom.model.hosts import HostView
+from netloom.model.names import (
+    OWNER_DHCP,
+    OWNER_FLOATING_IP,
+    OWNER_ROUTER_GATEWAY,
+    ROUTER_OWNERS,
+    router_device,
+    tap,
+)
+from netloom.model.networking import FloatingIP, Port, Router, SecurityGroupRule, Subnet
+
+TUNNELS = frozenset({"vxlan", "gre", "geneve"})
+"""Network types that travel in tunnels between hosts; all others use a physical network."""
+
+SINGLE_PREFIX = 30
+"""Allowed address pairs of this prefix length and longer name addresses; shorter ones are ranges."""
+
+Entry = tuple[tuple[Any, ...], Any]
+"""(set, member)."""
+
+
+def entries(view: HostView, table: str, row: Any) -> Iterator[Entry]:
+    """The sets that a row of a view is in, and as which member."""
+    make = _ENTRIES.get(table)
+    return make(view, row) if make else iter(())
+
+
+def _of_port(view: HostView, port: Port) -> Iterator[Entry]:
+    network, host = port.network_id, view.facts.host
+    of_router = port.device_owner in ROUTER_OWNERS
+    place = location(port, view.routers.get(port.device_id) if of_router else None)
+    if of_router:
+        yield ("router_ports", port.device_id), port.id
+        if place == host:
+            yield ("legs", network), port.id
+    elif is_dhcp_of(port, network):
+        yield ("dhcp", network), port.id
+    if place:
+        yield ("places", network), place
+        if is_promiscuous(port):
+            yield ("open_places", network), place
+    if place == host:
+        yield ("present", network), True
+        yield ("here", network), port.id
+        if is_promiscuous(port):
+            yield ("open_here", network), port.id
+    if is_trusted(port) and (of_router or port.host):
+        yield ("forwarders", network), port.id
+    for pair in port.allowed_address_pairs:
+        if ":" not in pair.ip_address and not own_pair(port, pair.ip_address):
+            cidr = ipaddress.IPv4Network(pair.ip_address, strict=False)
+            if cidr.prefixlen >= SINGLE_PREFIX:
+                for address in cidr:
+                    yield ("shared", network, str(address)), port.id
+    for fixed in port.fixed_ips:
+        number = ipaddress.ip_address(fixed.ip_address)
+        yield ("numbers", network, number.version), int(number)
+    if of_router or not port.security_groups:
+        return
+    user = place == host and port.admin_state_up and not is_trusted(port)
+    sources = [source for _, source in allowed_sources(port)]
+    for group in dict.fromkeys(port.security_groups):
+        if user:
+            yield ("users", group), network
+        for address in sources:
+            version = 6 if ":" in address else 4
+            if "/" in address:
+                yield ("ranged", group, version), port.id
+            else:
+                yield ("single", group, version), network
+
+
+def _of_subnet(view: HostView, subnet: Subnet) -> Iterator[Entry]:
+    if subnet.ip_version == 4:
+        yield ("subnets", subnet.network_id), subnet.id
+
+
+def _of_floatingip(view: HostView, fip: FloatingIP) -> Iterator[Entry]:
+    if fip.router_id and fip.port_id and fip.fixed_ip_address:
+        yield ("floating", fip.router_id), fip.id
+
+
+def _of_rule(view: HostView, rule: SecurityGroupRule) -> Iterator[Entry]:
+    yield ("rules", rule.security_group_id), rule.id
+    if rule.remote_group_id:
+        yield ("naming", rule.remote_group_id), rule.security_group_id
+
+
+def _of_server(view: HostView, server: Server) -> Iterator[Entry]:
+    yield ("named", label(server)), server.id
+    for port_id in dict.fromkeys(server.port_ids):
+        yield ("servers_of_port", port_id), server.id
+
+
+_ENTRIES: dict[str, Callable[[HostView, Any], Iterator[Entry]]] = {
+    "ports": _of_port,
+    "subnets": _of_subnet,
+    "floatingips": _of_floatingip,
+    "security_group_rules": _of_rule,
+    "servers": _of_server,
+}
+
+
+def location(port: Port, router: Router | None) -> str | None:
+    """The host that carries a port; None for those without one place. `router`: its own, where it is a router's."""
+    if port.device_owner in (OWNER_DHCP, OWNER_FLOATING_IP):
+        return None
+    if port.device_owner in ROUTER_OWNERS:
+        return (router.host or None) if router else None
+    return port.host or None
+
+
+def is_dhcp_of(port: Port, network_id: str) -> bool:
+    """Whether a port is the network's own for DHCP; those that users give this owner are not."""
+    of_dhcp = port.device_owner == OWNER_DHCP
+    return of_dhcp and port.device_id.startswith("dhcp") and port.device_id.endswith(network_id)
+
+
+def label(server: Server) -> str:
+    """A server's hostname as one label, in small letters: a dot is a hyphen."""
+    return server.hostname.replace(".", "-").lower()
+
+
+def own_pair(port: Port, address: str) -> bool:
+    """Whether an allowed address pair only repeats a fixed address of its own port."""
+    return address.removesuffix("/32") in {fixed.ip_address for fixed in port.fixed_ips}
+
+
+def device_of(port: Port) -> str:
+    """Name of a port's device on its host."""
+    if port.device_owner in ROUTER_OWNERS:
+        return router_device(port.id, gateway=port.device_owner == OWNER_ROUTER_GATEWAY)
+    return tap(port.id)
+
+
+def is_trusted(port: Port) -> bool:
+    """Ports that nothing is checked for: routers' own, and those with port security switched off."""
+    return port.device_owner in ROUTER_OWNERS or not port.port_security_enabled
+
+
+def is_promiscuous(port: Port) -> bool:
+    """Ports that may have MAC addresses that nobody told us of, so that they get unknown unicast."""
+    of_router = port.device_owner in ROUTER_OWNERS
+    return (not port.port_security_enabled and not of_router) or bool(foreign_macs(port))
+
+
+def allowed_sources(port: Port) -> list[tuple[str, str]]:
+    """MAC and address (or CIDR) that a port may send from, sorted, without repetition."""
+    own = {(port.mac_address, f.ip_address) for f in port.fixed_ips if ":" not in f.ip_address}
+    pairs = {
+        (canonical_mac(pair.mac_address or port.mac_address), canonical(pair.ip_address))
+        for pair in port.allowed_address_pairs
+    }
+    return sorted(own | pairs)
+
+
+def canonical(address: str) -> str:
+    """An address or CIDR with host bits cleared, and without the length where it is one address."""
+    network = ipaddress.ip_network(address, strict=False)
+    if network.prefixlen == network.max_prefixlen:
+        return str(network.network_address)
+    return str(network)
+
+
+def canonical_mac(mac: str) -> str:
+    """A MAC address with colons and small letters, however it was written."""
+    digits = "".join(character for character in mac.lower() if character in "0123456789abcdef")
+    return ":".join(digits[place : place + 2] for place in range(0, 12, 2))
+
+
+def foreign_macs(port: Port) -> set[str]:
+    """MAC addresses that a port may use beside its own."""
+    pairs = {pair.mac_address for pair in port.allowed_address_pairs if pair.mac_address}
+    return {canonical_mac(mac) for mac in pairs} - {port.mac_address}
