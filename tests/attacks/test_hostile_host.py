@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from serving import Serving, serving
 
 import worlds
-from netloom.agent import repairs
+from netloom.agent.reconcile import repairs
 from netloom.api.hosts import reports
 from netloom.api.hosts.presence import Presence
 from netloom.model import Chassis, HostFacts, HostGrant, Network, Port, bounds

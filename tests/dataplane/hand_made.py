@@ -67,8 +67,9 @@ def main() -> None:
     )
     facts = HostFacts(host="a", capabilities={"datapath_type": "netdev"})
     tracker = Agent(Settings(agent=settings), facts).tracker
-    tracker.read()
-    tracker.reconcile(HostState() if rest else state(number, other))
+    wanted = HostState() if rest else state(number, other)
+    tracker.read(wanted)
+    tracker.reconcile(wanted)
     for key, trouble in tracker.trouble.items():
         print("trouble", key, trouble)
     print("changes", tracker.changes)

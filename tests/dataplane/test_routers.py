@@ -14,9 +14,9 @@ from tests.support.agents import apply_view, lease, plug, settings
 from tests.support.host import Host
 from tests.worlds import World, open_group
 
-from netloom.dataplane.linux.nat import marked_ruleset
 from netloom.model import FixedIP, HostView, Port, Route
 from netloom.model.hoststate import SourceNat
+from netloom.render.nft import nft_ruleset
 
 pytestmark = pytest.mark.root
 
@@ -135,7 +135,7 @@ def test_who_was_killed_before_connections_were_cut_cuts_them(host: Host, tmp_pa
     try:
         host.sh(f"until {known}; do sleep 0.1; done")
         # As an agent leaves it that is killed between the new table and what has to be cut.
-        text, _ = marked_ruleset(
+        text = nft_ruleset(
             (),
             (
                 SourceNat(

@@ -7,7 +7,7 @@ import re
 from pathlib import Path
 from typing import Any
 
-from netloom.dataplane.linux.nat import marked_ruleset
+from netloom.dataplane.linux import nat, nft
 from netloom.dataplane.ovs.openflow import cookie
 from netloom.lab import settings
 from netloom.model import sysctls
@@ -220,8 +220,9 @@ class Compared:
                 continue
             floating = [n for n in self.state.each(FloatingNat) if n.namespace == name]
             source = [n for n in self.state.each(SourceNat) if n.namespace == name]
-            if f"netloom {marked_ruleset(floating, source)[1]}" not in listing:
-                lines.append(f"{name}: another NAT")
+            there = nft.parsed(self.sh(f"ip netns exec {name} nft -j list ruleset"))
+            wanted = nft.Expected().tables({name: nat.wanted(floating, source)})
+            lines += [f"{name}: {w}" for w in nft.differences(wanted[name], there[nat.TABLE])]
             if "unfinished" in listing:
                 lines.append(f"{name}: NAT is unfinished")
             lines += sets(

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Container, Mapping
 
-from netloom.agent.trouble import Trouble
+from netloom.agent.reconcile.retry import Trouble
 from netloom.model.hoststate import HostState, Interface, Key
 
 

@@ -173,12 +173,12 @@ class Agent:
         self._switch_told = False  # first: what comes from now on is looked at again
         if not self.tracker.database.connected:
             self._stale = True
-        elif self.tracker.there.switch_moved():
+        elif self.tracker.switch_moved():
             self._dirty = True
 
     def _taken_away(self, ids: frozenset[int]) -> None:
         try:
-            if not self._stale and self.tracker.there.taken_away(ids):
+            if not self._stale and self.tracker.taken_away(ids):
                 self._dirty = True
         except ApplyError:
             self._stale = True  # it changes while it is looked at: everything is read anew
@@ -284,7 +284,7 @@ class Agent:
             self._switch_identity = identity
             self._stale = True
             self._greeted = set()
-        if self.tracker.there.replaced():
+        if self.tracker.replaced():
             self._stale = True
         elif self.tracker.watch():
             self._dirty = True
@@ -345,7 +345,7 @@ class Agent:
             # Before it is carried out: whoever is killed in the middle goes on from there, not back first.
             self._save()
             if self._stale:
-                self.tracker.read()
+                self.tracker.read(self._state)
                 self._stale = False
                 self._quiet_underlay()
             self._dirty = False

@@ -18,11 +18,12 @@ class Shields:
         self._known: dict[str, int] = {}
         self.failed: dict[str, str] = {}
 
-    def read(self) -> None:
-        """Look which there are; those of devices that are gone are removed."""
+    def read(self) -> set[str]:
+        """Look which there are, and return the devices without; shields of devices that are gone are removed."""
         there, devices = shield.read(), bridges.kernel_devices(self._database)
         self._known = {name: devices[name] for name in there if name in devices}
         shield.remove(there - devices.keys())
+        return devices.keys() - there
 
     def made(self, names: Iterable[str]) -> None:
         """Take down that these were shielded as they were made."""
@@ -30,7 +31,7 @@ class Shields:
         self._known |= {name: links[name] for name in names if name in links}
 
     def ensure(self, wanted: Iterable[Interface]) -> None:
-        """Shield devices that others have plugged, and those whose shield somebody took away."""
+        """Shield those of these devices that are not yet."""
         devices = bridges.kernel_devices(self._database)
         bare = [
             i for i in wanted if i.name in devices and self._known.get(i.name) != devices[i.name]

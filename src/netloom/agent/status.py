@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
-from netloom.agent import repairs
-from netloom.agent.trouble import Trouble
+from netloom.agent.reconcile import repairs
+from netloom.agent.reconcile.retry import Trouble
 from netloom.model import bounds
 from netloom.model.hosts import Aspect, State, Status
 from netloom.model.hoststate import HostState, Interface, Key, Refusal

@@ -1,64 +1,45 @@
-"""One delta tracker for all kinds of objects: what is wanted, what is there, the smallest change.
+"""One host: the kinds of objects on it, put together, and what is told of changes by others.
 
-`Tracker.reconcile` brings the host to a HostState in this order: bridges, interfaces, namespaces, new
-NAT, devices, routes, the rest of NAT, DHCP, metadata, then all flow changes of a bridge in one bundle, then
-instances; after that it removes what is no longer wanted, in reverse. An object that fails is retried with growing
-pauses and never stops the others.
+`Tracker.reconcile` brings the host to a HostState; `reconcile/` says how. All else here answers an event with the smallest
+look at the host that can tell what it means.
 """
 
 from __future__ import annotations
 
 import logging
-from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable
 from pathlib import Path
-from typing import TypeVar
 
-from netloom.agent import beside, translation
 from netloom.agent.connections import Connections
 from netloom.agent.links import Links
-from netloom.agent.neighbours import Neighbours
-from netloom.agent.repairs import Repairs
-from netloom.agent.runs import Runs
+from netloom.agent.neighbours import Neighbours as Arp
+from netloom.agent.reconcile.kinds.flows import Flows
+from netloom.agent.reconcile.kinds.inside import WAYS, Devices, Namespaces, Routes
+from netloom.agent.reconcile.kinds.instances import Runs
+from netloom.agent.reconcile.kinds.nat import Nats
+from netloom.agent.reconcile.kinds.neighbours import Neighbours
+from netloom.agent.reconcile.kinds.services import DhcpServers, Metadata
+from netloom.agent.reconcile.kinds.switch import Bridges, Interfaces
+from netloom.agent.reconcile.reconciler import Reconciler
+from netloom.agent.reconcile.repairs import Repairs
+from netloom.agent.reconcile.retry import Trouble, Troubles
 from netloom.agent.shields import Shields
-from netloom.agent.switchflows import SwitchFlows
-from netloom.agent.there import WAYS, There
-from netloom.agent.trouble import Trouble, Troubles
 from netloom.agent.workers import Workers
-from netloom.dataplane.linux import dnsmasq, namespaces, nat
-from netloom.dataplane.linux.netlink import link_names
-from netloom.dataplane.mark import broken, fingerprint
+from netloom.dataplane.linux import dnsmasq, namespaces, netns, watch
+from netloom.dataplane.mark import broken
 from netloom.dataplane.ovs import bridges
 from netloom.dataplane.ovs.allocator import Allocator
-from netloom.dataplane.ovs.bridges import peer_name
 from netloom.dataplane.ovs.openflow import Switch
 from netloom.dataplane.ovs.ovsdb import Ovsdb
 from netloom.dataplane.process import ApplyError
-from netloom.instances.instances import Instances, instance_mark
+from netloom.instances.instances import Instances
 from netloom.metadata.listener import MetadataServer
-from netloom.model.hoststate import (
-    Bridge,
-    Device,
-    Dnsmasq,
-    HostObject,
-    HostState,
-    Instance,
-    Interface,
-    Key,
-    MetadataListener,
-    Namespace,
-    Neighbour,
-    NeighbourBound,
-    NsRoute,
-)
+from netloom.model.hoststate import Device, HostState, Key
 from netloom.model.names import INTEGRATION_BRIDGE
 
-T = TypeVar("T", bound=HostObject)
+__all__ = ["Tracker", "Trouble"]
 
 log = logging.getLogger(__name__)
-
-UNPLUGGED = broken("a card of it is not plugged")
-"""Mark of an instance that runs."""
 
 
 class Tracker:
@@ -78,64 +59,137 @@ class Tracker:
     ) -> None:
         self.database = database
         self.switch = switch
-        self.metadata = metadata
-        self.instances = instances
         self.workers = workers
-        self.runs = Runs(self, instances, workers)
-        self.dhcp_directory = run_dir / "dhcp"
         self.userspace = userspace
-        self.allocator = Allocator(database)
-        self._shields = Shields(database)
-        self.there = There(
+        self._dhcp_directory = run_dir / "dhcp"
+        self._dhcp_looks: dict[str, tuple[int, int, int]] = {}
+        self._allocator = Allocator(database)
+        self.runs = Runs(instances, workers, self._allocator, lambda: self.reconciler)
+        self._interfaces = Interfaces(
+            database, Shields(database) if userspace else None, self.runs.made
+        )
+        self._flows = Flows(
             database,
             switch,
-            metadata,
-            instances,
-            self.allocator,
-            shields=self._shields if userspace else None,
-            dhcp_directory=self.dhcp_directory,
+            self._allocator,
+            Connections(switch, connections_per_port),
+            has_bridge=lambda name: self.reconciler.mark_there(("bridge", name)) is not None,
+            interfaces=self._interfaces.wanted,
         )
-        self.trouble = Troubles()
-        self.busy: dict[Key, str] = {}
-        self.changes = 0
-        self.dirty = False
-        self.repairs = Repairs()
+        self._devices = Devices(
+            self._disturbed, self._let_go, self._come, lambda name: self._has_port(name)
+        )
+        self.reconciler = Reconciler(
+            [
+                Bridges(database, switch, userspace, self._bridge_made),
+                self._interfaces,
+                Namespaces(),
+                Nats(),
+                self._devices,
+                Routes(),
+                Neighbours(),
+                DhcpServers(self._dhcp_directory),
+                Metadata(metadata),
+                self._flows,
+                self.runs,
+            ],
+            told=self._told,
+        )
         self._links = Links()
-        self._connections = Connections(switch, connections_per_port)
-        self._flows = SwitchFlows(
-            switch, self.allocator, self.there, self.trouble, self._connections
-        )
-        self._neighbours = Neighbours()
-        self._state = HostState()
+        self._link_states: dict[str, str] = {}
+        self._arp = Arp()
+        self._identities: dict[str, int] = {}
+        self._touched: set[str] = set()
         self._announcements: list[tuple[Device, list[str]]] = []
 
     @property
-    def state(self) -> HostState:
-        """What shall be, as of the last `reconcile`."""
-        return self._state
+    def trouble(self) -> Troubles:
+        """What is not as wanted."""
+        return self.reconciler.trouble
 
     @property
-    def found(self) -> dict[Key, str]:
-        """What is there: key → fingerprint; changed in place."""
-        return self.there.found
+    def repairs(self) -> Repairs:
+        """What others damaged and was put right."""
+        return self.reconciler.repairs
+
+    @property
+    def changes(self) -> int:
+        """How many objects were made, changed and removed so far."""
+        return self.reconciler.changes
+
+    @property
+    def dirty(self) -> bool:
+        """Whether a worker has finished since the last pass."""
+        return self.runs.finished
+
+    @property
+    def busy(self) -> dict[Key, str]:
+        """Objects that workers are at."""
+        return self.runs.busy
 
     # --- what is there -------------------------------------------------------------------------
 
-    def read(self) -> None:
-        """Look at everything of ours on this host; raises ApplyError where Open vSwitch is not there."""
-        self.there.read()
-        self._connections.look_again()
+    def read(self, state: HostState) -> None:
+        """Look at everything of ours on this host, of which `state` is wanted from now on.
+
+        Raises ApplyError where Open vSwitch is not there.
+        """
+        if not self.database.connected:
+            self.database.connect()
+        self._allocator.load()
+        self.reconciler.want(state)
+        self.reconciler.read()
+        self._link_states = bridges.link_states_of(self.database)
+
+    def switch_moved(self) -> bool:
+        """Take in what the database says now of bridges and ports; true if that is not as we left it."""
+        links = bridges.link_states_of(self.database)
+        moved = links != self._link_states
+        self._link_states = links
+        moved = self.reconciler.look_at("bridge") or moved
+        moved = self.reconciler.look_at("interface") or moved
+        return self._flows.moved() or moved
+
+    def taken_away(self, ids: frozenset[int]) -> bool:
+        """Look again at namespaces that something is gone from; true where they are not as we left them."""
+        if watch.HERE in ids and self.switch_moved():
+            return True
+        known = watch.names()
+        ours = {key[1] for key, _ in self.reconciler.there("namespace")}
+        gone = {name for name in ours if not netns.exists(name)}
+        return self.reconciler.look_into(gone | ours & {known[n] for n in ids if n in known})
+
+    def replaced(self) -> bool:
+        """Look whether the name of each namespace still leads to where it led; true where one does not.
+
+        The kernel does not tell of it: what goes with a namespace is no news, and one that a process or socket is in
+        stays behind whole, without its name.
+        """
+        before = self._identities
+        names = [key[1] for key, _ in self.reconciler.there("namespace")]
+        self._identities = {name: netns.identity(name) for name in names}
+        gone = [
+            name
+            for name, now in self._identities.items()
+            if not now or now != before.get(name, now)
+        ]
+        for name in gone:
+            log.info("namespace %s is gone or another one: reading everything anew", name)
+            del self._identities[name]
+        return bool(gone)
 
     def watch(self) -> bool:
         """Look whether what may end by itself still lives; true where it does not."""
-        before = {item.key: self.found.get(item.key) for item in self._state.each(Instance)}
-        if not self.there.ended(self.busy):
-            return False
-        for item in self._state.each(Instance):
-            ran = before[item.key] == instance_mark(item)
-            if ran and not self.found.get(item.key) and item.key not in self.busy:
-                self.runs.ended(item)
-        return True
+        for name in dnsmasq.end_hung(self._dhcp_directory, self._dhcp_looks):
+            log.warning("dnsmasq %s did not answer any more: it is started again", name)
+        alive = dnsmasq.read(self._dhcp_directory)
+        moved = False
+        for key, mark in list(self.reconciler.there("dnsmasq")):
+            now = alive.get(key)
+            if now != mark and self.reconciler.is_well(key):
+                self.reconciler.note(key, now)
+                moved = True
+        return self.runs.look() or moved
 
     # --- bringing it about ---------------------------------------------------------------------
 
@@ -144,39 +198,19 @@ class Tracker:
 
         Returns the addresses announced by gratuitous ARP, to be announced once more a little later.
         """
-        self.trouble.begin(state.objects)
-        self.repairs.begin(state.objects)
-        self.dirty = False
-        self._state = state
-        self._switch_ports(self._differing(Bridge))
-        self._switch_ports(self._differing(Interface))
-        self._shield()
-        self._each(Namespace, namespaces.ensure_namespace)
-        # A router answers itself at an address that no NAT leads on from, and remembers that it did: a floating
-        # IP's NAT is there before its address and goes after it.
-        tables = translation.tables_of(state, self.trouble)
-        self.changes += translation.bring_about(tables, self.found, self.trouble, early=True)
-        touched = self._devices()
-        self._each(NsRoute, namespaces.ensure_route)
-        self._beside()
-        self.changes += translation.bring_about(tables, self.found, self.trouble, early=False)
-        self._each(Dnsmasq, lambda item: dnsmasq.ensure(item, self.dhcp_directory))
-        self._each(MetadataListener, self.metadata.ensure)
-        free = self._all_flows(state)
-        # Only now would anybody hear it.
-        self._tell_neighbours(touched)
+        self.runs.finished = False
+        self.reconciler.want(state)
+        self.reconciler.reconcile()
         announcements, self._announcements = self._announcements, []
-        self.repeat(announcements)
-        self._instances()
-        self._remove(tables)
-        self._flows.free_numbers(free)
-        self.trouble.update(self._links.look(state, self.there.links, self._running()))
-        self.repairs.speak()
+        self._devices.remove_dead()
+        self._flows.free_numbers()
+        self.runs.tidy()
+        self.trouble.update(self._links.look(state, self._link_states, self.runs.running()))
         return announcements
 
     def next_retry(self) -> float | None:
         """When (time.monotonic) the first failed object is due, None where none is."""
-        due = [self.trouble.next_retry(), self.runs.next_retry()]
+        due = [self.reconciler.next_retry(), self.runs.next_retry()]
         return min((at for at in due if at is not None), default=None)
 
     def repeat(self, announcements: Iterable[tuple[Device, list[str]]]) -> None:
@@ -187,148 +221,53 @@ class Tracker:
             except ApplyError as error:
                 log.warning("%s", error)
 
-    def _tell_neighbours(self, touched: Iterable[str]) -> None:
-        """Tell who knew addresses that moved; ask anew from these namespaces, which were not heard before now."""
+    # --- what follows from a change of one kind for others --------------------------------------
+
+    def _told(self, kind: str) -> None:
+        """A kind's turn is over: once flows stand, all who knew addresses otherwise can hear of it."""
+        if kind != self._flows.name:
+            return
+        touched, self._touched = self._touched, set()
         try:
-            self.switch.send(INTEGRATION_BRIDGE, self._neighbours.news(self._state))
+            self.switch.send(INTEGRATION_BRIDGE, self._arp.news(self.reconciler.state))
             for name in sorted(touched):
-                if ("namespace", name) in self.found:
+                if self.reconciler.mark_there(("namespace", name)) is not None:
                     namespaces.ask_again(name)
         except (ApplyError, OSError, ValueError) as error:
             log.warning("not all neighbours hear of a change: %s", error)
+        self.repeat(self._announcements)
 
-    def _wanted_mark(self, item: HostObject) -> str:
-        if isinstance(item, Device):
-            return namespaces.device_mark(item)
-        return instance_mark(item) if isinstance(item, Instance) else fingerprint(item)
-
-    def _differing(self, kind: type[T]) -> list[T]:
-        """Objects of a kind that are not as wanted and not waiting for their retry."""
-        due: list[T] = []
-        for item in self._state.each(kind):
-            mark = self._wanted_mark(item)
-            there = self.found.get(item.key)
-            if there == mark:
-                # An instance that kept ending is not well before it has lived for a while.
-                if kind is not Instance or self.trouble.is_due(item.key, mark):
-                    self.trouble.pop(item.key, None)
-                self.repairs.is_well(item.key, mark)
-                continue
-            if kind is not Instance:  # those end by themselves
-                wait, why = self.repairs.pause(item, mark, there, self.trouble.now)
-                if wait:
-                    again = self.trouble.now + wait
-                    self.trouble[item.key] = Trouble("pending", why, mark, again=again)
-            if self.trouble.is_due(item.key, mark):
-                due.append(item)
-        return due
-
-    def _done(self, item: HostObject) -> None:
-        mark = self.found[item.key] = self._wanted_mark(item)
-        self.repairs.is_well(item.key, mark)
-        self.trouble.pop(item.key, None)
-        self.changes += 1
-
-    def _each(self, kind: type[T], ensure: Callable[[T], object]) -> None:
-        for item in self._differing(kind):
-            self._try(item, ensure)
-
-    def _try(self, item: T, ensure: Callable[[T], object]) -> None:
-        try:
-            ensure(item)
-        except (ApplyError, OSError) as error:
-            self.trouble.fail(item.key, self._wanted_mark(item), str(error))
-        except (ValueError, TypeError, KeyError) as error:
-            # A mistake of ours, at something that this object holds: the others go on.
-            words = f"{type(error).__name__}: {error}"
-            self.trouble.fail(item.key, self._wanted_mark(item), words)
-        else:
-            self._done(item)
-
-    def _switch_ports(self, wanted: Sequence[Bridge | Interface]) -> None:
-        ours: list[Bridge | Interface] = []
-        for item in wanted:
-            if isinstance(item, Interface) and item.expected:
-                self._expect(item, bridges.ofports(self.database))
-            else:
-                ours.append(item)
-        if not ours:
-            return
-        failed = bridges.apply(self.database, ours, self.userspace)
-        if self.userspace:
-            self._shields.made(item.name for item in ours if item.key not in failed)
-        for item in ours:
-            if item.key in failed:
-                self.trouble.fail(item.key, fingerprint(item), failed[item.key])
-            else:
-                if isinstance(item, Bridge):
-                    self.there.flows.setdefault(item.name, set())
-                if item.name == INTEGRATION_BRIDGE:
-                    self._try(item, lambda new: self.switch.show_ports_of_fragments(new.name))
-                else:
-                    self._done(item)
-
-    def _shield(self) -> None:
-        if not self.userspace:
-            return
-        items = {item.name: item for item in self._state.each(Interface)}
-        self._shields.ensure(items.values())
-        for name, reason in self._shields.failed.items():
-            self.trouble.fail(items[name].key, self._wanted_mark(items[name]), reason)
-
-    def _expect(self, item: Interface, numbers: Mapping[str, int]) -> None:
-        """Somebody else plugs it: it is there, or we wait for the database to say so."""
-        if item.name in self._shields.failed:
-            return
-        if item.name in numbers:
-            self.trouble.pop(item.key, None)
-        else:
-            self.trouble[item.key] = Trouble("pending", f"device {item.name} is not plugged")
-
-    def _devices(self) -> set[str]:
-        """Returns the namespaces whose devices were touched."""
-        touched: set[str] = set()
-        for item in self._differing(Device):
-
-            def ensure(device: Device) -> None:
-                try:
-                    added = namespaces.ensure_device(device)
-                except namespaces.DeviceGone:
-                    self._let_go(device)
-                    raise
-                if device.announce and added:
-                    self._announcements.append((device, added))
-
-            self._try(item, ensure)
-            touched.add(item.namespace)
-            if item.key not in self.trouble:
-                # Else its servers and ways would wait out the pauses of tries that could not but fail.
-                network = item.namespace.removeprefix("qdhcp-")
-                self.trouble.try_again(
-                    key for key in self.trouble if key[1] in (network, item.namespace)
-                )
-        for name in touched:
-            # A DHCP server may hold on to a device that is gone: it is looked at, and restarted if so.
-            server = ("dnsmasq", name.removeprefix("qdhcp-"))
-            self.found.pop(server, None)
-            self.repairs.expect(server)
-            for key in [key for key in self.found if key[0] in WAYS and key[1] == name]:
+    def _bridge_made(self, name: str) -> None:
+        """A bridge that is new has no flows."""
+        for key, _ in list(self.reconciler.there("flow")):
+            if key[1] == name:
                 self.repairs.expect(key)
-            self.there.look_into(name)
-        return touched
+                self.reconciler.note(key, None)
 
-    def _beside(self) -> None:
-        """Neighbours that are known, and the bound for the others."""
-        bounds, come = self._differing(NeighbourBound), self._differing(Neighbour)
-        failed, removed = beside.bring_about(self._state, bounds, come, self.found)
-        for item in (*bounds, *come):
-            if item.key in failed:
-                self.trouble.fail(item.key, fingerprint(item), failed[item.key])
-            else:
-                self._done(item)
-        for key in removed:
-            del self.found[key]
-            self.changes += 1
+    def _has_port(self, device: str) -> bool:
+        return self.reconciler.mark_there(("interface", INTEGRATION_BRIDGE, device)) is not None
+
+    def _come(self, device: Device, addresses: list[str]) -> None:
+        self._announcements.append((device, addresses))
+
+    def _disturbed(self, namespace: str, well: bool) -> None:
+        """Devices of a namespace were touched; `well`: at least one of them is as wanted now."""
+        self._touched.add(namespace)
+        network = namespace.removeprefix("qdhcp-")
+        if well:
+            # Else its servers and ways would wait out the pauses of tries that could not but fail.
+            self.trouble.try_again(
+                key for key in self.trouble if key[1] in (network, namespace) and key[0] != "device"
+            )
+        # A DHCP server may hold on to a device that is gone: it is looked at, and restarted if so.
+        server = ("dnsmasq", network)
+        if self.reconciler.mark_there(server) is not None:
+            self.repairs.expect(server)
+            self.reconciler.note(server, broken("its device was touched"))
+        for key, _ in list(self.reconciler.there(*WAYS)):
+            if key[1] == namespace:
+                self.repairs.expect(key)
+        self.reconciler.look_into({namespace}, WAYS)
 
     def _let_go(self, device: Device) -> None:
         """Have the switch forget a device that somebody deleted, so that the retry makes it anew.
@@ -337,159 +276,7 @@ class Tracker:
         """
         if device.key not in self.trouble:
             return
-        lost = [item.key for item in self._state.each(Interface) if item.name == device.name]
-        for key in lost:
-            if key not in bridges.remove(self.database, [key], keep_device=True):
-                self.found.pop(key, None)
-                self.repairs.expect(key)
-
-    def _all_flows(self, state: HostState) -> dict[str, set[str]]:
-        """Bring about all flows; returns kind → names whose numbers no flow in the switch has any more."""
-        numbers = self.there.numbers = bridges.ofports(self.database)
-        # Looked for once more, in the very numbers that the flows get: a device that was plugged meanwhile is
-        # no news any more when its news comes (`There.switch_moved`).
-        for item in state.each(Interface):
-            if item.expected:
-                self._expect(item, numbers)
-        before = self._flows.changes
-        free = self._flows.bring_about(state)
-        self.changes += self._flows.changes - before
-        return free
-
-    # --- instances -----------------------------------------------------------------------------
-
-    def _running(self) -> set[str]:
-        """Devices of the instances that run as they are wanted, but for a card perhaps."""
-        return {
-            nic.device
-            for item in self._state.each(Instance)
-            if item.power == "on"
-            and self.found.get(item.key) in (UNPLUGGED, self._wanted_mark(item))
-            for nic in item.nics
-        }
-
-    def _unplugged(self) -> None:
-        """An instance that runs and has lost a card, which was made anew: it is given that as at its start."""
-        running = self._running()
-        there = link_names() if running else {}
-        lost = {device for device in running if peer_name(device) in there}
-        for item in self._state.each(Instance):
-            if item.key in self.busy or not any(nic.device in lost for nic in item.nics):
-                continue
-            # The cards of an instance that has just ended are on the host as well: `watch` finds that.
-            if self.instances.mark(item.server_id) == self._wanted_mark(item):
-                self.found[item.key] = UNPLUGGED
-
-    def _instances(self) -> None:
-        """Start what shall run once its ports are ready; workers do it (`runs`)."""
-        self.runs.cancel_unwanted()
-        self._unplugged()
-        wanted = self._differing(Instance)
-        if not wanted:
-            return
-        bad: dict[str, str] = {}
-        for key, trouble in self.trouble.items():
-            for origin in trouble.blame or self._state.objects[key].origin:
-                if key[0] != "instance" and origin.startswith("port/"):
-                    bad.setdefault(origin, trouble.detail)
-        ready: list[Instance] = []
-        for item in wanted:
-            if item.key in self.busy:
-                continue
-            # Fail closed: nothing runs before the rules of all its ports are in place.
-            waits = next(
-                (bad[f"port/{n.port_id}"] for n in item.nics if f"port/{n.port_id}" in bad), None
-            )
-            if waits is None:
-                ready.append(item)
-            else:
-                self.trouble[item.key] = Trouble("pending", f"waits for its port: {waits}")
-        numbers = {item.server_id: self.allocator.number("uids", item.server_id) for item in ready}
-        try:
-            self.allocator.save()
-        except ApplyError as error:
-            for item in ready:
-                self.trouble.fail(item.key, self._wanted_mark(item), str(error))
-            return
-        for item in ready:
-            self._start(item, numbers[item.server_id])
-
-    def _start(self, item: Instance, number: int) -> None:
-        mark = self._wanted_mark(item)
-        old = self.trouble.get(item.key)
-        # What went wrong is worth more than that it is tried again, unless something else is wanted now; an
-        # instance that only lacks a card runs.
-        fresh = old is None or old.mark != mark or not old.attempts
-        if fresh and self.found.get(item.key) != UNPLUGGED:
-            self.trouble[item.key] = Trouble("pending", "the instance is being started", mark)
-        self.runs.start(item, number)
-
-    # --- removing ------------------------------------------------------------------------------
-
-    def _remove(self, tables: translation.NatTables) -> None:
-        gone: dict[str, list[Key]] = defaultdict(list)
-        for key in self.found:
-            if key not in self._state.objects:
-                gone[key[0]].append(key)
-        self.runs.remove(gone["instance"])
-        kept_ids = {
-            key[1]
-            for key in (*self.found, *self.busy, *self._state.objects)
-            if key[0] == "instance"
-        }
-        self.allocator.keep("uids", kept_ids)
-        for key in gone["metadata"]:
-            self._drop(key, lambda k: self.metadata.remove(k[1]))
-        for key in gone["dnsmasq"]:
-            self._drop(key, lambda k: dnsmasq.remove(k[1], self.dhcp_directory))
-        for key in gone["neighbour-bound"]:
-            del self.found[key]  # goes with its namespace
-        kept = {("namespace", item.name) for item in self._state.each(Namespace)}
-        for key in gone["route"]:
-            if ("namespace", key[1]) in kept:
-                self._drop(key, lambda k: namespaces.remove_route(k[1], k[2]))
-            else:
-                del self.found[key]  # goes with its namespace
-        for key in gone["device"]:
-            if ("namespace", key[1]) in kept:
-                self._drop(key, lambda k: namespaces.remove_device(k[1], k[2]))
-            else:
-                del self.found[key]
-        for key in gone["nat"]:
-            if key[1] not in tables:
-                self._drop(key, lambda k: nat.remove(k[1]))
-        for key in gone["namespace"]:
-            self._drop(key, lambda k: namespaces.remove_namespace(k[1]))
-        for kind in ("interface", "bridge"):
-            failed = bridges.remove(self.database, gone[kind])
-            for key in gone[kind]:
-                if key in failed:
-                    log.warning("%s stays: %s", " ".join(key), failed[key])
-                else:
-                    del self.found[key]
-                    self.changes += 1
-                    if kind == "bridge":
-                        self.there.flows.pop(key[1], None)
-        for _, name, device in gone["device"]:
-            if ("namespace", name) in kept and (
-                "interface",
-                INTEGRATION_BRIDGE,
-                device,
-            ) not in self.found:
-                self._delete_device(name, device)
-
-    def _delete_device(self, namespace: str, device: str) -> None:
-        """Where the switch was killed, its device outlives the port that it belonged to."""
-        try:
-            namespaces.delete_device(namespace, device)
-        except ApplyError as error:
-            log.warning("device %s of %s stays: %s", device, namespace, error)
-
-    def _drop(self, key: Key, remove: Callable[[Key], object]) -> None:
-        try:
-            remove(key)
-        except (ApplyError, OSError) as error:
-            log.warning("%s stays: %s", " ".join(key), error)
-        else:
-            del self.found[key]
-            self.changes += 1
+        item = self._interfaces.wanted.get(device.name)
+        if item is not None and self._interfaces.let_go(item.key):
+            self.repairs.expect(item.key)
+            self.reconciler.note(item.key, None)

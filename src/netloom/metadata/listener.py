@@ -69,7 +69,10 @@ class MetadataServer:
         """True while the listener is open, in today's namespace of that name."""
         there = self._listeners.get(network_id)
         try:
-            return there is not None and (netns.DIRECTORY / namespace).stat().st_ino == there[1]
+            if there is None or (netns.DIRECTORY / namespace).stat().st_ino != there[1]:
+                return False
+            # Somebody may have ended it from outside (`ss -K`).
+            return there[0].getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN) == 1
         except OSError:
             return False
 

@@ -7,7 +7,13 @@ import logging
 import pytest
 
 from netloom.agent.links import Links
-from netloom.agent.repairs import AT_ONCE, LONGEST_PAUSE, QUIET_SECONDS, TOLD_SECONDS, Repairs
+from netloom.agent.reconcile.repairs import (
+    AT_ONCE,
+    LONGEST_PAUSE,
+    QUIET_SECONDS,
+    TOLD_SECONDS,
+    Repairs,
+)
 from netloom.dataplane.mark import broken
 from netloom.model.hoststate import HostState, Interface
 
@@ -29,7 +35,7 @@ def test_what_was_never_well_or_is_wanted_otherwise_is_no_repair() -> None:
     repairs.expect(ITEM.key)
     assert repairs.pause(ITEM, "mark", None, 3.0) == (0.0, "")
     repairs.is_well(ITEM.key, "mark")
-    repairs.begin(())
+    repairs.forget(ITEM.key)
     assert repairs.pause(ITEM, "mark", None, 4.0) == (0.0, "")
     assert repairs.rows(4.0) == {}
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from netloom.agent.trouble import FIRST_PAUSE, LONGEST_PAUSE, Troubles
+from netloom.agent.reconcile.retry import FIRST_PAUSE, LONGEST_PAUSE, Troubles
 
 
 def test_pauses_grow_and_begin_anew_when_the_cause_is_gone() -> None:

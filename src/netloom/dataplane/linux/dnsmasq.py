@@ -5,7 +5,7 @@ SIGHUP), `pid`, and `mark`: what it was last given. It is ours when the process 
 folder's `conf` on its command line.
 
 Before it runs, its namespace has the table `ip netloom-dhcp` of nftables, which lets it hear each client in its own name
-alone; a comment in the table carries the fingerprint of its text.
+alone.
 
 A server keeps in memory whom it leased an address to, and gives it to nobody else for that time, whatever its
 files say: a lease that is gone from them is released in its client's place.
@@ -26,7 +26,8 @@ from pathlib import Path
 
 from netloom.dataplane.linux import netns
 from netloom.dataplane.linux.netlink import addresses_on, index_of, open_netlink
-from netloom.dataplane.mark import digest, fingerprint
+from netloom.dataplane.linux.nft import Wanted
+from netloom.dataplane.mark import broken, fingerprint
 from netloom.dataplane.process import ApplyError, run
 from netloom.model.files import write_whole
 from netloom.model.hoststate import Dnsmasq, Key
@@ -38,6 +39,7 @@ from netloom.render.values import Unwritable
 STOP_SECONDS = 1.0
 HUNG_LOOKS = 3
 """How often in a row a server is found with work and idle before it is taken to hang."""
+TABLE = ("ip", DHCP_TABLE)
 _SERVER_PORT = 67
 _LEASE = re.compile(
     r"^([0-9a-f]{2}(?::[0-9a-f]{2}){5}),(?:[^\n]*,)?(\d+\.\d+\.\d+\.\d+),[^,\n]*$", re.MULTILINE
@@ -45,41 +47,46 @@ _LEASE = re.compile(
 
 
 def read(directory: Path) -> dict[Key, str]:
-    """Our servers → fingerprint, empty where one is not running as it was started."""
+    """Our servers → fingerprint, or why one does not run as it was started."""
     found: dict[Key, str] = {}
     if directory.is_dir():
         for home in directory.iterdir():
-            found["dnsmasq", home.name] = _mark(home)[0] if _running(home) else ""
+            mark = _mark(home)[0] or broken("its start was interrupted")
+            found["dnsmasq", home.name] = mark if _running(home) else broken("it did not run")
     return found
 
 
-def audit(directory: Path) -> dict[Key, str]:
-    """As `read`, and looks whether nobody took the table from a server's namespace."""
-    found = read(directory)
-    for key, mark in found.items():
-        if mark and not _guarded(directory / key[1]):
-            found[key] = ""
-    return found
-
-
-def _guarded(home: Path) -> bool:
-    """True where the namespace has the table that was last put there."""
+def damage(item: Dnsmasq, directory: Path) -> str:
+    """What is not as wanted in the files of a server, in words; empty where all is."""
+    home = directory / item.network_id
     try:
-        wanted = (home / "guard").read_text()
-        with netns.inside(dhcp_namespace(home.name)):
-            return wanted in run(["nft", "list", "table", "ip", DHCP_TABLE])
-    except (ApplyError, OSError, ValueError):
-        return False
+        texts = _texts(item, home)
+    except ApplyError:
+        return ""  # `ensure` says so
+    odd = [name for name, text in texts.items() if not _says(home / name, text)]
+    return f"its file {', '.join(odd)} was changed" if odd else ""
 
 
-def _guard(item: Dnsmasq, home: Path) -> None:
+def wanted_table(item: Dnsmasq) -> Wanted:
+    """The table before the server."""
+    return Wanted(TABLE, dhcp_ruleset(item))
+
+
+def _texts(item: Dnsmasq, home: Path) -> dict[str, str]:
+    try:
+        return {
+            "conf": dnsmasq_conf(item, str(home)),
+            "hosts": dnsmasq_hosts(item),
+            "opts": dnsmasq_opts(item),
+        }
+    except Unwritable as error:
+        raise ApplyError(f"dnsmasq cannot be told: {error}") from error
+
+
+def _guard(item: Dnsmasq) -> None:
     """Put the table into the server's namespace."""
-    text = dhcp_ruleset(item)
-    comment = f'comment "netloom {digest(text)}"'
-    head = f"table ip {DHCP_TABLE} {{\n"
     with netns.inside(item.namespace):
-        run(["nft", "-f", "-"], stdin=text.replace(head, f"{head}  {comment}\n", 1))
-    (home / "guard").write_text(comment)
+        run(["nft", "-f", "-"], stdin=dhcp_ruleset(item))
 
 
 def _mark(home: Path) -> tuple[str, str]:
@@ -107,10 +114,14 @@ def _running(home: Path) -> int:
 
 def _write(path: Path, text: str) -> bool:
     """Write the file if it differs; true if it did."""
-    if path.is_file() and path.read_bytes() == text.encode():
+    if _says(path, text):
         return False
     write_whole(path, text.encode(), 0o644)  # dnsmasq reads it again after it has given up root
     return True
+
+
+def _says(path: Path, text: str) -> bool:
+    return path.is_file() and path.read_bytes() == text.encode()
 
 
 def ensure(item: Dnsmasq, directory: Path) -> None:
@@ -119,23 +130,19 @@ def ensure(item: Dnsmasq, directory: Path) -> None:
     Raises ApplyError where it does not run, or where a value cannot be written into one of its files.
     """
     home = directory / item.network_id
-    try:
-        conf = dnsmasq_conf(item, str(home))
-        hosts, opts = dnsmasq_hosts(item), dnsmasq_opts(item)
-    except Unwritable as error:
-        raise ApplyError(f"dnsmasq cannot be told: {error}") from error
+    texts = _texts(item, home)
     home.mkdir(parents=True, exist_ok=True, mode=0o711)
-    _guard(item, home)
+    _guard(item)
     with netns.inside(item.namespace), open_netlink() as link:
         # Its socket is bound to the device: a device that was made again needs a new one.
         fixed = str(index_of(link, item.device))
     pid = _running(home)
-    restart = _write(home / "conf", conf) or not pid or _mark(home)[1] != fixed
+    restart = _write(home / "conf", texts["conf"]) or not pid or _mark(home)[1] != fixed
     before = _leases(home)
     # Whoever finds no mark was interrupted, knows not what the server has in memory, and starts it anew.
     (home / "mark").unlink(missing_ok=True)
-    reread = _write(home / "hosts", hosts)
-    reread = _write(home / "opts", opts) or reread
+    reread = _write(home / "hosts", texts["hosts"])
+    reread = _write(home / "opts", texts["opts"]) or reread
     if restart:
         _stop(home)
         with netns.inside(item.namespace):

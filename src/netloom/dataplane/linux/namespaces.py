@@ -9,9 +9,11 @@ from __future__ import annotations
 import ipaddress
 import os
 import socket
-from collections.abc import Generator, Mapping
+from collections.abc import Generator, Iterable, Mapping
 from contextlib import contextmanager
 from typing import Any
+
+from msgspec import Struct, field
 
 from netloom.dataplane.linux import neightable, netns
 from netloom.dataplane.linux.netlink import (
@@ -30,8 +32,9 @@ from netloom.model.hoststate import Device, Key, Namespace, NsRoute
 from netloom.model.sysctls import FORWARD, SERVICE, of_devices, settings
 
 _MARK = "netloom "
-_STATIC = 4
-"""rtnetlink's «protocol static»: routes that an administrator, here we, put in."""
+_STATIC, _KERNEL = 4, 2
+"""rtnetlink's «protocol static»: routes that an administrator, here we, put in; and those of the kernel itself."""
+_MAIN, _LOCAL, _UNICAST, _OF_LINK = 254, 255, 1, 253
 _UNANSWERED = 0x01 | 0x20
 """NUD_INCOMPLETE and NUD_FAILED."""
 _PREFIXES = ("qrouter-", "qdhcp-", "snat-")
@@ -57,79 +60,169 @@ def device_mark(item: Device) -> str:
     return fingerprint(_known(item))
 
 
-def read() -> dict[Key, str]:
-    """Our namespaces, their devices and routes → fingerprint, empty where one is there but not whole."""
-    found: dict[Key, str] = {}
+class Seen(Struct):
+    """What is in one namespace of ours, each object with its mark (`mark.broken` where it is not whole).
+
+    `foreign`: what is not ours there and may lead packets elsewhere, in words.
+    """
+
+    namespace: dict[Key, str] = field(default_factory=dict[Key, str])
+    devices: dict[Key, str] = field(default_factory=dict[Key, str])
+    routes: dict[Key, str] = field(default_factory=dict[Key, str])
+    neighbours: dict[Key, str] = field(default_factory=dict[Key, str])
+    foreign: dict[Key, str] = field(default_factory=dict[Key, str])
+
+
+def read() -> dict[str, Seen]:
+    """Our namespaces, and what is in each."""
+    found: dict[str, Seen] = {}
     for name in netns.names():
         if name.startswith(_PREFIXES) and netns.exists(name):
-            found.update(read_namespace(name))
+            seen = read_namespace(name)
+            if seen is not None:
+                found[name] = seen
     return found
 
 
-def read_namespace(name: str) -> dict[Key, str]:
-    """One namespace and all in it; nothing where it is not ours."""
-    found: dict[Key, str] = {}
+def is_ours(name: str) -> bool:
+    """Whether a namespace is there and ours."""
+    if not netns.exists(name):
+        return False
+    with netns.inside(name), open_netlink() as link:
+        return (link.get_links(1)[0].get("ifalias") or "").startswith(_MARK)
+
+
+def read_namespace(name: str) -> Seen | None:
+    """One namespace and all in it; None where it is not ours."""
+    seen = Seen()
     with netns.inside(name), open_netlink() as link:
         links = {item["index"]: item for item in link.get_links()}
         loopback = next((item for item in links.values() if item.get("ifname") == "lo"), None)
-        alias = (loopback.get("ifalias") or "") if loopback else ""
-        if not alias.startswith(_MARK):
-            return {}
+        if loopback is None or not (loopback.get("ifalias") or "").startswith(_MARK):
+            return None
         forward, odd = _settings()
-        seen = Namespace(name=name, forward=forward == "1")
-        other = Namespace(name=name, forward=not seen.forward)
-        if alias == _MARK + fingerprint(other):
+        here = Namespace(name=name, forward=forward == "1")
+        other = Namespace(name=name, forward=not here.forward)
+        if loopback["ifalias"] == _MARK + fingerprint(other):
             # The kernel changes other settings with this one: it is the one that somebody has changed.
             odd = [f"net.{FORWARD} was {forward} and not {int(other.forward)}"]
-        found["namespace", name] = broken(", ".join(odd)) if odd else fingerprint(seen)
+        if not loopback["flags"] & UP:
+            odd.append("lo was down")
+        missing, more = _rules(link)
+        odd += [f"the policy rule for table {table} was gone" for table in missing.values()]
+        for words in more:
+            seen.foreign["rule", name, words] = f"policy rule '{words}' in {name} is not Netloom's"
+        whole = fingerprint(here)
+        seen.namespace["namespace", name] = broken(", ".join(odd)) if odd else whole
         addresses: dict[int, list[str]] = {}
         for item in link.get_addr(family=socket.AF_INET):
             addresses.setdefault(item["index"], []).append(
                 f"{item.get('address')}/{item['prefixlen']}"
             )
+        names = {i: item.get("ifname") for i, item in links.items()}
+        routes = list(link.get_routes(family=socket.AF_INET))
         for index, item in links.items():
             if item is loopback:
                 continue
-            seen = Device(
+            device = Device(
                 namespace=name,
                 name=item.get("ifname"),
                 mac=item.get("address"),
                 mtu=item.get("mtu"),
                 addresses=tuple(addresses.get(index, ())),
             )
-            odd = _unsettled(of_devices(SERVICE, [seen.name], forward))
+            odd = _unsettled(of_devices(SERVICE, [device.name], forward))
+            lost = _not_connected(routes, index, device.addresses)
             if not item["flags"] & UP:
-                odd = [f"device {seen.name} was down"]
+                odd = [f"device {device.name} was down"]
             elif not item["flags"] & LOWER_UP:  # the switch no longer serves it
-                odd = [f"device {seen.name} had no carrier"]
-            found[seen.key] = broken(", ".join(odd)) if odd else device_mark(seen)
-        found |= _ways(link, name, {i: item.get("ifname") for i, item in links.items()})
-    return found
+                odd = [f"device {device.name} had no carrier"]
+            elif lost:
+                odd += [f"the route of address {address} was gone" for address in lost]
+            seen.devices[device.key] = broken(", ".join(odd)) if odd else device_mark(device)
+        seen.routes = _static(routes, name, names)
+        for words in _foreign(routes, names):
+            seen.foreign["route", name, words] = f"route '{words}' in {name} is not Netloom's"
+        seen.neighbours = {n.key: fingerprint(n) for n in neightable.read(link, name, names)}
+    return seen
 
 
-def read_ways(name: str) -> dict[Key, str]:
-    """The routes and known neighbours in a namespace of ours: what the kernel drops with a device's link."""
+def read_ways(name: str) -> Seen:
+    """The routes and known neighbours in a namespace of ours, alone: what the kernel drops with a device's link."""
     with netns.inside(name), open_netlink() as link:
-        return _ways(link, name, {i["index"]: i.get("ifname") for i in link.get_links()})
+        names = {item["index"]: item.get("ifname") for item in link.get_links()}
+        routes = link.get_routes(family=socket.AF_INET)
+        beside = {n.key: fingerprint(n) for n in neightable.read(link, name, names)}
+        return Seen(routes=_static(routes, name, names), neighbours=beside)
 
 
-def _ways(link: Any, name: str, devices: dict[int, str]) -> dict[Key, str]:
-    beside = {item.key: fingerprint(item) for item in neightable.read(link, name, devices)}
-    return _routes(link, name, devices) | beside
+_RULES = {0: 255, 32766: 254, 32767: 253}
+"""Policy rules of every namespace: priority → table."""
 
 
-def _routes(link: Any, namespace: str, devices: dict[int, str]) -> dict[Key, str]:
+def _rules(link: Any) -> tuple[dict[int, int], list[str]]:
+    """(priority → table of the kernel's own policy rules that are gone, all others in words)."""
+    missing, more = dict(_RULES), list[str]()
+    for item in link.get_rules(family=socket.AF_INET):
+        priority, table = item.get("priority") or 0, item.get("table") or item["table"]
+        plain = not (
+            item.get("src") or item.get("dst") or item.get("fwmark") or item.get("iifname")
+        )
+        if plain and missing.get(priority) == table:
+            del missing[priority]
+        else:
+            more.append(f"{priority}: {item.get('src') or 'all'} table {table}")
+    return missing, more
+
+
+def _destination(route: Any) -> str:
+    return f"{route.get('dst') or '0.0.0.0'}/{route['dst_len']}"
+
+
+def _table(route: Any) -> int:
+    table: int = route.get("table") or route["table"]
+    return table
+
+
+def _static(routes: Iterable[Any], namespace: str, devices: dict[int, str]) -> dict[Key, str]:
     found: dict[Key, str] = {}
-    for item in link.get_routes(family=socket.AF_INET, table=254):
-        if item["proto"] == _STATIC:
+    for item in routes:
+        if item["proto"] == _STATIC and _table(item) == _MAIN:
             route = NsRoute(
                 namespace=namespace,
-                destination=f"{item.get('dst') or '0.0.0.0'}/{item['dst_len']}",
+                destination=_destination(item),
                 device=devices.get(item.get("oif"), ""),
                 gateway=item.get("gateway"),
             )
-            found[route.key] = fingerprint(route)
+            plain = item["type"] == _UNICAST and not item.get("priority")
+            wrong = "" if plain else "its type or metric was another"
+            found.setdefault(route.key, broken(wrong) if wrong else fingerprint(route))
     return found
+
+
+def _foreign(routes: Iterable[Any], devices: dict[int, str]) -> list[str]:
+    """Routes that neither the kernel nor Netloom made, in words."""
+    found: list[str] = []
+    for item in routes:
+        ours = item["proto"] == _KERNEL or (item["proto"] == _STATIC and _table(item) == _MAIN)
+        if ours or _table(item) == _LOCAL:
+            continue
+        via = f" via {item.get('gateway')}" if item.get("gateway") else ""
+        device = f" dev {devices[item.get('oif')]}" if item.get("oif") in devices else ""
+        table = "" if _table(item) == _MAIN else f" table {_table(item)}"
+        found.append(f"{_destination(item)}{via}{device}{table}")
+    return found
+
+
+def _not_connected(routes: Iterable[Any], index: int, addresses: Iterable[str]) -> list[str]:
+    """Addresses whose network is not reached by the device that has them: the kernel's own route is gone."""
+    there = {_destination(i) for i in routes if i.get("oif") == index and _table(i) == _MAIN}
+    return [
+        address
+        for address in addresses
+        if not address.endswith("/32")
+        and str(ipaddress.IPv4Interface(address).network) not in there
+    ]
 
 
 def _settings() -> tuple[str, list[str]]:
@@ -157,11 +250,14 @@ def ensure_namespace(item: Namespace) -> None:
             )
         link.link("set", index=1, state="up", ifalias=_MARK + fingerprint(item))
         netns.settle_sysctls(settings(SERVICE, str(int(item.forward))))
+        if not fresh:
+            for priority, table in _rules(link)[0].items():
+                link.rule("add", family=socket.AF_INET, priority=priority, table=table)
 
 
 def remove_namespace(name: str) -> None:
     """Remove one of our namespaces."""
-    if ("namespace", name) in read_namespace(name):
+    if is_ours(name):
         netns.delete(name)
 
 
@@ -197,6 +293,11 @@ def ensure_device(item: Device) -> list[str]:
         if not now["flags"] & UP:
             link.link("set", index=index, state="up")
         added = _set_addresses(link, index, item.addresses)
+        routes = list(link.get_routes(family=socket.AF_INET, oif=index))
+        for address in _not_connected(routes, index, item.addresses):
+            own = ipaddress.IPv4Interface(address)
+            where = {"dst": str(own.network), "oif": index, "prefsrc": str(own.ip)}
+            link.route("add", proto=_KERNEL, scope=_OF_LINK, **where)
         if not link.get_links(index)[0]["flags"] & LOWER_UP:
             raise ApplyError(
                 f"device {item.name} has no carrier: ovs-vswitchd does not serve it (yet)"
@@ -275,18 +376,19 @@ def ensure_route(item: NsRoute) -> None:
                 ]
             )
             return
-        where = {"gateway": item.gateway} if item.gateway else {"scope": 253}
+        where = {"gateway": item.gateway} if item.gateway else {"scope": _OF_LINK}
+        if there and (there[0]["type"] != _UNICAST or there[0].get("priority")):
+            odd = there[0].get("priority") or 0
+            link.route(
+                "del", dst=item.destination, proto=_STATIC, type=there[0]["type"], priority=odd
+            )
         link.route("replace", dst=item.destination, oif=index, proto=_STATIC, **where)
 
 
 def _routes_to(link: Any, destination: str) -> list[Any]:
     """Routes of the main table to exactly this destination, the one that is used first."""
     routes = link.get_routes(family=socket.AF_INET, table=254)
-    return [
-        item
-        for item in routes
-        if f"{item.get('dst') or '0.0.0.0'}/{item['dst_len']}" == destination
-    ]
+    return [item for item in routes if _destination(item) == destination]
 
 
 def remove_route(namespace: str, destination: str) -> None:

@@ -1,8 +1,8 @@
 """NAT of a router's namespace: one nftables table, replaced as a whole in one transaction.
 
-The table `ip netloom` is ours; a comment in it carries the fingerprint of its text. A connection that a
+The table `ip netloom` of a namespace of ours is ours. What it translates is read as nft's JSON. A connection that a
 floating IP let in is forgotten as soon as that floating IP goes or points elsewhere. Until that is done, the table has
-a chain `unfinished`: who was interrupted forgets all connections, as nobody knows which.
+a chain `unfinished`: a later run that finds it forgets all connections, as nobody knows which.
 """
 
 from __future__ import annotations
@@ -11,17 +11,16 @@ import logging
 import re
 from collections.abc import Iterable, Sequence
 
-from netloom.dataplane.linux import netns
-from netloom.dataplane.mark import digest
+from msgspec import Struct, field
+
+from netloom.dataplane.linux import netns, nft
+from netloom.dataplane.linux.nft import Table, Wanted
 from netloom.dataplane.process import ApplyError, run
 from netloom.model.hoststate import FloatingNat, SourceNat
 from netloom.render.nft import NFT_TABLE, nft_ruleset
 
 log = logging.getLogger(__name__)
 
-_COMMENT = re.compile(r'comment "netloom ([0-9a-f]{16})"')
-_DNAT = re.compile(r"ip daddr (\S+) dnat to (\S+)")
-_SNAT = re.compile(r'oifname "([^"]+)" snat to (\S+)')
 _ADDRESS = re.compile(r"(?:src|dst)=(\S+)")
 
 _UNFINISHED = "unfinished"
@@ -49,67 +48,88 @@ _BOUNDS = f"""table ip {NFT_TABLE} {{
 """
 
 
-def marked_ruleset(floating: Sequence[FloatingNat], source: Sequence[SourceNat]) -> tuple[str, str]:
-    """The text for `nft -f` and its fingerprint, which the text itself carries."""
-    text = nft_ruleset(floating, source)
-    mark = digest(text)
-    head = f"table ip {NFT_TABLE} {{\n"
-    return text.replace(head, f'{head}  comment "netloom {mark}"\n', 1), mark
+TABLE = ("ip", NFT_TABLE)
+
+Pair = tuple[str, str]
 
 
-def _listing(namespace: str) -> str:
-    with netns.inside(namespace):
-        try:
-            return run(["nft", "list", "table", "ip", NFT_TABLE])
-        except ApplyError as error:
-            if "No such file" in str(error) or "does not exist" in str(error):
-                return ""
-            raise
+class Translations(Struct, frozen=True):
+    """What a table translates, as it says itself.
 
-
-def read(namespace: str) -> str | None:
-    """Fingerprint of the namespace's table, None where there is none, empty where it is not whole."""
-    listing = _listing(namespace)
-    return _mark_of(listing) if listing else None
-
-
-def _mark_of(listing: str) -> str:
-    found = _COMMENT.search(listing)
-    return found.group(1) if found and f"chain {_UNFINISHED} " not in listing else ""
-
-
-def apply(
-    namespace: str, floating: Sequence[FloatingNat], source: Sequence[SourceNat], keep: bool = False
-) -> str:
-    """Replace the table, then cut the connections whose translation is gone; returns the fingerprint of what is there.
-
-    `keep`: floating IPs that are no longer wanted stay for now, as their addresses are still there.
+    `floating`: outside address → (inside address, comment); `source`: device → (address, comment); `device`: the outside
+    device that it names first. `unfinished`: whoever changed it was interrupted.
     """
-    before = _listing(namespace)
-    there = set(_DNAT.findall(before))
-    now = {(nat.external, nat.internal) for nat in floating}
-    leaving_before = set(_SNAT.findall(before))
-    leaving = {(nat.device, nat.address) for nat in source}
-    if keep and now <= there and leaving <= leaving_before:
-        return _mark_of(before)  # nothing new
-    if keep:
-        floating = [*floating, *_others(there, floating, source)]
-        now = {(nat.external, nat.internal) for nat in floating}
-    text, mark = marked_ruleset(floating, source)
+
+    floating: dict[str, Pair] = field(default_factory=dict[str, Pair])
+    source: dict[str, Pair] = field(default_factory=dict[str, Pair])
+    device: str = ""
+    unfinished: bool = False
+
+
+def translations(table: Table) -> Translations:
+    """Read a table of ours."""
+    floating: dict[str, Pair] = {}
+    source: dict[str, Pair] = {}
+    device = ""
+    chains = table.chains
+    for rule in chains["prerouting"].rules if "prerouting" in chains else ():
+        compared, to = _meaning(rule, "dnat")
+        device = device or compared.get("iifname", "")
+        if to and "daddr" in compared:
+            floating[compared["daddr"]] = (to, nft.comment_of(rule))
+    for rule in chains["postrouting"].rules if "postrouting" in chains else ():
+        compared, to = _meaning(rule, "snat")
+        if to and "oifname" in compared:
+            source[compared["oifname"]] = (to, nft.comment_of(rule))
+    return Translations(floating, source, device, _UNFINISHED in chains)
+
+
+def _meaning(rule: str, verdict: str) -> tuple[dict[str, str], str]:
+    """(field → the value that it must equal, where `verdict` translates to) of one rule."""
+    compared: dict[str, str] = {}
+    to = ""
+    for statement in nft.statements(rule):
+        match = statement.get("match")
+        if match is not None and match["op"] == "==" and isinstance(match["right"], str):
+            left = match["left"]
+            named = left.get("meta", {}).get("key") or left.get("payload", {}).get("field")
+            if named:
+                compared[named] = match["right"]
+        if verdict in statement:
+            to = str(statement[verdict].get("addr", ""))
+    return compared, to
+
+
+def wanted(floating: Sequence[FloatingNat], source: Sequence[SourceNat]) -> Wanted:
+    """The table for these."""
+    return Wanted(TABLE, nft_ruleset(floating, source), _BOUNDS)
+
+
+def _there(namespace: str) -> Table | None:
+    return nft.ruleset(namespace).get(TABLE)
+
+
+def apply(namespace: str, floating: Sequence[FloatingNat], source: Sequence[SourceNat]) -> None:
+    """Replace the table, then cut the connections whose translation is gone."""
+    before = _there(namespace)
+    was = translations(before) if before is not None else Translations()
+    there = {(external, internal) for external, (internal, _) in was.floating.items()}
+    now = {(item.external, item.internal) for item in floating}
+    leaving_before = {(device, address) for device, (address, _) in was.source.items()}
+    leaving = {(item.device, item.address) for item in source}
     with netns.inside(namespace):
-        _load(f"{text}add chain ip {NFT_TABLE} {_UNFINISHED}\n")
-        if f"chain {_UNFINISHED} " in before:
+        _load(f"{nft_ruleset(floating, source)}add chain ip {NFT_TABLE} {_UNFINISHED}\n")
+        if was.unfinished:
             run(["conntrack", "-F"])
         cut(external for external, _ in there - now)
         cut({address for _, address in leaving_before} - {address for _, address in leaving})
-        if before and leaving - leaving_before:
+        if before is not None and leaving - leaving_before:
             _forget_untranslated()
         # An instance that had no floating IP left by the router's address: its connections would go on
         # that way, as if the floating IP were not there.
         for _, internal in now - there:
             _forget("--orig-src", internal)
         run(["nft", "delete", "chain", "ip", NFT_TABLE, _UNFINISHED])
-    return mark
 
 
 def _load(text: str) -> None:
@@ -121,32 +141,17 @@ def _load(text: str) -> None:
         log.warning("connections through routers are not bounded: %s", error)
 
 
-def _others(
-    there: Iterable[tuple[str, str]], floating: Sequence[FloatingNat], source: Sequence[SourceNat]
-) -> Iterable[FloatingNat]:
-    """Floating IPs of the table (outside and inside address) that are not among the wanted ones."""
-    namespace, device = next((nat.namespace, nat.device) for nat in (*floating, *source))
-    wanted = {nat.external for nat in floating}
-    for external, internal in sorted(there):
-        if external not in wanted:
-            yield FloatingNat(
-                namespace=namespace, device=device, external=external, internal=internal
-            )
-
-
 def remove(namespace: str) -> None:
     """Take the table away and cut what it translated."""
     if not netns.exists(namespace):
         return
-    before = _listing(namespace)
-    if not before:
+    before = _there(namespace)
+    if before is None:
         return
+    was = translations(before)
     with netns.inside(namespace):
         run(["nft", "-f", "-"], stdin=f"table ip {NFT_TABLE}\ndelete table ip {NFT_TABLE}\n")
-        cut(
-            {external for external, _ in _DNAT.findall(before)}
-            | {to for _, to in _SNAT.findall(before)}
-        )
+        cut({*was.floating, *(address for address, _ in was.source.values())})
 
 
 def cut(addresses: Iterable[str]) -> None:

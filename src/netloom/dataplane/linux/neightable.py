@@ -6,7 +6,6 @@ never asked for; what a namespace may ask for beside them is bounded by an nftab
 
 from __future__ import annotations
 
-import re
 import socket
 import struct
 from collections.abc import Iterable, Sequence
@@ -17,9 +16,9 @@ from pyroute2.netlink.exceptions import NetlinkError
 
 from netloom.dataplane.linux import netns
 from netloom.dataplane.linux.netlink import open_netlink
-from netloom.dataplane.process import ApplyError, run
+from netloom.dataplane.process import run
 from netloom.model.hoststate import Key, Neighbour, NeighbourBound
-from netloom.render.nft import NEIGHBOUR_TABLE, neighbour_changes, neighbour_ruleset
+from netloom.render.nft import neighbour_changes, neighbour_ruleset
 
 PERMANENT = 0x80
 FULL_SECONDS = 30.0
@@ -30,7 +29,6 @@ SIZES = {"gc_thresh1": 4096, "gc_thresh2": 8192, "gc_thresh3": 16384}
 _GET_TABLES, _DUMP = 66, 0x301
 _HEADER = struct.Struct("=IHHII")
 _NAME, _THRESH3, _CONFIG, _STATS = 1, 4, 5, 7
-_ELEMENTS = re.compile(r"set known \{[^}]*?elements = \{([^}]*)\}", re.DOTALL)
 
 
 def read(link: Any, namespace: str, devices: dict[int, str]) -> list[Neighbour]:
@@ -45,21 +43,6 @@ def read(link: Any, namespace: str, devices: dict[int, str]) -> list[Neighbour]:
         for item in link.get_neighbours(family=socket.AF_INET)
         if item["state"] & PERMANENT and item["ifindex"] in devices and item.get("lladdr")
     ]
-
-
-def read_known(namespace: str) -> set[str] | None:
-    """Addresses that the bound lets through, None where there is no bound."""
-    with netns.inside(namespace):
-        try:
-            listing = run(["nft", "list", "table", "ip", NEIGHBOUR_TABLE])
-        except ApplyError as error:
-            if "No such file" in str(error) or "does not exist" in str(error):
-                return None
-            raise
-    if "hook postrouting" not in listing or "drop" not in listing:
-        return None
-    found = _ELEMENTS.search(listing)
-    return {word.strip() for word in found.group(1).split(",")} if found else set()
 
 
 def apply(

@@ -15,6 +15,7 @@ from contextlib import contextmanager, suppress
 from ipaddress import IPv4Address
 from typing import Any
 
+from msgspec import Struct
 from pyroute2 import IPRoute
 from pyroute2.netlink.exceptions import NetlinkError
 
@@ -43,6 +44,22 @@ def link_names() -> dict[str, int]:
     """Devices of this namespace: name → index."""
     with open_netlink() as link:
         return {item.get("ifname"): item["index"] for item in link.get_links()}
+
+
+class Link(Struct, frozen=True):
+    """A device of the kernel. `state`: as `link_states` says."""
+
+    state: str
+    mtu: int
+
+
+def links_by_name() -> dict[str, Link]:
+    """Devices of this namespace."""
+    with open_netlink() as link:
+        return {
+            item.get("ifname"): Link(_state(item["flags"]), item.get("mtu"))
+            for item in link.get_links()
+        }
 
 
 def link_states() -> dict[str, str]:

@@ -75,6 +75,20 @@ def entered(target: int) -> Generator[None]:
         os.close(home)
 
 
+@contextmanager
+def scratch() -> Generator[None]:
+    """Run the block with the calling thread in a new network namespace, which is gone afterwards."""
+    home = os.open("/proc/thread-self/ns/net", os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        _check(_libc.unshare(CLONE_NEWNET), "cannot make a network namespace")
+        try:
+            yield
+        finally:
+            set_namespace(home)
+    finally:
+        os.close(home)
+
+
 def names() -> list[str]:
     """All named namespaces, ours or not."""
     return sorted(entry.name for entry in DIRECTORY.iterdir()) if DIRECTORY.is_dir() else []

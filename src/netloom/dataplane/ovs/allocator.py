@@ -12,6 +12,8 @@ FIRST = {"zone": 1, "conj": 1, "uids": 16}
 LAST = {"zone": 65535, "conj": 0xFFFFFFFE, "uids": 65535}
 """First and last number of each kind. `uids` counts ranges of 65,536 user ids."""
 
+_PREFIXES = tuple(f"netloom-{kind}-" for kind in FIRST)
+
 
 class Allocator:
     """Names → numbers. Changes are held back until `save`, so that many cost one transaction."""
@@ -23,9 +25,18 @@ class Allocator:
         self._lowest = dict(FIRST)
         self._added: dict[str, str] = {}
         self._removed: list[str] = []
+        self._loaded = False
 
     def load(self) -> None:
-        """Take over what the database holds; what is no number, or another name's, goes with the next `save`."""
+        """Take over what the database holds; what is no number, or another name's, goes with the next `save`.
+
+        From the second time on memory is right, as flows name these numbers: what the database has lost since, or holds
+        otherwise, is written again with the next `save`.
+        """
+        if self._loaded:
+            self._restore()
+            return
+        self._loaded = True
         external: dict[str, str] = self._database.root().get("external_ids", {})
         self._added.clear()
         self._removed.clear()
@@ -44,6 +55,18 @@ class Allocator:
                     self._removed.append(key)
             self._numbers[kind], self._taken[kind] = numbers, taken
             self._lowest[kind] = FIRST[kind]
+
+    def _restore(self) -> None:
+        external: dict[str, str] = self._database.root().get("external_ids", {})
+        there = {key: v for key, v in external.items() if key.startswith(_PREFIXES)}
+        ours = {
+            f"netloom-{kind}-{name}": str(number)
+            for kind, numbers in self._numbers.items()
+            for name, number in numbers.items()
+        }
+        self._added = {key: value for key, value in ours.items() if there.get(key) != value}
+        # Insert never overwrites.
+        self._removed = [key for key, value in there.items() if ours.get(key) != value]
 
     def number(self, kind: str, name: str) -> int:
         """The number of `name`, allotted now if it has none."""

@@ -7,17 +7,19 @@ other end later.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from netloom.dataplane.linux.netlink import (
+    Link,
     checksum_offload_off,
     delete_link,
     holder_of,
     index_of,
     link_names,
     link_states,
+    links_by_name,
     open_netlink,
 )
 from netloom.dataplane.linux.netns import write_sysctl
@@ -25,7 +27,7 @@ from netloom.dataplane.mark import broken, fingerprint
 from netloom.dataplane.ovs import shield
 from netloom.dataplane.ovs.ovsdb import Ovsdb, Row, first, many, to_map
 from netloom.dataplane.process import ApplyError
-from netloom.model.hoststate import Bridge, Interface, Key
+from netloom.model.hoststate import Bridge, HostObject, Interface, Key
 
 MARK = "netloom"
 _OVS_TYPE = {"veth": "", "system": ""}
@@ -94,29 +96,90 @@ def quiet_underlay(database: Ovsdb, address: str) -> None:
                 write_sysctl(f"ipv4.conf.{row['name'].replace('.', '/')}.arp_ignore", "1")
 
 
-def read(database: Ovsdb) -> dict[Key, str]:
-    """Our bridges and ports → fingerprint, or why one is broken that is there (`mark.broken`)."""
+def ours(database: Ovsdb) -> list[str]:
+    """Names of our bridges that are there."""
+    rows = database.rows("Bridge").values()
+    return sorted(row["name"] for row in rows if _marked(row) is not None)
+
+
+def read(database: Ovsdb, wanted: Mapping[Key, HostObject]) -> dict[Key, str]:
+    """Our bridges and ports → fingerprint, or why one is broken that is there (`mark.broken`).
+
+    `wanted`: those that are among these are compared column by column, the others are there and no more.
+    """
     found: dict[Key, str] = {}
-    links = link_states()
+    links = links_by_name()
     for bridge in database.rows("Bridge").values():
         mark = _marked(bridge)
         if mark is not None:
-            found["bridge", bridge["name"]] = mark
+            key = ("bridge", bridge["name"])
+            item = wanted.get(key)
+            odd = _odd_bridge(bridge, item) if isinstance(item, Bridge) else ""
+            found[key] = broken(odd) if odd else mark
     for name, (bridge, port, row) in _interfaces(database).items():
         mark = _marked(port)
         if mark is None:
             continue
-        number = first(row["ofport"])
-        kind = row["external_ids"].get("netloom-type")
-        wrong = ""
-        if kind in _DEVICES and name not in links:
-            wrong = f"device {name} was gone"
-        elif row["error"] or number is None or number <= 0:
-            wrong = f"Open vSwitch had lost it: {first(row['error']) or 'it has no number'}"
-        elif kind == "veth" and links[name] == "down":
-            wrong = f"device {name} was down"
-        found["interface", bridge, name] = broken(wrong) if wrong else mark
+        key = ("interface", bridge, name)
+        item = wanted.get(key)
+        wrong = _lost(row, name, links.get(name))
+        if not wrong and isinstance(item, Interface) and mark == fingerprint(item):
+            wrong = _odd_port(port, row, links.get(name), item)
+        found[key] = broken(wrong) if wrong else mark
     return found
+
+
+def _lost(row: Row, name: str, link: Link | None) -> str:
+    """Why a port carries nothing, in words; empty where it does."""
+    number = first(row["ofport"])
+    kind = row["external_ids"].get("netloom-type")
+    if kind in _DEVICES and link is None:
+        return f"device {name} was gone"
+    if row["error"] or number is None or number <= 0:
+        return f"Open vSwitch had lost it: {first(row['error']) or 'it has no number'}"
+    if kind == "veth" and link is not None and link.state == "down":
+        return f"device {name} was down"
+    return ""
+
+
+def _odd_bridge(row: Row, item: Bridge) -> str:
+    wanted = _bridge_columns(item)
+    return _odd(row, {name: wanted[name] for name in ("datapath_type", "fail_mode")}) or _odd_map(
+        row["other_config"], {"disable-in-band": "true"}, "other_config"
+    )
+
+
+def _odd_port(port: Row, row: Row, link: Link | None, item: Interface) -> str:
+    """What of a port's columns, and of its device, is not as wanted, in words."""
+    wrong = (
+        _odd(row, {"type": _OVS_TYPE.get(item.type, item.type)})
+        or _odd_map(row["options"], item.options, "options", whole=True)
+        or _odd_map(row["external_ids"], item.external_ids, "external_ids")
+    )
+    if not wrong and first(port["tag"]) is not None:
+        wrong = f"it had VLAN tag {first(port['tag'])}"
+    if not wrong and link is not None and item.type == "veth" and item.mtu not in (None, link.mtu):
+        wrong = f"its MTU was {link.mtu} and not {item.mtu}"
+    return wrong
+
+
+def _odd(row: Row, wanted: Mapping[str, str]) -> str:
+    for name, value in wanted.items():
+        there = first(row[name])
+        if (there or "") != value:
+            return f"its {name} was {there or 'none'} and not {value or 'none'}"
+    return ""
+
+
+def _odd_map(
+    there: dict[str, str], wanted: Mapping[str, str], name: str, whole: bool = False
+) -> str:
+    """`whole`: nothing else may be in it."""
+    for key, value in wanted.items():
+        if there.get(key) != value:
+            return f"{key} of its {name} was {there.get(key, 'none')} and not {value}"
+    more = sorted(there.keys() - wanted.keys()) if whole else []
+    return f"its {name} had {more[0]}={there[more[0]]}" if more else ""
 
 
 def link_states_of(database: Ovsdb) -> dict[str, str]:
@@ -208,7 +271,12 @@ def _operations(database: Ovsdb, item: Bridge | Interface, number: int) -> list[
     where = [["name", "==", item.name]]
     return [
         {"op": "update", "table": "Interface", "where": where, "row": _interface_columns(item)},
-        {"op": "update", "table": "Port", "where": where, "row": {"external_ids": mark}},
+        {
+            "op": "update",
+            "table": "Port",
+            "where": where,
+            "row": {"external_ids": mark, "tag": ["set", []]},
+        },
     ]
 
 

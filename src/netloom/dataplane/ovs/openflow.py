@@ -1,21 +1,39 @@
 """Flows, through `ovs-ofctl`: read by their cookies, changed in one atomic bundle a bridge.
 
-A flow's cookie is 0x4e4c («NL») followed by 48 bits of a hash of its text: two flows with one cookie
-are the same flow, so reading the cookies alone tells what differs. Flows with other cookies are not
-ours and are left alone.
+A flow's cookie is 0x4e4c («NL») followed by 48 bits of a hash of its text: so it is found again after a restart. Whether it
+still says what it was given is compared word by word: `ovs-ofctl parse-flows` writes a text of ours as `dump-flows` writes
+the flow in the switch (`Switch.expected`). Flows with other cookies are not ours and are left alone.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
+
+from msgspec import Struct
 
 from netloom.dataplane.mark import digest
 from netloom.dataplane.process import ApplyError, run
 
 PREFIX = 0x4E4C
-_COOKIE = re.compile(r"cookie=0x4e4c([0-9a-f]{12})\b")
+_VERSION = ("-O", "OpenFlow14")
+_DUMPED = re.compile(r"^ *cookie=0x([0-9a-f]+), (?:table=(\d+), )?(.*)$", re.MULTILINE)
+_PARSED = re.compile(
+    r"^OFPT_FLOW_MOD .*?: ADD (?:table:(\d+) )?(.*?) ?cookie:0x([0-9a-f]+) (.*)$", re.MULTILINE
+)
+
+
+class Entry(Struct, frozen=True):
+    """One flow of a switch. `text`: table, priority, match and actions in the switch's own wording."""
+
+    cookie: int
+    text: str
+
+    @property
+    def ours(self) -> bool:
+        """Whether its cookie is one of ours."""
+        return self.cookie >> 48 == PREFIX
 
 
 def cookie(text: str) -> int:
@@ -53,8 +71,12 @@ class Switch:
 
         Open vSwitch hides them unless it is told so, and forgets it when it starts again.
         """
-        if "nx-match" not in self._ofctl(bridge, "get-frags"):
-            self._ofctl(bridge, "set-frags", "nx-match")
+        if not self.shows_ports_of_fragments(bridge):
+            self._ofctl(bridge, "set-frags", rest=["nx-match"])
+
+    def shows_ports_of_fragments(self, bridge: str) -> bool:
+        """Whether flows see them."""
+        return "nx-match" in self._ofctl(bridge, "get-frags")
 
     def _appctl(self, *words: str) -> None:
         pid = (self._rundir / "ovs-vswitchd.pid").read_text().strip()
@@ -70,27 +92,52 @@ class Switch:
             for frame, actions in frames
         ]
         if lines:
-            self._ofctl(bridge, "bundle", "-", stdin="".join(lines))
+            self._ofctl(bridge, "bundle", rest=["-"], stdin="".join(lines))
 
-    def _ofctl(self, bridge: str, *words: str, stdin: str = "") -> str:
-        target = f"unix:{self._rundir / bridge}.mgmt"
-        command, *rest = words
-        return run(["ovs-ofctl", "-O", "OpenFlow14", command, target, *rest], stdin=stdin)
+    def _ofctl(self, bridge: str, *words: str, rest: Sequence[str] = (), stdin: str = "") -> str:
+        """Run ovs-ofctl: the words, the bridge, the rest."""
+        return run(["ovs-ofctl", *_VERSION, *words, self.target(bridge), *rest], stdin=stdin)
 
-    def read(self, bridge: str) -> set[int]:
-        """Cookies of our flows in a bridge."""
-        text = self._ofctl(bridge, "dump-flows", "--no-stats")
-        return {PREFIX << 48 | int(found, 16) for found in _COOKIE.findall(text)}
+    def target(self, bridge: str) -> str:
+        """Where ovs-ofctl finds a bridge."""
+        return f"unix:{self._rundir / bridge}.mgmt"
+
+    def read(self, bridge: str, number: int | None = None) -> list[Entry]:
+        """All flows of a bridge, others' too; `number`: those with this cookie alone."""
+        which = [] if number is None else [f"cookie={number:#x}/-1"]
+        text = self._ofctl(bridge, "--no-names", "dump-flows", "--no-stats", rest=which)
+        return [
+            Entry(int(number, 16), f"table={table or 0} {rest}")
+            for number, table, rest in _DUMPED.findall(text)
+        ]
+
+    def expected(self, texts: Mapping[int, str]) -> dict[int, str]:
+        """Cookie → how `read` shows the flow of this text; a text that ovs-ofctl does not take is left out."""
+        lines = [f"cookie={number:#x},{text}\n" for number, text in texts.items()]
+        try:
+            said = run(["ovs-ofctl", *_VERSION, "parse-flows", "-"], stdin="".join(lines))
+        except ApplyError:
+            if len(texts) < 2:
+                return {}
+            numbers = list(texts)
+            middle = len(numbers) // 2
+            halves = numbers[:middle], numbers[middle:]
+            parts = [self.expected({n: texts[n] for n in half}) for half in halves]
+            return parts[0] | parts[1]
+        return {
+            int(number, 16): f"table={table or 0} {match} {actions}"
+            for table, match, number, actions in _PARSED.findall(said)
+        }
 
     def apply(self, bridge: str, add: dict[int, str], remove: Iterable[int]) -> dict[int, str]:
-        """Add flows (cookie → text) and remove others, all or nothing.
+        """Remove flows by their cookies and add others (cookie → text), all or nothing.
 
         Where the switch refuses the bundle it is halved until the culprits are alone: returns their
         cookies → reason. A flow that replaces another with the same match takes its place in one step.
         """
         gone = sorted(remove)
-        lines = [(number, _add_line(number, text)) for number, text in add.items()]
-        lines += [(number, f"delete cookie={number:#x}/-1") for number in gone]
+        lines = [(number, f"delete cookie={number:#x}/-1") for number in gone]
+        lines += [(number, _add_line(number, text)) for number, text in add.items()]
         return self._send(bridge, lines)
 
     def _send(self, bridge: str, lines: list[tuple[int, str]]) -> dict[int, str]:
@@ -106,9 +153,8 @@ class Switch:
         return self._send(bridge, lines[:middle]) | self._send(bridge, lines[middle:])
 
     def _bundle(self, bridge: str, lines: list[str]) -> None:
-        target = f"unix:{self._rundir / bridge}.mgmt"
         text = "\n".join(lines) + "\n"
-        run(["ovs-ofctl", "-O", "OpenFlow14", "--bundle", "add-flows", target, "-"], stdin=text)
+        self._ofctl(bridge, "--bundle", "add-flows", rest=["-"], stdin=text)
 
 
 def _add_line(number: int, text: str) -> str:

@@ -1,10 +1,10 @@
-"""What is not as wanted on this host, and when each of it is tried again: with growing pauses, one never stopping others."""
+"""Objects that are not as wanted, and when each is tried again: with pauses that double, and none stops another."""
 
 from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Container, Iterable
+from collections.abc import Callable, Iterable
 
 from msgspec import Struct
 
@@ -23,7 +23,8 @@ class Trouble(Struct):
 
     `state`: `pending` or `error`; `mark`: of the version that failed; `again`: when to retry it
     (time.monotonic), 0 where an event will tell. `blame`: the origins that it is the fault of, where that
-    is not all of the object's: a network is well though one of its ports is not plugged.
+    is not all of the object's: a network is well though one of its ports is not plugged. `unready`: it cannot be said yet how
+    the object is wanted. `watched`: it is as wanted, and is not trusted before `again`.
     """
 
     state: State
@@ -32,20 +33,21 @@ class Trouble(Struct):
     attempts: int = 0
     again: float = 0.0
     blame: tuple[str, ...] | None = None
+    unready: bool = False
+    watched: bool = False
 
 
 class Troubles(dict[Key, Trouble]):
-    """The trouble of each object that has any. `now`: the moment of this reconcile (time.monotonic)."""
+    """The trouble of each object that has any. `now`: the moment of this pass (time.monotonic)."""
 
-    def __init__(self) -> None:
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         super().__init__()
-        self.now = time.monotonic()
+        self._clock = clock
+        self.now = clock()
 
-    def begin(self, wanted: Container[Key]) -> None:
-        """Take the time of this reconcile, and forget what is no longer wanted."""
-        self.now = time.monotonic()
-        for key in [key for key in self if key not in wanted]:
-            del self[key]
+    def begin(self) -> None:
+        """Take the time of this pass."""
+        self.now = self._clock()
 
     def is_due(self, key: Key, mark: str) -> bool:
         """Whether this version of an object may be tried (again)."""
@@ -70,13 +72,20 @@ class Troubles(dict[Key, Trouble]):
 
     def fail_now(self, key: Key, mark: str, detail: str) -> None:
         """As `fail`, for what failed between two reconciles."""
-        self.now = time.monotonic()
+        self.begin()
         self.fail(key, mark, detail)
+
+    def not_ready(self, key: Key, detail: str, state: State, blame: tuple[str, ...] | None) -> None:
+        """Note that it cannot be said yet how an object is wanted: an event will tell."""
+        old = self.get(key)
+        if state == "error" and (old is None or old.detail != detail):
+            log.warning("%s: %s", " ".join(key), detail)
+        self[key] = Trouble(state, detail, blame=blame, unready=True)
 
     def wait(self, key: Key, mark: str, detail: str, until: float) -> None:
         """Note that this version is not well, and is left alone until then (time.monotonic)."""
         log.warning("%s: %s", " ".join(key), detail)
-        self[key] = Trouble("error", detail, mark, 1, until)
+        self[key] = Trouble("error", detail, mark, 1, until, watched=True)
 
     def next_retry(self) -> float | None:
         """When (time.monotonic) the first failed object is due, None where none is."""

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Container
 
 from msgspec import Struct
 
@@ -54,10 +53,9 @@ class Repairs:
         self._lines: list[str] = []
         self._more = 0
 
-    def begin(self, wanted: Container[Key]) -> None:
-        """Forget what is no longer wanted."""
-        for key in [key for key in self._well if key not in wanted]:
-            del self._well[key]
+    def forget(self, key: Key) -> None:
+        """An object is no longer wanted: that it goes is no damage."""
+        self._well.pop(key, None)
 
     def is_well(self, key: Key, mark: str) -> None:
         """Take down that an object is as wanted."""

@@ -1,0 +1,278 @@
+"""Flows in this host's own numbers: all changes of a bridge in one bundle, then the numbers that nobody needs any more.
+
+A flow's mark is its cookie, a hash of its text in numbers. The text names OpenFlow ports, so it changes when a device gets
+another number: `stale` names the flows of such devices, found by an index. So a pass writes and hashes only flows that change.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
+
+from netloom.agent.connections import Connections
+from netloom.agent.reconcile.diff import Change, Mark
+from netloom.agent.reconcile.kind import Failure, Kind, Look, NotReady
+from netloom.dataplane.mark import broken
+from netloom.dataplane.ovs import bridges
+from netloom.dataplane.ovs.allocator import Allocator
+from netloom.dataplane.ovs.openflow import Switch, cookie
+from netloom.dataplane.ovs.ovsdb import Ovsdb
+from netloom.dataplane.process import ApplyError
+from netloom.model.hoststate import Flow, Interface, Key
+from netloom.render.openflow import Resolve, Unresolved, flow_text
+
+log = logging.getLogger(__name__)
+
+Symbol = tuple[str, str]
+"""(kind, name) of what gets its number from the allocator: `zone` or `conj`."""
+
+
+class _Uses:
+    """What one flow names: devices, and symbols that get their number from the allocator."""
+
+    __slots__ = ("_resolve", "devices", "symbols")
+
+    def __init__(self, resolve: Resolve) -> None:
+        self._resolve = resolve
+        self.devices: set[str] = set()
+        self.symbols: set[Symbol] = set()
+
+    def resolve(self, kind: str, name: str) -> str | None:
+        """The number for a name, which is taken down."""
+        if kind == "port":
+            self.devices.add(name)
+        else:
+            self.symbols.add((kind, name))
+        return self._resolve(kind, name)
+
+    def rest(self, flow: Flow) -> None:
+        """Take down what else a flow names that cannot be written yet."""
+        kept, self._resolve = self._resolve, _any_number
+        with suppress(ValueError):
+            flow_text(flow, self.resolve)
+        self._resolve = kept
+
+
+def _any_number(kind: str, name: str) -> str:
+    del kind, name
+    return "1"
+
+
+class Flows(Kind):
+    """`has_bridge`: whether a bridge is there; `interfaces`: all that are wanted, by device."""
+
+    name = "flow"
+    sorts = ("flow",)
+    # Nothing is let through before what answers it stands.
+    after = ("bridge", "interface", "route", "neighbour", "dnsmasq", "metadata")
+    at_once = True
+
+    def __init__(
+        self,
+        database: Ovsdb,
+        switch: Switch,
+        allocator: Allocator,
+        connections: Connections,
+        *,
+        has_bridge: Callable[[str], bool],
+        interfaces: Mapping[str, Interface],
+    ) -> None:
+        self._database = database
+        self._switch = switch
+        self._allocator = allocator
+        self._connections = connections
+        self._has_bridge = has_bridge
+        self._wanted_ports = interfaces
+        self._ports: dict[str, int] = {}  # device → its OpenFlow port, as flows name it
+        self._named: dict[str, set[Key]] = defaultdict(set)  # device → flows that name it
+        self._symbols: dict[Key, _Uses] = {}
+        self._uses: Counter[Symbol] = Counter()
+        self._shut: dict[Key, str] = {}  # flows that keep a device out → that device
+        self._there: dict[Key, int] = {}  # flows in the switch → cookie
+        self._expected: dict[int, str] = {}  # cookie → how the switch shows the flow
+        self._unbound: set[str] = set()  # zones whose number of connections is to be bounded
+        self._unneeded = False
+
+    # --- what is wanted ------------------------------------------------------------------------
+
+    def mark(self, item: Flow) -> Mark:
+        uses = _Uses(self._resolve)
+        try:
+            text = flow_text(item, uses.resolve)
+        except Unresolved as missing:
+            uses.rest(item)
+            wait = self._wanted_ports.get(missing.name)
+            said = f"device {missing.name} is not plugged"
+            raise NotReady(said, blame=wait.origin if wait else None) from missing
+        except ValueError as error:
+            raise NotReady(f"a flow is left out: {error}", "error") from error
+        finally:
+            self._take(item, uses)
+        return f"{cookie(text):x}"
+
+    def _take(self, item: Flow, uses: _Uses) -> None:
+        before = self._symbols.get(item.key)
+        if before is None or before.devices != uses.devices or before.symbols != uses.symbols:
+            self._uses.update(uses.symbols)  # first, so that none of them counts as given up
+            self.forget(item.key)
+            self._symbols[item.key] = uses
+            self._unbound |= {name for kind, name in uses.symbols if kind == "zone"}
+            for device in uses.devices:
+                self._named[device].add(item.key)
+            if item.match.in_port is not None and not item.actions:
+                self._shut[item.key] = item.match.in_port
+
+    def _resolve(self, kind: str, name: str) -> str | None:
+        if kind == "port":
+            number = self._ports.get(name)
+            return None if number is None else str(number)
+        return str(self._allocator.number(kind, name))
+
+    def forget(self, key: Key) -> None:
+        self._shut.pop(key, None)
+        old = self._symbols.pop(key, None)
+        if old is None:
+            return
+        for device in old.devices:
+            self._named[device].discard(key)
+            if not self._named[device]:
+                del self._named[device]
+        for symbol in old.symbols:
+            self._uses[symbol] -= 1
+            if not self._uses[symbol]:
+                del self._uses[symbol]
+                self._unneeded = True
+
+    def stale(self) -> Iterable[Key]:
+        now = bridges.ofports(self._database)
+        if now == self._ports:
+            return ()
+        moved = {name for name, number in now.items() if self._ports.get(name) != number}
+        moved |= self._ports.keys() - now.keys()
+        self._ports = now
+        return [key for name in moved for key in self._named.get(name, ())]
+
+    def moved(self) -> bool:
+        """Whether a device has another number in the switch than flows name."""
+        return bridges.ofports(self._database) != self._ports
+
+    # --- what is there -------------------------------------------------------------------------
+
+    def read(self, look: Look) -> dict[Key, Mark]:
+        self._connections.look_again()
+        self._unbound = {name for kind, name in self._uses if kind == "zone"}
+        self._unneeded = True
+        wanted: dict[tuple[str, int], Key] = {
+            (key[1], int(mark, 16)): key for key, mark in look.marks[self.name].items()
+        }
+        # Of these alone it must be asked how the switch shows them; the rest is known.
+        texts: dict[int, str] = {}
+        for (_, number), key in wanted.items():
+            item = look.wanted[key]
+            if number not in self._expected and isinstance(item, Flow):
+                texts[number] = flow_text(item, self._resolve)
+        self._expected |= self._switch.expected(texts) if texts else {}
+        numbers = {number for _, number in wanted}
+        self._expected = {n: text for n, text in self._expected.items() if n in numbers}
+        self._there = {}
+        found: dict[Key, Mark] = {}
+        for name in bridges.ours(self._database):
+            found |= self._read_bridge(name, wanted, look.foreign)
+        return found
+
+    def _read_bridge(
+        self, bridge: str, wanted: dict[tuple[str, int], Key], foreign: dict[Key, str]
+    ) -> dict[Key, Mark]:
+        found: dict[Key, Mark] = {}
+        entries: dict[int, list[str]] = defaultdict(list)
+        for entry in self._switch.read(bridge):
+            if entry.ours:
+                entries[entry.cookie].append(entry.text)
+            else:
+                said = f"flow '{entry.text}' of {bridge} is not Netloom's"
+                foreign["flow", bridge, f"cookie={entry.cookie:#x}", entry.text] = said
+        for number, texts in entries.items():
+            key = wanted.get((bridge, number))
+            mark = f"{number:x}"
+            if key is None:
+                key = ("flow", bridge, f"cookie={number:#x}")
+            elif texts != [self._expected.get(number, texts[0])]:
+                mark = broken(f"it was changed to '{texts[-1]}'")
+            found[key] = mark
+            self._there[key] = number
+        return found
+
+    # --- making it so --------------------------------------------------------------------------
+
+    def apply(self, change: Change) -> dict[Key, Failure]:
+        failed: dict[Key, Failure] = {}
+        add: dict[str, dict[int, str]] = defaultdict(dict)
+        gone: dict[str, set[int]] = defaultdict(set)
+        keys: dict[tuple[str, int], Key] = {}
+        for item in change.make:
+            if not isinstance(item, Flow):
+                continue
+            if not self._has_bridge(item.bridge):
+                failed[item.key] = Failure(f"bridge {item.bridge} is not there")
+                continue
+            text = flow_text(item, self._resolve)
+            number = cookie(text)
+            add[item.bridge][number] = text
+            keys[item.bridge, number] = item.key
+            old = self._there.get(item.key)
+            if old is not None:
+                gone[item.bridge].add(old)
+        for key in change.remove:
+            gone[key[1]].add(self._there[key])
+            keys.setdefault((key[1], self._there[key]), key)
+        self._allocator.save()
+        self._bound()
+        for bridge in sorted({*add, *gone}):
+            bad = self._switch.apply(bridge, add[bridge], gone[bridge])
+            failed |= {keys[bridge, n]: Failure(r) for n, r in bad.items() if (bridge, n) in keys}
+        for (_, number), key in keys.items():
+            if key not in failed:
+                self._there[key] = number
+        for key in change.remove:
+            if key not in failed:
+                self._there.pop(key, None)
+        self._unneeded = self._unneeded or bool(gone)
+        return failed
+
+    def goes_with(self, key: Key) -> Key | None:
+        return ("bridge", key[1])
+
+    def _bound(self) -> None:
+        names, self._unbound = sorted(self._unbound), set()
+        self._connections.bound(self._allocator.number("zone", name) for name in names)
+
+    def free_numbers(self) -> None:
+        """Free the numbers that no flow names any more, neither wanted nor in the switch.
+
+        Until a flow is gone, packets fill its zone: only now are zones emptied, for the next owner of the number.
+        """
+        self._bound()
+        if not self._unneeded or any(key not in self._symbols for key in self._there):
+            return
+        used: dict[str, set[str]] = {"zone": self._zones_of_ports_down(), "conj": set()}
+        for kind, name in self._uses:
+            used[kind].add(name)
+        try:
+            for name in self._allocator.names("zone") - used["zone"]:
+                self._connections.release(self._allocator.number("zone", name))
+            for kind, names in used.items():
+                self._allocator.keep(kind, names)
+            self._allocator.save()
+        except ApplyError as error:
+            log.warning("numbers stay in use: %s", error)  # until flows are looked at next
+        else:
+            self._unneeded = False
+
+    def _zones_of_ports_down(self) -> set[str]:
+        """Zones of ports that are shut: what is known of their connections is right when they are up again."""
+        shut = set(self._shut.values())
+        here = [self._wanted_ports[name] for name in shut if name in self._wanted_ports]
+        ports = {item.external_ids.get("iface-id", "") for item in here}
+        return ports & self._allocator.names("zone")

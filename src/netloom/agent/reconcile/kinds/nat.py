@@ -1,0 +1,149 @@
+"""NAT of this host's routers: one table a namespace, so its objects succeed or fail together."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable
+
+from netloom.agent.reconcile.diff import Change, Mark
+from netloom.agent.reconcile.kind import Failure, Kind, Look, NotReady
+from netloom.agent.reconcile.kinds.inside import seen, tables
+from netloom.dataplane.linux import nat, netns, nft
+from netloom.dataplane.mark import broken, digest
+from netloom.dataplane.process import ApplyError
+from netloom.model.hoststate import FloatingNat, Key, SourceNat
+from netloom.render.nft import check_nat
+from netloom.render.values import Unwritable
+
+Nat = FloatingNat | SourceNat
+
+
+class Nats(Kind):
+    """Floating IPs and the catch-all translation of routers."""
+
+    name = "nat"
+    sorts = ("floating-nat", "source-nat")
+    after = ("namespace",)
+    inside = True
+
+    def __init__(self) -> None:
+        self._expected = nft.Expected()
+        self._wanted: dict[str, dict[Key, Nat]] = defaultdict(dict)
+        self._there: dict[str, dict[Key, Nat]] = defaultdict(dict)
+        self._identities: dict[str, int] = {}  # namespace → which one its table is in
+
+    def mark(self, item: Nat) -> Mark:
+        try:
+            check_nat(item)
+        except Unwritable as error:
+            raise NotReady(str(error), "error") from error
+        self._wanted[item.namespace][item.key] = item
+        return _mark(item)
+
+    def forget(self, key: Key) -> None:
+        self._wanted[key[1]].pop(key, None)
+
+    def read(self, look: Look) -> dict[Key, Mark]:
+        there = seen(look)
+        texts = {
+            name: nat.wanted(*_parts(self._wanted[name].values()))
+            for name in there
+            if self._wanted[name]
+        }
+        expected = self._expected.tables(texts, forget=look.only is None)
+        found: dict[Key, Mark] = {}
+        for name in there:
+            self._there.pop(name, None)
+            table = tables(look, name).get(nat.TABLE)
+            if table is not None:
+                self._identities[name] = netns.identity(name)
+                found |= self._compared(name, table, expected.get(name))
+        return found
+
+    def _compared(
+        self, namespace: str, table: nft.Table, expected: nft.Table | None
+    ) -> dict[Key, Mark]:
+        """What a table translates, each with its mark; what is wrong with the rest of it is said of one of them."""
+        said = nat.translations(table)
+        items: list[Nat] = [
+            FloatingNat(namespace=namespace, device=said.device, external=external, internal=internal, origin=_origin(why))
+            for external, (internal, why) in said.floating.items()
+        ]  # fmt: skip
+        items += [
+            SourceNat(namespace=namespace, device=device, address=address, origin=_origin(why))
+            for device, (address, why) in said.source.items()
+        ]
+        self._there[namespace] = {item.key: item for item in items}
+        wanted = self._wanted[namespace]
+        found = {item.key: _mark(item) for item in items}
+        wrong = nft.differences(expected, table) if expected is not None else []
+        if not wrong:
+            return found
+        whole = {key for key in wanted if found.get(key) == _mark(wanted[key])}
+        told: set[Key] = set()
+        for key in found:
+            if key in wanted and key not in whole:
+                told.add(key)
+        for key in sorted(whole):
+            item = wanted[key]
+            own = item.external if isinstance(item, FloatingNat) else item.address
+            about = [
+                words
+                for words in wrong
+                if own in words or (item.origin and item.origin[0] in words)
+            ]
+            if about:
+                found[key] = broken(nft.in_short(about))
+                told.add(key)
+        if not told and whole:
+            # Of the rest of the table somebody must be told: the router's own address, or else the first floating IP.
+            key = max(whole)
+            found[key] = broken(nft.in_short(wrong))
+        return found
+
+    def apply(self, change: Change) -> dict[Key, Failure]:
+        come: dict[str, list[Nat]] = defaultdict(list)
+        gone: dict[str, list[Key]] = defaultdict(list)
+        for item in change.make:
+            if isinstance(item, FloatingNat | SourceNat):
+                come[item.namespace].append(item)
+        for key in change.remove:
+            gone[key[1]].append(key)
+        failed: dict[Key, Failure] = {}
+        for name in sorted({*come, *gone}):
+            try:
+                self._replace(name, come[name], gone[name])
+            except (ApplyError, OSError) as error:
+                keys = [*(item.key for item in come[name]), *gone[name]]
+                failed |= dict.fromkeys(keys, Failure(str(error)))
+        return failed
+
+    def _replace(self, namespace: str, come: list[Nat], gone: list[Key]) -> None:
+        identity = netns.identity(namespace)
+        before = self._there[namespace] if self._identities.get(namespace) == identity else {}
+        now = {key: item for key, item in before.items() if key not in gone}
+        now |= {item.key: item for item in come}
+        if now:
+            nat.apply(namespace, *_parts(now.values()))
+        else:
+            nat.remove(namespace)
+        self._there[namespace], self._identities[namespace] = now, identity
+
+    def goes_with(self, key: Key) -> Key | None:
+        return ("namespace", key[1])
+
+
+def _mark(item: Nat) -> Mark:
+    if isinstance(item, FloatingNat):
+        return digest(f"{item.external} {item.internal} {item.origin[:1]}")
+    return digest(f"{item.device} {item.address} {item.origin[:1]}")
+
+
+def _origin(comment: str) -> tuple[str, ...]:
+    return (comment,) if comment else ()
+
+
+def _parts(items: Iterable[Nat]) -> tuple[list[FloatingNat], list[SourceNat]]:
+    whole = list(items)
+    floating = [item for item in whole if isinstance(item, FloatingNat)]
+    return floating, [item for item in whole if isinstance(item, SourceNat)]

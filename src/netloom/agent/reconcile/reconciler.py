@@ -1,0 +1,316 @@
+"""What is wanted and what is there, key by key, and one pass that brings the second to the first."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable, Collection, Iterable, Iterator
+
+from msgspec import Struct
+
+from netloom.agent.reconcile.diff import Change, Diff, Mark, changed, diff
+from netloom.agent.reconcile.kind import Failure, Kind, Look, NotReady
+from netloom.agent.reconcile.order import in_order
+from netloom.agent.reconcile.repairs import Repairs
+from netloom.agent.reconcile.retry import Trouble, Troubles
+from netloom.dataplane.mark import why_broken
+from netloom.dataplane.process import ApplyError
+from netloom.model.hoststate import HostObject, HostState, Key
+
+log = logging.getLogger(__name__)
+
+
+class Finding(Struct, frozen=True):
+    """One object that is not as wanted, or is foreign. `action`: what a repair would do with it.
+
+    `why`: in words, where the kind can say it. `origin`: the API objects that want it.
+    """
+
+    action: str  # add, alter, remove, wait, leave
+    key: Key
+    why: str = ""
+    origin: tuple[str, ...] = ()
+
+
+class _Side(Struct):
+    """What the reconciler knows of one kind's objects.
+
+    `marks`: as they are wanted, `there`: as they are; `open`: keys whose two marks differ; `unmarked`: keys whose wanted
+    mark is still to be made.
+    """
+
+    kind: Kind
+    marks: dict[Key, Mark]
+    there: dict[Key, Mark]
+    open: set[Key]
+    unmarked: set[Key]
+
+
+class Reconciler:
+    """Used by one thread alone.
+
+    `now` gives the moment, as time.monotonic does. `told` hears the name of each kind whose turn of adding is over.
+    """
+
+    def __init__(
+        self,
+        kinds: Iterable[Kind],
+        now: Callable[[], float] = time.monotonic,
+        told: Callable[[str], None] = lambda _kind: None,
+    ) -> None:
+        self._sides = [_Side(kind, {}, {}, set(), set()) for kind in in_order(kinds)]
+        self._of = {sort: side for side in self._sides for sort in side.kind.sorts}
+        self.state = HostState()
+        self.trouble = Troubles(now)
+        self.leaving = Troubles(now)  # what could not be removed
+        self.repairs = Repairs()
+        self.foreign: dict[Key, str] = {}
+        self.changes = 0
+        self._told = told
+
+    # --- both sides ----------------------------------------------------------------------------
+
+    def want(self, state: HostState) -> None:
+        """Set what shall be there from now on; costs work for the objects that are not the same as before."""
+        fresh, gone = changed(self.state.objects, state.objects)
+        self.state = state
+        for key in gone:
+            side = self._of.get(key[0])
+            if side is not None:
+                side.unmarked.discard(key)
+                side.marks.pop(key, None)
+                side.kind.forget(key)
+                self.trouble.pop(key, None)
+                self.repairs.forget(key)
+                self._judge(side, key)
+        for key in fresh:
+            side = self._of.get(key[0])
+            if side is not None:
+                side.unmarked.add(key)
+
+    def mark_there(self, key: Key) -> Mark | None:
+        """The mark of an object that is there, None where it is not."""
+        return self._of[key[0]].there.get(key)
+
+    def is_well(self, key: Key) -> bool:
+        """Whether an object is wanted and there as wanted."""
+        side = self._of[key[0]]
+        return key in side.there and side.there[key] == side.marks.get(key)
+
+    def there(self, *sorts: str) -> Iterator[tuple[Key, Mark]]:
+        """Objects of these sorts that are there."""
+        for sort in sorts:
+            for key, mark in self._of[sort].there.items():
+                if key[0] == sort:
+                    yield key, mark
+
+    def note(self, key: Key, mark: Mark | None) -> None:
+        """Take down that an object is there with this mark now; None: it is not there."""
+        side = self._of[key[0]]
+        if mark is None:
+            side.there.pop(key, None)
+        else:
+            side.there[key] = mark
+        self._judge(side, key)
+
+    def done(self, key: Key, mark: Mark) -> None:
+        """Take down that an object was made so, by work that took longer than a pass."""
+        self.note(key, mark)
+        self.changes += 1
+
+    def _judge(self, side: _Side, key: Key) -> None:
+        wanted, there = side.marks.get(key), side.there.get(key)
+        if wanted != there:
+            side.open.add(key)
+            return
+        side.open.discard(key)
+        if there is None:
+            self.leaving.pop(key, None)
+            return
+        old = self.trouble.get(key)
+        if old is not None and not (old.watched and not self.trouble.is_due(key, there)):
+            del self.trouble[key]
+        self.repairs.is_well(key, there)
+
+    def _mark(self, side: _Side) -> None:
+        """Make the marks of wanted objects that are new, and of those whose mark has changed by itself."""
+        objects = self.state.objects
+        fresh, side.unmarked = side.unmarked.union(side.kind.stale()), set()
+        for key in sorted(fresh):
+            item = objects.get(key)
+            if item is None:
+                continue
+            try:
+                side.marks[key] = side.kind.mark(item)
+            except NotReady as reason:
+                side.marks.pop(key, None)
+                self.trouble.not_ready(key, reason.detail, reason.state, reason.blame)
+            else:
+                old = self.trouble.get(key)
+                if old is not None and old.unready:
+                    del self.trouble[key]
+            self._judge(side, key)
+
+    # --- looking -------------------------------------------------------------------------------
+
+    def read(self) -> None:
+        """Look at the whole host; raises ApplyError where that cannot be done."""
+        for side in self._sides:
+            self._mark(side)
+        look = self._look(None)
+        for side in self._sides:
+            self._take(side, look, list(side.there))
+        self.foreign = look.foreign
+
+    def look_into(self, namespaces: Collection[str], sorts: frozenset[str] | None = None) -> bool:
+        """Look into these namespaces again; true where something is not as it was known.
+
+        `sorts`: these sorts of objects alone, all others stay as they are known. Raises ApplyError.
+        """
+        look = self._look(frozenset(namespaces), sorts)
+        moved = False
+        for side in self._sides:
+            if side.kind.inside and (sorts is None or sorts.intersection(side.kind.sorts)):
+                before = [k for k in side.there if k[1] in namespaces and look.asks_for(k)]
+                moved = self._take(side, look, before) or moved
+        if sorts is None:
+            kept = {k: w for k, w in self.foreign.items() if k[1] not in namespaces}
+            self.foreign = kept | look.foreign
+        return moved
+
+    def look_at(self, name: str) -> bool:
+        """Look at everything of one kind again; true where something is not as it was known. Raises ApplyError."""
+        side = next(side for side in self._sides if side.kind.name == name)
+        return self._take(side, self._look(None), list(side.there))
+
+    def _look(self, only: frozenset[str] | None, sorts: frozenset[str] | None = None) -> Look:
+        marks = {side.kind.name: side.marks for side in self._sides}
+        return Look(self.state.objects, marks, only, sorts)
+
+    def _take(self, side: _Side, look: Look, before: Iterable[Key]) -> bool:
+        fresh = {k: mark for k, mark in side.kind.read(look).items() if look.asks_for(k)}
+        moved = False
+        for key in before:
+            if key not in fresh:
+                del side.there[key]
+                self._judge(side, key)
+                moved = True
+        for key, mark in fresh.items():
+            if side.there.get(key) != mark:
+                side.there[key] = mark
+                moved = True
+            self._judge(side, key)
+        return moved
+
+    def findings(self) -> list[Finding]:
+        """Everything that differs as of the last look, in the order in which a pass would go about it."""
+        found: list[Finding] = []
+        for side in self._sides:
+            self._mark(side)
+            part = self._diff(side)
+            for action, keys in (("add", part.add), ("alter", part.alter)):
+                for key in keys:
+                    why = why_broken(side.there.get(key, ""))
+                    found.append(Finding(action, key, why, self.state.objects[key].origin))
+        for key, bad in sorted(self.trouble.items()):
+            if bad.unready:
+                found.append(Finding("wait", key, bad.detail, self.state.objects[key].origin))
+        for side in reversed(self._sides):
+            for key in self._diff(side).remove:
+                found.append(Finding("remove", key, "nothing wants it"))
+        found += [Finding("leave", key, why) for key, why in sorted(self.foreign.items())]
+        return found
+
+    # --- one pass ------------------------------------------------------------------------------
+
+    def reconcile(self) -> None:
+        """Bring what is there to what is wanted as far as it goes; what did not go is in `trouble` afterwards."""
+        self.trouble.begin()
+        self.leaving.begin()
+        self._outlived()
+        for side in self._sides:
+            self._mark(side)
+            part = self._diff(side)
+            change = self._due(side, part)
+            if side.kind.at_once:
+                change = Change(change.add, change.alter, self._leaving(side, part))
+            self._apply(side, change)
+            self._told(side.kind.name)
+        for side in reversed(self._sides):
+            if not side.kind.at_once:
+                self._apply(side, Change(remove=self._leaving(side, self._diff(side))))
+        self.repairs.speak()
+
+    def next_retry(self) -> float | None:
+        """When (time.monotonic) the first failed object is due, None where none is."""
+        due = (self.trouble.next_retry(), self.leaving.next_retry())
+        return min((at for at in due if at is not None), default=None)
+
+    def _outlived(self) -> None:
+        """Objects that were watched for a while, and are still as wanted, are well."""
+        for key in [key for key, bad in self.trouble.items() if bad.watched]:
+            self._judge(self._of[key[0]], key)
+
+    @staticmethod
+    def _diff(side: _Side) -> Diff:
+        return diff(side.marks, side.there, side.open) if side.open else Diff()
+
+    def _due(self, side: _Side, part: Diff) -> Change:
+        """The objects that are to be made now: those that neither wait for their retry nor for the end of a fight."""
+        sorted_out: list[list[HostObject]] = []
+        for keys in (part.add, part.alter):
+            due: list[HostObject] = []
+            for key in keys:
+                item, mark = self.state.objects[key], side.marks[key]
+                if not side.kind.ends_by_itself:
+                    there = side.there.get(key)
+                    wait, why = self.repairs.pause(item, mark, there, self.trouble.now)
+                    if wait:
+                        again = self.trouble.now + wait
+                        self.trouble[key] = Trouble("pending", why, mark, again=again)
+                if self.trouble.is_due(key, mark):
+                    due.append(item)
+            sorted_out.append(due)
+        return Change(tuple(sorted_out[0]), tuple(sorted_out[1]))
+
+    def _leaving(self, side: _Side, part: Diff) -> tuple[Key, ...]:
+        due: list[Key] = []
+        for key in part.remove:
+            around = side.kind.goes_with(key)
+            if around is not None and not self._stays(around):
+                self.note(key, None)
+            elif self.leaving.is_due(key, side.there[key]):
+                due.append(key)
+        return tuple(due)
+
+    def _stays(self, key: Key) -> bool:
+        return key[0] not in self._of or key in self._of[key[0]].marks
+
+    def _apply(self, side: _Side, change: Change) -> None:
+        if not change:
+            return
+        try:
+            failed = side.kind.apply(change)
+        except (ApplyError, OSError) as error:
+            failed = self._all(change, str(error))
+        except (ValueError, TypeError, KeyError) as error:
+            failed = self._all(change, f"{type(error).__name__}: {error}")
+        for item in change.make:
+            key, bad = item.key, failed.get(item.key)
+            # It may have become something else meanwhile: then its mark tells.
+            mark = side.marks.get(key, "")
+            if bad is None:
+                self.done(key, mark)
+            elif bad.detail:
+                self.trouble.fail(key, mark, bad.detail, bad.state)
+        for key in change.remove:
+            bad = failed.get(key)
+            if bad is None:
+                self.note(key, None)
+                self.changes += 1
+            elif bad.detail:
+                self.leaving.fail(key, side.there.get(key, ""), f"it stays: {bad.detail}")
+
+    @staticmethod
+    def _all(change: Change, why: str) -> dict[Key, Failure]:
+        return dict.fromkeys([*(item.key for item in change.make), *change.remove], Failure(why))
