@@ -116,6 +116,10 @@ def booted(
     return show(client, made.json()["server"]["id"])
 
 
+def act(client: httpx.Client, ident: str, version: str = "2.1", **action: Any) -> httpx.Response:
+    return client.post(f"{URL}/servers/{ident}/action", json=action, headers=at(version))
+
+
 def show(client: httpx.Client, ident: str, version: str = "2.1") -> dict[str, Any]:
     answer = client.get(f"{URL}/servers/{ident}", headers=at(version))
     assert answer.status_code == 200, answer.text

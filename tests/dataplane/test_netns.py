@@ -53,3 +53,41 @@ def test_a_name_that_leads_to_another_namespace_is_seen() -> None:
         assert host.python(KEPT).split() == ["True", "0", "True"]
     finally:
         host.close()
+
+
+CHANGED = """
+from netloom.dataplane import netns
+from netloom.dataplane.mark import fingerprint, why_broken
+from netloom.dataplane.namespaces import ensure_namespace, read_namespace
+from netloom.model.hoststate import Namespace
+for wanted in (Namespace(name="qrouter-x", forward=True), Namespace(name="qdhcp-x")):
+    key = wanted.key
+    for setting, value in (
+        ("ipv4.ip_forward", str(int(not wanted.forward))),
+        ("ipv4.conf.all.proxy_arp", "1"),
+    ):
+        ensure_namespace(wanted)
+        assert read_namespace(wanted.name)[key] == fingerprint(wanted)
+        with netns.inside(wanted.name):
+            netns.write_sysctl(setting, value)
+        print(why_broken(read_namespace(wanted.name)[key]))
+    # Wanted otherwise from now on: that is no damage.
+    other = Namespace(name=wanted.name, forward=not wanted.forward)
+    ensure_namespace(other)
+    print(read_namespace(wanted.name)[key] == fingerprint(other))
+    ensure_namespace(wanted)
+    print(read_namespace(wanted.name)[key] == fingerprint(wanted))
+"""
+
+
+def test_what_somebody_changed_is_named_and_not_what_the_kernel_changes_with_it(host: Host) -> None:
+    assert host.python(CHANGED).splitlines() == [
+        "net.ipv4.ip_forward was 0 and not 1",
+        "net.ipv4.conf.all.proxy_arp was 1 and not 0",
+        "True",
+        "True",
+        "net.ipv4.ip_forward was 1 and not 0",
+        "net.ipv4.conf.all.proxy_arp was 1 and not 0",
+        "True",
+        "True",
+    ]

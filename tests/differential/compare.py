@@ -147,7 +147,7 @@ def _belong(theirs: str, ours: str, drawn: re.Pattern[str], pairs: Pairs) -> boo
 
 
 def _from_a_pool(address: str) -> bool:
-    """Tell addresses that a side draws from those that requests name (operations.py keeps them apart)."""
+    """Tell addresses that a side draws from those that requests name (attributes.py keeps them apart)."""
     octets = [int(octet) for octet in address.split(".")]
     return octets[1] >= 128 or octets[3] >= 64
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from random import Random
 from typing import Any
 
-from differential import anything, asking, pick, querying
+from differential import anything, around, asking, pick, querying, transport
 from differential.compare import Pairs, changed_unseen, differences
 from differential.known_differences import Known, explanation, without_dhcp
 from differential.novelty import Novelty
@@ -47,12 +47,12 @@ OFTEN: list[asking.Sort] = [
 ELSE: list[asking.Sort] = [
     asking.show,
     asking.listing,
-    asking.quotas,
-    asking.tags,
-    asking.malformed,
-    asking.spoken,
-    asking.operating,
-    asking.odd,
+    around.quotas,
+    around.tags,
+    around.malformed,
+    around.spoken,
+    around.operating,
+    around.odd,
     querying.filtering,
     querying.addresses,
     querying.fields,
@@ -65,9 +65,9 @@ ELSE: list[asking.Sort] = [
     anything.tag,
     anything.quota,
     anything.query,
-    anything.raw,
-    anything.transport,
-    anything.extensions,
+    transport.raw,
+    transport.transport,
+    transport.extensions,
 ]
 
 

@@ -63,6 +63,15 @@ def test_a_card_that_is_lost_comes_back(lab: RunningLab) -> None:
         RunningLab.until(lambda: tenant.get(port)["port"]["status"] == "DOWN", 20, "port is up")
         waiting = status.collect(lab.lab)["waiting"]
         assert any(f"device {near.tap} has no link" in each["detail"] for each in waiting)
+        ends = {"source": far.port["id"], "destination": near.port["id"]}
+        answer = tenant.get("/explain/v1", **ends)
+        assert (answer["verdict"], answer["decided_by"]) == (
+            "unreachable",
+            f"port/{near.port['id']}",
+        )
+        assert answer["fix"].startswith(
+            f"in the instance: ip link set DEVICE up, for the card {near.port['mac_address']};"
+        )
         near.run("ip", "link", "set", "eth0", "up")
         RunningLab.until(lambda: tenant.get(port)["port"]["status"] == "ACTIVE", 20, "port is down")
         assert "repaired (5 times" in repairs(lab, near.port["id"])

@@ -26,7 +26,7 @@ def free_port() -> int:
 
 def main() -> int:
     """Run it in a lab of its own; exit status 1 where anything was wrong. Logs are kept then."""
-    parser = argparse.ArgumentParser(prog="soak", description=__doc__)
+    parser = argparse.ArgumentParser(prog="soak", description=__doc__, allow_abbrev=False)
     parser.add_argument("--seconds", type=float, default=600)
     parser.add_argument("--seed", default=str(int(time.time())))
     parser.add_argument("--logs", type=Path, default=Path(".state/soak-logs"))

@@ -349,10 +349,13 @@ class Tracker:
         # A DHCP server may hold on to a device that is gone: then it is restarted.
         key = ("dnsmasq", network)
         server = self.reconciler.state.objects.get(key)
-        if isinstance(server, Dnsmasq) and self.reconciler.mark_there(key) is not None:
-            if not dnsmasq.is_on_device(server, self._dhcp_directory):
-                self.repairs.expect(key)
-                self.reconciler.note(key, broken("its device was made anew"))
+        if (
+            isinstance(server, Dnsmasq)
+            and self.reconciler.mark_there(key) is not None
+            and not dnsmasq.is_on_device(server, self._dhcp_directory)
+        ):
+            self.repairs.expect(key)
+            self.reconciler.note(key, broken("its device was made anew"))
         for key, _ in list(self.reconciler.there(*WAYS)):
             if key[1] == namespace:
                 self.repairs.expect(key)

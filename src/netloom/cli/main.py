@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import importlib
 import sys
+from typing import Any
 
 from netloom import __version__
 from netloom.model.errors import UserError
@@ -30,6 +31,13 @@ Modules are imported only when their command is called, so that an agent never l
 """
 
 
+class Parser(argparse.ArgumentParser):
+    """Takes options as they are written only: `--host` is no short form of `--hosts`. Its subcommands' parsers are alike."""
+
+    def __init__(self, **settings: Any) -> None:
+        super().__init__(**settings, allow_abbrev=False)
+
+
 def main(argv: list[str] | None = None) -> int:
     """Run one command; returns its exit status. A user's mistake is one line on stderr and status 2."""
     try:
@@ -44,7 +52,7 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def _main(arguments: list[str]) -> int:
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog="netloom", description="OpenStack networking that one person can run, read and trust."
     )
     parser.add_argument("--version", action="version", version=f"netloom {__version__}")

@@ -24,6 +24,12 @@ class Resource(msgspec.Struct, frozen=True, kw_only=True):
     INTERNAL: ClassVar[frozenset[str]] = frozenset()
     """Fields (as encoded) that the API does not show."""
 
+    FIRST_STATUS: ClassVar[str] = ""
+    """What the API says of a new object until a host has reported; empty where the kind has no status."""
+
+    GRANTED_BY: ClassVar[str] = ""
+    """Field that names the object whose grants let other projects see this one (`id`: its own); empty for none."""
+
     id: str
     project_id: str = ""
     name: str = ""

@@ -22,6 +22,8 @@ class Network(Resource, frozen=True, kw_only=True):
     """
 
     KIND: ClassVar[str] = "network"
+    FIRST_STATUS: ClassVar[str] = "ACTIVE"
+    GRANTED_BY: ClassVar[str] = "id"
     INTERNAL: ClassVar[frozenset[str]] = frozenset({"key"})
 
     key: int = 0
@@ -54,6 +56,7 @@ class Subnet(Resource, frozen=True, kw_only=True):
     """A range of addresses on a network."""
 
     KIND: ClassVar[str] = "subnet"
+    GRANTED_BY: ClassVar[str] = "network_id"
 
     network_id: str
     cidr: str
@@ -101,6 +104,7 @@ class Port(Resource, frozen=True, kw_only=True):
 
     KIND: ClassVar[str] = "port"
     INTERNAL: ClassVar[frozenset[str]] = frozenset({"key"})
+    FIRST_STATUS: ClassVar[str] = "DOWN"
 
     network_id: str
     mac_address: str
@@ -135,6 +139,7 @@ class Router(Resource, frozen=True, kw_only=True):
     """
 
     KIND: ClassVar[str] = "router"
+    FIRST_STATUS: ClassVar[str] = "ACTIVE"
     INTERNAL: ClassVar[frozenset[str]] = frozenset({"host", "gw_port_id"})
 
     admin_state_up: bool = True
@@ -156,6 +161,7 @@ class FloatingIP(Resource, frozen=True, kw_only=True):
     """
 
     KIND: ClassVar[str] = "floatingip"
+    FIRST_STATUS: ClassVar[str] = "DOWN"
     INTERNAL: ClassVar[frozenset[str]] = frozenset({"floating_port_id"})
 
     floating_network_id: str

@@ -211,7 +211,7 @@ def router_between(r: Reader, subnet_id: str, network_id: str) -> Router | None:
 def show(r: Reader, ctx: Context, objs: Sequence[FloatingIP]) -> list[dict[str, Any]]:
     """Return floating IPs as the API shows them, with details of their ports."""
     found = r.get_many(Port, {fip.port_id for fip in objs if fip.port_id})
-    port_states = ports.statuses(r, found.values())
+    port_states = r.api_status(Port, found)
     states = r.api_status(FloatingIP, [fip.id for fip in objs])
     shown: list[dict[str, Any]] = []
     for fip in objs:
@@ -220,7 +220,7 @@ def show(r: Reader, ctx: Context, objs: Sequence[FloatingIP]) -> list[dict[str, 
         del doc["floating_port_id"], doc["name"]
         port = found.get(fip.port_id or "")
         doc["tenant_id"] = fip.project_id
-        doc["status"] = states.get(fip.id) or "DOWN"
+        doc["status"] = states[fip.id]
         doc["port_details"] = port and {
             "name": port.name,
             "network_id": port.network_id,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 from uuid import uuid4
 
@@ -49,6 +49,9 @@ SERVICE_OWNERS = frozenset({OWNER_ROUTER_INTERFACE, OWNER_ROUTER_GATEWAY, OWNER_
 
 ROUTER_OWNERS = frozenset({*constants.ROUTER_INTERFACE_OWNERS, OWNER_ROUTER_GATEWAY})
 """Owners whose ports are part of the router that `device_id` names."""
+
+NOT_APPLICABLE = "N/A"
+"""Neutron's status of the ports that hold floating addresses."""
 
 _PLAIN = ("name", "description", "admin_state_up", "device_id", "device_owner")
 """Attributes that are taken as they are."""
@@ -119,7 +122,8 @@ def create(w: Writer, ctx: Context, attrs: dict[str, Any]) -> Port:
         vnic_type=_get(attrs, "binding:vnic_type", "normal"),
         profile=_get(attrs, "binding:profile", None) or {},
     )
-    port = w.insert(binding.bound(w, ctx, port, network))
+    port = binding.bound(w, ctx, port, network)
+    port = w.insert(port, _first_status(port))
     if port.host:
         dhcp.ensure_dhcp_port(w, ctx, network)
     return port
@@ -149,7 +153,7 @@ def create_service(
         device_owner=device_owner,
         port_security_enabled=False,
     )
-    return w.insert(port)
+    return w.insert(port, _first_status(port))
 
 
 def _wishes(
@@ -236,6 +240,8 @@ def update(w: Writer, ctx: Context, old: Port, attrs: dict[str, Any]) -> Port:
     new = w.update(new)
     if new.host != old.host or new.vif_type != old.vif_type:
         w.set_api_status(Port, new.id, "DOWN")
+    if _first_status(new) != _first_status(old):
+        w.set_api_status(Port, new.id, _first_status(new))
     if new.host:
         dhcp.ensure_dhcp_port(w, ctx, network)
     if new.fixed_ips != old.fixed_ips:
@@ -368,7 +374,7 @@ def remove(w: Writer, port: Port) -> None:
 
 def show(r: Reader, ctx: Context, objs: Sequence[Port]) -> list[dict[str, Any]]:
     """Return ports as the API shows them."""
-    states = statuses(r, objs)
+    states = r.api_status(Port, [port.id for port in objs])
     shown: list[dict[str, Any]] = []
     for port in objs:
         doc = to_doc(port)
@@ -379,13 +385,7 @@ def show(r: Reader, ctx: Context, objs: Sequence[Port]) -> list[dict[str, Any]]:
     return shown
 
 
-def statuses(r: Reader, objs: Iterable[Port]) -> dict[str, str]:
-    """Return the API's status by port id. A floating IP's port has none of its own."""
-    ports = list(objs)
-    states = r.api_status(Port, [port.id for port in ports])
-    return {
-        port.id: "N/A"
-        if port.device_owner == OWNER_FLOATING_IP and not port.project_id
-        else states.get(port.id) or "DOWN"
-        for port in ports
-    }
+def _first_status(port: Port) -> str:
+    """Return the API's status of a port of which no host has said anything; a floating IP's port has none at all."""
+    of_floating_ip = port.device_owner == OWNER_FLOATING_IP and not port.project_id
+    return NOT_APPLICABLE if of_floating_ip else Port.FIRST_STATUS

@@ -39,7 +39,7 @@ def used(r: Reader, project_id: str, resource: str) -> int:
         return max(
             (len(router.routes) for router in r.list(Router, project_id=project_id)), default=0
         )
-    return r.count(resource, project_id=project_id)
+    return r.tally(resource, project_id)
 
 
 def check(r: Reader, ctx: Context, project_id: str, kind: str) -> None:

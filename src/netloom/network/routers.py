@@ -273,7 +273,7 @@ def show(r: Reader, ctx: Context, objs: Sequence[Router]) -> list[dict[str, Any]
         row = rows.get(router.host)
         doc["tenant_id"] = router.project_id
         # As in Neutron a router is ACTIVE before any host has made it.
-        doc["status"] = states.get(router.id) or "ACTIVE"
+        doc["status"] = states[router.id]
         doc["availability_zones"] = [row.facts.availability_zone] if row and row.facts else []
         shown.append(doc)
     return shown

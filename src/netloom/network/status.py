@@ -16,6 +16,7 @@ from msgspec import Struct
 
 from netloom.model import FloatingIP, Port, Router, Server
 from netloom.network import server_ports
+from netloom.network.ports import NOT_APPLICABLE
 from netloom.store import Reader, StatusRow, Writer
 
 ACTIVE, DOWN, ERROR, BUILD, SHUTOFF = "ACTIVE", "DOWN", "ERROR", "BUILD", "SHUTOFF"
@@ -24,12 +25,6 @@ REBOOTING = frozenset({"REBOOT", "HARD_REBOOT"})
 
 WIRE = frozenset({"l2", "l3"})
 """The aspects of a port that say whether it is on the wire."""
-
-NOT_APPLICABLE = "N/A"
-"""Neutron's status of the ports that hold floating addresses."""
-
-UNWRITTEN = {Port.KIND: DOWN, FloatingIP.KIND: DOWN, Router.KIND: ACTIVE}
-"""What the API shows where no status is written down: most objects begin so, and need no second write."""
 
 KINDS = frozenset({Port.KIND, FloatingIP.KIND, Router.KIND, Server.KIND})
 """The kinds whose status depends on hosts."""
@@ -222,7 +217,7 @@ def differences(reader: Reader, touched: Iterable[tuple[str, str]]) -> Differenc
     for kind, each in wanted.items():
         present = reader.api_status(kind, list(each)) if each else {}
         for ident, status in each.items():
-            if status != NOT_APPLICABLE and (present.get(ident) or UNWRITTEN.get(kind)) != status:
+            if status != NOT_APPLICABLE and present.get(ident) != status:
                 statuses[kind, ident] = status
     return Differences(statuses, changed_servers, stale)
 

@@ -8,25 +8,39 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from functools import cache
-from typing import Any, Literal
+from typing import Any, Literal, get_args, get_type_hints
 
 from netloom.model import KINDS, Port, Resource, Server
 
-COLUMNS = frozenset({"id", "project_id", "name"})
+COLUMNS = frozenset({"id", "project_id", "name", "status"})
 """Fields that are columns of `resource` of the same name."""
 
 INDEXED: dict[str, tuple[str, ...]] = {
-    "subnet": ("network_id",),
-    "port": ("network_id", "device_id", "device_owner", "mac_address", "host"),
-    "router": ("host", "gw_port_id"),
+    "network": (
+        "external",
+        "is_default",
+        "admin_state_up",
+        "network_type",
+        "physical_network",
+        "segmentation_id",
+    ),
+    "subnet": ("network_id", "cidr", "gateway_ip"),
+    "port": ("network_id", "device_id", "device_owner", "mac_address", "host", "admin_state_up"),
+    "router": ("host", "gw_port_id", "admin_state_up"),
     "floatingip": (
         "floating_network_id",
         "floating_ip_address",
+        "fixed_ip_address",
         "floating_port_id",
         "port_id",
         "router_id",
     ),
-    "security_group_rule": ("security_group_id", "remote_group_id"),
+    "security_group_rule": (
+        "security_group_id",
+        "remote_group_id",
+        "remote_ip_prefix",
+        "protocol",
+    ),
     "project": ("domain_id",),
     "user": ("domain_id",),
     "role_assignment": ("user_id", "role_id", "scope_id"),
@@ -42,7 +56,10 @@ LINKED: dict[str, dict[str, str]] = {
 """Kind → what a filter is called → the role in `link` that answers it."""
 
 TERMS: dict[str, tuple[str, ...]] = {"port": ("fixed_ip",), "server": ("port_id",)}
-"""Kind → values inside arrays that are filters, beside `tag`, which every kind has."""
+"""Kind → values inside arrays that are filters, beside `tag` and `seen_by`, which every kind has."""
+
+SEEN_BY = "seen_by"
+"""Term that names a project which sees an object of another project: `links.Link.owner_sees`."""
 
 How = Literal["column", "json", "link", "term"]
 
@@ -69,7 +86,7 @@ def how(kind: str, field: str) -> tuple[How, str]:
         return "column", field
     if role := LINKED.get(kind, {}).get(field):
         return "link", role
-    if field == "tag" or field in TERMS.get(kind, ()):
+    if field in ("tag", SEEN_BY) or field in TERMS.get(kind, ()):
         return "term", field
     if (name := encoded_names(kind).get(field)) is not None:
         return "json", name
@@ -81,6 +98,13 @@ def encoded_names(kind: str) -> dict[str, str]:
     """Field of the struct → its name in the document."""
     struct: Any = KINDS[kind]
     return dict(zip(struct.__struct_fields__, struct.__struct_encode_fields__, strict=True))
+
+
+@cache
+def nullable(kind: str, field: str) -> bool:
+    """Tell whether a field may be null."""
+    how_found, _ = how(kind, field)
+    return how_found == "json" and type(None) in get_args(get_type_hints(KINDS[kind])[field])
 
 
 def expression(name: str) -> str:

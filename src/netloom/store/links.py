@@ -21,7 +21,8 @@ class Link(NamedTuple):
 
     `field` may lead through structs and lists (`fixed_ips.subnet_id`). `when_target_goes`: `refuse` the
     deletion, `cascade` it to the source, or `clear` the fields `also_cleared` and `field` of the source.
-    `only`: the link is there only where this field has this value.
+    `only`: the link is there only where this field has this value. `owner_sees`: the project that owns the target
+    sees the source, whoever owns that (the store derives a term `seen_by`; what owns the target never changes).
     """
 
     role: str
@@ -30,6 +31,7 @@ class Link(NamedTuple):
     when_target_goes: Rule
     also_cleared: tuple[str, ...] = ()
     only: tuple[str, str] | None = None
+    owner_sees: bool = False
 
     @property
     def source(self) -> str:
@@ -44,7 +46,7 @@ class Link(NamedTuple):
 
 LINKS: tuple[Link, ...] = (
     Link("subnet.network_id", "network_id", "network", "cascade"),
-    Link("port.network_id", "network_id", "network", "refuse"),
+    Link("port.network_id", "network_id", "network", "refuse", owner_sees=True),
     Link("port.subnet_id", "fixed_ips.subnet_id", "subnet", "refuse"),
     Link("port.security_group_id", "security_groups", "security_group", "refuse"),
     Link("router.gateway_network_id", "external_gateway_info.network_id", "network", "refuse"),
@@ -53,7 +55,13 @@ LINKS: tuple[Link, ...] = (
     Link("floatingip.floating_port_id", "floating_port_id", "port", "refuse"),
     Link("floatingip.port_id", "port_id", "port", "clear", ("fixed_ip_address", "router_id")),
     Link("floatingip.router_id", "router_id", "router", "refuse"),
-    Link("security_group_rule.security_group_id", "security_group_id", "security_group", "cascade"),
+    Link(
+        "security_group_rule.security_group_id",
+        "security_group_id",
+        "security_group",
+        "cascade",
+        owner_sees=True,
+    ),
     Link("security_group_rule.remote_group_id", "remote_group_id", "security_group", "cascade"),
     Link("project.domain_id", "domain_id", "domain", "refuse"),
     Link("user.domain_id", "domain_id", "domain", "refuse"),
@@ -79,6 +87,11 @@ FROM: dict[str, tuple[Link, ...]] = {
     for kind in {link.source for link in LINKS}
 }
 """Kind of the source → its links."""
+
+
+def is_seen_by_owners(kind: type[Resource]) -> bool:
+    """Tell whether objects of the kind are seen by those who own what they are on."""
+    return any(link.owner_sees for link in FROM.get(kind.KIND, ()))
 
 
 def derive(obj: Resource) -> Iterator[tuple[str, str, str]]:

@@ -4,18 +4,16 @@ from __future__ import annotations
 
 import builtins
 import json
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Sequence
 from functools import cache
-from typing import Any, Literal, TypeVar
+from typing import Any, Generic, NamedTuple, TypeVar
 
 import msgspec
 from sqlalchemy import (
-    ColumnElement,
     LargeBinary,
     Select,
     bindparam,
     cast,
-    false,
     func,
     literal_column,
     or_,
@@ -24,102 +22,22 @@ from sqlalchemy import (
 
 from netloom.model import HostFacts, HostGrant, Resource
 from netloom.model.errors import UserError
-from netloom.store import damage, fields, schema
+from netloom.store import damage, schema, search
 from netloom.store.codec import decode, decode_list
-from netloom.store.rows import Access, Change, HostRow, StatusRow, Value
+from netloom.store.rows import Access, Change, HostRow, StatusRow
+from netloom.store.search import Filter, Page, Where, among
 from netloom.store.session import Session, Statement
 
 T = TypeVar("T", bound=Resource)
-Where = Value | Collection[str] | Collection[int]
-Shape = Literal["one", "many", "null"]
 Kind = str | type[Resource]
 
-_resource, _link, _term = schema.resource, schema.link, schema.term
+_resource, _link = schema.resource, schema.link
 _access, _claim, _change = schema.access, schema.claim, schema.change
 
 
 def kind_name(kind: Kind) -> str:
     """Name of a kind, given as its struct or already by name."""
     return kind if isinstance(kind, str) else kind.KIND
-
-
-def among(parameter: str) -> Select[Any]:
-    """All elements of a collection given as one JSON parameter, so that the statement stays the same."""
-    return select(literal_column("value")).select_from(func.json_each(bindparam(parameter)))
-
-
-def _compare(column: ColumnElement[Any], shape: Shape, parameter: str) -> ColumnElement[bool]:
-    if shape == "null":
-        return column.is_(None)
-    if shape == "many":
-        return column.in_(among(parameter))
-    return column == bindparam(parameter)
-
-
-@cache
-def _conditions(
-    kind: str, shapes: tuple[tuple[str, Shape], ...]
-) -> tuple[ColumnElement[bool], ...]:
-    """Conditions for filters of these shapes; their parameters are called after the fields."""
-    # The kind stands in the text, not in a parameter: only so may SQLite use an index of that kind.
-    conditions: list[ColumnElement[bool]] = [literal_column("kind") == literal_column(f"'{kind}'")]
-    for field, shape in shapes:
-        how, name = fields.how(kind, field)
-        if how == "column":
-            conditions.append(_compare(_resource.c[name], shape, field))
-        elif how == "json":
-            conditions.append(_compare(literal_column(fields.expression(name)), shape, field))
-        elif shape == "null":
-            conditions.append(false())
-        elif how == "link":
-            sources = select(_link.c.source).where(_link.c.role == literal_column(f"'{name}'"))
-            conditions.append(
-                _resource.c.id.in_(sources.where(_compare(_link.c.target, shape, field)))
-            )
-        else:
-            found = select(_term.c.id).where(
-                _term.c.field == literal_column(f"'{name}'"),
-                _term.c.kind == literal_column(f"'{kind}'"),
-            )
-            conditions.append(
-                _resource.c.id.in_(found.where(_compare(_term.c.value, shape, field)))
-            )
-    return tuple(conditions)
-
-
-@cache
-def _list_statement(kind: str, shapes: tuple[tuple[str, Shape], ...]) -> Statement:
-    found = select(_resource.c.doc).where(*_conditions(kind, shapes))
-    return Statement(found.order_by(_resource.c.id))
-
-
-@cache
-def _count_statement(kind: str, shapes: tuple[tuple[str, Shape], ...]) -> Statement:
-    found = select(func.count()).select_from(_resource).where(*_conditions(kind, shapes))
-    return Statement(found)
-
-
-def _bind(where: Mapping[str, Where]) -> tuple[tuple[tuple[str, Shape], ...], dict[str, Any], bool]:
-    """Return the shapes of filters, their parameters, and whether nothing can match at all."""
-    shapes: list[tuple[str, Shape]] = []
-    values: dict[str, Any] = {}
-    for field, value in where.items():
-        if value is None:
-            shapes.append((field, "null"))
-        elif isinstance(value, str | int):
-            shapes.append((field, "one"))
-            values[field] = value
-        else:
-            if not value:
-                return (), {}, True
-            if len(value) == 1:
-                # A third of the cost of looking into a JSON list, and by far the most frequent.
-                shapes.append((field, "one"))
-                values[field] = next(iter(value))
-                continue
-            shapes.append((field, "many"))
-            values[field] = json.dumps(list(value))
-    return tuple(shapes), values, False
 
 
 _GET = Statement(
@@ -144,6 +62,11 @@ _CLAIM_OWNER = Statement(
 )
 _CLAIMS = Statement(
     select(_claim.c.key, _claim.c.owner).where(_claim.c.scope == bindparam("scope"))
+)
+_TALLY = Statement(
+    select(schema.tally.c.number).where(
+        schema.tally.c.kind == bindparam("kind"), schema.tally.c.project_id == bindparam("project")
+    )
 )
 _ACCESS = Statement(
     select(_access.c.object_id, _access.c.target, _access.c.action)
@@ -244,6 +167,22 @@ def _host_row(
     )
 
 
+class Found(NamedTuple, Generic[T]):
+    """An object, and the API's status of it; empty text where its kind has none."""
+
+    obj: T
+    status: str
+
+    def value(self, field: str) -> Any:
+        """Value of a field by which a page is ordered."""
+        return self.status if field == "status" else getattr(self.obj, field)
+
+
+def _sortable(value: Any) -> tuple[bool, Any]:
+    """Return what sorts as SQLite does: null first."""
+    return value is not None, "" if value is None else value
+
+
 class Reader:
     """A snapshot: everything read through one Reader is as of one moment.
 
@@ -272,38 +211,68 @@ class Reader:
         and `tag`; a collection means any of its values, None means null. ValueError for others.
         Rows that cannot be read are left out, and said once on the log.
         """
-        shapes, values, nothing = _bind(where)
-        if nothing:
-            return []
-        statement = _list_statement(kind.KIND, shapes)
-        try:
-            return decode_list(kind, self._session.column(statement, values))
-        except damage.UNREADABLE:
-            return self._readable(kind, statement, values)
+        return [found.obj for found in self._found(kind, search.filters(where), Page())]
+
+    def search(
+        self, kind: type[T], alternatives: Sequence[Sequence[Filter]], page: Page
+    ) -> builtins.list[Found[T]]:
+        """A page of the objects that meet all filters of at least one alternative, in the page's order.
+
+        The number of statements depends on the alternatives and on the page's order alone; the number of rows
+        that are read on the page where an index answers the filters (`fields`) and the order.
+        """
+        if len(alternatives) == 1:
+            return self._found(kind, alternatives[0], page)
+        found: dict[str, Found[T]] = {}
+        for alternative in alternatives:
+            found.update((each.obj.id, each) for each in self._found(kind, alternative, page))
+        merged = builtins.list(found.values())
+        for field, ascending in reversed(page.order):
+            merged.sort(key=lambda each: _sortable(each.value(field)), reverse=not ascending)
+        return merged[: page.limit] if page.limit else merged
+
+    def _found(self, kind: type[T], asked: Sequence[Filter], page: Page) -> builtins.list[Found[T]]:
+        found: builtins.list[Found[T]] = []
+        for statement, values in search.statements(kind.KIND, asked, page):
+            if page.limit:
+                values["limit"] = page.limit - len(found)
+            try:
+                rows = self._session.rows(statement, values)
+                objs = decode_list(kind, [row[0] for row in rows])
+                found += [Found(obj, row[1]) for obj, row in zip(objs, rows, strict=True)]
+            except damage.UNREADABLE:
+                found += self._readable(kind, statement, values)
+            if page.limit and len(found) >= page.limit:
+                break
+        return found
 
     def _readable(
         self, kind: type[T], statement: Statement, values: dict[str, Any]
-    ) -> builtins.list[T]:
-        """As `list`, row by row, without those that cannot be read."""
-        found: builtins.list[T] = []
+    ) -> builtins.list[Found[T]]:
+        """As `_found`, row by row, without those that cannot be read."""
+        found: builtins.list[Found[T]] = []
         assert isinstance(statement.core, Select)
         each = statement.core.with_only_columns(
-            cast(_resource.c.id, LargeBinary), cast(_resource.c.doc, LargeBinary)
+            cast(_resource.c.id, LargeBinary),
+            cast(_resource.c.doc, LargeBinary),
+            cast(_resource.c.status, LargeBinary),
         )
-        for id, doc in self._session.rows(Statement(each), values):
+        for id, doc, status in self._session.rows(Statement(each), values):
             try:
-                found.append(decode(kind, doc.decode()))
+                found.append(Found(decode(kind, doc.decode()), status.decode()))
             except damage.UNREADABLE as error:
                 damage.left_out(kind.KIND, bytes(id or b"").decode(errors="replace"), error)
         return found
 
     def count(self, kind: Kind, **where: Where) -> int:
         """How many objects meet the filters; see `list`."""
-        shapes, values, nothing = _bind(where)
-        if nothing:
-            return 0
-        statement = _count_statement(kind_name(kind), shapes)
-        return self._session.value(statement, values) or 0
+        asked = search.count(kind_name(kind), search.filters(where))
+        return 0 if asked is None else self._session.value(*asked) or 0
+
+    def tally(self, kind: Kind, project_id: str) -> int:
+        """How many objects of a kind a project has, without counting them."""
+        values = {"kind": kind_name(kind), "project": project_id}
+        return self._session.value(_TALLY, values) or 0
 
     def sources(self, target: str, role: str) -> list[str]:
         """Ids of the objects that name `target` in this role of `links.LINKS`."""
@@ -377,10 +346,15 @@ class Reader:
         """Value of a setting kept in the database, or None."""
         return self._session.value(_SETTING, {"key": key})
 
-    def explain(self, kind: Kind, **where: Where) -> str:
+    def explain(
+        self, kind: Kind, asked: Sequence[Filter] = (), page: Page | None = None, **where: Where
+    ) -> str:
         """How SQLite would look for these objects (its query plan): for tests and for the curious."""
-        shapes, values, _ = _bind(where)
-        text, own = _list_statement(kind_name(kind), shapes).on(self._session.dialect)
-        cursor = self._session.connection.cursor()
-        cursor.execute(f"EXPLAIN QUERY PLAN {text}", {**own, **values})
-        return "\n".join(str(row[-1]) for row in cursor.fetchall())
+        lines: builtins.list[str] = []
+        every = (*asked, *search.filters(where))
+        for statement, values in search.statements(kind_name(kind), every, page or Page()):
+            text, own = statement.on(self._session.dialect)
+            cursor = self._session.connection.cursor()
+            cursor.execute(f"EXPLAIN QUERY PLAN {text}", {**own, **values})
+            lines += [str(row[-1]) for row in cursor.fetchall()]
+        return "\n".join(lines)

@@ -37,7 +37,10 @@ resource = Table(
     Column("doc", Text, nullable=False),
     PrimaryKeyConstraint("kind", "id"),
     Index("resource_project", "kind", "project_id", "id"),
+    Index("resource_project_name", "kind", "project_id", "name", "id"),
+    Index("resource_project_status", "kind", "project_id", "status", "id"),
     Index("resource_name", "kind", "name", "id"),
+    Index("resource_status", "kind", "status", "id"),
 )
 """One row an API object. `status` is the API's status, which is no part of the document."""
 
@@ -70,6 +73,17 @@ term = Table(
     sqlite_with_rowid=False,
 )
 """Values inside arrays that are searched for (a port's addresses, tags): an index over them."""
+
+tally = Table(
+    "tally",
+    METADATA,
+    Column("kind", Text, nullable=False),
+    Column("project_id", Text, nullable=False),
+    Column("number", Integer, nullable=False),
+    PrimaryKeyConstraint("kind", "project_id"),
+    sqlite_with_rowid=False,
+)
+"""How many objects of a kind a project has: quotas ask at each create, and counting would cost as much as there are."""
 
 claim = Table(
     "claim",

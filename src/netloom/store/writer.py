@@ -7,14 +7,25 @@ from collections.abc import Iterable, Sequence
 from typing import Any, TypeVar
 
 import msgspec
-from sqlalchemy import bindparam, delete, func, insert, select, update
+from sqlalchemy import bindparam, delete, func, select, update
 from sqlalchemy.dialects.sqlite import insert as upsert
 
 from netloom.model import KINDS, HostFacts, HostGrant, Resource, Status
 from netloom.store import fields, links, schema
 from netloom.store.codec import encode, public
 from netloom.store.errors import Claimed, Exists, InUse, MissingTarget, NotFound
-from netloom.store.reader import Kind, Reader, among, kind_name
+from netloom.store.inserting import (
+    COUNT_IN,
+    INSERT,
+    INSERT_CHANGE,
+    INSERT_CLAIM,
+    INSERT_LINK,
+    INSERT_TERM,
+    OWNER,
+    seen_by,
+)
+from netloom.store.reader import Kind, Reader, kind_name
+from netloom.store.search import among
 from netloom.store.session import Session, Statement
 
 T = TypeVar("T", bound=Resource)
@@ -22,7 +33,6 @@ T = TypeVar("T", bound=Resource)
 _resource, _link, _term, _claim = schema.resource, schema.link, schema.term, schema.claim
 _key = (_resource.c.kind == bindparam("k"), _resource.c.id == bindparam("i"))
 
-_INSERT = Statement(upsert(_resource).on_conflict_do_nothing(), _resource.c.keys())
 _UPDATE = Statement(
     update(_resource)
     .where(*_key)
@@ -38,8 +48,6 @@ _DELETE_LINKS = Statement(
 )
 _DELETE_ACCESS = Statement(delete(schema.access).where(schema.access.c.object_id == bindparam("i")))
 _DELETE_CLAIMS = Statement(delete(_claim).where(_claim.c.owner == bindparam("i")))
-_INSERT_LINK = Statement(insert(_link), _link.c.keys())
-_INSERT_TERM = Statement(insert(_term), _term.c.keys())
 _REMOVE_LINK = Statement(
     delete(_link).where(
         _link.c.source_kind == bindparam("k"),
@@ -56,16 +64,21 @@ _REMOVE_TERM = Statement(
         _term.c.value == bindparam("v"),
     )
 )
+_REMOVE_TERMS = Statement(
+    delete(_term).where(
+        _term.c.kind == bindparam("k"),
+        _term.c.id == bindparam("i"),
+        _term.c.field == bindparam("f"),
+    )
+)
 _ONTO = Statement(
     select(_link.c.role, _link.c.source_kind, _link.c.source)
     .where(_link.c.target_kind == bindparam("k"), _link.c.target == bindparam("i"))
     .order_by(_link.c.role, _link.c.source)
 )
-_THERE = Statement(select(_resource.c.id).where(*_key))
 _ALL_THERE = Statement(
     select(_resource.c.kind, _resource.c.id).where(_resource.c.id.in_(among("ids")))
 )
-_INSERT_CLAIM = Statement(upsert(_claim).on_conflict_do_nothing(), _claim.c.keys())
 _RELEASE = Statement(
     delete(_claim).where(_claim.c.scope == bindparam("s"), _claim.c.key == bindparam("c"))
 )
@@ -77,7 +90,6 @@ _REVOKE = Statement(
         schema.access.c.action == bindparam("a"),
     )
 )
-_INSERT_CHANGE = Statement(insert(schema.change), schema.change.c.keys())
 _PRUNE = Statement(delete(schema.change).where(schema.change.c.seq <= bindparam("limit")))
 _SET_STATUS = Statement(update(_resource).where(*_key).values(status=bindparam("s")))
 _status = upsert(schema.status)
@@ -145,8 +157,8 @@ class Writer(Reader):
         self._actor, self._request_id = actor, request_id
         self.last_seq = self.seq()
 
-    def insert(self, obj: T) -> T:
-        """Store a new object; returns it with its timestamps.
+    def insert(self, obj: T, status: str | None = None) -> T:
+        """Store a new object; returns it with its timestamps. `status`: the API's, where it is not its kind's first.
 
         Raises Exists, or MissingTarget where it names an object that is not there.
         """
@@ -154,20 +166,21 @@ class Writer(Reader):
         obj = msgspec.structs.replace(obj, created_at=at, updated_at=at)
         doc = encode(obj)
         named = list(links.derive(obj))
-        self._check_targets(obj, named)
+        owners = self._owners(obj, named)
         row = {
             "kind": obj.KIND,
             "id": obj.id,
             "project_id": obj.project_id,
             "name": obj.name,
             "revision": obj.revision_number,
-            "status": "",
+            "status": obj.FIRST_STATUS if status is None else status,
             "doc": doc,
         }
-        if self._session.run(_INSERT, row) == 0:
+        if self._session.run(INSERT, row) == 0:
             raise Exists(obj.KIND, obj.id)
+        self._count_in(obj, 1)
         self._add_links(obj, named)
-        self._add_terms(obj, list(fields.terms(obj)))
+        self._add_terms(obj, [*fields.terms(obj), *seen_by(obj, owners)])
         self._log(obj.KIND, obj.id, "insert", None, public(obj, doc))
         return obj
 
@@ -201,7 +214,7 @@ class Writer(Reader):
         doc = encode(new)
         had, has = dict.fromkeys(links.derive(old)), dict.fromkeys(links.derive(new))
         added = [link for link in has if link not in had]
-        self._check_targets(new, added)
+        self._owners(new, added)
         self._session.run(
             _UPDATE,
             {
@@ -213,6 +226,9 @@ class Writer(Reader):
                 "doc": doc,
             },
         )
+        if old.project_id != new.project_id:
+            self._count_in(old, -1)
+            self._count_in(new, 1)
         gone = [link for link in had if link not in has]
         if gone:
             self._session.run_all(
@@ -226,7 +242,9 @@ class Writer(Reader):
             self._session.run_all(
                 _REMOVE_TERM, [{"k": new.KIND, "i": new.id, "f": f, "v": v} for f, v in gone_terms]
             )
-        self._add_terms(new, [term for term in has_terms if term not in had_terms])
+        added_terms = [term for term in has_terms if term not in had_terms]
+        self._add_terms(new, added_terms)
+        self._see_anew(old, new, {role for role, _, _ in (*added, *gone)})
         self._log(new.KIND, new.id, "update", public(old, encode(old)), public(new, doc))
         return new
 
@@ -260,6 +278,7 @@ class Writer(Reader):
         for statement in (_DELETE_ACCESS, _DELETE_CLAIMS):
             self._session.run(statement, {"i": id})
         self._session.run(_DELETE, here)
+        self._count_in(old, -1)
         self._log(kind.KIND, id, "delete", public(old, encode(old)), None)
 
     def _target_goes(self, link: links.Link, sources: list[str]) -> None:
@@ -277,7 +296,7 @@ class Writer(Reader):
     def claim(self, scope: str, key: str, owner: str) -> None:
         """Take `key` of `scope`; raises Claimed where anyone, `owner` included, has it."""
         values = {"scope": scope, "key": key, "owner": owner}
-        if self._session.run(_INSERT_CLAIM, values) == 0:
+        if self._session.run(INSERT_CLAIM, values) == 0:
             raise Claimed(scope, key, self.claim_owner(scope, key) or "")
 
     def release(self, scope: str, key: str) -> None:
@@ -392,17 +411,36 @@ class Writer(Reader):
         limit = self.seq() - max(keep, 1)
         return self._session.run(_PRUNE, {"limit": limit})
 
-    def _check_targets(self, obj: Resource, found: list[tuple[str, str, str]]) -> None:
-        """Check before anything is written; the foreign key would refuse as well, but could not say which."""
+    def _owners(self, obj: Resource, found: list[tuple[str, str, str]]) -> dict[str, str]:
+        """Return, by role, the project that owns what the object names; raises MissingTarget.
+
+        It is asked before anything is written; the foreign key would refuse as well, but could not say which.
+        """
+        owners: dict[str, str] = {}
         for role, kind, target in found:
-            if self._session.value(_THERE, {"k": kind, "i": target}) is None:
+            owner = self._session.value(OWNER, {"k": kind, "i": target})
+            if owner is None:
                 raise MissingTarget(role, obj.id, kind, target)
+            owners[role] = owner
+        return owners
+
+    def _see_anew(self, old: Resource, new: Resource, changed: set[str]) -> None:
+        """Bring the terms `seen_by` up to date where the object is on something else, or another project's, now."""
+        deciding = {link.role for link in links.FROM.get(new.KIND, ()) if link.owner_sees}
+        if deciding and (old.project_id != new.project_id or not deciding.isdisjoint(changed)):
+            of = [link for link in links.derive(new) if link[0] in deciding]
+            self._session.run(_REMOVE_TERMS, {"k": new.KIND, "i": new.id, "f": fields.SEEN_BY})
+            self._add_terms(new, seen_by(new, self._owners(new, of)))
+
+    def _count_in(self, obj: Resource, number: int) -> None:
+        values = {"kind": obj.KIND, "project_id": obj.project_id, "number": number}
+        self._session.run(COUNT_IN, values)
 
     def _add_links(self, obj: Resource, found: list[tuple[str, str, str]]) -> None:
         if not found:
             return
         self._session.run_all(
-            _INSERT_LINK,
+            INSERT_LINK,
             [
                 {
                     "source_kind": obj.KIND,
@@ -418,7 +456,7 @@ class Writer(Reader):
     def _add_terms(self, obj: Resource, found: list[tuple[str, str]]) -> None:
         if found:
             self._session.run_all(
-                _INSERT_TERM,
+                INSERT_TERM,
                 [{"kind": obj.KIND, "id": obj.id, "field": f, "value": v} for f, v in found],
             )
 
@@ -435,4 +473,4 @@ class Writer(Reader):
             "actor": self._actor,
             "request_id": self._request_id,
         }
-        self._session.run(_INSERT_CHANGE, values)
+        self._session.run(INSERT_CHANGE, values)

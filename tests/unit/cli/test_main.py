@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import argparse
+import importlib
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from netloom import __version__
-from netloom.cli.main import main
+from netloom.cli.main import COMMANDS, Parser, main
 
 
 def test_version(capsys: pytest.CaptureFixture[str]) -> None:
@@ -34,3 +37,26 @@ def test_another_lab_that_is_there_is_named(
     said = capsys.readouterr().err
     assert said.startswith("netloom: there is no lab 'netloom': start it with ")
     assert said.endswith(", or name another with --name (there is two)\n")
+
+
+def parsers(parser: argparse.ArgumentParser) -> Iterator[argparse.ArgumentParser]:
+    """The parser and those of all verbs below it."""
+    yield parser
+    for action in parser._actions:
+        if isinstance(action, argparse._SubParsersAction):
+            for below in action.choices.values():
+                yield from parsers(below)
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_no_option_is_taken_for_another(command: str) -> None:
+    parser = Parser()
+    importlib.import_module(COMMANDS[command][0]).add_arguments(parser)
+    assert not any(each.allow_abbrev for each in parsers(parser))
+
+
+def test_a_shortened_option_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main(["lab", "up", "--host", "3"])
+    assert ended.value.code == 2
+    assert "unrecognized arguments: --host" in capsys.readouterr().err

@@ -210,16 +210,39 @@ def test_words_that_mean_no_packet(source, destination, words):
         ask(worlds.two_hosts(), source, destination)
 
 
+def l2(port: str, state: str, detail: str) -> StatusRow:
+    return StatusRow("port", port, "compute2", "l2", 1, state, detail, "now")
+
+
 def test_a_port_that_is_not_plugged_comes_before_its_rules():
-    row = StatusRow(
-        "port", "port2", "compute2", "l2", 1, "pending", "device tapport2 is not plugged", "now"
-    )
     world = worlds.two_hosts()
     world.change("ports", "port2", security_groups=())
-    answer = explain(cloud(world, [row]), "vm1", "vm2")
+    # Plugged by somebody else (a Nova, a script): no server of ours has it.
+    del world.tables["servers"]["vm2"]
+    row = l2("port2", "pending", "device tapport2 is not plugged")
+    answer = explain(cloud(world, [row]), "vm1", "port2")
     assert answer.decided_by == "port/port2"
     assert "device tapport2 is not plugged" in answer.sentence
+    assert answer.fix.startswith("on compute2: br-int must have a device")
     assert "external_ids:iface-id=port2" in answer.fix
+
+
+def test_whose_the_link_is_that_is_down():
+    """What the host makes nobody needs to plug in: a card of its own instance, a port of a router or of DHCP."""
+    world = worlds.two_hosts()
+    down = "device tapport2 has no link: its other end, in the instance, is down"
+    answer = explain(cloud(world, [l2("port2", "pending", down)]), "vm1", "vm2")
+    mac = world.tables["ports"]["port2"].mac_address
+    assert down in answer.sentence
+    assert answer.fix.startswith(f"in the instance: ip link set DEVICE up, for the card {mac};")
+    failed = explain(cloud(world, [l2("port2", "error", "no such device")]), "vm1", "vm2")
+    assert failed.fix.startswith("openstack network agent list --host compute2;")
+    waits = StatusRow(
+        "port", "gw-router1", "network1", "l2", 1, "pending", "again and again", "now"
+    )
+    routed_out = explain(cloud(worlds.walkthrough_b(), [waits]), "vm-my2", "8.8.8.8")
+    assert routed_out.decided_by == "port/gw-router1"
+    assert routed_out.fix.startswith("openstack network agent list --host network1;")
 
 
 def test_a_tunnel_whose_other_end_is_silent():

@@ -90,7 +90,7 @@ def report(store: Store, host: str, *rows: tuple[str, str, str, str]) -> None:
 def statuses(store: Store) -> dict[str, str]:
     with store.reader() as r:
         return {
-            i: s or status.UNWRITTEN.get(kind, "")
+            i: s
             for kind in status.KINDS
             for i, s in r.api_status(kind, ["port", "leg", "fip", "vm", "router"]).items()
         }

@@ -11,6 +11,7 @@ import pytest
 
 from netloom.model import Network
 from netloom.store import Committer, Exists, Store, Writer
+from netloom.store import committer as committing
 
 
 @pytest.fixture
@@ -60,7 +61,11 @@ def ids(store: Store) -> list[str]:
         return [network.id for network in reader.list(Network)]
 
 
-def test_those_that_wait_share_a_commit(store: Store, committer: Committer) -> None:
+def test_those_that_wait_share_a_commit(
+    store: Store, committer: Committer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # However busy the machine is.
+    monkeypatch.setattr("netloom.store.committer.LONGEST_SECONDS", 60)
     seen = commits(store)
     futures = held(committer, [make(f"n{number}") for number in range(20)])
     assert [future.result(10) for future in futures] == [f"n{number}" for number in range(20)]
@@ -118,3 +123,38 @@ def test_what_was_given_is_finished_at_the_end(store: Store) -> None:
     futures = [committer.submit(make(f"n{number}")) for number in range(5)]
     committer.stop()
     assert all(future.done() for future in futures) and len(ids(store)) == 5
+
+
+def test_the_thread_ends_also_where_its_last_commit_fails(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The word to stop is taken within a transaction; where its commit fails, nobody gives the word again."""
+    monkeypatch.setattr(committing, "LONGEST_SECONDS", 60)
+
+    class Full:
+        """A connection that does all but commit."""
+
+        def __init__(self, connection: Any) -> None:
+            self._connection = connection
+
+        def __getattr__(self, name: str) -> Any:
+            return getattr(self._connection, name)
+
+        def commit(self) -> None:
+            raise OSError("database or disk is full")
+
+    def last(w: Writer) -> None:
+        w.insert(Network(id="last"))
+        w._session.connection = Full(w._session.connection)
+
+    committer = Committer(store)
+    go = threading.Event()
+    committer.submit(lambda _: go.wait(10))
+    told = committer.submit(last)
+    # As stop() does, which waits for the thread besides.
+    committer._queue.put(None)
+    go.set()
+    assert isinstance(told.exception(10), OSError)
+    committer._thread.join(10)
+    assert not committer._thread.is_alive()
+    assert ids(store) == []

@@ -20,18 +20,26 @@ from netloom.model import (
 from netloom.store import NotFound, StoreError, fields, links, schema
 from netloom.store.session import Statement
 
+OWNER = {"a": "x", "b": "y", "c": ""}
+"""Whose a network or a security group is: that never changes."""
+
 
 def some_object(pick):
     """Any object, naming any others."""
     id, n, s, p = pick.choice("abc"), pick.choice("abc"), pick.choice("abc"), pick.choice("abcdef")
     groups = tuple(sorted(pick.sample("abc", pick.randrange(3))))
+    owner = pick.choice(("", "x", "y"))
     return pick.choice(
         (
-            lambda: Network(id=id, tags=groups),
+            lambda: Network(id=id, tags=groups, project_id=OWNER[id]),
             lambda: Subnet(id=id, network_id=n, cidr="10.0.0.0/24"),
-            lambda: SecurityGroup(id=id, name=n),
+            lambda: SecurityGroup(id=id, name=n, project_id=OWNER[id]),
             lambda: SecurityGroupRule(
-                id=p, security_group_id=s, remote_group_id=n, direction="ingress"
+                id=p,
+                security_group_id=s,
+                remote_group_id=n,
+                direction="ingress",
+                project_id=owner,
             ),
             lambda: Router(
                 id=id, external_gateway_info=Gateway(n) if n != s else None, gw_port_id=p
@@ -39,6 +47,7 @@ def some_object(pick):
             lambda: Router(id=id),
             lambda: Port(
                 id=p,
+                project_id=owner,
                 network_id=n,
                 mac_address="fa:1",
                 fixed_ips=tuple(FixedIP(g, f"10.0.0.{pick.randrange(3)}") for g in groups),
@@ -70,6 +79,15 @@ def do_something(w, pick):
         w.insert(obj)
 
 
+def seen_by(obj, objects):
+    """The projects that see an object because it is on something of theirs, found the long way."""
+    owners = {(each.KIND, each.id): each.project_id for each in objects}
+    for role, kind, target in links.derive(obj):
+        owner = owners[kind, target]
+        if links.ROLES[role].owner_sees and owner not in ("", obj.project_id):
+            yield fields.SEEN_BY, owner
+
+
 def check(r):
     objects = [obj for kind in KINDS.values() for obj in r.list(kind)]
     link, term = schema.link.c, schema.term.c
@@ -81,8 +99,14 @@ def check(r):
     )
     stored = r._session.rows(Statement(select(term.kind, term.id, term.field, term.value)))
     assert sorted(map(tuple, stored)) == sorted(
-        (obj.KIND, obj.id, *found) for obj in objects for found in fields.terms(obj)
+        (obj.KIND, obj.id, *found)
+        for obj in objects
+        for found in {*fields.terms(obj), *seen_by(obj, objects)}
     )
+    projects = {obj.project_id for obj in objects}
+    for kind in KINDS.values():
+        for project in projects:
+            assert r.tally(kind, project) == r.count(kind, project_id=project)
     assert r._session.run_text("PRAGMA foreign_key_check") == []
     return {(obj.KIND, obj.id): obj for obj in objects}
 

@@ -136,7 +136,8 @@ async def _agents(request: Request) -> Response:
         lambda r, ctx: neutron_agents.show(r, ctx, neutron_agents.list_all(r, ctx)),
         asked,
     )
-    return collections.paged(request, "agents", query.page(None, docs, asked, before), asked)
+    page = query.page_of_documents(docs, asked, before)
+    return collections.paged(request, "agents", page, asked)
 
 
 async def _listed(

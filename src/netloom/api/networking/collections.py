@@ -30,7 +30,7 @@ from netloom.contract.errors import (
 )
 from netloom.model import Context, Network, Resource, SecurityGroup
 from netloom.network import access
-from netloom.store import Reader, Writer
+from netloom.store import Found, Reader, Writer
 
 Doc = dict[str, Any]
 
@@ -97,19 +97,23 @@ async def list_(request: Request, noun: Noun) -> Response:
     )
 
     def work(r: Reader, ctx: Context) -> list[Doc]:
-        objs = access.find_all(r, ctx, noun.kind, **query.where(noun.collection, asked))
-        objs = query.keep_stored(noun.collection, noun.kind, objs, asked)
-        marker = found(r, ctx, noun, asked.marker) if asked.marker else None
-        if query.needs_shown(noun.kind, asked):
-            shown = present(policy, r, ctx, noun, objs, only_allowed=True, wanted=asked)
-            at = noun.show(r, ctx, [marker])[0] if marker else None
-            return query.page(noun.kind, shown, asked, at)
-        return present(
-            policy, r, ctx, noun, query.page(noun.kind, objs, asked, marker), only_allowed=True
-        )
+        return listed(policy, r, ctx, noun, asked)
 
     await _prepare(request, noun, asked)
     return paged(request, noun.collection, await run_read(request, work), asked)
+
+
+def listed(policy: Policy, r: Reader, ctx: Context, noun: Noun, asked: query.Query) -> list[Doc]:
+    """Return the documents of a list, as the caller is shown them."""
+    marker: Found[Any] | None = None
+    if asked.marker:
+        obj = found(r, ctx, noun, asked.marker)
+        marker = Found(obj, r.api_status(noun.kind, [obj.id]).get(obj.id, ""))
+    wanted = query.filters(r, ctx, noun.kind, asked, noun.computed)
+    rows = access.find_page(r, ctx, noun.kind, wanted, query.store_page(noun.kind, asked, marker))
+    if asked.reverse and asked.limit:
+        rows.reverse()
+    return present(policy, r, ctx, noun, [row.obj for row in rows], only_allowed=True)
 
 
 def paged(request: Request, collection: str, docs: list[Doc], asked: query.Query) -> Response:
@@ -247,16 +251,12 @@ def present(
     noun: Noun,
     objs: Sequence[Resource],
     only_allowed: bool = False,
-    wanted: query.Query | None = None,
 ) -> list[Doc]:
     """Return objects as this caller is shown them: attributes that policy forbids are left out.
 
-    `only_allowed`: leave out whole objects that policy does not let the caller get. `wanted`: and those that do not
-    meet a list's filters on what is computed, be it shown or not (a subnet is shared, but does not say so).
+    `only_allowed`: leave out whole objects that policy does not let the caller get.
     """
     docs = noun.show(r, ctx, objs)
-    if wanted is not None:
-        docs = query.keep_shown(noun.kind, docs, wanted)
     caller = ctx.caller
     if noun.parent is not None:
         # These documents are ours: policy's fields go into them, and out again below with all that is not visible.

@@ -9,6 +9,8 @@ from msgspec import Struct
 from neutron_lib import exceptions as lib
 from neutron_lib.exceptions import l3
 
+from netloom.api.networking import filters
+from netloom.api.networking.query import Computed
 from netloom.contract.security_group_errors import SecurityGroupNotFound, SecurityGroupRuleNotFound
 from netloom.model import (
     Context,
@@ -41,7 +43,7 @@ class Noun(Struct, frozen=True, kw_only=True):
     `rules`: the module with `create`, `update`, `delete` and `show`. `parent`: the field that names the
     object whose owner policy may ask for. `hides_parent`: a create on a network that the caller may not see is
     answered as if there were none. `check_bulk`: what must hold between the objects of one bulk
-    request. `actions`: member actions, name → what carries it out, with a document for an answer, or
+    request. `computed`: filters that are on no field of the struct's own. `actions`: member actions, name → what carries it out, with a document for an answer, or
     the changed object. `lacks`, `prepare`: a list first asks whether the project lacks what it should
     find there, and makes it.
     """
@@ -57,6 +59,7 @@ class Noun(Struct, frozen=True, kw_only=True):
     parent_not_found: Callable[[str], Exception] = lambda id: lib.NetworkNotFound(net_id=id)
     hides_parent: bool = False
     check_bulk: Callable[[Sequence[dict[str, Any]]], None] | None = None
+    computed: dict[str, Computed] = {}
     actions: dict[str, Action] = {}
     lacks: Callable[[Reader, str], bool] | None = None
     prepare: Callable[[Writer, Context, str], object] | None = None
@@ -100,6 +103,7 @@ NOUNS: dict[str, Noun] = {
             kind=Network,
             rules=networks,
             not_found=lambda id: lib.NetworkNotFound(net_id=id),
+            computed={"shared": filters.shared("id")},
         ),
         Noun(
             collection="subnets",
@@ -108,6 +112,10 @@ NOUNS: dict[str, Noun] = {
             rules=subnets,
             not_found=lambda id: lib.SubnetNotFound(subnet_id=id),
             parent="network_id",
+            computed={
+                "shared": filters.shared("network_id"),
+                "router:external": filters.on_external_network,
+            },
         ),
         Noun(
             collection="ports",
@@ -117,6 +125,10 @@ NOUNS: dict[str, Noun] = {
             not_found=lambda id: lib.PortNotFound(port_id=id),
             parent="network_id",
             hides_parent=True,
+            computed={
+                "fixed_ips": filters.fixed_ips,
+                "security_groups": filters.named("security_group_id"),
+            },
         ),
         Noun(
             collection="routers",

@@ -1,14 +1,13 @@
 """The query language of lists: filters, fields, sorting, pages.
 
-Filters that the store has an index for go into its statement; the others look at the stored objects, and those
-on computed attributes (`status`, `shared` …) at what is shown.
+All of it is handed to the store, which answers it from indexes: nothing is read that is not on the page.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import cache, cmp_to_key
-from typing import Any, TypeVar
+from typing import Any, get_args, get_type_hints
 from urllib.parse import urlencode
 
 from msgspec import Struct
@@ -17,40 +16,25 @@ from neutron_lib import exceptions as lib
 from netloom.contract.attributes import MAPS
 from netloom.contract.decode import STRANGE, refused
 from netloom.contract.errors import HTTPBadRequest
-from netloom.model import Port, Resource
+from netloom.model import Context, Resource
+from netloom.store import Filter, Found, Op, Page, Reader
 
-T = TypeVar("T", bound=Resource)
 Doc = dict[str, Any]
 Sort = tuple[str, bool]
 """Attribute, and whether ascending."""
 
 _NO_FILTERS = frozenset({"fields", "sort_key", "sort_dir", "limit", "marker", "page_reverse"})
-_TAG_FILTERS = ("tags", "tags-any", "not-tags", "not-tags-any")
+_OF_ONE: dict[Op, Op] = {"all": "any", "not_all": "none"}
+_TAG_FILTERS: dict[str, Op] = {
+    "tags": "all",
+    "tags-any": "any",
+    "not-tags": "not_all",
+    "not-tags-any": "none",
+}
+"""Filter → how the tags that it names are compared with an object's."""
+
 _MOST = 10**18
 """What SQLite can count to, and more than anybody has."""
-
-_INDEXED: dict[str, dict[str, str]] = {
-    "subnets": {"network_id": "network_id"},
-    "ports": {
-        "network_id": "network_id",
-        "device_id": "device_id",
-        "device_owner": "device_owner",
-        "mac_address": "mac_address",
-        "binding:host_id": "host",
-        "security_groups": "security_group_id",
-    },
-    "floatingips": {
-        "floating_network_id": "floating_network_id",
-        "floating_ip_address": "floating_ip_address",
-        "port_id": "port_id",
-        "router_id": "router_id",
-    },
-    "security_group_rules": {
-        "security_group_id": "security_group_id",
-        "remote_group_id": "remote_group_id",
-    },
-}
-_INDEXED_EVERYWHERE = {"id": "id", "project_id": "project_id", "name": "name"}
 
 
 class Query(Struct, frozen=True):
@@ -168,53 +152,81 @@ def _limit(values: Mapping[str, list[str]], max_limit: int) -> int:
     return limit
 
 
-def where(collection: str, query: Query) -> dict[str, set[str]]:
-    """Return the part of the filters that the store answers from an index."""
-    indexed = _INDEXED_EVERYWHERE | _INDEXED.get(collection, {})
-    found: dict[str, set[str]] = {}
-    for key, values in query.filters.items():
-        name = indexed.get("project_id" if key == "tenant_id" else key)
-        if name is not None:
-            # Both names of the owner may be given: then both must hold.
-            found[name] = found[name] & set(values) if name in found else set(values)
-    if collection == "ports" and isinstance(query.filters.get("fixed_ips"), dict):
-        for key, name in (("ip_address", "fixed_ip"), ("subnet_id", "subnet_id")):
-            if key in query.filters["fixed_ips"]:
-                found[name] = set(query.filters["fixed_ips"][key])
-    return found
-
-
 @cache
 def stored_fields(kind: type[Resource]) -> dict[str, str]:
     """Return attribute of the API → field of the struct, for what is stored as it is shown."""
     struct: Any = kind
     names = dict(zip(struct.__struct_encode_fields__, struct.__struct_fields__, strict=True))
     stored = {name: field for name, field in names.items() if name not in kind.INTERNAL}
-    return stored | {"tenant_id": "project_id"}
+    stored["tenant_id"] = "project_id"
+    if kind.FIRST_STATUS:
+        stored["status"] = "status"
+    return stored
 
 
-def keep_stored(collection: str, kind: type[T], objs: list[T], query: Query) -> list[T]:
-    """Return the objects that meet all filters on what is stored and was not asked of the store already."""
+Computed = Callable[[Reader, Context, Any], list[Filter]]
+"""Turns the values of a filter into those of the store, where it is on no field of its own."""
+
+
+def filters(
+    r: Reader,
+    ctx: Context,
+    kind: type[Resource],
+    query: Query,
+    computed: Mapping[str, Computed],
+) -> list[Filter]:
+    """Return the store's filters for those of a query. `computed`: the collection's own, by attribute."""
     stored = stored_fields(kind)
-    indexed = _INDEXED_EVERYWHERE | _INDEXED.get(collection, {})
+    found: list[Filter] = []
     for key, values in query.filters.items():
-        if key in _TAG_FILTERS:
-            objs = [obj for obj in objs if _tags_match(obj.tags, key, values)]
-        elif key == "fixed_ips":
-            objs = [obj for obj in objs if isinstance(obj, Port) and _fixed_ips_match(obj, values)]
-        elif key in stored and key not in indexed and key != "tenant_id":
+        if key in computed:
+            found += computed[key](r, ctx, values)
+        elif key in _TAG_FILTERS:
+            wanted = {tag for value in values for tag in value.split(",")}
+            op = _TAG_FILTERS[key]
+            if len(wanted) == 1:
+                # All of one are any of one, which an index answers in order.
+                op = _OF_ONE.get(op, op)
+            found.append(Filter("tag", tuple(sorted(wanted)), op))
+        else:
             field = stored[key]
-            objs = [obj for obj in objs if _matches(getattr(obj, field), values)]
-    return objs
+            found.append(Filter(field, _of_type(_type(kind, field), values)))
+    return found
 
 
-def keep_shown(kind: type[Resource], docs: list[Doc], query: Query) -> list[Doc]:
-    """Return the documents that meet the filters on what is computed."""
+@cache
+def _type(kind: type[Resource], field: str) -> type:
+    """Return the type of a field's values: str, int or bool. What has another needs a computed filter."""
+    if field == "status":
+        return str
+    hint = get_type_hints(kind)[field]
+    (found,) = set(get_args(hint) or (hint,)) - {type(None)}
+    if found not in (str, int, bool):
+        raise TypeError(f"{kind.__name__}.{field} has no plain values to filter by")
+    return found
+
+
+def _of_type(kind: type, values: Sequence[Any]) -> tuple[Any, ...]:
+    """Return the values that one of this type can have: nothing equals those of another, as in SQL."""
+    if kind is not int:
+        return tuple(value for value in values if type(value) is kind)
+    numbers: list[int] = []
+    for value in values:
+        number = value
+        if isinstance(value, str) and value.removeprefix("-").isdecimal() and len(value) < 20:
+            number = int(value)
+        if type(number) is int and str(number) == str(value) and abs(number) <= _MOST:
+            numbers.append(number)
+    return tuple(numbers)
+
+
+def store_page(kind: type[Resource], query: Query, marker: Found[Any] | None) -> Page:
+    """Return the part of the list, as the store is asked for it; where the query is reversed, backwards."""
     stored = stored_fields(kind)
-    for key, values in query.filters.items():
-        if key not in stored and key not in _TAG_FILTERS:
-            docs = [doc for doc in docs if _matches(doc.get(key), values)]
-    return docs
+    order = tuple((stored[key], ascending) for key, ascending in query.sorts)
+    after = None if marker is None else tuple(marker.value(field) for field, _ in order)
+    page = Page(order, query.limit, after if query.limit else None)
+    return page.turned() if query.reverse and query.limit else page
 
 
 def keep_documents(docs: list[Doc], query: Query) -> list[Doc]:
@@ -222,13 +234,6 @@ def keep_documents(docs: list[Doc], query: Query) -> list[Doc]:
     for key, values in query.filters.items():
         docs = [doc for doc in docs if _matches(doc.get(key), values)]
     return docs
-
-
-def needs_shown(kind: type[Resource], query: Query) -> bool:
-    """Tell whether a filter or sort key is only known once objects are shown."""
-    stored = stored_fields(kind)
-    asked = [*query.filters, *(key for key, _ in query.sorts)]
-    return any(key not in stored and key not in _TAG_FILTERS for key in asked)
 
 
 def _matches(value: Any, wanted: Sequence[Any]) -> bool:
@@ -241,62 +246,27 @@ def _matches(value: Any, wanted: Sequence[Any]) -> bool:
     return value in wanted or (not isinstance(value, str | bool) and str(value) in wanted)
 
 
-def _tags_match(tags: Sequence[str], key: str, values: Sequence[str]) -> bool:
-    wanted = {tag for value in values for tag in value.split(",")}
-    found = wanted & set(tags)
-    matches = bool(found) if key.endswith("-any") else found == wanted
-    return matches is not key.startswith("not-")
+def page_of_documents(docs: list[Doc], query: Query, marker: Doc | None) -> list[Doc]:
+    """Sort documents, for what is not stored at all, and return the page that was asked for.
 
-
-def _fixed_ips_match(port: Port, wanted: Any) -> bool:
-    """Tell whether one of a port's addresses meets every part of a `fixed_ips` filter."""
-    if not isinstance(wanted, dict):
-        return True
-    addresses, subnets = wanted.get("ip_address"), wanted.get("subnet_id")
-    parts = wanted.get("ip_address_substr")
-    return any(
-        (addresses is None or fixed.ip_address in addresses)
-        and (subnets is None or fixed.subnet_id in subnets)
-        and (parts is None or any(part in fixed.ip_address for part in parts))
-        for fixed in port.fixed_ips
-    ) or not (addresses or subnets or parts)
-
-
-def page(kind: type[Resource] | None, items: list[Any], query: Query, marker: Any) -> list[Any]:
-    """Sort objects (of `kind`) or documents and return the page that was asked for.
-
-    `marker`: the object or document after which (or, reversed, before which) the page lies; it need
-    not be among the items.
+    `marker`: the document after which (or, reversed, before which) the page lies; it need not be among the others.
     """
-    value = _reader(kind)
     if query.sorts != (("id", True),):
-        items = sorted(
-            items, key=cmp_to_key(lambda one, other: _compare(value, query.sorts, one, other))
-        )
+        docs = sorted(docs, key=cmp_to_key(lambda one, other: _compare(query.sorts, one, other)))
     if not query.limit:
-        return items
+        return docs
     if query.reverse:
         if marker is not None:
-            items = [item for item in items if _compare(value, query.sorts, item, marker) < 0]
-        return items[-query.limit :]
+            docs = [doc for doc in docs if _compare(query.sorts, doc, marker) < 0]
+        return docs[-query.limit :]
     if marker is not None:
-        items = [item for item in items if _compare(value, query.sorts, item, marker) > 0]
-    return items[: query.limit]
+        docs = [doc for doc in docs if _compare(query.sorts, doc, marker) > 0]
+    return docs[: query.limit]
 
 
-def _reader(kind: type[Resource] | None) -> Any:
-    """Return the function that reads an attribute of a struct or of a document."""
-    stored = stored_fields(kind) if kind else {}
-
-    def value(item: Any, key: str) -> Any:
-        return item[key] if isinstance(item, dict) else getattr(item, stored[key])
-
-    return value
-
-
-def _compare(value: Any, sorts: Sequence[Sort], one: Any, other: Any) -> int:
+def _compare(sorts: Sequence[Sort], one: Doc, other: Doc) -> int:
     for key, ascending in sorts:
-        first, second = value(one, key), value(other, key)
+        first, second = one[key], other[key]
         if first == second:
             continue
         # What has no value comes first.

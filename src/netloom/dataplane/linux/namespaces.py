@@ -101,13 +101,18 @@ def read_namespace(name: str) -> Seen | None:
         if loopback is None or not (loopback.get("ifalias") or "").startswith(_MARK):
             return None
         forward, odd = _settings()
+        here = Namespace(name=name, forward=forward == "1")
+        other = Namespace(name=name, forward=not here.forward)
+        if loopback["ifalias"] == _MARK + fingerprint(other):
+            # The kernel changes other settings with this one: it is the one that somebody has changed.
+            odd = [f"net.{FORWARD} was {forward} and not {int(other.forward)}"]
         if not loopback["flags"] & UP:
             odd.append("lo was down")
         missing, more = _rules(link)
         odd += [f"the policy rule for table {table} was gone" for table in missing.values()]
         for words in more:
             seen.foreign["rule", name, words] = f"policy rule '{words}' in {name} is not Netloom's"
-        whole = fingerprint(Namespace(name=name, forward=forward == "1"))
+        whole = fingerprint(here)
         seen.namespace["namespace", name] = broken(", ".join(odd)) if odd else whole
         addresses: dict[int, list[str]] = {}
         for item in link.get_addr(family=socket.AF_INET):

@@ -11,6 +11,7 @@ from netloom.explain.answer.resolve import Spot
 from netloom.explain.cause import Cause, Reason, capital
 from netloom.explain.cloud import Cloud
 from netloom.explain.walk.trace import Step
+from netloom.model.networking import Port
 from netloom.store import StatusRow
 
 TUNNEL = "tunnel"
@@ -93,11 +94,18 @@ def _of_row(cloud: Cloud, row: StatusRow) -> Reason:
     waits = row.state == "pending"
     state = "is not ready" if waits else "has failed"
     detail = f": {row.detail}" if row.detail else ""
-    # What an agent waits for in `l2` is the device of an instance.
-    if waits and row.aspect == "l2":
-        fix = f"plug the instance in on {row.host}: a device on br-int with external_ids:iface-id={row.id}"
+    log = f"the agent's log on {row.host} names {row.id}"
+    port = cloud.ports.get(row.id) if row.kind == Port.KIND else None
+    if not waits or row.aspect != "l2" or port is None or is_service(port):
+        fix = f"{fixes.look_at_host(row.host)}; {log}"
+    elif port.id in cloud.server_of:
+        # The host itself plugs its instances in, and puts its own end of the link up.
+        fix = f"in the instance: ip link set DEVICE up, for the card {port.mac_address}; if it is up, {log}"
     else:
-        fix = f"{fixes.look_at_host(row.host)}; the agent's log on {row.host} names {row.id}"
+        fix = (
+            f"on {row.host}: br-int must have a device with external_ids:iface-id={row.id}, "
+            "whose link is up at both ends"
+        )
     sentence = f"{named} {state} on {row.host} ({row.aspect}){detail}."
     sure = row.aspect not in BESIDE
     if not sure:

@@ -1,0 +1,305 @@
+"""How objects of a kind are looked for: filters, order and page become one statement that an index answers.
+
+A filter names a field of the struct, one of `fields.LINKED`, `fields.TERMS`, `tag`, `seen_by` or `status`. Statements
+depend on the *shape* of what is asked (which fields, one value or several), never on the values, so each is
+compiled once.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from functools import lru_cache
+from typing import Any, Literal
+
+from msgspec import Struct
+from sqlalchemy import (
+    ColumnElement,
+    FromClause,
+    Select,
+    and_,
+    bindparam,
+    false,
+    func,
+    literal_column,
+    select,
+)
+
+from netloom.store import fields, schema
+from netloom.store.rows import Value
+from netloom.store.session import Statement
+
+Where = Value | Collection[str] | Collection[int]
+Op = Literal["any", "none", "all", "not_all", "part", "null", "entry"]
+Beyond = Literal["", "gt", "lt", "null", "notnull"]
+
+_resource, _link, _term = schema.resource, schema.link, schema.term
+_KEPT_STATEMENTS = 1000
+
+
+class Filter(Struct, frozen=True):
+    """One condition on a field.
+
+    `any`: the value is one of `values`; `none`: it is not. `null`: it is null. For terms: `all` of the values are
+    there, `not_all`, or one has a `part` that is given. `entry`: one entry of a list of structs meets several
+    conditions at once; `values` are then pairs (name in the entry, values), where `~name` looks for parts.
+    """
+
+    field: str
+    values: tuple[Any, ...] = ()
+    op: Op = "any"
+
+    @property
+    def impossible(self) -> bool:
+        """Whether nothing can meet it."""
+        return not self.values and self.op in ("any", "part")
+
+
+class Page(Struct, frozen=True):
+    """A part of a list. `order`: fields, each ascending or not, the last of them `id`.
+
+    `limit`: how many objects, 0 for all. `after`: the values of the order's fields behind which the page begins.
+    """
+
+    order: tuple[tuple[str, bool], ...] = (("id", True),)
+    limit: int = 0
+    after: tuple[Value, ...] | None = None
+
+    def turned(self) -> Page:
+        """The same in the opposite order."""
+        return Page(tuple((name, not up) for name, up in self.order), self.limit, self.after)
+
+
+def filters(where: Mapping[str, Where]) -> tuple[Filter, ...]:
+    """Filters given by field: a value, None for null, a collection for any of its values."""
+    found: list[Filter] = []
+    for field, value in where.items():
+        if value is None:
+            found.append(Filter(field, op="null"))
+        elif isinstance(value, str | int):
+            found.append(Filter(field, (value,)))
+        else:
+            found.append(Filter(field, tuple(value)))
+    return tuple(found)
+
+
+def statements(
+    kind: str, asked: Sequence[Filter], page: Page
+) -> Iterator[tuple[Statement, dict[str, Any]]]:
+    """Yield the statements, with their values, whose rows put together are the page, in order.
+
+    Without `after` it is one. With it there is one for each field of the order: the objects that equal
+    the page's beginning in all fields but the last, then in all but the last two … An index serves each of them,
+    also where values are null.
+    """
+    if any(each.impossible for each in asked):
+        return
+    values: dict[str, Any] = {}
+    for number, each in enumerate(asked):
+        values |= _parameters(number, each)
+    shapes = tuple(_shape(each) for each in asked)
+    limited = bool(page.limit)
+    if limited:
+        values["limit"] = page.limit
+    if page.after is None:
+        yield _statement(kind, shapes, page.order, (), "", limited), values
+        return
+    values |= {f"after{number}": value for number, value in enumerate(page.after)}
+    nulls = tuple(value is None for value in page.after)
+    for last in reversed(range(len(page.order))):
+        field, ascending = page.order[last]
+        beyond: tuple[Beyond, ...]
+        if ascending:
+            beyond = ("notnull",) if nulls[last] else ("gt",)
+        elif nulls[last]:
+            # What has no value comes first, so nothing comes before it.
+            beyond = ()
+        else:
+            beyond = ("lt", "null") if fields.nullable(kind, field) else ("lt",)
+        for each in beyond:
+            yield _statement(kind, shapes, page.order, nulls[:last], each, limited), values
+
+
+def count(kind: str, asked: Sequence[Filter]) -> tuple[Statement, dict[str, Any]] | None:
+    """Return the statement that counts, with its values; None where nothing can be found."""
+    if any(each.impossible for each in asked):
+        return None
+    values: dict[str, Any] = {}
+    for number, each in enumerate(asked):
+        values |= _parameters(number, each)
+    return _count(kind, tuple(_shape(each) for each in asked)), values
+
+
+def among(parameter: str) -> Select[Any]:
+    """All elements of a collection given as one JSON parameter, so that the statement stays the same."""
+    return select(literal_column("value")).select_from(func.json_each(bindparam(parameter)))
+
+
+_Shape = tuple[str, Op, Any]
+"""Field, operation, and whether one value was given (of `entry`: the names)."""
+
+
+def _shape(asked: Filter) -> _Shape:
+    if asked.op == "entry":
+        return asked.field, asked.op, tuple(name for name, _ in asked.values)
+    return asked.field, asked.op, len(asked.values) == 1
+
+
+def _parameters(number: int, asked: Filter) -> dict[str, Any]:
+    name = f"f{number}"
+    if asked.op == "null":
+        return {}
+    if asked.op == "entry":
+        return {
+            f"{name}_{i}": json.dumps(list(values)) for i, (_, values) in enumerate(asked.values)
+        }
+    if asked.op in ("all", "not_all"):
+        distinct = list(dict.fromkeys(asked.values))
+        return {name: json.dumps(distinct), f"{name}_count": len(distinct)} | (
+            {f"{name}_first": distinct[0]} if asked.op == "all" else {}
+        )
+    if len(asked.values) == 1:
+        # A third of the cost of looking into a JSON list, and by far the most frequent.
+        return {name: asked.values[0]}
+    return {name: json.dumps(list(asked.values))}
+
+
+def _compare(column: ColumnElement[Any], shape: _Shape, parameter: str) -> ColumnElement[bool]:
+    _, op, one = shape
+    if op == "null":
+        return column.is_(None)
+    if op == "none":
+        return column != bindparam(parameter) if one else column.not_in(among(parameter))
+    return column == bindparam(parameter) if one else column.in_(among(parameter))
+
+
+def _column(kind: str, field: str) -> ColumnElement[Any]:
+    how, name = fields.how(kind, field)
+    if how == "column":
+        return _resource.c[name]
+    assert how == "json", f"{kind} has no order by {field}"
+    return literal_column(fields.expression(name))
+
+
+def _side(kind: str, how: str, name: str) -> tuple[Any, Any, list[ColumnElement[bool]]]:
+    """Return, of a link's or term's table, the columns of the object's id and the value, and which rows count."""
+    if how == "link":
+        return _link.c.source, _link.c.target, [_link.c.role == literal_column(f"'{name}'")]
+    of_field = _term.c.field == literal_column(f"'{name}'")
+    return _term.c.id, _term.c.value, [of_field, _term.c.kind == literal_column(f"'{kind}'")]
+
+
+def _beside(kind: str, shape: _Shape, how: str, name: str, parameter: str) -> ColumnElement[bool]:
+    """Return the condition of a filter that a link or term answers."""
+    _, op, one = shape
+    if op == "null":
+        return false()
+    id, value, rows = _side(kind, how, name)
+    if op in ("all", "not_all"):
+        matching = select(func.count()).where(
+            *rows, id == _resource.c.id, value.in_(among(parameter))
+        )
+        counted = matching.correlate(_resource).scalar_subquery()
+        wanted = bindparam(f"{parameter}_count")
+        if op == "not_all":
+            return counted < wanted
+        first = select(id).where(*rows, value == bindparam(f"{parameter}_first"))
+        return and_(_resource.c.id.in_(first), counted == wanted)
+    if op == "part":
+        if one:
+            met = func.instr(value, bindparam(parameter)) > 0
+        else:
+            parts = among(parameter).where(func.instr(value, literal_column("json_each.value")) > 0)
+            met = parts.exists()
+        return _resource.c.id.in_(select(id).where(*rows, met))
+    met = value == bindparam(parameter) if one else value.in_(among(parameter))
+    found = select(id).where(*rows, met)
+    return _resource.c.id.not_in(found) if op == "none" else _resource.c.id.in_(found)
+
+
+def _entry(kind: str, field: str, names: tuple[str, ...], parameter: str) -> ColumnElement[bool]:
+    """Return the condition that one entry of a list of structs meets all of several."""
+    parts: list[str] = []
+    for number, name in enumerate(names):
+        of_entry = f"json_extract(entry.value, '$.\"{name.removeprefix('~')}\"')"
+        wanted = f"SELECT value FROM json_each(:{parameter}_{number})"
+        parts.append(
+            f"EXISTS ({wanted} AS part WHERE instr({of_entry}, part.value))"
+            if name.startswith("~")
+            else f"{of_entry} IN ({wanted})"
+        )
+    path = fields.encoded_names(kind)[field]
+    return literal_column(
+        f"EXISTS (SELECT 1 FROM json_each(resource.doc, '$.\"{path}\"') AS entry WHERE {' AND '.join(parts)})"
+    )
+
+
+def _source(kind: str, shapes: tuple[_Shape, ...]) -> tuple[FromClause, Any, list[Any]]:
+    """Return the tables to look in, the column that is the object's id, and the conditions.
+
+    The first filter by one link or term leads the search: its index has the ids in order, so a page of what
+    it finds needs no more than the page's rows.
+    """
+    # The kind stands in the text, not in a parameter: only so may SQLite use an index of that kind.
+    conditions: list[Any] = [literal_column("resource.kind") == literal_column(f"'{kind}'")]
+    table: FromClause = _resource
+    ident: Any = _resource.c.id
+    for number, shape in enumerate(shapes):
+        field, op, detail = shape
+        parameter = f"f{number}"
+        if op == "entry":
+            conditions.append(_entry(kind, field, detail, parameter))
+            continue
+        how, name = fields.how(kind, field)
+        if how in ("column", "json"):
+            conditions.append(_compare(_column(kind, field), shape, parameter))
+        elif op == "any" and detail and table is _resource:
+            id, value, rows = _side(kind, how, name)
+            table = _resource.join(id.table, id == _resource.c.id)
+            ident = id
+            conditions += [*rows, value == bindparam(parameter)]
+        else:
+            conditions.append(_beside(kind, shape, how, name, parameter))
+    return table, ident, conditions
+
+
+@lru_cache(_KEPT_STATEMENTS)
+def _statement(
+    kind: str,
+    shapes: tuple[_Shape, ...],
+    order: tuple[tuple[str, bool], ...],
+    equal: tuple[bool, ...],
+    beyond: Beyond,
+    limited: bool,
+) -> Statement:
+    """Return one statement of a page.
+
+    The first fields of the order equal the page's beginning (`equal`: each by being null, or not); the next
+    lies `beyond` it.
+    """
+    table, ident, conditions = _source(kind, shapes)
+    columns = [ident if name == "id" else _column(kind, name) for name, _ in order]
+    for number, null in enumerate(equal):
+        column = columns[number]
+        conditions.append(column.is_(None) if null else column == bindparam(f"after{number}"))
+    at = len(equal)
+    if beyond:
+        here, value = columns[at], bindparam(f"after{at}")
+        conditions.append(
+            {"gt": here > value, "lt": here < value, "null": here.is_(None)}.get(
+                beyond, here.is_not(None)
+            )
+        )
+    found = select(_resource.c.doc, _resource.c.status).select_from(table).where(*conditions)
+    ordered = [
+        column.asc() if ascending else column.desc()
+        for column, (_, ascending) in list(zip(columns, order, strict=True))[at:]
+    ]
+    found = found.order_by(*ordered)
+    return Statement(found.limit(bindparam("limit")) if limited else found)
+
+
+@lru_cache(_KEPT_STATEMENTS)
+def _count(kind: str, shapes: tuple[_Shape, ...]) -> Statement:
+    table, _, conditions = _source(kind, shapes)
+    return Statement(select(func.count()).select_from(table).where(*conditions))

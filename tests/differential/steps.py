@@ -1,0 +1,50 @@
+"""What stories are made of: a request that makes, changes, shows or deletes one object."""
+
+from __future__ import annotations
+
+from collections.abc import Generator
+from typing import Any
+
+from differential import pick
+from differential.operations import COLLECTIONS, UNKNOWN, Request, Twin, World
+from differential.pick import Draw
+from differential.sides import Identity
+
+Story = Generator[Request, Twin | None]
+
+
+def make(who: Identity, kind: str, **attributes: Any) -> Request:
+    body = {kind: {name.replace("__", ":"): value for name, value in attributes.items()}}
+    return Request(who, "POST", (COLLECTIONS[kind],), body, makes=kind)
+
+
+def change(who: Identity, twin: Twin | None, **attributes: Any) -> Request:
+    kind = twin.kind if twin else "network"
+    body = {kind: {name.replace("__", ":"): value for name, value in attributes.items()}}
+    return Request(who, "PUT", (COLLECTIONS[kind], "/", twin or UNKNOWN), body)
+
+
+def act(who: Identity, router: Twin | None, action: str, body: Any) -> Request:
+    return Request(who, "PUT", ("routers/", router or UNKNOWN, "/", action), body)
+
+
+def delete(who: Identity, twin: Twin | None) -> Request:
+    kind = twin.kind if twin else "network"
+    return Request(who, "DELETE", (COLLECTIONS[kind], "/", twin or UNKNOWN), removes=twin)
+
+
+def show(who: Identity, twin: Twin | None) -> Request:
+    kind = twin.kind if twin else "network"
+    return Request(who, "GET", (COLLECTIONS[kind], "/", twin or UNKNOWN))
+
+
+def pool(base: str) -> list[dict[str, str]]:
+    return [{"start": f"{base}.64", "end": f"{base}.99"}]
+
+
+def some(draw: Draw, *choices: Any) -> Any:
+    return draw(pick.sampled_from(choices))
+
+
+def outside(world: World, draw: Draw) -> Any:
+    return world.likely(draw, "network", "router:external", True)
