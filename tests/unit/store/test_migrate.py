@@ -20,7 +20,7 @@ BROKEN = """
 from alembic import op
 import sqlalchemy as sa
 
-revision, down_revision = "9000", "0004"
+revision, down_revision = "9000", "0005"
 
 
 def upgrade():
@@ -89,7 +89,7 @@ def test_a_step_that_fails_half_way_leaves_the_old_database(url, tmp_path, monke
         store.upgrade()
     with create_engine(url).connect() as connection:
         tables = set(connection.execute(text("SELECT name FROM sqlite_master")).scalars())
-    assert "half" not in tables and store.version() == "0004"
+    assert "half" not in tables and store.version() == "0005"
     with store.reader() as r:
         assert r.get(Network, "n")
 
@@ -197,3 +197,19 @@ def test_hosts_of_before_are_granted_what_they_reported(url):
     assert hosts["new"].granted == HostGrant()
     assert (hosts["bad"].granted.roles, hosts["odd"].granted) == ((), HostGrant())
     assert (hosts["odd"].facts, hosts["net"].facts) == (None, None) and hosts["cmp"].facts
+
+
+def test_ports_of_before_get_their_numbers(url):
+    with create_engine(url).begin() as connection:
+        command.upgrade(migrate.config(connection), "0003")
+        for name in "ba":
+            doc = f'{{"id":"{name}","network_id":"n","mac_address":"fa:16:3e:00:00:01"}}'
+            connection.execute(
+                text("INSERT INTO resource (kind, id, doc) VALUES ('port', :id, :doc)"),
+                {"id": name, "doc": doc},
+            )
+    store = Store.open(url)
+    store.upgrade()
+    with store.reader() as r:
+        assert {port.id: port.key for port in r.list(Port)} == {"a": 1, "b": 2}
+        assert r.claims("port-key") == {"1": "a", "2": "b"}
