@@ -92,6 +92,7 @@ class World:
     ) -> Port:
         number = len(self.tables.get("ports", {})) + 1
         more.setdefault("mac_address", f"fa:16:3e:00:{number >> 8:02x}:{number & 255:02x}")
+        more.setdefault("key", number)
         fixed = tuple(FixedIP(subnet, ip) for subnet, ip in ips)
         return self.add(
             "ports", Port(id=id, name=id, network_id=network, fixed_ips=fixed, host=host, **more)

@@ -9,10 +9,10 @@ pytestmark = pytest.mark.root
 
 OPEN = """
 from pathlib import Path
-from netloom.dataplane import bridges
-from netloom.dataplane.allocator import Allocator
-from netloom.dataplane.openflow import Switch, cookie
-from netloom.dataplane.ovsdb import Ovsdb
+from netloom.dataplane.ovs import bridges
+from netloom.dataplane.ovs.allocator import Allocator
+from netloom.dataplane.ovs.openflow import Switch, cookie
+from netloom.dataplane.ovs.ovsdb import Ovsdb
 from netloom.model.hoststate import Bridge, Interface
 database = Ovsdb("/run/openvswitch/db.sock", lambda: None)
 database.connect()
@@ -62,7 +62,7 @@ def test_what_is_not_ours_is_refused_and_left(host: Host) -> None:
     script = """
 print(bridges.apply(database, [Bridge(name="br-int")], True))
 print(bridges.apply(database, [Bridge(name="br-x"), Interface(bridge="br-x", name="nic0", type="system")], True))
-print(bridges.read(database).keys(), bridges.remove(database, [("bridge", "br-int"), ("bridge", "br-x")]))
+print(bridges.read(database, {}).keys(), bridges.remove(database, [("bridge", "br-int"), ("bridge", "br-x")]))
 """
     said = host.python(OPEN + script)
     assert "is not Netloom's" in said

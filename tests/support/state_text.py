@@ -6,10 +6,12 @@ from collections.abc import Iterable, Iterator
 
 from netloom.model.hoststate import (
     Bridge,
+    Bucket,
     Device,
     Dnsmasq,
     FloatingNat,
     Flow,
+    Group,
     HostObject,
     HostState,
     Instance,
@@ -22,11 +24,11 @@ from netloom.model.hoststate import (
     SourceNat,
 )
 from netloom.model.names import INTEGRATION_BRIDGE
-from netloom.plan.ovs.pipeline import PURPOSE, Stage
+from netloom.plan.ovs.pipeline import PURPOSE, Domain, Stage
 from netloom.render.dnsmasq import dnsmasq_conf, dnsmasq_hosts, dnsmasq_opts
 from netloom.render.ip import ip_commands
 from netloom.render.nft import nft_ruleset
-from netloom.render.openflow import flow_text
+from netloom.render.openflow import bucket_text, flow_text
 from netloom.render.vsctl import interface_command
 
 
@@ -51,6 +53,13 @@ def _switch(state: HostState) -> Iterator[str]:
         here = [f for f in flows if f.bridge == INTEGRATION_BRIDGE and f.table == stage]
         yield f"-- table {int(stage)} {stage.name}: {PURPOSE[stage]}"
         yield from _flow_lines(here)
+    yield "-- groups: broadcast domains"
+    for group in sorted(state.each(Group), key=lambda group: group.group):
+        domain, net = Domain(group.group >> 28), group.group & 0xFFFFFF
+        yield _with_origin(f"group {group.group}: {domain.name} of network {net:#x}", group)
+        inside = [b for b in state.each(Bucket) if b.group == group.group]
+        for bucket in sorted(inside, key=lambda bucket: bucket.bucket):
+            yield _with_origin(f"  {bucket_text(bucket)}", bucket)
     others = [f for f in flows if f.bridge != INTEGRATION_BRIDGE]
     for bridge in sorted({f.bridge for f in others}):
         yield f"-- {bridge}"

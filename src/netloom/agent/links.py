@@ -6,10 +6,10 @@ mend: a card of this host, a device that somebody else plugged, and an instance 
 
 from __future__ import annotations
 
-from collections.abc import Container, Mapping
+from collections.abc import Container, Iterable, Mapping
 
 from netloom.agent.reconcile.retry import Trouble
-from netloom.model.hoststate import HostState, Interface, Key
+from netloom.model.hoststate import Interface, Key
 
 
 class Links:
@@ -19,12 +19,15 @@ class Links:
         self._had: set[str] = set()
 
     def look(
-        self, state: HostState, links: Mapping[str, str], running: Container[str]
+        self, wanted: Iterable[Interface], links: Mapping[str, str], running: Container[str]
     ) -> dict[Key, Trouble]:
-        """The trouble of ports without a link. `links`: as `There.links`; `running`: devices of running instances."""
+        """The trouble of ports without a link.
+
+        `links`: device → `up`, `down` or `no link`; `running`: devices of running instances.
+        """
         found: dict[Key, Trouble] = {}
         had: set[str] = set()
-        for item in state.each(Interface):
+        for item in wanted:
             now = links.get(item.name)
             ours = item.type == "veth" and not item.expected
             if now is None or (ours and item.name not in running):

@@ -18,6 +18,7 @@ import msgspec
 
 from netloom.agent import status, view
 from netloom.agent.console import Consoles
+from netloom.agent.doctor import LONGEST_HOLD, Listener, Report, Request
 from netloom.agent.link import Link, Step
 from netloom.agent.planning import Left, Planning, origin_of, told
 from netloom.agent.settings import Settings
@@ -30,6 +31,8 @@ from netloom.dataplane.linux.netlink import greet
 from netloom.dataplane.linux.peers import Peers
 from netloom.dataplane.linux.watch import Watch
 from netloom.dataplane.ovs import bridges
+from netloom.dataplane.ovs.flowwatch import Change, FlowWatch
+from netloom.dataplane.ovs.groups import GroupTable
 from netloom.dataplane.ovs.openflow import Switch
 from netloom.dataplane.ovs.ovsdb import Ovsdb
 from netloom.dataplane.process import ApplyError
@@ -81,6 +84,10 @@ class Agent:
         self.tracker = Tracker(
             Ovsdb(str(rundir / "db.sock"), self._switch_tells),
             self._switch,
+            GroupTable(rundir),
+            FlowWatch(
+                rundir, lambda name, news: self.post(lambda: self._flows_changed(name, news))
+            ),
             MetadataServer(self._metadata),
             self._instances,
             Workers(self.post),
@@ -108,6 +115,7 @@ class Agent:
         self._rest_until = (
             0.0  # time.monotonic: after a mistake of ours, unless there is a new view
         )
+        self._held_until = 0.0  # time.monotonic: a doctor looks
         self._planning = Planning()
         self._left: Left = {}  # what of the view cannot be planned
         self._trial = Trial(settings.agent.state / "view.trial")
@@ -176,11 +184,18 @@ class Agent:
         elif self.tracker.switch_moved():
             self._dirty = True
 
-    def _taken_away(self, ids: frozenset[int]) -> None:
+    def _flows_changed(self, bridge: str, changes: list[Change] | None) -> None:
+        if changes is None:
+            self._stale = True
+        else:
+            self._told_of(lambda: self.tracker.flows_changed(bridge, changes))
+
+    def _told_of(self, look: Callable[[], bool]) -> None:
+        """Others have changed something: look there again."""
         try:
-            if not self._stale and self.tracker.taken_away(ids):
+            if not self._stale and look():
                 self._dirty = True
-        except ApplyError:
+        except (ApplyError, OSError):
             self._stale = True  # it changes while it is looked at: everything is read anew
 
     def _metadata(self, port_id: str, path: str) -> tuple[str, bytes] | None:
@@ -222,7 +237,14 @@ class Agent:
                 lambda: self.post(self._connected),
             )
         self._consoles.start()
-        Watch(lambda ids: self.post(lambda: self._taken_away(ids)))
+        try:
+            Listener(self._settings.state, self.post, self.examine)
+        except OSError as error:
+            log.error("netloom doctor cannot ask this agent: %s", error)
+        Watch(
+            lambda ids: self.post(lambda: self._told_of(lambda: self.tracker.taken_away(ids))),
+            lambda ids: self.post(lambda: self._told_of(lambda: self.tracker.tables_changed(ids))),
+        )
         while not self._stopping:
             try:
                 self._turn()
@@ -327,7 +349,7 @@ class Agent:
             self.tracker.repeat(announcements)
         if not self._known:
             return  # nothing is known of what shall be: what is there stays
-        if now < self._rest_until:
+        if now < max(self._rest_until, self._held_until):
             return
         retry = self.tracker.next_retry()
         if not (
@@ -336,12 +358,7 @@ class Agent:
             self._heartbeat()
             return
         try:
-            if self._replan:
-                self._state, left = self._planning.plan_around(self.view, self._state)
-                for (table, id), why in left.items() - self._left.items():
-                    log.error("%s %s: %s", *origin_of(table, id), why)
-                self._left = left
-                self._replan = False
+            self._plan()
             # Before it is carried out: whoever is killed in the middle goes on from there, not back first.
             self._save()
             if self._stale:
@@ -369,6 +386,40 @@ class Agent:
             took = (time.monotonic() - now) * 1000
             log.info("seq %d: %d changes in %.0f ms%s", self.view.seq, made, took, asked)
         self._report()
+
+    def _plan(self) -> None:
+        if not self._replan:
+            return
+        self._state, left = self._planning.plan_around(self.view, self._state)
+        for (table, id), why in left.items() - self._left.items():
+            log.error("%s %s: %s", *origin_of(table, id), why)
+        self._left = left
+        self._replan = False
+
+    def examine(self, request: Request) -> Report:
+        """Look at the whole host for a doctor, and repair what differs if that is asked for."""
+        host, seq = self._facts.host, self.view.seq
+        if request.hold is not None:
+            self._held_until = time.monotonic() + min(request.hold, LONGEST_HOLD)
+        if not self._known:
+            return Report(host, wrong="the agent does not know yet what shall be on this host")
+        try:
+            self._plan()
+            self.tracker.read(self._state)
+            found = self.tracker.findings()
+            if not request.repair or not found:
+                return Report(host, seq, found)
+            before = self.tracker.changes
+            self.tracker.repair(self._state, found)
+            made = self.tracker.changes - before
+            self.tracker.read(self._state)
+        except (ApplyError, OSError) as error:
+            self._stale = True
+            return Report(host, seq, wrong=str(error))
+        left = self.tracker.findings()
+        self._report(self._reached)
+        keys = {item.key for item in left}
+        return Report(host, seq, left, [item for item in found if item.key not in keys], made)
 
     def _quiet_underlay(self) -> None:
         if self._facts.tunnel_ip and self.tracker.userspace:
@@ -417,7 +468,10 @@ class Agent:
     def _report(self, applied: int | None = None) -> None:
         """Say what has become of objects, and that this host has carried out `applied` (default: its view)."""
         rows = status.collect(self._state, self.tracker.trouble) | status.tunnels(self._tunnels)
-        troubles = (self._stuck, self._disk, self._full, self.tracker.runs.stays())
+        troubles = (
+            *(self._stuck, self._disk, self._full),
+            *(self.tracker.runs.stays(), self.tracker.foreign()),
+        )
         wrong = "; ".join(filter(None, troubles))
         rows |= {(*origin_of(*row), "l2"): ("error", why) for row, why in self._left.items()}
         rows |= status.of_host(self._facts.host, wrong)
@@ -437,7 +491,7 @@ class Agent:
 
     @property
     def _cache(self) -> Path:
-        return self._settings.state / "view.json"
+        return self._settings.state / view.FILE
 
     def _save_again(self) -> None:
         """What the disk did not take before is tried again, also while nothing else happens."""

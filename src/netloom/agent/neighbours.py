@@ -59,21 +59,17 @@ def _answers(flows: Iterable[Flow]) -> Iterator[tuple[Where, str]]:
 
 def _here(flows: Iterable[Flow]) -> Iterator[Where]:
     """Addresses whose own device is here: plan/ovs/local.py lets what it says of them out."""
-    nets: dict[str, int] = {}
-    own: list[tuple[str, str]] = []
+    nets: dict[int, int] = {}
+    own: list[tuple[int, str]] = []
     for flow in flows:
         match = flow.match
         if match.in_port is not None:
-            for action in flow.actions:
-                if (
-                    isinstance(action, Load)
-                    and action.field == "net"
-                    and isinstance(action.value, int)
-                ):
-                    nets[match.in_port] = action.value
+            loads = {a.field: a.value for a in flow.actions if isinstance(a, Load)}
+            if "net" in loads and "src_port" in loads:
+                nets[loads["src_port"]] = loads["net"]
         elif flow.table == Stage.LOCAL and match.src_port is not None and match.arp_tpa is not None:
             own.append((match.src_port, match.arp_tpa))
-    return ((nets[device], address) for device, address in own if device in nets)
+    return ((nets[port], address) for port, address in own if port in nets)
 
 
 def _networks(flows: Iterable[Flow]) -> set[int]:

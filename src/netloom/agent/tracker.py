@@ -14,13 +14,14 @@ from netloom.agent.connections import Connections
 from netloom.agent.links import Links
 from netloom.agent.neighbours import Neighbours as Arp
 from netloom.agent.reconcile.kinds.flows import Flows
-from netloom.agent.reconcile.kinds.inside import WAYS, Devices, Namespaces, Routes
+from netloom.agent.reconcile.kinds.groups import Groups
+from netloom.agent.reconcile.kinds.inside import KERNEL, WAYS, Devices, Namespaces, Routes
 from netloom.agent.reconcile.kinds.instances import Runs
 from netloom.agent.reconcile.kinds.nat import Nats
 from netloom.agent.reconcile.kinds.neighbours import Neighbours
 from netloom.agent.reconcile.kinds.services import DhcpServers, Metadata
 from netloom.agent.reconcile.kinds.switch import Bridges, Interfaces
-from netloom.agent.reconcile.reconciler import Reconciler
+from netloom.agent.reconcile.reconciler import Finding, Reconciler
 from netloom.agent.reconcile.repairs import Repairs
 from netloom.agent.reconcile.retry import Trouble, Troubles
 from netloom.agent.shields import Shields
@@ -29,17 +30,22 @@ from netloom.dataplane.linux import dnsmasq, namespaces, netns, watch
 from netloom.dataplane.mark import broken
 from netloom.dataplane.ovs import bridges
 from netloom.dataplane.ovs.allocator import Allocator
+from netloom.dataplane.ovs.flowwatch import Change, FlowWatch
+from netloom.dataplane.ovs.groups import GroupTable
 from netloom.dataplane.ovs.openflow import Switch
 from netloom.dataplane.ovs.ovsdb import Ovsdb
 from netloom.dataplane.process import ApplyError
 from netloom.instances.instances import Instances
 from netloom.metadata.listener import MetadataServer
-from netloom.model.hoststate import Device, HostState, Key
+from netloom.model.hoststate import Device, Flow, HostState, Key
 from netloom.model.names import INTEGRATION_BRIDGE
 
 __all__ = ["Tracker", "Trouble"]
 
 log = logging.getLogger(__name__)
+
+MOST_FOREIGN = 3
+"""Foreign things that the status names; the rest is a number, and `netloom doctor` names all."""
 
 
 class Tracker:
@@ -49,6 +55,8 @@ class Tracker:
         self,
         database: Ovsdb,
         switch: Switch,
+        groups: GroupTable,
+        flow_watch: FlowWatch,
         metadata: MetadataServer,
         instances: Instances,
         workers: Workers,
@@ -59,21 +67,23 @@ class Tracker:
     ) -> None:
         self.database = database
         self.switch = switch
+        self._flow_watch = flow_watch
         self.workers = workers
         self.userspace = userspace
         self._dhcp_directory = run_dir / "dhcp"
         self._dhcp_looks: dict[str, tuple[int, int, int]] = {}
         self._allocator = Allocator(database)
         self.runs = Runs(instances, workers, self._allocator, lambda: self.reconciler)
-        self._interfaces = Interfaces(
-            database, Shields(database) if userspace else None, self.runs.made
-        )
+        self._shields = Shields(database) if userspace else None
+        self._interfaces = Interfaces(database, self._shields, self.runs.made)
+        self._groups = Groups(database, groups, lambda: self.reconciler.look_at("flow"))
         self._flows = Flows(
             database,
             switch,
             self._allocator,
             Connections(switch, connections_per_port),
             has_bridge=lambda name: self.reconciler.mark_there(("bridge", name)) is not None,
+            item=self._flow,
             interfaces=self._interfaces.wanted,
         )
         self._devices = Devices(
@@ -90,6 +100,7 @@ class Tracker:
                 Neighbours(),
                 DhcpServers(self._dhcp_directory),
                 Metadata(metadata),
+                self._groups,
                 self._flows,
                 self.runs,
             ],
@@ -97,6 +108,7 @@ class Tracker:
         )
         self._links = Links()
         self._link_states: dict[str, str] = {}
+        self._linkless: dict[Key, Trouble] = {}
         self._arp = Arp()
         self._identities: dict[str, int] = {}
         self._touched: set[str] = set()
@@ -137,6 +149,10 @@ class Tracker:
         if not self.database.connected:
             self.database.connect()
         self._allocator.load()
+        if self._shields is not None:
+            self._shields.look_again()
+        # First: what changes while it is read is told of afterwards.
+        self._flow_watch.follow(bridges.ours(self.database))
         self.reconciler.want(state)
         self.reconciler.read()
         self._link_states = bridges.link_states_of(self.database)
@@ -157,7 +173,32 @@ class Tracker:
         known = watch.names()
         ours = {key[1] for key, _ in self.reconciler.there("namespace")}
         gone = {name for name in ours if not netns.exists(name)}
-        return self.reconciler.look_into(gone | ours & {known[n] for n in ids if n in known})
+        some = gone | ours & {known[n] for n in ids if n in known}
+        return self.reconciler.look_into(some, None if gone else KERNEL)
+
+    def tables_changed(self, ids: frozenset[int]) -> bool:
+        """Look again at nftables of these namespaces, which others changed."""
+        if watch.HERE in ids and self._shields is not None:
+            self._shields.look_again()
+            if self.reconciler.look_at("interface"):
+                return True
+        known = watch.names()
+        ours = {key[1] for key, _ in self.reconciler.there("namespace")}
+        return self.reconciler.look_into(ours & {known[n] for n in ids if n in known})
+
+    def flows_changed(self, bridge: str, changes: list[Change]) -> bool:
+        """Look again at flows that the switch tells of; true where they are not as we left them."""
+        if bridge not in bridges.ours(self.database):
+            return False
+        fresh, foreign = self._flows.look_again(bridge, changes, self.reconciler.marks("flow"))
+        for key, mark in fresh.items():
+            self.reconciler.note(key, mark)
+        if foreign is None:
+            return bool(fresh)
+        kept = {k: w for k, w in self.reconciler.foreign.items() if k[:2] != ("flow", bridge)}
+        moved = self.reconciler.foreign != kept | foreign
+        self.reconciler.foreign = kept | foreign
+        return bool(fresh) or moved
 
     def replaced(self) -> bool:
         """Look whether the name of each namespace still leads to where it led; true where one does not.
@@ -205,8 +246,36 @@ class Tracker:
         self._devices.remove_dead()
         self._flows.free_numbers()
         self.runs.tidy()
-        self.trouble.update(self._links.look(state, self._link_states, self.runs.running()))
+        if self._shields is not None:
+            self._shields.tidy()
+        self._say_links()
         return announcements
+
+    def findings(self) -> list[Finding]:
+        """What differs as of the last look, and what is foreign."""
+        return self.reconciler.findings()
+
+    def repair(self, state: HostState, findings: Iterable[Finding]) -> None:
+        """Repair what was found now, whatever pauses it waits for."""
+        for item in findings:
+            self.repairs.expect(item.key)
+            self.trouble.try_again([item.key])
+            self.reconciler.leaving.try_again([item.key])
+        self.repeat(self.reconcile(state))
+
+    def foreign(self) -> str:
+        """What is in places of ours and is not, as one line; empty where there is nothing."""
+        said = sorted(self.reconciler.foreign.values())
+        more = f" and {len(said) - MOST_FOREIGN} more" if len(said) > MOST_FOREIGN else ""
+        return "; ".join(said[:MOST_FOREIGN]) + more
+
+    def _say_links(self) -> None:
+        for key, said in self._linkless.items():
+            if self.trouble.get(key) is said:
+                del self.trouble[key]
+        wanted = self._interfaces.wanted.values()
+        self._linkless = self._links.look(wanted, self._link_states, self.runs.running())
+        self.trouble.update(self._linkless)
 
     def next_retry(self) -> float | None:
         """When (time.monotonic) the first failed object is due, None where none is."""
@@ -238,11 +307,17 @@ class Tracker:
         self.repeat(self._announcements)
 
     def _bridge_made(self, name: str) -> None:
-        """A bridge that is new has no flows."""
-        for key, _ in list(self.reconciler.there("flow")):
+        """A bridge that is new has neither flows nor groups."""
+        self._groups.forget_bridge(name)
+        for key, _ in list(self.reconciler.there("flow", "group", "bucket")):
             if key[1] == name:
                 self.repairs.expect(key)
                 self.reconciler.note(key, None)
+
+    def _flow(self, key: Key) -> Flow:
+        item = self.reconciler.state.objects[key]
+        assert isinstance(item, Flow)
+        return item
 
     def _has_port(self, device: str) -> bool:
         return self.reconciler.mark_there(("interface", INTEGRATION_BRIDGE, device)) is not None

@@ -17,6 +17,8 @@ from netloom.model.hosts import TABLES, Chassis, HostFacts, HostView, ViewDelta
 
 log = logging.getLogger(__name__)
 
+FILE = "view.json"
+"""Its name in the agent's state folder."""
 _KEY = {"chassis": "host"}
 
 

@@ -13,6 +13,8 @@ from pathlib import Path
 
 import msgspec
 
+from netloom.agent import view
+from netloom.agent.doctor import Request, lines
 from netloom.agent.link import Link
 from netloom.agent.loop import Agent
 from netloom.agent.settings import Settings, load
@@ -61,6 +63,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         type=Path,
         help="bring the host to a HostView in a JSON file, once, and end; no server is asked",
     )
+    parser.add_argument(
+        "--dry-run",
+        action="store_true",
+        help="say what an agent started now would change (by the saved view, or --view), and change nothing",
+    )
 
 
 def run(args: argparse.Namespace) -> int:
@@ -83,6 +90,8 @@ def run(args: argparse.Namespace) -> int:
     facts = _facts(settings)
     if facts.capabilities["datapath_type"] == "netdev":
         probe.check_tun()
+    if args.dry_run:
+        return _dry_run(settings, facts, args.view)
     try:
         # dnsmasq and the users of instances must get through to their folders, and see nothing on the way.
         for directory in (settings.agent.state, Path(settings.agent.run_dir)):
@@ -162,12 +171,33 @@ def _facts(settings: Settings) -> HostFacts:
     )
 
 
-def _once(agent: Agent, path: Path, facts: HostFacts) -> int:
+def _dry_run(settings: Settings, facts: HostFacts, path: Path | None) -> int:
+    if path:
+        wanted = _view(path)
+    else:
+        cached = view.load(settings.agent.state / view.FILE, facts)
+        if cached is None:
+            raise UserError("there is no saved view yet of what shall be on this host")
+        wanted = cached.view
+    agent = Agent(settings, facts)
+    agent.take_view(msgspec.structs.replace(wanted, facts=facts))
+    report = agent.examine(Request())
+    if report.wrong:
+        raise UserError(report.wrong)
+    for line in lines(report):
+        print(line)
+    return 1 if report.findings else 0
+
+
+def _view(path: Path) -> HostView:
     try:
-        view = msgspec.json.decode(path.read_bytes(), type=HostView)
+        return msgspec.json.decode(path.read_bytes(), type=HostView)
     except (OSError, msgspec.MsgspecError) as error:
         raise UserError(f"cannot read the view {path}: {error}") from error
-    agent.take_view(msgspec.structs.replace(view, facts=facts))
+
+
+def _once(agent: Agent, path: Path, facts: HostFacts) -> int:
+    agent.take_view(msgspec.structs.replace(_view(path), facts=facts))
     agent.settle()
     for key, trouble in agent.tracker.trouble.items():
         print(f"{trouble.state}: {' '.join(key)}: {trouble.detail}")

@@ -18,6 +18,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "lab": ("netloom.cli.lab", "many hosts on this machine: up, down, exec, status, env"),
     "demo": ("netloom.cli.demo", "carry out both walkthroughs on a lab"),
     "explain": ("netloom.cli.explain", "why a packet does or does not arrive"),
+    "doctor": ("netloom.cli.doctor", "what differs on a host from what it shall be, and repair it"),
     "bench": (
         "netloom.bench.program",
         "measure the API and a lab, with --neutron beside a real Neutron",

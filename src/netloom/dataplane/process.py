@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import subprocess
+from collections import deque
 from collections.abc import Sequence
 
 TIMEOUT = 30.0
 """Seconds after which a tool is taken to hang."""
+
+OWN: deque[int] = deque(maxlen=512)
+"""Ids of the last tools that were run: the kernel names them where it tells what they changed."""
 
 
 class ApplyError(Exception):
@@ -19,18 +23,28 @@ def run(command: Sequence[str], *, stdin: str = "", timeout: float = TIMEOUT) ->
     Raises ApplyError with the tool's own last words where it fails, hangs or is not installed.
     """
     try:
-        done = subprocess.run(
-            command, input=stdin, capture_output=True, text=True, timeout=timeout, check=False
+        child = subprocess.Popen(
+            command,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
         )
     except FileNotFoundError as error:
         raise ApplyError(f"{command[0]} is not installed") from error
-    except subprocess.TimeoutExpired as error:
-        raise ApplyError(f"{command[0]} did not finish within {timeout:.0f} s") from error
-    if done.returncode:
-        words = (
-            done.stderr.strip() or done.stdout.strip() or f"exit status {done.returncode}"
-        ).splitlines()
+    OWN.append(child.pid)
+    with child:
+        try:
+            out, wrong = child.communicate(stdin, timeout=timeout)
+        except subprocess.TimeoutExpired as error:
+            child.kill()
+            raise ApplyError(f"{command[0]} did not finish within {timeout:.0f} s") from error
+        except BaseException:
+            child.kill()
+            raise
+    if child.returncode:
+        words = (wrong.strip() or out.strip() or f"exit status {child.returncode}").splitlines()
         # nft draws its input below its error; most others end with theirs.
         line = next((line for line in words if "Error:" in line), words[-1])
         raise ApplyError(f"{command[0]}: {line.removeprefix(command[0] + ': ')[:300]}")
-    return done.stdout
+    return out

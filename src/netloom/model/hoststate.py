@@ -83,6 +83,30 @@ def flow_key(bridge: str, table: int, priority: int, match: Match) -> Key:
     return ("flow", bridge, str(table), str(priority), repr(match))
 
 
+class Group(HostObject, frozen=True, kw_only=True):
+    """An OpenFlow group of type `all`: each of its Buckets gets a copy of the packet. It may have none."""
+
+    bridge: str
+    group: int
+
+    @property
+    def key(self) -> Key:
+        return ("group", self.bridge, str(self.group))
+
+
+class Bucket(HostObject, frozen=True, kw_only=True):
+    """One receiver of a group's packets. `bucket`: its number in the group."""
+
+    bridge: str
+    group: int
+    bucket: int
+    actions: tuple[Action, ...] = ()
+
+    @property
+    def key(self) -> Key:
+        return ("bucket", self.bridge, str(self.group), str(self.bucket))
+
+
 class Namespace(HostObject, frozen=True, kw_only=True):
     """A network namespace with `lo` up and the settings of `model/sysctls.py`; `forward`: it forwards IPv4."""
 

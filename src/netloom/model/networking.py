@@ -99,13 +99,16 @@ class Port(Resource, frozen=True, kw_only=True):
 
     `host` (binding:host_id) is the chassis that realises it; empty when unbound. Ports of DHCP
     (`device_owner` network:dhcp) are realised on every host that has a port of the network.
+    `key` is the port's number, given by the server, unique over all ports: hosts carry it in registers. 0: it has none yet.
     """
 
     KIND: ClassVar[str] = "port"
     FIRST_STATUS: ClassVar[str] = "DOWN"
+    INTERNAL: ClassVar[frozenset[str]] = frozenset({"key"})
 
     network_id: str
     mac_address: str
+    key: int = 0
     admin_state_up: bool = True
     fixed_ips: tuple[FixedIP, ...] = ()
     device_id: str = ""

@@ -2,6 +2,7 @@
 
 Devices, conntrack zones and conjunctions appear by name: a number that depends on history (an
 ofport, a zone, a conjunction id) is a symbol here, and the data plane resolves it when it applies.
+Registers hold keys, which the server gives: only a flow that matches `in_port` or has an Output names a device.
 
 Registers, as `ovs-ofctl` shows them:
 
@@ -9,8 +10,8 @@ Registers, as `ovs-ofctl` shows them:
 field      reg  meaning
 ========== ==== ===================================================================
 net        0    the network's key (`Network.key`)
-src_port   1    ofport of the local device that the packet came from
-dst_port   2    ofport of the local device that it goes to
+src_port   1    key of the local port that the packet came from (`Port.key`)
+dst_port   2    key of the port that it goes out of; from `FIRST_OF_HOST` on, one of the host itself
 remote     3    1 where the packet came from another host or a physical network
 ========== ==== ===================================================================
 """
@@ -23,11 +24,15 @@ from netloom.model import bounds
 
 REGISTERS = {"net": 0, "src_port": 1, "dst_port": 2, "remote": 3}
 
+LARGEST_PORT_KEY = 0x7FFFFFFF
+FIRST_OF_HOST = 0x80000000
+"""Keys of a host's own ways out, tunnels and physical networks: no port of the API has such a one."""
+
 
 class Match(Struct, frozen=True, kw_only=True, omit_defaults=True, repr_omit_defaults=True):
     """What a flow looks at; a field left None is not looked at.
 
-    `in_port`, `src_port`, `dst_port`: device names. `eth_type`: `ip` or `arp` or `ipv6`.
+    `in_port`: a device's name. `src_port`, `dst_port`: keys of ports. `eth_type`: `ip` or `arp` or `ipv6`.
     `ip_src`, `ip_dst`, `arp_spa`, `arp_tpa`: address or CIDR. `eth_src`, `eth_dst`: MAC or `MAC/mask`.
     `ip_frag`: `first`, `later` or `yes` (either) for fragments. `nd_target`: of an ICMPv6 neighbour message.
     `vlan`: a VLAN id, or 0 for «untagged». `ip_proto`: the protocol's number. `tp_src`, `tp_dst`: a port
@@ -38,8 +43,8 @@ class Match(Struct, frozen=True, kw_only=True, omit_defaults=True, repr_omit_def
     tun_id: int | None = None
     vlan: int | None = None
     net: int | None = None
-    src_port: str | None = None
-    dst_port: str | None = None
+    src_port: int | None = None
+    dst_port: int | None = None
     remote: int | None = None
     eth_src: str | None = None
     eth_dst: str | None = None
@@ -62,10 +67,10 @@ class Match(Struct, frozen=True, kw_only=True, omit_defaults=True, repr_omit_def
 
 
 class Load(Struct, frozen=True, tag="load"):
-    """Put a number or a device's ofport into a register field (`net`, `src_port`, `dst_port`, `remote`)."""
+    """Put a number into a register field (`net`, `src_port`, `dst_port`, `remote`)."""
 
     field: str
-    value: int | str
+    value: int
 
 
 class SetEth(Struct, frozen=True, tag="set_eth"):
@@ -104,8 +109,10 @@ class Output(Struct, frozen=True, tag="output"):
     device: str
 
 
-class OutputDst(Struct, frozen=True, tag="output_dst"):
-    """Send a copy out of the port in register `dst_port`."""
+class ToGroup(Struct, frozen=True, tag="to_group"):
+    """Do the actions of each bucket of a group with a copy of its own, as it is now."""
+
+    group: int
 
 
 class OutputBack(Struct, frozen=True, tag="output_back"):
@@ -152,7 +159,7 @@ Action = (
     | PushVlan
     | PopVlan
     | Output
-    | OutputDst
+    | ToGroup
     | OutputBack
     | Goto
     | Ct

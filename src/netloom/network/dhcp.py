@@ -12,7 +12,7 @@ from msgspec.structs import replace
 
 from netloom.model import Context, Network, Port, Router, Subnet
 from netloom.model.names import OWNER_DHCP, ROUTER_OWNERS
-from netloom.network import ipam, macs
+from netloom.network import ipam, macs, port_keys
 from netloom.store import Reader, Writer
 
 
@@ -83,6 +83,7 @@ def ensure_dhcp_port(w: Writer, ctx: Context, network: Network) -> Port | None:
             revision_number=1,
             network_id=network.id,
             mac_address=macs.claim_any(w, ctx, network.id, id),
+            key=port_keys.claim_any(w, id),
             device_id=device_id(network.id),
             device_owner=OWNER_DHCP,
             port_security_enabled=False,

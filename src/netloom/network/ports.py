@@ -37,6 +37,7 @@ from netloom.network import (
     ipam,
     lookup,
     macs,
+    port_keys,
     port_security,
     quotas,
     security_groups,
@@ -108,6 +109,7 @@ def create(w: Writer, ctx: Context, attrs: dict[str, Any]) -> Port:
         tags=tags,
         network_id=network.id,
         mac_address=mac,
+        key=port_keys.claim_any(w, id),
         admin_state_up=_get(attrs, "admin_state_up", True),
         fixed_ips=_first_addresses(w, network, _get(attrs, "fixed_ips", None), owner, id, ctx),
         device_id=_get(attrs, "device_id", ""),
@@ -145,6 +147,7 @@ def create_service(
         revision_number=1,
         network_id=network.id,
         mac_address=macs.claim_any(w, ctx, network.id, id),
+        key=port_keys.claim_any(w, id),
         fixed_ips=_first_addresses(w, network, fixed_ips, device_owner, id),
         device_id=device_id,
         device_owner=device_owner,
@@ -375,6 +378,7 @@ def show(r: Reader, ctx: Context, objs: Sequence[Port]) -> list[dict[str, Any]]:
     shown: list[dict[str, Any]] = []
     for port in objs:
         doc = to_doc(port)
+        del doc["key"]
         doc["tenant_id"] = port.project_id
         doc["status"] = states[port.id]
         shown.append(doc)

@@ -41,6 +41,7 @@ from netloom.plan.index import (
     origin,
     remembered,
 )
+from netloom.plan.ovs.bridges import output
 from netloom.plan.ovs.pipeline import Stage
 from netloom.plan.ovs.ports import classify
 
@@ -58,6 +59,7 @@ def plan_network(index: Index, network: Network, port: Port | None) -> Iterator[
         return
     yield from _namespace(index, network, port)
     yield from classify(index, network, port, Stage.LOCAL)
+    yield output(port.key, device_of(port), origin(port))
     yield from refusals(index, network, port, served_subnets(index, network.id))
 
 

@@ -168,6 +168,11 @@ class Index:
         self._reads.add(key)
         return key in self._sets
 
+    def count(self, *key: Any) -> int:
+        """How many members a set has."""
+        self._reads.add(key)
+        return len(self._sets.get(key, ()))
+
     # --- lookups -------------------------------------------------------------------------------
 
     def location(self, port: Port) -> str | None:
@@ -190,7 +195,7 @@ class Index:
     def dhcp_port_of(self, network_id: str) -> Port | None:
         """A network's DHCP port (the first by id, were there several); None where none is up."""
         ports = self.rows("ports", "dhcp", network_id)
-        return next((port for port in ports if port.admin_state_up), None)
+        return next((port for port in ports if port.admin_state_up and port.key), None)
 
     def subnets_of(self, network_id: str) -> list[Subnet]:
         """A network's IPv4 subnets, by id."""

@@ -18,9 +18,10 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping
 
 from netloom.model.hosts import HostView
-from netloom.model.hoststate import HostObject, HostState, Key, StateDelta
+from netloom.model.hoststate import HostObject, HostState, Key, Refusal, StateDelta
+from netloom.model.networking import Port
 from netloom.plan import dhcp, neighbours
-from netloom.plan.index import Changed, Index, Read, Remembered, differing
+from netloom.plan.index import Changed, Index, Read, Remembered, differing, origin
 from netloom.plan.instances import instance
 from netloom.plan.l3 import plan_router
 from netloom.plan.ovs import l2, local, security_groups
@@ -84,13 +85,23 @@ def _port(index: Index, id: str) -> Made:
     yield from neighbours.beside_routers(index, network, port)
     if index.location(port) != index.host:
         return
+    if not port.key:
+        yield _without_key(port)
+        return
     yield from plan_port(index, network, port)
     if index.is_up(port):
+        yield from l2.receiver(index, network, port)
         yield from security_groups.plan_user(index, port)
         dhcp_port = index.dhcp_port_of(network.id)
         if dhcp_port is not None:
             yield from local.port_services(index, network, port, dhcp_port)
             yield from dhcp.refusals_of_port(index, network, port)
+
+
+def _without_key(port: Port) -> Refusal:
+    """A port of a server that gives no numbers: nothing tells its packets from others', so it has none."""
+    detail = "the server has given the port no number: it is older than this host's agent"
+    return Refusal(detail=detail, state="error", origin=origin(port))
 
 
 def _router(index: Index, id: str) -> Made:

@@ -11,10 +11,10 @@ from collections.abc import Callable
 
 from netloom.model import bounds
 from netloom.model import openflow as of
-from netloom.model.hoststate import Flow
+from netloom.model.hoststate import Bucket, Flow
 from netloom.render.values import Unwritable, ipv4, mac, mac_or_mask, network, number
 
-MOST_32, MOST_TUNNEL, MOST_TABLE = 0xFFFFFFFF, 0xFFFFFF, 253
+MOST_32, MOST_TUNNEL, MOST_TABLE, MOST_GROUP = 0xFFFFFFFF, 0xFFFFFF, 253, 0xFFFFFF00
 _CT_STATE = re.compile(r"([+-](trk|new|est|rel|rpl|inv|snat|dnat))+")
 
 MOST_FLOW_CHARACTERS = 1 << 20
@@ -76,9 +76,9 @@ def match_text(match: of.Match, resolve: Resolve = by_name) -> str:
     if match.net is not None:
         out.append(_register("net", match.net))
     if match.src_port is not None:
-        out.append(f"reg{of.REGISTERS['src_port']}={_need(resolve, 'port', match.src_port)}")
+        out.append(_register("src_port", match.src_port))
     if match.dst_port is not None:
-        out.append(f"reg{of.REGISTERS['dst_port']}={_need(resolve, 'port', match.dst_port)}")
+        out.append(_register("dst_port", match.dst_port))
     if match.remote is not None:
         out.append(f"reg{of.REGISTERS['remote']}={number(match.remote, MOST_32)}")
     if match.ct_state is not None:
@@ -132,12 +132,7 @@ def action_text(action: of.Action, resolve: Resolve = by_name) -> str:
     """One action as ovs-ofctl reads it. Raises Unresolved, Unwritable."""
     match action:
         case of.Load(field, value):
-            what = (
-                _need(resolve, "port", value)
-                if isinstance(value, str)
-                else f"{number(value, MOST_32):#x}"
-            )
-            return f"load:{what}->NXM_NX_REG{of.REGISTERS[field]}[]"
+            return f"load:{number(value, MOST_32):#x}->NXM_NX_REG{of.REGISTERS[field]}[]"
         case of.SetEth(src, dst):
             parts = [f"set_field:{mac(src)}->eth_src"] if src else []
             return ",".join(parts + ([f"set_field:{mac(dst)}->eth_dst"] if dst else []))
@@ -149,8 +144,8 @@ def action_text(action: of.Action, resolve: Resolve = by_name) -> str:
             return "pop_vlan"
         case of.Output(device):
             return f"output:{_need(resolve, 'port', device)}"
-        case of.OutputDst():
-            return f"output:NXM_NX_REG{of.REGISTERS['dst_port']}[]"
+        case of.ToGroup(group):
+            return f"group:{number(group, MOST_GROUP)}"
         case of.OutputBack():
             return "in_port"
         case of.Goto(table):
@@ -172,23 +167,25 @@ def action_text(action: of.Action, resolve: Resolve = by_name) -> str:
 
 
 def actions_text(actions: tuple[of.Action, ...], resolve: Resolve = by_name) -> str:
-    """All actions, `drop` for none. Where a flow makes several copies, one for a device that is not
-    there yet is left out: nobody would hear it, and the others of a broadcast shall not wait for it.
-    """
-    several = sum(isinstance(action, of.Goto | of.Output) for action in actions) > 1
-    out: list[str] = []
-    skip = False
-    for action in actions:
-        if several and isinstance(action, of.Load) and isinstance(action.value, str):
-            # The device's number, and with the Goto that follows, one copy for it.
-            skip = resolve("port", action.value) is None
-        if skip or (
-            several and isinstance(action, of.Output) and resolve("port", action.device) is None
-        ):
-            skip = skip and not isinstance(action, of.Goto)
-            continue
-        out.append(action_text(action, resolve))
-    return ",".join(out) or "drop"
+    """All actions, `drop` for none. Raises Unresolved, Unwritable."""
+    return ",".join(action_text(action, resolve) for action in actions) or "drop"
+
+
+def bucket_actions_text(bucket: Bucket) -> str:
+    """The actions of a bucket in the words in which `ovs-ofctl dump-groups` shows them. Raises Unwritable."""
+    words = [
+        f"set_field:{number(action.value, MOST_32):#x}->reg{of.REGISTERS[action.field]}"
+        if isinstance(action, of.Load)
+        else action_text(action)
+        for action in bucket.actions
+    ]
+    return bounds.line("a bucket", ",".join(words), MOST_FLOW_CHARACTERS)
+
+
+def bucket_text(bucket: Bucket) -> str:
+    """A bucket as ovs-ofctl reads it. Raises Unwritable."""
+    number_ = number(bucket.bucket, MOST_GROUP)
+    return f"bucket=bucket_id:{number_},actions={bucket_actions_text(bucket)}"
 
 
 def flow_text(flow: Flow, resolve: Resolve = by_name) -> str:

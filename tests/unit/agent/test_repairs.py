@@ -68,8 +68,8 @@ def test_links_that_are_not_ours_are_shown() -> None:
         item = Interface(bridge="b", name="dev", type=kind, expected=expected, origin=("port/one",))
         links, state = Links(), HostState.of([item])
         at = {"dev"} if running else set[str]()
-        assert links.look(state, {"dev": "up"}, at) == {}
-        trouble = links.look(state, {"dev": now}, at).get(item.key)
+        assert links.look(state.each(Interface), {"dev": "up"}, at) == {}
+        trouble = links.look(state.each(Interface), {"dev": now}, at).get(item.key)
         return f"{trouble.state}: {trouble.detail}" if trouble else ""
 
     assert wrong("system", "down").startswith("error: device dev is down")
@@ -81,4 +81,4 @@ def test_links_that_are_not_ours_are_shown() -> None:
     assert wrong("veth", "no link", running=False) == ""  # its instance is off
     # One that never had a link is still being set up.
     fresh = HostState.of([Interface(bridge="b", name="dev", type="veth", origin=("port/one",))])
-    assert Links().look(fresh, {"dev": "no link"}, {"dev"}) == {}
+    assert Links().look(fresh.each(Interface), {"dev": "no link"}, {"dev"}) == {}

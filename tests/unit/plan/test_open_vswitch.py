@@ -2,17 +2,39 @@
 
 from __future__ import annotations
 
+import json
 import re
+import sys
 
 import pytest
 from tests.support.host import Host
 
 import worlds
-from netloom.model.hoststate import Flow, Interface
+from netloom.dataplane.ovs.groups import Groups
+from netloom.model.hoststate import Bucket, Flow, Group, Interface
+from netloom.model.networking import Network
+from netloom.model.openflow import LARGEST_PORT_KEY
 from netloom.plan import plan
-from netloom.render.openflow import flow_text
+from netloom.plan.ovs.pipeline import Domain, shards_for
+from netloom.render.openflow import bucket_actions_text, flow_text
 
 pytestmark = pytest.mark.root
+
+
+def add_groups(host: Host, groups: Groups) -> None:
+    """Have the agent's own code make groups on br-int."""
+    host.run(sys.executable, "-c", ADD_GROUPS, stdin=json.dumps(groups))
+
+
+ADD_GROUPS = """
+import json, sys
+from pathlib import Path
+from netloom.dataplane.ovs.groups import GroupTable
+table = GroupTable(Path("/run/openvswitch"))
+wanted = {int(g): {int(n): a for n, a in b.items()} for g, b in json.load(sys.stdin).items()}
+assert table.change("br-int", table.read("br-int"), wanted) == {}
+assert table.read("br-int") == wanted, (table.read("br-int"), wanted)
+"""
 
 
 class Switch:
@@ -43,6 +65,10 @@ class Switch:
                 return self.ofports[symbol]
             return str(known.setdefault((kind, symbol), len(known) + 1))
 
+        groups: dict[int, dict[int, str]] = {g.group: {} for g in state.each(Group)}
+        for bucket in state.each(Bucket):
+            groups[bucket.group][bucket.bucket] = bucket_actions_text(bucket)
+        add_groups(host, groups)
         flows = [flow_text(f, resolve) for f in state.each(Flow) if f.bridge == "br-int"]
         host.run("ovs-ofctl", "--bundle", "add-flows", "br-int", "-", stdin="\n".join(flows) + "\n")
 
@@ -126,3 +152,29 @@ def test_114_what_no_rule_and_no_address_pair_lets_a_port_say(host):
     assert not says(f"{speaks},ipv6_src=fe80::1,icmpv6_type=134")
     # Of addresses that it does not have it says nothing in IPv6 either.
     assert not says(f"{speaks},ipv6_src=fd00::1,icmpv6_type=128")
+
+
+def test_a_question_reaches_3000_devices_of_one_network(host):
+    """Each device is a bucket; the domain is spread over groups that Open vSwitch can show, and one is changed alone."""
+    host.sh("ovs-vsctl add-br br-int -- set bridge br-int datapath_type=netdev fail_mode=secure")
+    network = Network(id="n", key=7)
+    shards = shards_for(3000)
+    groups: Groups = {group.group: {} for group in Domain.ARP.groups(network, shards)}
+    for key in range(LARGEST_PORT_KEY - 3000, LARGEST_PORT_KEY):
+        group = Domain.ARP.of(network, key % shards)
+        groups[group][key] = f"set_field:{key:#x}->reg2,resubmit(,60)"
+    add_groups(host, groups)
+    changed = next(iter(groups))
+    gone = groups[changed].popitem()
+    assert gone
+    add_groups(host, {changed: groups[changed]} | {g: groups[g] for g in groups})
+    asks = ",".join(f"group:{group}" for group in groups)
+    flows = [f"table=0,arp actions={asks}"]
+    flows += [
+        f"table=60,reg2={key:#x} actions=output:{1 + key % 2}" for b in groups.values() for key in b
+    ]
+    host.run("ovs-ofctl", "--bundle", "add-flows", "br-int", "-", stdin="\n".join(flows) + "\n")
+    packet = "in_port=local,arp,dl_dst=ff:ff:ff:ff:ff:ff,arp_op=1"
+    text = host.run("ovs-appctl", "ofproto/trace", "br-int", packet, timeout=120)
+    assert len(re.findall(r"^ *output:\d", text, re.MULTILINE)) == 2999
+    assert "resubmit actions" not in text, "Open vSwitch stops at 4096 of them"

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import random
+from collections import Counter
 
 import msgspec
 import pytest
 
 import worlds
-from netloom.model.hoststate import Dnsmasq, Flow, Interface
-from netloom.model.openflow import Load, Output
+from netloom.model.hoststate import Bucket, Dnsmasq, Flow, Group, Interface, Refusal
+from netloom.model.openflow import Load, Output, ToGroup
 from netloom.plan import plan
+from netloom.plan.ovs.pipeline import MOST_BUCKETS, Stage
 from worlds import two_hosts
 
 
@@ -51,9 +53,12 @@ def test_only_local_ports_get_devices_and_leases():
 def test_a_port_that_is_down_forwards_nothing():
     world = two_hosts()
     world.change("ports", "port1", admin_state_up=False)
+    port = world.tables["ports"]["port1"]
     flows = list(plan(world.view("compute1")).each(Flow))
     touching = [
-        f for f in flows if "tapport1" in (f.match.in_port, f.match.src_port, f.match.dst_port)
+        f
+        for f in flows
+        if f.match.in_port == "tapport1" or port.key in (f.match.src_port, f.match.dst_port)
     ]
     assert touching
     assert all(not f.actions for f in touching)
@@ -62,11 +67,14 @@ def test_a_port_that_is_down_forwards_nothing():
 def test_60_a_network_that_is_down_is_dead():
     world = two_hosts()
     world.change("networks", "net-a", admin_state_up=False)
+    port = world.tables["ports"]["port1"]
     state = plan(world.view("compute1"))
     assert not list(state.each(Dnsmasq))
     flows = list(state.each(Flow))
     touching = [
-        f for f in flows if "tapport1" in (f.match.in_port, f.match.src_port, f.match.dst_port)
+        f
+        for f in flows
+        if f.match.in_port == "tapport1" or port.key in (f.match.src_port, f.match.dst_port)
     ]
     assert touching and all(not f.actions for f in touching)
     tunnel = [f for f in flows if f.match.in_port == "vxlan0" and f.match.tun_id is not None]
@@ -88,14 +96,71 @@ def test_52_the_mtu_reaches_dhcp_and_every_device():
 
 def _named(flow: Flow) -> set[str]:
     """Devices that a flow names."""
-    match = flow.match
-    found = {match.in_port, match.src_port, match.dst_port}
-    for action in flow.actions:
-        if isinstance(action, Load) and isinstance(action.value, str):
-            found.add(action.value)
-        elif isinstance(action, Output):
-            found.add(action.device)
-    return {name for name in found if name}
+    found = {action.device for action in flow.actions if isinstance(action, Output)}
+    return found | {name for name in (flow.match.in_port,) if name}
+
+
+def test_plugging_a_device_changes_two_flows():
+    """Only CLASSIFY and OUTPUT name devices: all rules of a port can stand before its device."""
+    for view in worlds.walkthrough_b().views().values():
+        state = plan(view)
+        for interface in state.each(Interface):
+            naming = [f for f in state.each(Flow) if interface.name in _named(f)]
+            if interface.bridge == "br-int":
+                assert {f.table for f in naming} <= {Stage.CLASSIFY, Stage.OUTPUT}
+                ports = [o for o in interface.origin if o.startswith("port/")]
+                assert len(naming) == 2 or not ports
+
+
+def test_every_key_leads_out_of_one_device():
+    """What a flow or a bucket sends to a port's device goes where OUTPUT has a flow for it."""
+    for make in (
+        worlds.two_hosts,
+        worlds.walkthrough_a,
+        worlds.walkthrough_b,
+        worlds.provider_vlan,
+    ):
+        for view in make().views().values():
+            state = plan(view)
+            ways = {
+                f.match.dst_port: f.actions for f in state.each(Flow) if f.table == Stage.OUTPUT
+            }
+            for item in (*state.each(Flow), *state.each(Bucket)):
+                for action in item.actions:
+                    if isinstance(action, Load) and action.field == "dst_port":
+                        assert [type(a) for a in ways[action.value]] == [Output]
+            groups = {group.group for group in state.each(Group)}
+            assert {bucket.group for bucket in state.each(Bucket)} <= groups
+            for flow in state.each(Flow):
+                assert {a.group for a in flow.actions if isinstance(a, ToGroup)} <= groups
+
+
+def test_a_large_domain_is_spread_over_groups_that_fit_in_a_message():
+    world = worlds.World()
+    world.host("h1")
+    world.network("net")
+    world.subnet("sub", "net", "10.0.0.0/16")
+    for number in range(3000):
+        address = f"10.0.{1 + number // 250}.{number % 250 + 1}"
+        world.port(f"{number:05}", "net", [("sub", address)], "h1", device_owner="compute:nova")
+    state = plan(world.view("h1"))
+    sizes = Counter(bucket.group for bucket in state.each(Bucket))
+    assert max(sizes.values()) <= MOST_BUCKETS
+    (question,) = (
+        f
+        for f in state.each(Flow)
+        if f.table == Stage.L2 and f.match.eth_type == "arp" and f.match.remote == 1
+    )
+    asked = [action.group for action in question.actions]
+    assert sum(sizes[group] for group in asked) == 3000
+
+
+def test_a_port_without_a_number_is_refused_and_named():
+    world = two_hosts()
+    world.change("ports", "port1", key=0)
+    state = plan(world.view("compute1"))
+    assert [o for item in state.each(Refusal) for o in item.origin] == ["port/port1"]
+    assert not any("tapport1" in _named(f) for f in state.each(Flow))
 
 
 @pytest.mark.parametrize("table", ["networks", "ports", "routers"])

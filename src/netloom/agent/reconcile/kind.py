@@ -77,7 +77,7 @@ class Kind:
     """Base of all kinds. `sorts`: the first words of the keys that are this kind's.
 
     `after`: names of kinds that stand before it. `at_once`: it adds, alters and removes in one step, in its turn of
-    adding. `inside`: its objects are in namespaces, and the second word of their keys is the namespace.
+    adding. `inside`: its objects are in namespaces (`place`).
     `ends_by_itself`: an object that is gone was not damaged by anybody.
     """
 
@@ -99,6 +99,10 @@ class Kind:
         """The mark that `read` gives for this object where it is as wanted; raises NotReady."""
         raise NotImplementedError
 
+    def place(self, key: Key) -> str:
+        """The namespace of an object, where the kind is `inside`."""
+        return key[1]
+
     def apply(self, change: Change) -> dict[Key, Failure]:
         """Make objects as wanted and remove others; returns those that failed. What fails stops no other object.
 
@@ -108,6 +112,19 @@ class Kind:
 
     def stale(self) -> Iterable[Key]:
         """Keys of wanted objects whose mark is another one now though the object is the same. Asked in each pass."""
+        return ()
+
+    def needs(self, item: Any) -> Iterable[Key]:
+        """Objects that must be as wanted before this one is made, where they are wanted at all.
+
+        For what must not be without them, not even for a moment; that something merely fails without is no need.
+        """
+        del item
+        return ()
+
+    def outlives(self, key: Key) -> Iterable[Key]:
+        """Objects that must be as wanted, or gone, before this one is removed: the other side of `needs`."""
+        del key
         return ()
 
     def goes_with(self, key: Key) -> Key | None:

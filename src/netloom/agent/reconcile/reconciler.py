@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Collection, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 
 from msgspec import Struct
 
@@ -92,6 +92,10 @@ class Reconciler:
         """The mark of an object that is there, None where it is not."""
         return self._of[key[0]].there.get(key)
 
+    def marks(self, kind: str) -> Mapping[Key, Mark]:
+        """The marks of all wanted objects of a kind."""
+        return next(side for side in self._sides if side.kind.name == kind).marks
+
     def is_well(self, key: Key) -> bool:
         """Whether an object is wanted and there as wanted."""
         side = self._of[key[0]]
@@ -171,12 +175,19 @@ class Reconciler:
         moved = False
         for side in self._sides:
             if side.kind.inside and (sorts is None or sorts.intersection(side.kind.sorts)):
-                before = [k for k in side.there if k[1] in namespaces and look.asks_for(k)]
+                place = side.kind.place
+                before = [k for k in side.there if place(k) in namespaces and look.asks_for(k)]
                 moved = self._take(side, look, before) or moved
-        if sorts is None:
-            kept = {k: w for k, w in self.foreign.items() if k[1] not in namespaces}
+        before_foreign = self.foreign
+        asked = {"route", "rule", "table"} if sorts is None else {"route", "rule"}
+        if sorts is None or "namespace" in sorts:
+            kept = {
+                key: why
+                for key, why in self.foreign.items()
+                if key[1] not in namespaces or key[0] not in asked
+            }
             self.foreign = kept | look.foreign
-        return moved
+        return moved or self.foreign != before_foreign
 
     def look_at(self, name: str) -> bool:
         """Look at everything of one kind again; true where something is not as it was known. Raises ApplyError."""
@@ -218,7 +229,11 @@ class Reconciler:
         for side in reversed(self._sides):
             for key in self._diff(side).remove:
                 found.append(Finding("remove", key, "nothing wants it"))
-        found += [Finding("leave", key, why) for key, why in sorted(self.foreign.items())]
+        for key, why in sorted(self.foreign.items()):
+            around = self.state.objects.get(("namespace", key[1])) or self.state.objects.get(
+                ("bridge", key[1])
+            )
+            found.append(Finding("leave", key, why, around.origin if around else ()))
         return found
 
     # --- one pass ------------------------------------------------------------------------------
@@ -268,10 +283,22 @@ class Reconciler:
                     if wait:
                         again = self.trouble.now + wait
                         self.trouble[key] = Trouble("pending", why, mark, again=again)
-                if self.trouble.is_due(key, mark):
+                missing = next((n for n in side.kind.needs(item) if not self._stands(n)), None)
+                if missing is not None:
+                    self.trouble[key] = Trouble("pending", self._waits_for(missing), mark)
+                elif self.trouble.is_due(key, mark):
                     due.append(item)
             sorted_out.append(due)
         return Change(tuple(sorted_out[0]), tuple(sorted_out[1]))
+
+    def _stands(self, key: Key) -> bool:
+        """Whether an object is as wanted; true for one that nobody wants, and for one that cannot be made at all."""
+        side = self._of[key[0]]
+        return key not in side.marks or side.there.get(key) == side.marks[key]
+
+    def _waits_for(self, key: Key) -> str:
+        bad = self.trouble.get(key)
+        return f"waits for {' '.join(key)}{f': {bad.detail}' if bad else ''}"
 
     def _leaving(self, side: _Side, part: Diff) -> tuple[Key, ...]:
         due: list[Key] = []
@@ -279,9 +306,15 @@ class Reconciler:
             around = side.kind.goes_with(key)
             if around is not None and not self._stays(around):
                 self.note(key, None)
-            elif self.leaving.is_due(key, side.there[key]):
+            elif self.leaving.is_due(key, side.there[key]) and all(
+                self._gone_or_stands(other) for other in side.kind.outlives(key)
+            ):
                 due.append(key)
         return tuple(due)
+
+    def _gone_or_stands(self, key: Key) -> bool:
+        side = self._of[key[0]]
+        return side.there.get(key) == side.marks.get(key)
 
     def _stays(self, key: Key) -> bool:
         return key[0] not in self._of or key in self._of[key[0]].marks

@@ -100,6 +100,11 @@ def _meaning(rule: str, verdict: str) -> tuple[dict[str, str], str]:
     return compared, to
 
 
+def without_mark(table: Table) -> Table:
+    """The table without the chain that says that a change of it was interrupted."""
+    return Table({n: c for n, c in table.chains.items() if n != _UNFINISHED}, table.sets)
+
+
 def wanted(floating: Sequence[FloatingNat], source: Sequence[SourceNat]) -> Wanted:
     """The table for these."""
     return Wanted(TABLE, nft_ruleset(floating, source), _BOUNDS)
@@ -110,7 +115,11 @@ def _there(namespace: str) -> Table | None:
 
 
 def apply(namespace: str, floating: Sequence[FloatingNat], source: Sequence[SourceNat]) -> None:
-    """Replace the table, then cut the connections whose translation is gone."""
+    """Replace the table, then cut the connections whose translation is gone.
+
+    A change in which an earlier agent was interrupted stays unfinished: `finish` may come only when addresses that are not
+    wanted are gone too, else the router itself would answer there.
+    """
     before = _there(namespace)
     was = translations(before) if before is not None else Translations()
     there = {(external, internal) for external, (internal, _) in was.floating.items()}
@@ -119,8 +128,6 @@ def apply(namespace: str, floating: Sequence[FloatingNat], source: Sequence[Sour
     leaving = {(item.device, item.address) for item in source}
     with netns.inside(namespace):
         _load(f"{nft_ruleset(floating, source)}add chain ip {NFT_TABLE} {_UNFINISHED}\n")
-        if was.unfinished:
-            run(["conntrack", "-F"])
         cut(external for external, _ in there - now)
         cut({address for _, address in leaving_before} - {address for _, address in leaving})
         if before is not None and leaving - leaving_before:
@@ -129,6 +136,14 @@ def apply(namespace: str, floating: Sequence[FloatingNat], source: Sequence[Sour
         # that way, as if the floating IP were not there.
         for _, internal in now - there:
             _forget("--orig-src", internal)
+        if not was.unfinished:
+            run(["nft", "delete", "chain", "ip", NFT_TABLE, _UNFINISHED])
+
+
+def finish(namespace: str) -> None:
+    """End a change in which an agent was interrupted: forget all connections, as nobody knows which were to be cut."""
+    with netns.inside(namespace):
+        run(["conntrack", "-F"])
         run(["nft", "delete", "chain", "ip", NFT_TABLE, _UNFINISHED])
 
 

@@ -78,7 +78,7 @@ class Passing:
     in_port: str
     tun_id: int | None = None
     tun_dst: str | None = None
-    registers: dict[str, int | str] = field(default_factory=dict)
+    registers: dict[str, int] = field(default_factory=dict)
     ct: frozenset[str] = frozenset()
 
     def copy(self) -> Passing:

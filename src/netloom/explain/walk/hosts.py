@@ -10,6 +10,7 @@ from dataclasses import dataclass, field, replace
 from netloom.explain.walk.trace import Way
 from netloom.model.hosts import HostFacts, HostView
 from netloom.model.hoststate import (
+    Bucket,
     Device,
     FloatingNat,
     Flow,
@@ -74,6 +75,7 @@ class Host:
     state: HostState
     seq: int
     tables: dict[tuple[str, int], list[Flow]] = field(default_factory=dict)
+    groups: dict[tuple[str, int], list[Bucket]] = field(default_factory=dict)
     devices: dict[str, Device] = field(default_factory=dict)
     namespaces: dict[str, Namespace] = field(default_factory=dict)
     routes: dict[str, list[NsRoute]] = field(default_factory=dict)
@@ -91,6 +93,8 @@ class Host:
         for flows in tables.values():
             flows.sort(key=lambda flow: -flow.priority)
         host.tables = dict(tables)
+        for bucket in state.each(Bucket):
+            host.groups.setdefault((bucket.bridge, bucket.group), []).append(bucket)
         host.devices = {device.name: device for device in state.each(Device)}
         host.namespaces = {namespace.name: namespace for namespace in state.each(Namespace)}
         for route in state.each(NsRoute):

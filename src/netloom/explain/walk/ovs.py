@@ -66,7 +66,7 @@ class Switches:
         flow, because = find(flows, passing)
         step = _flow_step(host, number, flow, because, passing)
         steps = (*steps, step)
-        if flow is None or not flow.actions:
+        if flow is None or not any(_does_anything(host, action) for action in flow.actions):
             return [
                 Outcome(
                     end="dropped",
@@ -102,10 +102,13 @@ class Switches:
                 return self._track(host, passing, action, steps)
             case of.Output(device):
                 return self._output(host, passing, device, steps)
-            case of.OutputDst():
-                return self._output(
-                    host, passing, str(passing.registers.get("dst_port", "")), steps
-                )
+            case of.ToGroup(group):
+                outcomes: list[Outcome] = []
+                for bucket in host.groups.get((INTEGRATION_BRIDGE, group), ()):
+                    copy = passing.copy()
+                    for step in bucket.actions:
+                        outcomes += self._act(host, copy, step, steps)
+                return outcomes
             case of.ArpReply(mac, ip):
                 asked = passing.frame
                 reply = replace(
@@ -244,6 +247,11 @@ class Switches:
         return outcomes
 
 
+def _does_anything(host: Host, action: of.Action) -> bool:
+    """Whether an action is more than a group that nobody is in."""
+    return not isinstance(action, of.ToGroup) or (INTEGRATION_BRIDGE, action.group) in host.groups
+
+
 def _watch(host: Host, device: str) -> str:
     inside = host.devices.get(device)
     dump = f"tcpdump -eni {device}"
@@ -305,10 +313,8 @@ def _flow_step(
 
 
 def _dump(number: int, flow: Flow | None) -> str:
-    """The command that shows a flow and its like: what only the host knows (numbers of devices, ids of
-    conjunctions) cannot be asked for.
-    """
-    asked = replace_struct(flow.match, src_port=None, dst_port=None, conj=None) if flow else None
+    """The command that shows a flow and its like: ids of conjunctions, which only the host knows, cannot be asked for."""
+    asked = replace_struct(flow.match, conj=None) if flow else None
     wanted = match_text(asked) if asked else ""
     filter_ = ",".join(part for part in (f"table={number}", wanted) if part)
     return f"ovs-ofctl --names dump-flows {INTEGRATION_BRIDGE} {filter_}"

@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from netloom.model.hosts import Aspect
-from netloom.model.hoststate import Bridge, Flow, HostObject, Interface
+from netloom.model.hoststate import Bridge, Bucket, Flow, HostObject, Interface
 from netloom.model.names import INTEGRATION_BRIDGE
-from netloom.model.openflow import Action, Goto, Match, Normal, OutputDst
+from netloom.model.networking import Network
+from netloom.model.openflow import FIRST_OF_HOST, Action, Goto, Load, Match, Normal, Output
 from netloom.plan.index import TUNNELS, Index
-from netloom.plan.ovs.pipeline import RESERVED_GROUPS, Priority, Stage
+from netloom.plan.ovs.pipeline import RESERVED_GROUPS, Domain, Priority, Stage
 
 
 def integration_patch(bridge: str) -> str:
@@ -25,6 +26,46 @@ def physical_patch(bridge: str) -> str:
 def tunnel_port(network_type: str) -> str:
     """The tunnel port of br-int for a network type."""
     return f"{network_type}0"
+
+
+def out_of(key: int) -> tuple[Load, Goto]:
+    """Send a copy out of what has this key; without being asked by any rules."""
+    return (Load("dst_port", key), Goto(int(Stage.OUTPUT)))
+
+
+def out_by_tunnel(network_type: str) -> tuple[Load, Goto]:
+    """Send a copy out of the tunnel port of a network type."""
+    return out_of(FIRST_OF_HOST + sorted(TUNNELS).index(network_type))
+
+
+def out_by_wire(index: Index, bridge: str) -> tuple[Load, Goto]:
+    """Send a copy to a physical network by its bridge."""
+    bridges = sorted(index.facts.bridge_mappings.values())
+    return out_of(FIRST_OF_HOST + len(TUNNELS) + bridges.index(bridge))
+
+
+def output(key: int, device: str, origin: tuple[str, ...]) -> Flow:
+    """OUTPUT: which device a key stands for."""
+    match = Match(dst_port=key)
+    return flow(Stage.OUTPUT, Priority.NORMAL, match, Output(device), origin=origin)
+
+
+def bucket(
+    domain: Domain,
+    network: Network,
+    shards: int,
+    number: int,
+    *actions: Action,
+    origin: tuple[str, ...],
+) -> Bucket:
+    """A receiver in a broadcast domain of a network."""
+    return Bucket(
+        bridge=INTEGRATION_BRIDGE,
+        group=domain.of(network, number % shards),
+        bucket=number,
+        actions=actions,
+        origin=origin,
+    )
 
 
 def flow(
@@ -62,10 +103,14 @@ def plan_bridges(index: Index) -> Iterator[HostObject]:
                 options={"key": "flow", "remote_ip": "flow"},
                 origin=host,
             )
+            load, _ = out_by_tunnel(network_type)
+            yield output(load.value, tunnel_port(network_type), host)
     for _, bridge in sorted(facts.bridge_mappings.items()):
         yield from _physical_bridge(bridge, facts.physical_interfaces.get(bridge), datapath, host)
+        load, _ = out_by_wire(index, bridge)
+        yield output(load.value, integration_patch(bridge), host)
     for stage in Stage:
-        if stage not in (Stage.LOCAL, Stage.EGRESS_ACCEPT, Stage.INGRESS_ACCEPT, Stage.OUTPUT):
+        if stage not in (Stage.LOCAL, Stage.EGRESS_ACCEPT, Stage.INGRESS_ACCEPT):
             yield flow(stage, Priority.DEFAULT, Match(), origin=host)
     for stage, following in (
         (Stage.LOCAL, Stage.EGRESS),
@@ -76,7 +121,6 @@ def plan_bridges(index: Index) -> Iterator[HostObject]:
     # Of the cloud's switches and of physical ones alike: what an instance says in them is for no switch to hear.
     reserved = Match(eth_dst=RESERVED_GROUPS)
     yield flow(Stage.CLASSIFY, Priority.REFUSE, reserved, origin=host)
-    yield flow(Stage.OUTPUT, Priority.DEFAULT, Match(), OutputDst(), origin=host)
 
 
 def _physical_bridge(

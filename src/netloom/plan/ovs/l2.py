@@ -1,22 +1,34 @@
 """Layer 2: which network a frame from outside belongs to, and where a MAC address is.
 
-Known addresses go straight to a device or to their host's tunnel. Broadcasts go to each local device
-and once to each host that has the network (to the wire, on a physical network). What came from outside
+Known addresses go straight to a device or to their host's tunnel. Broadcasts go to groups: each local device
+and each host that has the network (the wire, on a physical network) is a bucket of its own. What came from outside
 (`remote`) never goes out again.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from ipaddress import IPv4Address
 from typing import Any
 
-from netloom.model.hoststate import Flow
-from netloom.model.names import OWNER_DHCP
+from msgspec.structs import replace
+
+from netloom.model.hoststate import Bucket, Flow, Group
+from netloom.model.names import INTEGRATION_BRIDGE, OWNER_DHCP
 from netloom.model.networking import Network, Port
-from netloom.model.openflow import Action, Goto, Load, Match, Output, PopVlan, PushVlan, SetTunnel
-from netloom.plan.index import TUNNELS, Index, addresses_of, device_of, origin, remembered
-from netloom.plan.ovs.bridges import flow, integration_patch, tunnel_port
-from netloom.plan.ovs.pipeline import GROUP_ADDRESS, Priority, Stage
+from netloom.model.openflow import Action, Goto, Load, Match, PopVlan, PushVlan, SetTunnel
+from netloom.plan.index import ROUTER_OWNERS, TUNNELS, Index, addresses_of, origin, remembered
+from netloom.plan.ovs.bridges import (
+    bucket,
+    flow,
+    integration_patch,
+    out_by_tunnel,
+    out_by_wire,
+    out_of,
+    tunnel_port,
+)
+from netloom.plan.ovs.local import shards_of_devices, shards_of_hosts
+from netloom.plan.ovs.pipeline import GROUP_ADDRESS, Domain, Priority, Stage
 from netloom.plan.sets import is_promiscuous
 
 
@@ -42,23 +54,18 @@ def to_wire(index: Index, network: Network) -> tuple[Action, ...]:
     if network.network_type in TUNNELS or bridge is None:
         return ()
     tag = (PushVlan(network.segmentation_id),) if network.segmentation_id else ()
-    return (*tag, Output(integration_patch(bridge)))
+    return (*tag, *out_by_wire(index, bridge))
 
 
-def to_hosts(network: Network, tunnel_ips: list[str]) -> tuple[Action, ...]:
-    """One copy through the tunnel to each of these hosts."""
-    key = network.segmentation_id or 0
-    port = tunnel_port(network.network_type)
-    return tuple(step for ip in tunnel_ips for step in (SetTunnel(key, ip), Output(port)))
+def to_host(network: Network, tunnel_ip: str) -> tuple[Action, ...]:
+    """One copy through the tunnel to a host."""
+    tunnel = SetTunnel(network.segmentation_id or 0, tunnel_ip)
+    return (tunnel, *out_by_tunnel(network.network_type))
 
 
-def to_devices(ports: list[Port]) -> tuple[Action, ...]:
-    """One copy to each of these devices, through their own rules."""
-    return tuple(
-        step
-        for port in ports
-        for step in (Load("dst_port", device_of(port)), Goto(int(Stage.INGRESS)))
-    )
+def to_device(port: Port) -> tuple[Action, ...]:
+    """One copy to a device, through its own rules."""
+    return (Load("dst_port", port.key), Goto(int(Stage.INGRESS)))
 
 
 def arrivals(index: Index, network: Network) -> Iterator[Flow]:
@@ -80,19 +87,19 @@ def known_address(index: Index, network: Network, port: Port) -> Iterator[Flow]:
     outward = Match(net=network.key, eth_dst=port.mac_address, remote=0)
     if port.device_owner == OWNER_DHCP and index.dhcp_port_of(network.id) is port:
         # Its own host's instances reach it; every other host has one of its own.
-        to_device = (Load("dst_port", device_of(port)), Goto(int(Stage.OUTPUT)))
         for what in _for_services(port) if index.is_up(port) else ():
             match = Match(net=network.key, eth_dst=port.mac_address, remote=0, **what)
-            yield flow(Stage.L2, Priority.NORMAL, match, *to_device, origin=origin(port))
+            yield flow(Stage.L2, Priority.NORMAL, match, *out_of(port.key), origin=origin(port))
         yield flow(Stage.L2, Priority.RULES, here, origin=origin(port))
     elif place and not index.is_up(port):
         yield flow(Stage.L2, Priority.NORMAL, here, origin=origin(port))
     elif place == index.host:
-        yield flow(Stage.L2, Priority.NORMAL, here, *to_devices([port]), origin=origin(port))
+        yield flow(Stage.L2, Priority.NORMAL, here, *to_device(port), origin=origin(port))
     elif place and network.network_type in TUNNELS:
-        ips = index.tunnel_ips([place])
+        ip = index.tunnel_ip(place)
         why = (*origin(port), f"host/{place}")
-        yield flow(Stage.L2, Priority.NORMAL, outward, *to_hosts(network, ips), origin=why)
+        way = to_host(network, ip) if ip else ()
+        yield flow(Stage.L2, Priority.NORMAL, outward, *way, origin=why)
     elif place and open_here(index, network.id):
         # Known to be out on the wire: not for those here that get unknown addresses.
         why = (*origin(port), f"host/{place}")
@@ -113,25 +120,49 @@ def open_here(index: Index, network_id: str) -> bool:
     return any(index.is_up(port) for port in ports)
 
 
-def floods(index: Index, network: Network) -> Iterator[Flow]:
-    """L2: broadcast, multicast, and unicast to addresses that no port has."""
-    here = [port for port in index.local_ports(network.id) if index.is_up(port)]
-    open_ports = [port for port in here if is_promiscuous(port)]
-    open_hosts: list[str] = []
-    everywhere: list[str] = []
-    if network.network_type in TUNNELS:
-        everywhere = index.remote_hosts(network.id)
-        places = index.members("open_places", network.id)
-        open_hosts = index.tunnel_ips(place for place in places if place != index.host)
-    wire = to_wire(index, network) if network.admin_state_up else ()
+_OF_HOSTS = (Domain.HOSTS, Domain.OPEN_HOSTS)
+WIRE = 1
+"""Number of a physical network's bucket; no host has it, as theirs are their tunnel addresses."""
+
+
+def floods(index: Index, network: Network) -> Iterator[Flow | Group | Bucket]:
+    """L2: broadcast, multicast, and unicast to addresses that no port has; to devices, hosts or the wire."""
     why = origin(network)
-    # Copies to devices come first: pushing a VLAN tag changes the frame for what follows.
-    for match, ports, ips, priority in (
-        (Match(net=network.key, eth_dst=GROUP_ADDRESS), here, everywhere, Priority.NORMAL),
-        (Match(net=network.key), open_ports, open_hosts, Priority.PORT_DEFAULT),
+    devices, hosts = shards_of_devices(index, network.id), shards_of_hosts(index, network.id)
+    for domain in Domain:
+        for group in domain.groups(network, hosts if domain in _OF_HOSTS else devices):
+            yield Group(bridge=INTEGRATION_BRIDGE, group=group.group, origin=why)
+    everybody = Match(net=network.key, eth_dst=GROUP_ADDRESS)
+    asking = Match(net=network.key, eth_type="arp", eth_dst=GROUP_ADDRESS)
+    for match, near, far, priority in (
+        (asking, Domain.ARP, Domain.HOSTS, Priority.SPECIAL),
+        (everybody, Domain.DEVICES, Domain.HOSTS, Priority.NORMAL),
+        (Match(net=network.key), Domain.OPEN_DEVICES, Domain.OPEN_HOSTS, Priority.PORT_DEFAULT),
     ):
-        inward = Match(net=network.key, eth_dst=match.eth_dst, remote=1)
-        outward = Match(net=network.key, eth_dst=match.eth_dst, remote=0)
-        local = to_devices(ports)
-        yield flow(Stage.L2, priority, inward, *local, origin=why)
-        yield flow(Stage.L2, priority, outward, *local, *to_hosts(network, ips), *wire, origin=why)
+        here, elsewhere = near.groups(network, devices), far.groups(network, hosts)
+        yield flow(Stage.L2, priority, replace(match, remote=1), *here, origin=why)
+        yield flow(Stage.L2, priority, replace(match, remote=0), *here, *elsewhere, origin=why)
+    if network.network_type in TUNNELS:
+        for domain, places in (
+            (Domain.HOSTS, index.members("places", network.id)),
+            (Domain.OPEN_HOSTS, index.members("open_places", network.id)),
+        ):
+            for ip in dict.fromkeys(index.tunnel_ips(p for p in places if p != index.host)):
+                way = to_host(network, ip)
+                yield bucket(domain, network, hosts, int(IPv4Address(ip)), *way, origin=why)
+    elif network.admin_state_up and (wire := to_wire(index, network)):
+        for domain in _OF_HOSTS:
+            yield bucket(domain, network, hosts, WIRE, *wire, origin=why)
+
+
+def receiver(index: Index, network: Network, port: Port) -> Iterator[Bucket]:
+    """A port on this host that is up as a receiver in its network's broadcast domains."""
+    ruled, unasked = to_device(port), out_of(port.key)
+    ways = {Domain.DEVICES: ruled, Domain.ARP: unasked}
+    if is_promiscuous(port):
+        ways[Domain.OPEN_DEVICES] = ruled
+    if port.device_owner not in ROUTER_OWNERS:
+        ways[Domain.DHCP] = unasked
+    shards = shards_of_devices(index, network.id)
+    for domain, way in ways.items():
+        yield bucket(domain, network, shards, port.key, *way, origin=origin(port))

@@ -16,9 +16,9 @@ from netloom.model.hoststate import Flow
 from netloom.model.names import METADATA_ADDRESS, OWNER_DHCP
 from netloom.model.networking import Network, Port
 from netloom.model.openflow import ArpReply, Goto, Load, Match, SetEth
-from netloom.plan.index import ROUTER_OWNERS, Index, addresses_of, device_of, origin
-from netloom.plan.ovs.bridges import flow
-from netloom.plan.ovs.pipeline import BROADCAST, Priority, Stage
+from netloom.plan.index import ROUTER_OWNERS, Index, addresses_of, origin, remembered
+from netloom.plan.ovs.bridges import flow, out_of
+from netloom.plan.ovs.pipeline import BROADCAST, Domain, Priority, Stage, shards_for
 
 TCP, UDP = 6, 17
 EVERYBODY = "255.255.255.255"
@@ -36,7 +36,7 @@ def network_services(index: Index, network: Network, dhcp_port: Port) -> Iterato
     yield flow(
         Stage.EGRESS,
         Priority.NORMAL,
-        Match(src_port=device_of(dhcp_port), eth_src=dhcp_port.mac_address),
+        Match(src_port=dhcp_port.key, eth_src=dhcp_port.mac_address),
         Goto(int(Stage.DELIVER)),
         origin=origin(dhcp_port),
     )
@@ -73,13 +73,25 @@ def arp(index: Index, network: Network, port: Port) -> Iterator[Flow]:
         yield flow(Stage.LOCAL, Priority.NORMAL, asked, answer, origin=origin(port))
         if place == index.host:
             # What announces its own address must be heard by all, not answered by itself.
-            own = Match(src_port=device_of(port), eth_type="arp", arp_op=1, arp_tpa=address)
+            own = Match(src_port=port.key, eth_type="arp", arp_op=1, arp_tpa=address)
             onward = Goto(int(Stage.EGRESS))
             yield flow(Stage.LOCAL, Priority.SPECIAL, own, onward, origin=origin(port))
     if dhcp:
         asked = Match(net=network.key, eth_type="arp", arp_op=1, arp_tpa=METADATA_ADDRESS)
         answer = ArpReply(port.mac_address, METADATA_ADDRESS)
         yield flow(Stage.LOCAL, Priority.NORMAL, asked, answer, origin=origin(port))
+
+
+@remembered(1)
+def shards_of_devices(index: Index, network_id: str) -> int:
+    """Over how many groups the devices here of a network are spread."""
+    return shards_for(index.count("here", network_id))
+
+
+@remembered(1)
+def shards_of_hosts(index: Index, network_id: str) -> int:
+    """Over how many groups the other hosts with a network are spread."""
+    return shards_for(index.count("places", network_id))
 
 
 def _requests(network: Network, dhcp_port: Port) -> Iterator[Match]:
@@ -100,9 +112,8 @@ def dhcp_requests(network: Network, port: Port, dhcp_port: Port) -> Iterator[Flo
         yield flow(
             Stage.LOCAL,
             Priority.SPECIAL,
-            replace(asks, net=None, src_port=device_of(port), eth_src=port.mac_address),
-            Load("dst_port", device_of(dhcp_port)),
-            Goto(int(Stage.OUTPUT)),
+            replace(asks, net=None, src_port=port.key, eth_src=port.mac_address),
+            *out_of(dhcp_port.key),
             origin=origin(port, dhcp_port),
             aspect="dhcp",
         )
@@ -112,7 +123,7 @@ def metadata(network: Network, port: Port, dhcp_port: Port) -> Iterator[Flow]:
     """Requests go to the DHCP device, to whichever MAC the instance sent them (the router's, mostly)."""
     for address in addresses_of(port):
         match = Match(
-            src_port=device_of(port),
+            src_port=port.key,
             eth_src=port.mac_address,
             eth_type="ip",
             ip_src=address,
@@ -125,8 +136,7 @@ def metadata(network: Network, port: Port, dhcp_port: Port) -> Iterator[Flow]:
             Priority.SPECIAL,
             match,
             SetEth(dst=dhcp_port.mac_address),
-            Load("dst_port", device_of(dhcp_port)),
-            Goto(int(Stage.OUTPUT)),
+            *out_of(dhcp_port.key),
             origin=origin(port, network),
             aspect="metadata",
         )
@@ -140,8 +150,8 @@ def deliver(network: Network, port: Port, dhcp_port: Port) -> Iterator[Flow]:
     """
     own = addresses_of(dhcp_port)
     to_port: dict[str, Any] = {"net": network.key, "eth_dst": port.mac_address}
-    output = (Load("dst_port", device_of(port)), Goto(int(Stage.OUTPUT)))
-    ruled = (Load("dst_port", device_of(port)), Goto(int(Stage.INGRESS)))
+    output = out_of(port.key)
+    ruled = (Load("dst_port", port.key), Goto(int(Stage.INGRESS)))
     both = origin(port, dhcp_port)
     if port.device_owner not in ROUTER_OWNERS:
         for answer, aspect in _answers(own):
@@ -154,19 +164,9 @@ def deliver(network: Network, port: Port, dhcp_port: Port) -> Iterator[Flow]:
 
 def deliver_to_all(index: Index, network: Network, dhcp_port: Port) -> Iterator[Flow]:
     """What the DHCP device sends to everybody: answers, and questions for addresses that nobody answers for here."""
-    here = [port for port in index.local_ports(network.id) if index.is_up(port)]
-    copies = [
-        action
-        for port in here
-        if port.device_owner not in ROUTER_OWNERS
-        for action in (Load("dst_port", device_of(port)), Goto(int(Stage.OUTPUT)))
-    ]
-    asked = [
-        action
-        for port in here
-        for action in (Load("dst_port", device_of(port)), Goto(int(Stage.INGRESS)))
-    ]
-    everybody = (*origin(dhcp_port), *origin(*here))
+    shards = shards_of_devices(index, network.id)
+    to_clients = Domain.DHCP.groups(network, shards)
+    to_all = Domain.ARP.groups(network, shards)
     for address in addresses_of(dhcp_port):
         answer = Match(
             net=network.key,
@@ -177,7 +177,8 @@ def deliver_to_all(index: Index, network: Network, dhcp_port: Port) -> Iterator[
             tp_src=67,
             tp_dst=68,
         )
-        yield flow(Stage.DELIVER, Priority.NORMAL, answer, *copies, origin=everybody, aspect="dhcp")
+        why = origin(dhcp_port)
+        yield flow(Stage.DELIVER, Priority.NORMAL, answer, *to_clients, origin=why, aspect="dhcp")
         # Who has an address that nobody answers for here, as one that ports share.
         question = Match(
             net=network.key,
@@ -186,7 +187,7 @@ def deliver_to_all(index: Index, network: Network, dhcp_port: Port) -> Iterator[
             arp_spa=address,
             arp_sha=dhcp_port.mac_address,
         )
-        yield flow(Stage.DELIVER, Priority.NORMAL, question, *asked, origin=everybody)
+        yield flow(Stage.DELIVER, Priority.NORMAL, question, *to_all, origin=why)
 
 
 def _answers(own: list[str]) -> Iterator[tuple[dict[str, Any], Aspect]]:

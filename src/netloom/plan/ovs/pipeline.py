@@ -8,6 +8,9 @@ from __future__ import annotations
 
 from enum import IntEnum
 
+from netloom.model.networking import Network
+from netloom.model.openflow import ToGroup
+
 
 class Stage(IntEnum):
     """OpenFlow tables of the integration bridge, in the order in which a packet meets them."""
@@ -42,7 +45,7 @@ PURPOSE: dict[Stage, str] = {
     Stage.INGRESS_RULES: "what reaches an instance: security group rules",
     Stage.INGRESS_ACCEPT: "what reaches an instance: remember the connection",
     Stage.INGRESS_WHOLE: "what reaches an instance: all fragments of an accepted datagram",
-    Stage.OUTPUT: "out of the device that was found",
+    Stage.OUTPUT: "out of the device of the port, tunnel or physical network that was found",
 }
 
 RESERVED_GROUPS = "01:80:c2:00:00:00/ff:ff:ff:ff:ff:f0"
@@ -50,6 +53,45 @@ RESERVED_GROUPS = "01:80:c2:00:00:00/ff:ff:ff:ff:ff:f0"
 BROADCAST = "ff:ff:ff:ff:ff:ff"
 GROUP_ADDRESS = "01:00:00:00:00:00/01:00:00:00:00:00"
 """Matches every broadcast and multicast MAC address."""
+
+
+class Domain(IntEnum):
+    """The broadcast domains of a network on a host, each an OpenFlow group, or several where there are many receivers."""
+
+    DEVICES = 1
+    """Every device here, through its rules."""
+    ARP = 2
+    """Every device here, without being asked: the rules let all ARP through."""
+    HOSTS = 3
+    """Every other host with the network, or its wire."""
+    OPEN_DEVICES = 4
+    """The devices here that get unknown unicast."""
+    OPEN_HOSTS = 5
+    """The hosts with devices that get unknown unicast, or the wire."""
+    DHCP = 6
+    """The devices here that an answer of DHCP may be for."""
+
+    def of(self, network: Network, shard: int = 0) -> int:
+        """The number of a group of this domain of a network."""
+        return (int(self) << 28) | (shard << 24) | network.key
+
+    def groups(self, network: Network, shards: int) -> tuple[ToGroup, ...]:
+        """All its groups."""
+        return tuple(ToGroup(self.of(network, shard)) for shard in range(shards))
+
+
+MOST_SHARDS = 16
+MOST_BUCKETS = 512
+"""Receivers of one group, before a domain is spread over twice as many: Open vSwitch cannot show a group whose
+description is longer than an OpenFlow message (64 KiB, or 700 tunnels)."""
+
+
+def shards_for(receivers: int) -> int:
+    """How many groups a domain with so many receivers is spread over."""
+    shards = 1
+    while receivers > shards * MOST_BUCKETS and shards < MOST_SHARDS:
+        shards *= 2
+    return shards
 
 
 class Priority:

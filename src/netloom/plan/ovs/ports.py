@@ -9,7 +9,7 @@ from netloom.model.names import INTEGRATION_BRIDGE
 from netloom.model.networking import Network, Port
 from netloom.model.openflow import Goto, Load, Match
 from netloom.plan.index import ROUTER_OWNERS, Index, device_of, is_trusted, origin
-from netloom.plan.ovs.bridges import flow
+from netloom.plan.ovs.bridges import flow, output
 from netloom.plan.ovs.pipeline import Priority, Stage
 from netloom.plan.sets import allowed_sources
 
@@ -32,8 +32,10 @@ def plan_port(index: Index, network: Network, port: Port) -> Iterator[HostObject
     """Interface and the first two stages of an instance's or router's port on this host."""
     yield interface(index, network, port)
     yield from classify(index, network, port)
-    if index.is_up(port) and not is_trusted(port):
-        yield from port_security(port)
+    if index.is_up(port):
+        yield output(port.key, device_of(port), origin(port))
+        if not is_trusted(port):
+            yield from port_security(port)
 
 
 def interface(index: Index, network: Network, port: Port) -> Interface:
@@ -76,7 +78,7 @@ def classify(
         Priority.NORMAL,
         Match(in_port=device, vlan=0),
         Load("net", network.key),
-        Load("src_port", device),
+        Load("src_port", port.key),
         Goto(int(following)),
         origin=origin(port),
     )
@@ -84,24 +86,22 @@ def classify(
 
 def port_security(port: Port) -> Iterator[Flow]:
     """PORT_SECURITY: only the port's own MAC with its own addresses, and its allowed address pairs."""
-    device, why = device_of(port), origin(port)
+    key, why = port.key, origin(port)
     onward = Goto(int(Stage.LOCAL))
     # A DHCP server's answer from an instance would hijack its neighbours' configuration.
-    rogue = Match(src_port=device, eth_type="ip", ip_proto=UDP, tp_src=67)
+    rogue = Match(src_port=key, eth_type="ip", ip_proto=UDP, tp_src=67)
     yield flow(Stage.PORT_SECURITY, Priority.REFUSE, rogue, origin=why)
     for mac, address in allowed_sources(port):
         if ":" in address:
             yield from _ipv6_source(port, mac, address)
             continue
-        speaks_ip = Match(src_port=device, eth_src=mac, eth_type="ip", ip_src=address)
-        speaks_arp = Match(
-            src_port=device, eth_src=mac, eth_type="arp", arp_spa=address, arp_sha=mac
-        )
+        speaks_ip = Match(src_port=key, eth_src=mac, eth_type="ip", ip_src=address)
+        speaks_arp = Match(src_port=key, eth_src=mac, eth_type="arp", arp_spa=address, arp_sha=mac)
         yield flow(Stage.PORT_SECURITY, Priority.NORMAL, speaks_ip, onward, origin=why)
         yield flow(Stage.PORT_SECURITY, Priority.NORMAL, speaks_arp, onward, origin=why)
     for mac in sorted({mac for mac, _ in allowed_sources(port)}):
         discover = Match(
-            src_port=device,
+            src_port=key,
             eth_src=mac,
             eth_type="ip",
             ip_src="0.0.0.0",
@@ -110,11 +110,11 @@ def port_security(port: Port) -> Iterator[Flow]:
             tp_dst=67,
         )
         probe = Match(
-            src_port=device, eth_src=mac, eth_type="arp", arp_op=1, arp_spa="0.0.0.0", arp_sha=mac
+            src_port=key, eth_src=mac, eth_type="arp", arp_op=1, arp_spa="0.0.0.0", arp_sha=mac
         )
         yield flow(Stage.PORT_SECURITY, Priority.NORMAL, discover, onward, origin=why)
         yield flow(Stage.PORT_SECURITY, Priority.NORMAL, probe, onward, origin=why)
-    yield flow(Stage.PORT_SECURITY, Priority.PORT_DEFAULT, Match(src_port=device), origin=why)
+    yield flow(Stage.PORT_SECURITY, Priority.PORT_DEFAULT, Match(src_port=key), origin=why)
 
 
 def _ipv6_source(port: Port, mac: str, address: str) -> Iterator[Flow]:
@@ -122,16 +122,16 @@ def _ipv6_source(port: Port, mac: str, address: str) -> Iterator[Flow]:
 
     A neighbour advertisement must be about an address of the same pair: else it would take a neighbour's place.
     """
-    device, why = device_of(port), origin(port)
+    key, why = port.key, origin(port)
     advertisement = Match(
-        src_port=device, eth_type="ipv6", ip_proto=ICMPV6, icmp_type=ROUTER_ADVERTISEMENT
+        src_port=key, eth_type="ipv6", ip_proto=ICMPV6, icmp_type=ROUTER_ADVERTISEMENT
     )
-    answer = Match(src_port=device, eth_type="ipv6", ip_proto=UDP, tp_src=547)
+    answer = Match(src_port=key, eth_type="ipv6", ip_proto=UDP, tp_src=547)
     yield flow(Stage.PORT_SECURITY, Priority.REFUSE, advertisement, origin=why)
     yield flow(Stage.PORT_SECURITY, Priority.REFUSE, answer, origin=why)
     onward = Goto(int(Stage.LOCAL))
     about = Match(
-        src_port=device,
+        src_port=key,
         eth_src=mac,
         eth_type="ipv6",
         ip_src=address,
@@ -139,10 +139,8 @@ def _ipv6_source(port: Port, mac: str, address: str) -> Iterator[Flow]:
         icmp_type=NEIGHBOUR_ADVERTISEMENT,
         nd_target=address,
     )
-    lie = Match(
-        src_port=device, eth_type="ipv6", ip_proto=ICMPV6, icmp_type=NEIGHBOUR_ADVERTISEMENT
-    )
+    lie = Match(src_port=key, eth_type="ipv6", ip_proto=ICMPV6, icmp_type=NEIGHBOUR_ADVERTISEMENT)
     yield flow(Stage.PORT_SECURITY, Priority.SPECIAL, about, onward, origin=why)
     yield flow(Stage.PORT_SECURITY, Priority.FRAGMENT, lie, origin=why)
-    speaks = Match(src_port=device, eth_src=mac, eth_type="ipv6", ip_src=address)
+    speaks = Match(src_port=key, eth_src=mac, eth_type="ipv6", ip_src=address)
     yield flow(Stage.PORT_SECURITY, Priority.NORMAL, speaks, onward, origin=why)

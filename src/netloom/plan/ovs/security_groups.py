@@ -19,7 +19,7 @@ from msgspec import Struct
 from netloom.model.hoststate import Flow
 from netloom.model.networking import Port, SecurityGroup
 from netloom.model.openflow import Action, Conjunction, Ct, Goto, Match
-from netloom.plan.index import ROUTER_OWNERS, Index, device_of, is_trusted, origin
+from netloom.plan.index import ROUTER_OWNERS, Index, is_trusted, origin
 from netloom.plan.ovs.bridges import flow
 from netloom.plan.ovs.local import UDP, dhcp_subnets
 from netloom.plan.ovs.pieces import Piece
@@ -53,7 +53,7 @@ class Side(Struct, frozen=True):
 
     def here(self, port: Port, **match: Any) -> Match:
         """A match on the port in this side's register, and more."""
-        match[self.port] = device_of(port)
+        match[self.port] = port.key
         return Match(**match)
 
     def far(self, eth_type: str, remote: Remote) -> Match:

@@ -15,9 +15,9 @@ from netloom.agent.connections import Connections
 from netloom.agent.reconcile.diff import Change, Mark
 from netloom.agent.reconcile.kind import Failure, Kind, Look, NotReady
 from netloom.dataplane.mark import broken
-from netloom.dataplane.ovs import bridges
+from netloom.dataplane.ovs import bridges, flowwatch
 from netloom.dataplane.ovs.allocator import Allocator
-from netloom.dataplane.ovs.openflow import Switch, cookie
+from netloom.dataplane.ovs.openflow import PREFIX, Entry, Switch, cookie
 from netloom.dataplane.ovs.ovsdb import Ovsdb
 from netloom.dataplane.process import ApplyError
 from netloom.model.hoststate import Flow, Interface, Key
@@ -61,12 +61,12 @@ def _any_number(kind: str, name: str) -> str:
 
 
 class Flows(Kind):
-    """`has_bridge`: whether a bridge is there; `interfaces`: all that are wanted, by device."""
+    """`has_bridge`: whether a bridge is there; `item`: a wanted flow by its key; `interfaces`: all that are wanted, by device."""
 
     name = "flow"
     sorts = ("flow",)
     # Nothing is let through before what answers it stands.
-    after = ("bridge", "interface", "route", "neighbour", "dnsmasq", "metadata")
+    after = ("bridge", "interface", "group", "route", "neighbour", "dnsmasq", "metadata")
     at_once = True
 
     def __init__(
@@ -77,6 +77,7 @@ class Flows(Kind):
         connections: Connections,
         *,
         has_bridge: Callable[[str], bool],
+        item: Callable[[Key], Flow],
         interfaces: Mapping[str, Interface],
     ) -> None:
         self._database = database
@@ -84,6 +85,7 @@ class Flows(Kind):
         self._allocator = allocator
         self._connections = connections
         self._has_bridge = has_bridge
+        self._item = item
         self._wanted_ports = interfaces
         self._ports: dict[str, int] = {}  # device → its OpenFlow port, as flows name it
         self._named: dict[str, set[Key]] = defaultdict(set)  # device → flows that name it
@@ -91,6 +93,7 @@ class Flows(Kind):
         self._uses: Counter[Symbol] = Counter()
         self._shut: dict[Key, str] = {}  # flows that keep a device out → that device
         self._there: dict[Key, int] = {}  # flows in the switch → cookie
+        self._cookies: dict[tuple[str, int], Key] = {}  # the same the other way round
         self._expected: dict[int, str] = {}  # cookie → how the switch shows the flow
         self._unbound: set[str] = set()  # zones whose number of connections is to be bounded
         self._unneeded = False
@@ -176,7 +179,7 @@ class Flows(Kind):
         self._expected |= self._switch.expected(texts) if texts else {}
         numbers = {number for _, number in wanted}
         self._expected = {n: text for n, text in self._expected.items() if n in numbers}
-        self._there = {}
+        self._there, self._cookies = {}, {}
         found: dict[Key, Mark] = {}
         for name in bridges.ours(self._database):
             found |= self._read_bridge(name, wanted, look.foreign)
@@ -191,18 +194,77 @@ class Flows(Kind):
             if entry.ours:
                 entries[entry.cookie].append(entry.text)
             else:
-                said = f"flow '{entry.text}' of {bridge} is not Netloom's"
-                foreign["flow", bridge, f"cookie={entry.cookie:#x}", entry.text] = said
+                foreign |= _foreign(bridge, entry)
         for number, texts in entries.items():
-            key = wanted.get((bridge, number))
-            mark = f"{number:x}"
-            if key is None:
-                key = ("flow", bridge, f"cookie={number:#x}")
-            elif texts != [self._expected.get(number, texts[0])]:
-                mark = broken(f"it was changed to '{texts[-1]}'")
-            found[key] = mark
-            self._there[key] = number
+            key = wanted.get((bridge, number), _unknown(bridge, number))
+            found[key] = self._mark_of(number, texts, (bridge, number) in wanted) or ""
+            self._note(key, number)
         return found
+
+    def look_again(
+        self, bridge: str, changes: Iterable[flowwatch.Change], wanted: Mapping[Key, Mark]
+    ) -> tuple[dict[Key, Mark | None], dict[Key, str] | None]:
+        """What became of flows that the switch tells of: key → mark, None where it is gone; and the foreign ones of the bridge.
+
+        `wanted`: the marks of all flows. What was done here is no news: a flow that came and is known, or went and is not.
+        Foreign flows are None where nothing is told of them.
+        """
+        last: dict[int, int] = {}
+        for number, event in changes:
+            last[number] = event if last.get(number, event) == event else flowwatch.MODIFIED
+        ours = [number for number in last if number >> 48 == PREFIX]
+        suspects = {
+            number
+            for number in ours
+            if last[number] == flowwatch.MODIFIED
+            or (last[number] == flowwatch.ADDED) != ((bridge, number) in self._cookies)
+        }
+        found = self._looked_at(bridge, suspects, wanted) if suspects else {}
+        if len(ours) == len(last):
+            return found, None
+        foreign: dict[Key, str] = {}
+        for entry in self._switch.read(bridge):
+            if not entry.ours:
+                foreign |= _foreign(bridge, entry)
+        return found, foreign
+
+    def _looked_at(
+        self, bridge: str, numbers: set[int], wanted: Mapping[Key, Mark]
+    ) -> dict[Key, Mark | None]:
+        marks = {f"{number:x}": number for number in numbers}
+        keys = {marks[m]: k for k, m in wanted.items() if m in marks and k[1] == bridge}
+        entries: dict[int, list[str]] = {number: [] for number in numbers}
+        few = next(iter(numbers)) if len(numbers) == 1 else None
+        for entry in self._switch.read(bridge, few):
+            if entry.cookie in entries:
+                entries[entry.cookie].append(entry.text)
+        unknown = [n for n in numbers if n in keys and n not in self._expected]
+        texts = {n: flow_text(self._item(keys[n]), self._resolve) for n in unknown}
+        self._expected |= self._switch.expected(texts) if texts else {}
+        found: dict[Key, Mark | None] = {}
+        for number in numbers:
+            key = (
+                keys.get(number) or self._cookies.get((bridge, number)) or _unknown(bridge, number)
+            )
+            found[key] = self._mark_of(number, entries[number], number in keys)
+            self._note(key, number if entries[number] else None)
+        return found
+
+    def _note(self, key: Key, number: int | None) -> None:
+        """Take down that a flow is in the switch with this cookie; None: it is not there."""
+        old = self._there.pop(key, None)
+        if old is not None:
+            self._cookies.pop((key[1], old), None)
+        if number is not None:
+            self._there[key] = number
+            self._cookies[key[1], number] = key
+
+    def _mark_of(self, number: int, entries: list[str], wanted: bool) -> Mark | None:
+        if not entries:
+            return None
+        if wanted and entries != [self._expected.get(number, entries[0])]:
+            return broken(f"it was changed to '{entries[-1]}'")
+        return f"{number:x}"
 
     # --- making it so --------------------------------------------------------------------------
 
@@ -211,6 +273,7 @@ class Flows(Kind):
         add: dict[str, dict[int, str]] = defaultdict(dict)
         gone: dict[str, set[int]] = defaultdict(set)
         keys: dict[tuple[str, int], Key] = {}
+        numbers: dict[Key, int] = {}
         for item in change.make:
             if not isinstance(item, Flow):
                 continue
@@ -221,6 +284,7 @@ class Flows(Kind):
             number = cookie(text)
             add[item.bridge][number] = text
             keys[item.bridge, number] = item.key
+            numbers[item.key] = number
             old = self._there.get(item.key)
             if old is not None:
                 gone[item.bridge].add(old)
@@ -232,12 +296,12 @@ class Flows(Kind):
         for bridge in sorted({*add, *gone}):
             bad = self._switch.apply(bridge, add[bridge], gone[bridge])
             failed |= {keys[bridge, n]: Failure(r) for n, r in bad.items() if (bridge, n) in keys}
-        for (_, number), key in keys.items():
-            if key not in failed:
-                self._there[key] = number
         for key in change.remove:
             if key not in failed:
-                self._there.pop(key, None)
+                self._note(key, None)
+        for item in change.make:
+            if item.key not in failed:
+                self._note(item.key, numbers[item.key])
         self._unneeded = self._unneeded or bool(gone)
         return failed
 
@@ -276,3 +340,12 @@ class Flows(Kind):
         here = [self._wanted_ports[name] for name in shut if name in self._wanted_ports]
         ports = {item.external_ids.get("iface-id", "") for item in here}
         return ports & self._allocator.names("zone")
+
+
+def _unknown(bridge: str, number: int) -> Key:
+    return ("flow", bridge, f"cookie={number:#x}")
+
+
+def _foreign(bridge: str, entry: Entry) -> dict[Key, str]:
+    said = f"flow '{entry.text}' of {bridge} is not Netloom's"
+    return {("flow", bridge, f"cookie={entry.cookie:#x}", entry.text): said}

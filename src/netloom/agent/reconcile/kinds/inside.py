@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 from netloom.agent.reconcile.diff import Change, Mark
 from netloom.agent.reconcile.kind import Failure, Kind, Look, each
@@ -13,6 +13,8 @@ from netloom.model.hoststate import Device, Key, Namespace, NsRoute
 from netloom.render.nft import DHCP_TABLE, NEIGHBOUR_TABLE, NFT_TABLE
 
 _OUR_TABLES = {("ip", name) for name in (NFT_TABLE, NEIGHBOUR_TABLE, DHCP_TABLE)}
+KERNEL = frozenset({"namespace", "device", "route", "neighbour"})
+"""Sorts of objects that rtnetlink tells of."""
 WAYS = frozenset({"route", "neighbour"})
 """Sorts of objects that the kernel drops with a device's link."""
 
@@ -51,6 +53,8 @@ class Namespaces(Kind):
         for name, there in seen(look).items():
             found |= there.namespace
             look.foreign |= there.foreign
+            if look.sorts is not None:
+                continue
             for (family, table), content in tables(look, name).items():
                 if (family, table) not in _OUR_TABLES and content.hooked:
                     said = f"table {family} {table} of nftables in {name} is not Netloom's"
@@ -108,6 +112,10 @@ class Devices(Kind):
         failed |= each(change.remove, lambda key: namespaces.remove_device(key[1], key[2]))
         self._removed += [key for key in change.remove if key not in failed]
         return failed
+
+    def needs(self, item: Device) -> Iterable[Key]:
+        own = (address.partition("/") for address in item.addresses)
+        return [("floating-nat", item.namespace, ip) for ip, _, length in own if length == "32"]
 
     def _ensure(self, device: Device) -> None:
         try:

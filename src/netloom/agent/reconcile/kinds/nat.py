@@ -19,10 +19,14 @@ Nat = FloatingNat | SourceNat
 
 
 class Nats(Kind):
-    """Floating IPs and the catch-all translation of routers."""
+    """Floating IPs and the catch-all translation of routers.
+
+    A change that an agent did not live to finish is an object too, which nobody wants: so it is finished when addresses
+    that go are gone.
+    """
 
     name = "nat"
-    sorts = ("floating-nat", "source-nat")
+    sorts = ("floating-nat", "source-nat", "unfinished-nat")
     after = ("namespace",)
     inside = True
 
@@ -76,6 +80,9 @@ class Nats(Kind):
         self._there[namespace] = {item.key: item for item in items}
         wanted = self._wanted[namespace]
         found = {item.key: _mark(item) for item in items}
+        if said.unfinished:
+            found["unfinished-nat", namespace] = broken("an agent was interrupted")
+            table = nat.without_mark(table)
         wrong = nft.differences(expected, table) if expected is not None else []
         if not wrong:
             return found
@@ -123,11 +130,19 @@ class Nats(Kind):
         before = self._there[namespace] if self._identities.get(namespace) == identity else {}
         now = {key: item for key, item in before.items() if key not in gone}
         now |= {item.key: item for item in come}
+        if ("unfinished-nat", namespace) in gone:
+            nat.finish(namespace)
+        if now == before and not come:
+            return
         if now:
             nat.apply(namespace, *_parts(now.values()))
         else:
             nat.remove(namespace)
         self._there[namespace], self._identities[namespace] = now, identity
+
+    def outlives(self, key: Key) -> Iterable[Key]:
+        item = self._there[key[1]].get(key)
+        return [("device", key[1], item.device)] if isinstance(item, FloatingNat) else ()
 
     def goes_with(self, key: Key) -> Key | None:
         return ("namespace", key[1])

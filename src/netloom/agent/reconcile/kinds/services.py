@@ -20,13 +20,18 @@ class DhcpServers(Kind):
     name = "dnsmasq"
     sorts = ("dnsmasq",)
     after = ("device", "route", "neighbour")
+    inside = True
 
     def __init__(self, directory: Path) -> None:
         self._directory = directory
         self._expected = nft.Expected()
 
     def read(self, look: Look) -> dict[Key, Mark]:
-        found = dnsmasq.read(self._directory)
+        found = {
+            key: mark
+            for key, mark in dnsmasq.read(self._directory).items()
+            if look.only is None or self.place(key) in look.only
+        }
         servers = {item.network_id: item for item in look.of(self.name) if item.key in found}
         there = seen(look)
         texts = {
@@ -34,7 +39,7 @@ class DhcpServers(Kind):
             for name, item in servers.items()
             if found[item.key] == fingerprint(item)
         }
-        expected = self._expected.tables(texts, forget=True)
+        expected = self._expected.tables(texts, forget=look.only is None)
         for name in texts:
             item = servers[name]
             wrong = dnsmasq.damage(item, self._directory)
@@ -45,6 +50,9 @@ class DhcpServers(Kind):
             if wrong:
                 found[item.key] = broken(wrong)
         return found
+
+    def place(self, key: Key) -> str:
+        return dhcp_namespace(key[1])
 
     def mark(self, item: Dnsmasq) -> Mark:
         return fingerprint(item)

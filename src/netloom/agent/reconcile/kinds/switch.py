@@ -19,7 +19,7 @@ PLUGGED = "plugged"
 
 
 class Bridges(Kind):
-    """`made`: is told of each bridge that was made or changed."""
+    """`made`: is told of each bridge that was made."""
 
     name = "bridge"
     sorts = ("bridge",)
@@ -46,9 +46,9 @@ class Bridges(Kind):
     def apply(self, change: Change) -> dict[Key, Failure]:
         items = [item for item in change.make if isinstance(item, Bridge)]
         failed = _failures(bridges.apply(self._database, items, self._userspace) if items else {})
-        for item in items:
+        for item in change.add:
             if item.key not in failed:
-                self._made(item.name)
+                self._made(item.key[1])
         done = [i for i in items if i.key not in failed and i.name == INTEGRATION_BRIDGE]
         failed |= each(done, lambda item: self._switch.show_ports_of_fragments(item.name))
         return failed | _failures(bridges.remove(self._database, change.remove))
@@ -72,14 +72,14 @@ class Interfaces(Kind):
         self._made = made
         self.wanted: dict[str, Interface] = {}
         self._expected: dict[str, Key] = {}  # device that somebody else plugs → its interface
-        self._plugged: set[str] = set()
+        self._plugged: set[str] = set()  # of these, as their marks say
 
     def read(self, look: Look) -> dict[Key, Mark]:
         found = look.once("ports", lambda: bridges.read(self._database, look.wanted))
         there = {key: mark for key, mark in found.items() if key[0] == "interface"}
-        numbers = bridges.ofports(self._database)
-        self._plugged = self._expected.keys() & numbers.keys()
-        there |= {self._expected[name]: PLUGGED for name in self._plugged}
+        # `stale` says later that this is news.
+        plugged = self._expected.keys() & bridges.ofports(self._database).keys()
+        there |= {self._expected[name]: PLUGGED for name in plugged}
         if self._shields is not None:
             bare = self._shields.read()
             for key in there:

@@ -1,0 +1,253 @@
+"""What somebody damages by hand is found by `netloom doctor`, named by object, and repaired: that and nothing else."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+
+from netloom.agent.doctor import Report, Request, ask
+from support.running_lab import RunningLab
+from support.tenant import Instance, Tenant
+
+pytestmark = [pytest.mark.root, pytest.mark.slow]
+
+MAIN, NETWORK = "compute1", "network1"
+
+
+@dataclass(frozen=True)
+class Damage:
+    """Something that befalls a host.
+
+    `script`: shell lines that do it; `sorts`: the sorts of objects that it is found at, the first of them for certain; `why`: words of
+    what is said. `mend`: takes away what is foreign, which a repair leaves alone.
+    """
+
+    name: str
+    host: str
+    script: str
+    sorts: tuple[str, ...]
+    why: str = ""
+    mend: str = ""
+
+
+class Ward:
+    """A network with a router, a floating IP and an instance, and the names that all this has on hosts."""
+
+    def __init__(self, lab: RunningLab, tenant: Tenant) -> None:
+        self.lab = lab
+        network = tenant.network("doctor", "10.58.0.0/24")
+        group = tenant.group({"ethertype": "IPv4"})
+        self.router = tenant.router(network)["id"]
+        server = tenant.boot("doctor", MAIN, network, group, address="10.58.0.20")
+        self.instance: Instance = tenant.instance(server)
+        self.floating = tenant.floating_ip(self.instance.port["id"])["floating_ip_address"]
+        self.network = network["id"]
+        self.qr, self.qd = f"qrouter-{self.router}", f"qdhcp-{self.network}"
+        RunningLab.until(self.is_reached, 60, "the floating IP is not reached")
+        links = lab.exec(NETWORK, "ip", "-n", self.qr, "-o", "link")
+        names = [line.split(": ")[1] for line in links.splitlines()]
+        self.inner = next(name for name in names if name.startswith("qr-"))
+        links = lab.exec(MAIN, "ip", "-n", self.qd, "-o", "link")
+        names = [line.split(": ")[1] for line in links.splitlines()]
+        self.dhcp = next(name for name in names if name.startswith("tap"))
+
+    def is_reached(self) -> bool:
+        """Whether somebody outside reaches the instance at its floating IP."""
+        said = self.lab.exec("outside", "ping", "-c", "1", "-W", "1", self.floating, check=False)
+        return " 1 received" in said
+
+    def flow(self) -> str:
+        """The cookie of a flow that takes in what the instance sends."""
+        port = self.lab.exec(MAIN, "ovs-vsctl", "get", "interface", self.instance.tap, "ofport")
+        flows = self.lab.exec(
+            MAIN,
+            "ovs-ofctl",
+            "dump-flows",
+            "--no-stats",
+            "br-int",
+            f"table=0,in_port={port.strip()}",
+        )
+        return next(line for line in flows.splitlines() if "actions" in line).split("cookie=")[1].split(",")[0]  # fmt: skip
+
+    def zone(self) -> str:
+        """The number of the conntrack zone of the instance's port."""
+        key = f"external_ids:netloom-zone-{self.instance.port['id']}"
+        return self.lab.exec(MAIN, "ovs-vsctl", "get", "Open_vSwitch", ".", key).strip().strip('"')
+
+
+def nft(ward: Ward, chain: str, words: str) -> str:
+    """A script that deletes the rule of a router's NAT with these words."""
+    inside = f"ip netns exec {ward.qr}"
+    find = f"{inside} nft -a list chain ip netloom {chain} | grep '{words}' | grep -o 'handle [0-9]*' | head -1"
+    return f"{inside} nft delete rule ip netloom {chain} $({find})"
+
+
+def of_the_switch(ward: Ward) -> list[Damage]:
+    """Damage to Open vSwitch and to devices in its bridges."""
+    tap, cookie = ward.instance.tap, ward.flow()
+    ofctl = "ovs-ofctl -O OpenFlow14"
+    port = ("interface", "flow", "bucket", "instance")
+    return [
+        Damage("a flow is gone", MAIN, f"{ofctl} del-flows br-int cookie={cookie}/-1", ("flow",)),
+        Damage("a flow does something else", MAIN, f"{ofctl} mod-flows br-int cookie={cookie}/-1,actions=drop", ("flow",), "it was changed to"),
+        Damage("a flow of ours too many", MAIN, f"{ofctl} add-flow br-int cookie=0x4e4c00000000beef,table=99,actions=drop", ("flow",), "nothing wants it"),
+        Damage("a foreign flow", MAIN, f"{ofctl} add-flow br-int table=0,priority=65535,dl_src=02:00:00:00:00:99,actions=drop", ("flow",), "is not Netloom's",
+               f"{ofctl} del-flows --strict br-int table=0,priority=65535,dl_src=02:00:00:00:00:99"),
+        Damage("fragments", MAIN, f"{ofctl} set-frags br-int normal", ("bridge",), "it hid the ports of fragments"),
+        Damage("a setting of a bridge", MAIN, "ovs-vsctl set bridge br-int other_config:disable-in-band=false", ("bridge",), "disable-in-band"),
+        Damage("a port is gone", MAIN, f"ovs-vsctl del-port br-int {tap}", port),
+        Damage("a port's name for Nova", MAIN, f"ovs-vsctl set interface {tap} external_ids:iface-id=other", ("interface",), "iface-id of its external_ids was other"),
+        Damage("a port's VLAN", MAIN, f"ovs-vsctl set port {tap} tag=7", ("interface",), "VLAN tag 7"),
+        Damage("a tunnel's option", MAIN, "ovs-vsctl set interface $(ovs-vsctl --bare --columns=name find interface type=vxlan) options:key=5", ("interface",), "key of its options was 5"),
+        Damage("a device is down", MAIN, f"ip link set {tap} down", ("interface",), "was down"),
+        Damage("a device's MTU", MAIN, f"ip link set {tap} mtu 1300", ("interface",), "MTU was 1300"),
+        Damage("a veth is gone", MAIN, f"ip link del {tap}", port),
+        Damage("a device is open to the host's kernel", MAIN, f"nft delete chain netdev netloom from-{tap}", ("interface",), "not kept from"),
+    ]  # fmt: skip
+
+
+def of_namespaces(ward: Ward) -> list[Damage]:
+    """Damage in namespaces."""
+    qr, qd, inner = ward.qr, ward.qd, ward.inner
+    inside = f"ip netns exec {qr}"
+    table = "nft add table ip other; nft add chain ip other c '{ type filter hook forward priority 0; }'"
+    return [
+        Damage("an address is gone", NETWORK, f"ip -n {qr} addr del 10.58.0.1/24 dev {inner}", ("device",)),
+        Damage("an address too many", NETWORK, f"ip -n {qr} addr add 192.0.2.77/32 dev {inner}", ("device",)),
+        Damage("a route is gone", NETWORK, f"ip -n {qr} route del default", ("route",)),
+        Damage("the route of an address is gone", NETWORK, f"ip -n {qr} route del 10.58.0.0/24", ("device",), "route of address 10.58.0.1/24 was gone"),
+        Damage("a foreign route", NETWORK, f"ip -n {qr} route add 192.0.2.0/24 dev {inner}", ("route",), "is not Netloom's", f"ip -n {qr} route del 192.0.2.0/24"),
+        Damage("a policy rule is gone", NETWORK, f"ip -n {qr} rule del pref 32766", ("namespace",), "policy rule for table 254 was gone"),
+        Damage("a foreign policy rule", NETWORK, f"ip -n {qr} rule add from 192.0.2.9 table 99", ("rule",), "is not Netloom's", f"ip -n {qr} rule del from 192.0.2.9 table 99"),
+        Damage("a setting of a namespace", NETWORK, f"{inside} sysctl -qw net.ipv4.conf.all.rp_filter=1", ("namespace", "device"), "rp_filter"),
+        Damage("a setting of a device", NETWORK, f"{inside} sysctl -qw net.ipv4.conf.{inner}.proxy_arp=1", ("device",), "proxy_arp"),
+        Damage("an MTU in a namespace", MAIN, f"ip -n {qd} link set {ward.dhcp} mtu 1300", ("device",)),
+        Damage("a MAC address", MAIN, f"ip -n {qd} link set {ward.dhcp} address 02:00:00:00:00:01", ("device", "dnsmasq")),
+        Damage("a neighbour is gone", NETWORK, f"ip -n {qr} neigh del 10.58.0.20 dev {inner}", ("neighbour",)),
+        Damage("a neighbour's MAC", NETWORK, f"ip -n {qr} neigh replace 10.58.0.20 lladdr 02:00:00:00:00:02 dev {inner} nud permanent", ("neighbour",)),
+        Damage("the bound for neighbours", NETWORK, f"{inside} nft flush chain ip netloom-neighbours bound", ("neighbour-bound",), "a rule of chain bound was gone"),
+        Damage("a rule of a floating IP is gone", NETWORK, nft(ward, "prerouting", f"daddr {ward.floating}"), ("floating-nat",)),
+        Damage("a rule of NAT too many", NETWORK, f"{inside} nft insert rule ip netloom postrouting ip saddr 10.58.0.99 accept", ("source-nat",), "a rule was added"),
+        Damage("a foreign table", NETWORK, f"ip netns exec {qr} sh -c \"{table}\"", ("table",), "is not Netloom's", f"{inside} nft delete table ip other"),
+        Damage("a namespace is gone", MAIN, f"ip netns del {qd}", ("namespace", "device", "route", "neighbour", "neighbour-bound", "dnsmasq", "metadata", "interface", "flow")),
+    ]  # fmt: skip
+
+
+def of_services(ward: Ward) -> list[Damage]:
+    """Damage to what answers."""
+    home = f"/run/netloom/agent/dhcp/{ward.network}"
+    return [
+        Damage("a file of dnsmasq", MAIN, f"echo 02:00:00:00:00:03,10.58.0.99,x >> {home}/hosts", ("dnsmasq",), "its file hosts was changed"),
+        Damage("dnsmasq is dead", MAIN, f"kill -9 $(cat {home}/pid)", ("dnsmasq",), "it did not run"),
+        Damage("the table before dnsmasq", MAIN, f"ip netns exec {ward.qd} nft flush chain ip netloom-dhcp input", ("dnsmasq",), "the table before it"),
+        Damage("the metadata listener", MAIN, f"ip netns exec {ward.qd} ss -K -l src 169.254.169.254 >/dev/null", ("metadata",), "its listener was closed"),
+        Damage("an instance is dead", MAIN, f"kill -9 $(cut -d' ' -f1 {ward.lab.lab.host(MAIN)}/state/instances/{ward.instance.id}/running)", ("instance", "interface", "flow", "bucket")),
+    ]  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def ward(lab: RunningLab) -> Iterator[Ward]:
+    with Tenant(lab) as tenant:
+        yield Ward(lab, tenant)
+
+
+def doctor(lab: RunningLab, *words: str) -> tuple[int, list[Report]]:
+    """Call the command; returns its status and what it says for programs."""
+    command = [sys.executable, "-m", "netloom", "doctor", "--json", "--name", lab.lab.name, *words]
+    done = subprocess.run(command, capture_output=True, text=True, env=dict(os.environ), check=False)  # fmt: skip
+    assert done.returncode in (0, 1), done.stderr + done.stdout
+    return done.returncode, msgspec.json.decode(done.stdout, type=list[Report])
+
+
+def folder(lab: RunningLab, host: str) -> Path:
+    return lab.lab.host(host) / "state"
+
+
+def test_each_damage_is_found_named_and_repaired(lab: RunningLab, ward: Ward) -> None:
+    damages: list[Any] = [of_the_switch, of_namespaces, of_services]
+    found: dict[str, str] = {}
+    wrong: dict[str, str] = {}
+    for make in damages:
+        for damage in make(ward):
+            with_held = ask(folder(lab, damage.host), Request(hold=120))
+            assert not with_held.wrong and not with_held.findings, f"before {damage.name}"
+            try:
+                found[damage.name] = examined(lab, damage)
+            except AssertionError as error:
+                wrong[damage.name] = str(error)
+                ask(folder(lab, damage.host), Request(repair=True))
+            finally:
+                ask(folder(lab, damage.host), Request(hold=0))
+            RunningLab.until(
+                lambda: doctor(lab)[0] == 0, 30, f"not well after {damage.name}: {doctor(lab)[1]}"
+            )
+    RunningLab.until(ward.is_reached, 30, "the floating IP is not reached in the end")
+    assert not wrong, "\n".join(f"{name}: {why[:600]}" for name, why in wrong.items())
+    assert len(found) >= 30
+
+
+def examined(lab: RunningLab, damage: Damage) -> str:
+    lab.exec(damage.host, "sh", "-ec", damage.script)
+    status, (report,) = doctor(lab, damage.host)
+    said = [(" ".join(item.key), item.action, item.why) for item in report.findings]
+    assert status == 1 and said, "it is not found"
+    assert any(item.key[0] == damage.sorts[0] for item in report.findings), said
+    assert all(item.key[0] in damage.sorts for item in report.findings), said
+    if len(damage.sorts) == 1:
+        assert len(said) == 1, said
+    assert any(damage.why in item.why for item in report.findings), said
+    assert all(item.origin for item in report.findings if item.action in ("add", "alter")), said
+    status, (after,) = doctor(lab, damage.host, "--repair")
+    if damage.mend:
+        assert [item.key for item in after.findings] == [item.key for item in report.findings]
+        assert all(item.action == "leave" for item in after.findings) and not after.changes
+        lab.exec(damage.host, "sh", "-ec", damage.mend)
+    else:
+        made = {item.key for item in report.findings if item.action in ("add", "alter", "remove")}
+        if len(damage.sorts) == 1:
+            assert after.changes == len(made), f"{after.changes} changes for {said}"
+        RunningLab.until(
+            lambda: not ask(folder(lab, damage.host), Request(repair=True)).findings,
+            20,
+            f"it is not repaired: {after.findings}",
+        )
+    return str(said)
+
+
+def test_a_dry_run_says_what_would_be_done_and_does_nothing(lab: RunningLab, ward: Ward) -> None:
+    config = str(lab.lab.host(MAIN) / "agent.toml")
+    command = (sys.executable, "-m", "netloom", "agent", "--config", config, "--dry-run")
+    ask(folder(lab, MAIN), Request(hold=60))
+    try:
+        lab.exec(MAIN, "ovs-ofctl", "del-flows", "br-int", f"cookie={ward.flow()}/-1")
+        said = lab.exec(MAIN, *command, check=False)
+        assert "flow br-int 0" in said and "is not there" in said
+        assert lab.exec(MAIN, *command, check=False) == said
+    finally:
+        ask(folder(lab, MAIN), Request(hold=0))
+    RunningLab.until(lambda: doctor(lab, MAIN)[0] == 0, 30, "not repaired")
+
+
+def test_the_command_says_it_in_lines(lab: RunningLab, ward: Ward) -> None:
+    command = [sys.executable, "-m", "netloom", "doctor", "--name", lab.lab.name, MAIN]
+    ask(folder(lab, MAIN), Request(hold=60))
+    try:
+        lab.exec(MAIN, "ip", "link", "set", ward.instance.tap, "down")
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        tap, port = ward.instance.tap, ward.instance.port["id"]
+        assert done.returncode == 1
+        assert (
+            f"  interface br-int {tap} differs: device {tap} was down [port/{port}]" in done.stdout
+        )
+    finally:
+        ask(folder(lab, MAIN), Request(hold=0))
+    done = subprocess.run([*command[:-1], "nowhere"], capture_output=True, text=True, check=False)
+    assert done.returncode == 2 and "there is no host 'nowhere'" in done.stderr
