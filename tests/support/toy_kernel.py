@@ -88,9 +88,8 @@ class Kernel:
 
     def put(self, item: Any) -> None:
         self.step("put", item.key)
-        if not isinstance(item, Net):
-            if ("net", item.net) not in self.objects:
-                raise ApplyError(f"there is no net {item.net}")
+        if not isinstance(item, Net) and ("net", item.net) not in self.objects:
+            raise ApplyError(f"there is no net {item.net}")
         if isinstance(item, Card):
             for address in item.addresses:
                 assert ("door", item.net, address) in self.objects, f"{address} before its door"
