@@ -85,7 +85,7 @@ def test_a_port_has_its_bound_and_its_neighbours_go_on(host: Host, tmp_path: Pat
 
 
 APPLY = """
-from netloom.dataplane import nat
+from netloom.dataplane.linux import nat
 from netloom.model.hoststate import SourceNat
 nat.apply("router", [], [SourceNat(namespace="router", device="gate", address="198.51.100.10")])
 """

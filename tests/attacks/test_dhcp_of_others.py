@@ -160,7 +160,7 @@ def test_a_server_that_hangs_or_is_stopped_is_ended_and_comes_back(
     apply_view(host, config, world.view("a"))
     pid_file = "/run/netloom/agent/dhcp/net-a/pid"
     looks = (
-        "from pathlib import Path; from netloom.dataplane import dnsmasq; looks = {}; "
+        "from pathlib import Path; from netloom.dataplane.linux import dnsmasq; looks = {}; "
         "print([dnsmasq.end_hung(Path('/run/netloom/agent/dhcp'), looks) for _ in range(5)])"
     )
     # One that is well, busy or idle, is left alone.

@@ -40,7 +40,7 @@ done
 UNSETTLED = """
 import sys
 from pathlib import Path
-from netloom.dataplane import netns
+from netloom.dataplane.linux import netns
 from netloom.model.sysctls import SERVICE, settings
 for name in sys.argv[1:]:
     with netns.inside(name):

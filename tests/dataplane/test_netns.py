@@ -12,12 +12,12 @@ mount -t tmpfs tmpfs /run
 mkdir /run/netns
 """
 MAKE = """
-from netloom.dataplane import netns
+from netloom.dataplane.linux import netns
 print(netns.is_mounted(netns.DIRECTORY))
 netns.create("one")
 print(netns.is_mounted(netns.DIRECTORY), netns.exists("one"))
 """
-REMOVE = 'from netloom.dataplane import netns; netns.delete("one"); print(netns.exists("one"), netns.names())'
+REMOVE = 'from netloom.dataplane.linux import netns; netns.delete("one"); print(netns.exists("one"), netns.names())'
 
 
 def test_a_mount_below_another_one_does_not_count() -> None:
@@ -33,7 +33,7 @@ def test_a_mount_below_another_one_does_not_count() -> None:
 
 KEPT = """
 import subprocess
-from netloom.dataplane import netns
+from netloom.dataplane.linux import netns
 netns.create("one")
 first = netns.identity("one")
 with netns.inside("one"):

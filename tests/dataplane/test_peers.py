@@ -9,7 +9,7 @@ pytestmark = pytest.mark.root
 
 LOOK = """
 import time
-from netloom.dataplane.peers import Peers
+from netloom.dataplane.linux.peers import Peers
 peers, there, nobody = Peers(), {there!r}, "10.9.9.9"
 print(sorted(peers.look([there, nobody], 100.0)))
 for now in (104.0, 108.0, 112.0):

@@ -9,9 +9,9 @@ pytestmark = pytest.mark.root
 
 OPEN = """
 from pathlib import Path
-from netloom.dataplane import bridges
-from netloom.dataplane.allocator import Allocator
-from netloom.dataplane.openflow import Switch, cookie
+from netloom.dataplane.ovs import bridges
+from netloom.dataplane.ovs.allocator import Allocator
+from netloom.dataplane.ovs.openflow import Switch, cookie
 from netloom.dataplane.ovsdb import Ovsdb
 from netloom.model.hoststate import Bridge, Interface
 database = Ovsdb("/run/openvswitch/db.sock", lambda: None)

@@ -9,7 +9,7 @@ pytestmark = pytest.mark.root
 
 SCRIPT = """
 import queue, subprocess
-from netloom.dataplane import watch
+from netloom.dataplane.linux import watch
 
 def sh(words):
     subprocess.run(words, shell=True, check=True)
