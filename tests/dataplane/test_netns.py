@@ -56,9 +56,9 @@ def test_a_name_that_leads_to_another_namespace_is_seen() -> None:
 
 
 CHANGED = """
-from netloom.dataplane import netns
+from netloom.dataplane.linux import netns
 from netloom.dataplane.mark import fingerprint, why_broken
-from netloom.dataplane.namespaces import ensure_namespace, read_namespace
+from netloom.dataplane.linux.namespaces import ensure_namespace, read_namespace
 from netloom.model.hoststate import Namespace
 for wanted in (Namespace(name="qrouter-x", forward=True), Namespace(name="qdhcp-x")):
     key = wanted.key

@@ -12,7 +12,7 @@ from pathlib import Path
 from netloom.dataplane.ovs import bridges
 from netloom.dataplane.ovs.allocator import Allocator
 from netloom.dataplane.ovs.openflow import Switch, cookie
-from netloom.dataplane.ovsdb import Ovsdb
+from netloom.dataplane.ovs.ovsdb import Ovsdb
 from netloom.model.hoststate import Bridge, Interface
 database = Ovsdb("/run/openvswitch/db.sock", lambda: None)
 database.connect()
