@@ -67,16 +67,16 @@ for wanted in (Namespace(name="qrouter-x", forward=True), Namespace(name="qdhcp-
         ("ipv4.conf.all.proxy_arp", "1"),
     ):
         ensure_namespace(wanted)
-        assert read_namespace(wanted.name)[key] == fingerprint(wanted)
+        assert read_namespace(wanted.name).namespace[key] == fingerprint(wanted)
         with netns.inside(wanted.name):
             netns.write_sysctl(setting, value)
-        print(why_broken(read_namespace(wanted.name)[key]))
+        print(why_broken(read_namespace(wanted.name).namespace[key]))
     # Wanted otherwise from now on: that is no damage.
     other = Namespace(name=wanted.name, forward=not wanted.forward)
     ensure_namespace(other)
-    print(read_namespace(wanted.name)[key] == fingerprint(other))
+    print(read_namespace(wanted.name).namespace[key] == fingerprint(other))
     ensure_namespace(wanted)
-    print(read_namespace(wanted.name)[key] == fingerprint(wanted))
+    print(read_namespace(wanted.name).namespace[key] == fingerprint(wanted))
 """
 
 
