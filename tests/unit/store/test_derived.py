@@ -20,7 +20,6 @@ from netloom.model import (
 from netloom.store import NotFound, StoreError, fields, links, schema
 from netloom.store.session import Statement
 
-
 OWNER = {"a": "x", "b": "y", "c": ""}
 """Whose a network or a security group is: that never changes."""
 
