@@ -18,18 +18,17 @@ import httpx
 
 from netloom.bench import api as bench_api
 from netloom.bench import lab as bench_lab
+from netloom.bench import store_scale
 from netloom.bench.api import Endpoint
 from netloom.lab import checks, state
 from netloom.lab.down import down
 from netloom.lab.up import up
 from netloom.model.errors import UserError
 
-BEGIN, END = "<!-- netloom bench: begin -->", "<!-- netloom bench: end -->"
-
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Say what the command takes."""
-    parser.add_argument("--only", choices=("api", "lab"), help="one part (api needs no root)")
+    parser.add_argument("--only", choices=("api", "lab", "store"), help="one part (lab needs root)")
     parser.add_argument(
         "--samples", type=int, default=50, metavar="N", help="requests of each sort (default 50)"
     )
@@ -50,8 +49,10 @@ def run(args: argparse.Namespace) -> int:
     theirs: dict[str, float] = {}
     if args.samples < 1:
         raise UserError("--samples must be at least 1")
-    if args.neutron and args.only == "lab":
-        raise UserError("--neutron compares the API, which --only lab leaves out")
+    if args.neutron and args.only in ("lab", "store"):
+        raise UserError(f"--neutron compares the API, which --only {args.only} leaves out")
+    if args.only == "store":
+        return store_part(args)
     if args.only != "api":
         checks.machine()  # not only after minutes of the first part
     if args.only != "lab":
@@ -69,7 +70,19 @@ def run(args: argparse.Namespace) -> int:
         ours |= lab_part()
     print(json.dumps({"netloom": ours, "neutron": theirs}) if args.json else table(ours, theirs))
     if args.write:
-        write(Path(args.write), table(ours, theirs))
+        write(Path(args.write), table(ours, theirs), "netloom bench")
+    return 0
+
+
+def store_part(args: argparse.Namespace) -> int:
+    """Measure the store alone with few and with many ports."""
+    few, many = store_scale.FEW, store_scale.MANY
+    say(f"the store alone, with {few:,} and with {many:,} ports")
+    lines = store_scale.measure(few, many, args.samples, say)
+    text = store_scale.table(lines, few, many)
+    print(json.dumps([[line.name, line.few, line.many] for line in lines]) if args.json else text)
+    if args.write:
+        write(Path(args.write), text, "netloom bench store")
     return 0
 
 
@@ -193,14 +206,17 @@ def _shown(name: str, value: float) -> str:
     return f"{value:.1f} ms" if value < 1000 else f"{value / 1000:.1f} s"
 
 
-def write(page: Path, text: str) -> None:
-    """Put the table between the markers of the page; a page without them is refused."""
+def write(page: Path, text: str, name: str) -> None:
+    """Put the table between the markers of this name in the page; a page without them is refused."""
+    first, last = f"<!-- {name}: begin -->", f"<!-- {name}: end -->"
     try:
         old = page.read_text()
     except OSError as error:
         raise UserError(f"cannot read {page}: {error.strerror}") from error
-    before, begin, rest = old.partition(BEGIN)
-    _, end, after = rest.partition(END)
+    before, begin, rest = old.partition(first)
+    _, end, after = rest.partition(last)
     if not begin or not end:
-        raise UserError(f"{page} has not the lines {BEGIN} and {END}, between which the table goes")
-    page.write_text(f"{before}{BEGIN}\n{text}\n{END}{after}")
+        raise UserError(
+            f"{page} has not the lines {first} and {last}, between which the table goes"
+        )
+    page.write_text(f"{before}{first}\n{text}\n{last}{after}")

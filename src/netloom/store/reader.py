@@ -23,7 +23,7 @@ from sqlalchemy import (
 from netloom.model import HostFacts, HostGrant, Resource
 from netloom.model.errors import UserError
 from netloom.store import damage, schema, search
-from netloom.store.codec import decode, decode_list
+from netloom.store.codec import decode, decode_list, encode
 from netloom.store.rows import Access, Change, HostRow, StatusRow
 from netloom.store.search import Filter, Page, Where, among
 from netloom.store.session import Session, Statement
@@ -199,7 +199,9 @@ class Found(NamedTuple, Generic[T]):
 
     def value(self, field: str) -> Any:
         """Value of a field by which a page is ordered."""
-        return self.status if field == "status" else getattr(self.obj, field)
+        value = self.status if field == "status" else getattr(self.obj, field)
+        # As SQLite gives a list of a document.
+        return encode(value) if isinstance(value, tuple) else value
 
 
 def _sortable(value: Any) -> tuple[bool, Any]:
@@ -257,7 +259,9 @@ class Reader:
 
     def _found(self, kind: type[T], asked: Sequence[Filter], page: Page) -> builtins.list[Found[T]]:
         found: builtins.list[Found[T]] = []
-        for statement, values in search.statements(kind.KIND, asked, page):
+        page = search.plain(asked, page)
+        leading = self._lead(kind, asked, page)
+        for statement, values in search.statements(kind.KIND, asked, page, leading):
             if page.limit:
                 values["limit"] = page.limit - len(found)
             try:
@@ -269,6 +273,14 @@ class Reader:
             if page.limit and len(found) >= page.limit:
                 break
         return found
+
+    def _lead(self, kind: Kind, asked: Sequence[Filter], page: Page) -> search.Lead:
+        matches: dict[int, int] = {}
+        for number, statement, values in search.probes(kind_name(kind), asked, page):
+            matches[number] = self._session.value(statement, values) or 0
+            if matches[number] < search.RARE:
+                break
+        return search.lead(asked, page, matches)
 
     def _readable(
         self, kind: type[T], statement: Statement, values: dict[str, Any]
@@ -389,7 +401,9 @@ class Reader:
         """How SQLite would look for these objects (its query plan): for tests and for the curious."""
         lines: builtins.list[str] = []
         every = (*asked, *search.filters(where))
-        for statement, values in search.statements(kind_name(kind), every, page or Page()):
+        page = search.plain(every, page or Page())
+        leading = self._lead(kind, every, page)
+        for statement, values in search.statements(kind_name(kind), every, page, leading):
             text, own = statement.on(self._session.dialect)
             cursor = self._session.connection.cursor()
             cursor.execute(f"EXPLAIN QUERY PLAN {text}", {**own, **values})

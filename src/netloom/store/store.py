@@ -28,6 +28,9 @@ from netloom.store.writer import Writer
 BUSY_SECONDS = 10.0
 """How long a writer waits for one in another process (a running upgrade, a command)."""
 
+MAPPED_BYTES = 256 * 1024**2
+"""How much of the file is read through the kernel's own cache, which all connections share, and not copied into each."""
+
 KEPT_CHANGES = 100_000
 """How many changes stay in the feed, as history and for hosts that were away."""
 
@@ -239,6 +242,7 @@ def _engine(url: str, migrating: bool = False) -> Engine:
         dbapi_connection.isolation_level = None
         _use_wal(dbapi_connection)
         dbapi_connection.execute("PRAGMA synchronous=FULL")
+        dbapi_connection.execute(f"PRAGMA mmap_size={MAPPED_BYTES}")
         dbapi_connection.execute(f"PRAGMA foreign_keys={'OFF' if migrating else 'ON'}")
 
     def begun(connection: Connection) -> None:
