@@ -33,6 +33,7 @@ class World:
     hosts: dict[str, HostFacts] = field(default_factory=dict)
     tables: dict[str, dict[str, Any]] = field(default_factory=dict)
     keys: int = 0
+    port_keys: int = 0
 
     def add(self, table: str, thing: Any) -> Any:
         self.tables.setdefault(table, {})[thing.id] = thing
@@ -92,7 +93,8 @@ class World:
     ) -> Port:
         number = len(self.tables.get("ports", {})) + 1
         more.setdefault("mac_address", f"fa:16:3e:00:{number >> 8:02x}:{number & 255:02x}")
-        more.setdefault("key", number)
+        self.port_keys += 1
+        more.setdefault("key", self.port_keys)
         fixed = tuple(FixedIP(subnet, ip) for subnet, ip in ips)
         return self.add(
             "ports", Port(id=id, name=id, network_id=network, fixed_ips=fixed, host=host, **more)

@@ -211,7 +211,8 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Serving]:
             for number, host in ((1, "c1"), (2, "c2")):
                 w.insert(Network(id=f"n{number}", key=number))
                 mac = f"fa:16:3e:00:00:0{number}"
-                w.insert(Port(id=f"p{number}", network_id=f"n{number}", mac_address=mac, host=host))
+                made = {"id": f"p{number}", "key": number, "network_id": f"n{number}"}
+                w.insert(Port(**made, mac_address=mac, host=host))
         store.close()
         yield running
 

@@ -40,6 +40,7 @@ def cloud(*bad: str) -> HostView:
         f"p{n}": Port(
             id=f"p{n}",
             network_id=f"n{n}",
+            key=int(n) + 1,
             mac_address="fa:16:3e:00:00:01",
             host="a",
             fixed_ips=(

@@ -7,8 +7,17 @@ import sys
 from netloom.agent.loop import Agent
 from netloom.agent.settings import AgentSettings, Settings
 from netloom.model.hosts import HostFacts
-from netloom.model.hoststate import Bridge, Device, Flow, HostState, Interface, Namespace
-from netloom.model.openflow import Ct, Goto, Load, Match, Output, SetTunnel
+from netloom.model.hoststate import (
+    Bridge,
+    Bucket,
+    Device,
+    Flow,
+    Group,
+    HostState,
+    Interface,
+    Namespace,
+)
+from netloom.model.openflow import Ct, Goto, Load, Match, Output, SetTunnel, ToGroup
 
 
 def state(number: int, other: int) -> HostState:
@@ -36,7 +45,7 @@ def state(number: int, other: int) -> HostState:
                 table=0,
                 priority=10,
                 match=Match(in_port=device),
-                actions=(Load("net", 7), Load("src_port", device), SetTunnel(7, f"172.31.0.{other}"), Output(tunnel)),
+                actions=(Load("net", 7), Load("src_port", 5), ToGroup(9)),
                 origin=origin,
             ),
             Flow(
@@ -55,6 +64,9 @@ def state(number: int, other: int) -> HostState:
                 actions=(Goto(1),),
                 origin=origin,
             ),
+            Group(bridge="br-int", group=9, origin=origin),
+            Bucket(bridge="br-int", group=9, bucket=1, actions=(SetTunnel(7, f"172.31.0.{other}"), Load("dst_port", 6), Goto(2)), origin=origin),
+            Flow(bridge="br-int", table=2, priority=0, match=Match(dst_port=6), actions=(Output(tunnel),), origin=origin),
             Flow(bridge="br-int", table=1, priority=0, match=Match(), actions=(Output(device),), origin=origin),
         ]
     )  # fmt: skip

@@ -82,6 +82,11 @@ class Ward:
         key = f"external_ids:netloom-zone-{self.instance.port['id']}"
         return self.lab.exec(MAIN, "ovs-vsctl", "get", "Open_vSwitch", ".", key).strip().strip('"')
 
+    def group(self) -> str:
+        """The number of a group of the instance's host that has buckets."""
+        groups = self.lab.exec(MAIN, "ovs-ofctl", "-O", "OpenFlow15", "dump-groups", "br-int")
+        return next(g for g in groups.splitlines() if "bucket=" in g).split("group_id=")[1].split(",")[0]  # fmt: skip
+
 
 def nft(ward: Ward, chain: str, words: str) -> str:
     """A script that deletes the rule of a router's NAT with these words."""
@@ -110,6 +115,11 @@ def of_the_switch(ward: Ward) -> list[Damage]:
         Damage("a device is down", MAIN, f"ip link set {tap} down", ("interface",), "was down"),
         Damage("a device's MTU", MAIN, f"ip link set {tap} mtu 1300", ("interface",), "MTU was 1300"),
         Damage("a veth is gone", MAIN, f"ip link del {tap}", port),
+        Damage("the bound of a conntrack zone", MAIN, f"ovs-appctl dpctl/ct-del-limits zone={ward.zone()}", ("zone",), "its bound of connections was none"),
+        Damage("the number of a conntrack zone", MAIN, f"ovs-vsctl remove Open_vSwitch . external_ids netloom-zone-{ward.instance.port['id']}", ("zone",), "had lost its number"),
+        Damage("a group is gone", MAIN, f"{ofctl} del-groups br-int group_id={ward.group()}", ("group", "bucket", "flow")),
+        Damage("a bucket is gone", MAIN, f"ovs-ofctl -O OpenFlow15 remove-buckets br-int group_id={ward.group()},command_bucket_id=first", ("bucket",)),
+        Damage("a group of somebody's", MAIN, f"{ofctl} add-group br-int group_id=77,type=select,bucket=actions=drop", ("group",), "nothing wants it"),
         Damage("a device is open to the host's kernel", MAIN, f"nft delete chain netdev netloom from-{tap}", ("interface",), "not kept from"),
     ]  # fmt: skip
 
@@ -120,7 +130,7 @@ def of_namespaces(ward: Ward) -> list[Damage]:
     inside = f"ip netns exec {qr}"
     table = "nft add table ip other; nft add chain ip other c '{ type filter hook forward priority 0; }'"
     return [
-        Damage("an address is gone", NETWORK, f"ip -n {qr} addr del 10.58.0.1/24 dev {inner}", ("device",)),
+        Damage("an address is gone", NETWORK, f"ip -n {qr} addr del 10.58.0.1/24 dev {inner}", ("device", "neighbour")),
         Damage("an address too many", NETWORK, f"ip -n {qr} addr add 192.0.2.77/32 dev {inner}", ("device",)),
         Damage("a route is gone", NETWORK, f"ip -n {qr} route del default", ("route",)),
         Damage("the route of an address is gone", NETWORK, f"ip -n {qr} route del 10.58.0.0/24", ("device",), "route of address 10.58.0.1/24 was gone"),

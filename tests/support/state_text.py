@@ -22,6 +22,7 @@ from netloom.model.hoststate import (
     NeighbourBound,
     NsRoute,
     SourceNat,
+    Zone,
 )
 from netloom.model.names import INTEGRATION_BRIDGE
 from netloom.plan.ovs.pipeline import PURPOSE, Domain, Stage
@@ -60,6 +61,8 @@ def _switch(state: HostState) -> Iterator[str]:
         inside = [b for b in state.each(Bucket) if b.group == group.group]
         for bucket in sorted(inside, key=lambda bucket: bucket.bucket):
             yield _with_origin(f"  {bucket_text(bucket)}", bucket)
+    for zone in sorted(state.each(Zone), key=lambda zone: zone.name):
+        yield _with_origin(f"conntrack zone {zone.name}", zone)
     others = [f for f in flows if f.bridge != INTEGRATION_BRIDGE]
     for bridge in sorted({f.bridge for f in others}):
         yield f"-- {bridge}"

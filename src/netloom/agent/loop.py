@@ -467,7 +467,7 @@ class Agent:
 
     def _report(self, applied: int | None = None) -> None:
         """Say what has become of objects, and that this host has carried out `applied` (default: its view)."""
-        rows = status.collect(self._state, self.tracker.trouble) | status.tunnels(self._tunnels)
+        rows = self.tracker.rows() | status.tunnels(self._tunnels)
         troubles = (
             *(self._stuck, self._disk, self._full),
             *(self.tracker.runs.stays(), self.tracker.foreign()),

@@ -1,15 +1,17 @@
 """Who has which address, told to those who knew it otherwise: hosts answer ARP, so they also say when the answer changes.
 
-Whoever had asked before would send to the old MAC address until it asks again, half a minute later, and whoever has
-that one now would hear it. An instance does not say it itself: the first that it sends may be an answer.
+Neighbours cache an old MAC address for about 30 seconds. Instances do not always send gratuitous ARP, so the host does it for
+them. What flows say of addresses is kept by flow, so that news cost work for the flows that changed.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections import Counter, defaultdict
+from collections.abc import Iterator
 
+from netloom.agent.reconcile.diff import News
 from netloom.dataplane.linux.netlink import arp_request
-from netloom.model.hoststate import Flow, HostState
+from netloom.model.hoststate import Flow, HostObject, Key
 from netloom.model.openflow import ArpReply, Goto, Load
 from netloom.plan.ovs.pipeline import Stage
 from netloom.render.openflow import actions_text
@@ -22,58 +24,97 @@ class Neighbours:
     """What ARP was answered here. That an address was given up is remembered as long as its network is here."""
 
     def __init__(self) -> None:
+        self._answers: dict[Where, dict[Key, str]] = defaultdict(
+            dict
+        )  # → MAC, by the flow that says so
+        self._nets: Counter[int] = Counter()  # networks that flows name
+        self._net_of: dict[int, int] = {}  # port (its key) of a device here → network
+        self._own: dict[int, Counter[str]] = defaultdict(Counter)  # port → addresses let out
         self._known: dict[Where, str] = {}
-        self._here: set[Where] | None = None  # of this host's own devices; None: not looked at yet
+        self._here: set[Where] = set()  # of this host's own devices
+        self._touched: set[Where] = set()
+        self._begun = False
 
-    def news(self, state: HostState) -> list[tuple[bytes, str]]:
-        """Frames about what changed since last time, and the actions for each.
+    def follow(self, news: News) -> None:
+        """Take in what changed of the state."""
+        for key in (*news.fresh, *news.gone):
+            old = news.before.get(key)
+            if old is not None:
+                self._take(old, -1)
+        for key in news.fresh:
+            self._take(news.after[key], 1)
+
+    def _take(self, item: HostObject, more: int) -> None:
+        if not isinstance(item, Flow):
+            return
+        match = item.match
+        if match.net is not None:
+            self._count_net(match.net, more)
+            for action in item.actions:
+                if isinstance(action, ArpReply):
+                    where = (match.net, action.ip)
+                    self._touched.add(where)
+                    if more > 0:
+                        self._answers[where][item.key] = action.mac
+                    else:
+                        self._answers[where].pop(item.key, None)
+        if match.in_port is not None:
+            loads = {a.field: a.value for a in item.actions if isinstance(a, Load)}
+            if "net" in loads and "src_port" in loads:
+                self._touched |= set(self._wheres(loads["src_port"]))
+                if more > 0:
+                    self._net_of[loads["src_port"]] = loads["net"]
+                elif self._net_of.get(loads["src_port"]) == loads["net"]:
+                    del self._net_of[loads["src_port"]]
+                self._touched |= set(self._wheres(loads["src_port"]))
+        elif item.table == Stage.LOCAL and match.src_port is not None and match.arp_tpa is not None:
+            # plan/ovs/local.py lets out what a device says of its own addresses.
+            self._own[match.src_port][match.arp_tpa] += more
+            self._touched |= set(self._wheres(match.src_port))
+            self._own[match.src_port] += Counter()  # drops what is 0 now
+            if not self._own[match.src_port]:
+                del self._own[match.src_port]
+
+    def _wheres(self, port: int) -> Iterator[Where]:
+        if port in self._net_of and port in self._own:
+            for address in self._own[port]:
+                yield self._net_of[port], address
+
+    def _count_net(self, net: int, more: int) -> None:
+        self._nets[net] += more
+        if not self._nets[net]:
+            del self._nets[net]
+            gone = [where for where in self._known if where[0] == net]
+            for where in gone:
+                del self._known[where]
+
+    def frames(self) -> list[tuple[bytes, str]]:
+        """Frames about what changed since the last time, and the actions for each.
 
         An address that is new on this host's devices is told to the whole network, physical networks above all;
         one that moved elsewhere to the devices of this host, as every host does it for its own.
         """
-        flows = list(state.each(Flow))
-        now = dict(_answers(flows))
-        here = set(_here(flows))
-        before = {where: mac for where, mac in self._known.items() if where[0] in _networks(flows)}
-        came = here - self._here if self._here is not None else set[Where]()
-        moved = {where for where, mac in now.items() if before.get(where, mac) != mac}
-        # Not answered for a while (another port's address pair named it): nobody knows what was said meanwhile.
-        self._known = dict.fromkeys(before, "") | now
-        self._here = here
-        return [
-            (
-                arp_request(now[where], where[1], where[1]),
-                _to_devices(where[0], remote=where not in came),
-            )
-            for where in sorted(moved | came)
-            if where in now
-        ]
-
-
-def _answers(flows: Iterable[Flow]) -> Iterator[tuple[Where, str]]:
-    for flow in flows:
-        for action in flow.actions:
-            if isinstance(action, ArpReply) and flow.match.net is not None:
-                yield (flow.match.net, action.ip), action.mac
-
-
-def _here(flows: Iterable[Flow]) -> Iterator[Where]:
-    """Addresses whose own device is here: plan/ovs/local.py lets what it says of them out."""
-    nets: dict[int, int] = {}
-    own: list[tuple[int, str]] = []
-    for flow in flows:
-        match = flow.match
-        if match.in_port is not None:
-            loads = {a.field: a.value for a in flow.actions if isinstance(a, Load)}
-            if "net" in loads and "src_port" in loads:
-                nets[loads["src_port"]] = loads["net"]
-        elif flow.table == Stage.LOCAL and match.src_port is not None and match.arp_tpa is not None:
-            own.append((match.src_port, match.arp_tpa))
-    return ((nets[port], address) for port, address in own if port in nets)
-
-
-def _networks(flows: Iterable[Flow]) -> set[int]:
-    return {flow.match.net for flow in flows if flow.match.net is not None}
+        touched, self._touched = self._touched, set()
+        here = {where for port in self._own for where in self._wheres(port)} if touched else set()
+        came = here - self._here if self._begun else set[Where]()
+        told: list[tuple[bytes, str]] = []
+        for where in sorted(touched | came):
+            mac = next(reversed(self._answers[where].values()), None)
+            if mac is None:
+                del self._answers[where]
+                if where in self._known:
+                    # Not answered for a while (another port's address pair named it): nobody knows what was said meanwhile.
+                    self._known[where] = ""
+                continue
+            moved = self._known.get(where, mac) != mac
+            self._known[where] = mac
+            if moved or where in came:
+                frame = arp_request(mac, where[1], where[1])
+                told.append((frame, _to_devices(where[0], remote=where not in came)))
+        if touched:
+            self._here = here
+        self._begun = True
+        return told
 
 
 def _to_devices(net: int, remote: bool) -> str:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
 
 from netloom.agent.reconcile import repairs
+from netloom.agent.reconcile.diff import News
 from netloom.agent.reconcile.retry import Trouble
 from netloom.model import bounds
 from netloom.model.hosts import Aspect, State, Status
-from netloom.model.hoststate import HostState, Interface, Key, Refusal
+from netloom.model.hoststate import HostObject, HostState, Interface, Key, Refusal
 from netloom.model.networking import Port
 
 _WEIGHT: dict[State, int] = {"ok": 0, "pending": 1, "error": 2}
@@ -23,26 +25,77 @@ Said = tuple[State, str]
 
 
 def collect(state: HostState, trouble: Mapping[Key, Trouble]) -> dict[Row, Said]:
-    """Every object of the API behind a host object → (state, detail): the worst that befell any of them.
+    """Every object of the API behind a host object → (state, detail): the worst that befell any of them."""
+    rows = Rows()
+    rows.follow(News.of({}, state.objects))
+    return rows.said(trouble)
+
+
+class Rows:
+    """The rows of a state, kept up with it: what is said of each costs work for what changed and what is in trouble.
 
     That a port is well its own host says: others have flows for it too, which say nothing of its wire.
     """
-    rows: dict[Row, Said] = {}
-    here = {origin for item in state.each(Interface) for origin in item.origin}
-    for key, item in state.objects.items():
-        bad = trouble.get(key)
-        for origin in item.origin:
-            innocent = bad is None or (bad.blame is not None and origin not in bad.blame)
-            now = ("ok", "") if bad is None or innocent else (bad.state, bad.detail)
-            if isinstance(item, Refusal):
-                now = (item.state, item.detail)
-            kind, _, ident = origin.partition("/")
-            if kind == Port.KIND and now[0] == "ok" and origin not in here:
-                continue
-            row = (kind, ident, item.aspect)
-            if row not in rows or _WEIGHT[now[0]] > _WEIGHT[rows[row][0]]:
-                rows[row] = now
-    return rows
+
+    def __init__(self) -> None:
+        self._objects: Mapping[Key, HostObject] = {}
+        self._known: Counter[Row] = Counter()
+        self._refused: dict[Key, Refusal] = {}
+        self._here: Counter[str] = Counter()  # origins of interfaces of this host
+
+    def follow(self, news: News) -> None:
+        """Take in what changed of the state."""
+        self._objects = news.after
+        # First what is new, so that nothing is forgotten that stays.
+        for key in news.fresh:
+            self._count(news.after[key], 1)
+        for key in (*news.fresh, *news.gone):
+            old = news.before.get(key)
+            if old is not None:
+                self._count(old, -1)
+        for key in news.gone:
+            self._refused.pop(key, None)
+
+    def _count(self, item: HostObject, more: int) -> None:
+        for row in _rows_of(item):
+            self._known[row] += more
+            if not self._known[row]:
+                del self._known[row]
+        if isinstance(item, Refusal):
+            self._refused[item.key] = item
+        if isinstance(item, Interface):
+            for origin in item.origin:
+                self._here[origin] += more
+                if not self._here[origin]:
+                    del self._here[origin]
+
+    def said(self, trouble: Mapping[Key, Trouble]) -> dict[Row, Said]:
+        """What is said of each object of the API; `trouble`: with host objects."""
+        rows: dict[Row, Said] = {
+            row: ("ok", "")
+            for row in self._known
+            if row[0] != Port.KIND or f"{Port.KIND}/{row[1]}" in self._here
+        }
+        for key, bad in sorted(trouble.items()):
+            item = self._objects.get(key)
+            for row in _rows_of(item) if item is not None else ():
+                if bad.blame is None or f"{row[0]}/{row[1]}" in bad.blame:
+                    _worse(rows, row, (bad.state, bad.detail))
+        for item in self._refused.values():
+            for row in _rows_of(item):
+                _worse(rows, row, (item.state, item.detail))
+        return rows
+
+
+def _rows_of(item: HostObject) -> Iterator[Row]:
+    for origin in item.origin:
+        kind, _, ident = origin.partition("/")
+        yield kind, ident, item.aspect
+
+
+def _worse(rows: dict[Row, Said], row: Row, said: Said) -> None:
+    if row not in rows or _WEIGHT[said[0]] > _WEIGHT[rows[row][0]]:
+        rows[row] = said
 
 
 def say_again(sent: dict[Row, tuple[str, str]], ports: Iterable[str]) -> None:

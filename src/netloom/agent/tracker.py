@@ -10,7 +10,7 @@ import logging
 from collections.abc import Iterable
 from pathlib import Path
 
-from netloom.agent.connections import Connections
+from netloom.agent import status
 from netloom.agent.links import Links
 from netloom.agent.neighbours import Neighbours as Arp
 from netloom.agent.reconcile.kinds.flows import Flows
@@ -21,6 +21,7 @@ from netloom.agent.reconcile.kinds.nat import Nats
 from netloom.agent.reconcile.kinds.neighbours import Neighbours
 from netloom.agent.reconcile.kinds.services import DhcpServers, Metadata
 from netloom.agent.reconcile.kinds.switch import Bridges, Interfaces
+from netloom.agent.reconcile.kinds.zones import Zones
 from netloom.agent.reconcile.reconciler import Finding, Reconciler
 from netloom.agent.reconcile.repairs import Repairs
 from netloom.agent.reconcile.retry import Trouble, Troubles
@@ -37,7 +38,7 @@ from netloom.dataplane.ovs.ovsdb import Ovsdb
 from netloom.dataplane.process import ApplyError
 from netloom.instances.instances import Instances
 from netloom.metadata.listener import MetadataServer
-from netloom.model.hoststate import Device, Flow, HostState, Key
+from netloom.model.hoststate import Device, Dnsmasq, Flow, HostState, Key
 from netloom.model.names import INTEGRATION_BRIDGE
 
 __all__ = ["Tracker", "Trouble"]
@@ -81,7 +82,6 @@ class Tracker:
             database,
             switch,
             self._allocator,
-            Connections(switch, connections_per_port),
             has_bridge=lambda name: self.reconciler.mark_there(("bridge", name)) is not None,
             item=self._flow,
             interfaces=self._interfaces.wanted,
@@ -101,6 +101,7 @@ class Tracker:
                 DhcpServers(self._dhcp_directory),
                 Metadata(metadata),
                 self._groups,
+                Zones(switch, self._allocator, connections_per_port, self._flows.left),
                 self._flows,
                 self.runs,
             ],
@@ -110,6 +111,7 @@ class Tracker:
         self._link_states: dict[str, str] = {}
         self._linkless: dict[Key, Trouble] = {}
         self._arp = Arp()
+        self._rows = status.Rows()
         self._identities: dict[str, int] = {}
         self._touched: set[str] = set()
         self._announcements: list[tuple[Device, list[str]]] = []
@@ -153,7 +155,7 @@ class Tracker:
             self._shields.look_again()
         # First: what changes while it is read is told of afterwards.
         self._flow_watch.follow(bridges.ours(self.database))
-        self.reconciler.want(state)
+        self._want(state)
         self.reconciler.read()
         self._link_states = bridges.link_states_of(self.database)
 
@@ -240,7 +242,7 @@ class Tracker:
         Returns the addresses announced by gratuitous ARP, to be announced once more a little later.
         """
         self.runs.finished = False
-        self.reconciler.want(state)
+        self._want(state)
         self.reconciler.reconcile()
         announcements, self._announcements = self._announcements, []
         self._devices.remove_dead()
@@ -277,6 +279,16 @@ class Tracker:
         self._linkless = self._links.look(wanted, self._link_states, self.runs.running())
         self.trouble.update(self._linkless)
 
+    def _want(self, state: HostState) -> None:
+        news = self.reconciler.want(state)
+        if news:
+            self._rows.follow(news)
+            self._arp.follow(news)
+
+    def rows(self) -> dict[status.Row, status.Said]:
+        """What is said of each object of the API."""
+        return self._rows.said(self.trouble)
+
     def next_retry(self) -> float | None:
         """When (time.monotonic) the first failed object is due, None where none is."""
         due = [self.reconciler.next_retry(), self.runs.next_retry()]
@@ -298,7 +310,7 @@ class Tracker:
             return
         touched, self._touched = self._touched, set()
         try:
-            self.switch.send(INTEGRATION_BRIDGE, self._arp.news(self.reconciler.state))
+            self.switch.send(INTEGRATION_BRIDGE, self._arp.frames())
             for name in sorted(touched):
                 if self.reconciler.mark_there(("namespace", name)) is not None:
                     namespaces.ask_again(name)
@@ -334,11 +346,16 @@ class Tracker:
             self.trouble.try_again(
                 key for key in self.trouble if key[1] in (network, namespace) and key[0] != "device"
             )
-        # A DHCP server may hold on to a device that is gone: it is looked at, and restarted if so.
-        server = ("dnsmasq", network)
-        if self.reconciler.mark_there(server) is not None:
-            self.repairs.expect(server)
-            self.reconciler.note(server, broken("its device was touched"))
+        # A DHCP server may hold on to a device that is gone: then it is restarted.
+        key = ("dnsmasq", network)
+        server = self.reconciler.state.objects.get(key)
+        if (
+            isinstance(server, Dnsmasq)
+            and self.reconciler.mark_there(key) is not None
+            and not dnsmasq.is_on_device(server, self._dhcp_directory)
+        ):
+            self.repairs.expect(key)
+            self.reconciler.note(key, broken("its device was made anew"))
         for key, _ in list(self.reconciler.there(*WAYS)):
             if key[1] == namespace:
                 self.repairs.expect(key)

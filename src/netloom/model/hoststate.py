@@ -107,6 +107,19 @@ class Bucket(HostObject, frozen=True, kw_only=True):
         return ("bucket", self.bridge, str(self.group), str(self.bucket))
 
 
+class Zone(HostObject, frozen=True, kw_only=True):
+    """A conntrack zone of the switch: what is remembered of one port's connections. `name`: as flows name it.
+
+    A port that is down keeps its zone: what is known of its connections is right when it is up again.
+    """
+
+    name: str
+
+    @property
+    def key(self) -> Key:
+        return ("zone", self.name)
+
+
 class Namespace(HostObject, frozen=True, kw_only=True):
     """A network namespace with `lo` up and the settings of `model/sysctls.py`; `forward`: it forwards IPv4."""
 

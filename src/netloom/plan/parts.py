@@ -79,14 +79,14 @@ def _port(index: Index, id: str) -> Made:
     network = index.network(port.network_id)
     if network is None or not index.is_present(network.id):
         return
+    if index.location(port) == index.host and not port.key:
+        yield _without_key(port)
+        return
     if network.admin_state_up:
         yield from local.arp(index, network, port)
     yield from l2.known_address(index, network, port)
     yield from neighbours.beside_routers(index, network, port)
     if index.location(port) != index.host:
-        return
-    if not port.key:
-        yield _without_key(port)
         return
     yield from plan_port(index, network, port)
     if index.is_up(port):

@@ -3,6 +3,7 @@ from __future__ import annotations
 from tests.worlds import World
 
 from netloom.agent.neighbours import Neighbours
+from netloom.agent.reconcile.diff import News
 from netloom.dataplane.linux.netlink import arp_request
 from netloom.model.hoststate import HostState
 from netloom.plan import plan
@@ -28,27 +29,32 @@ def state(*at: tuple[str, str]) -> HostState:
     return plan(cloud.view("a"))
 
 
-def told(neighbours: Neighbours, now: HostState) -> list[tuple[bytes, str]]:
-    return [(frame, actions.split(",")[1]) for frame, actions in neighbours.news(now)]
+class Told:
+    """What is told after each state."""
+
+    def __init__(self) -> None:
+        self._neighbours = Neighbours()
+        self._state = HostState()
+
+    def __call__(self, now: HostState) -> list[tuple[bytes, str]]:
+        self._neighbours.follow(News.of(self._state.objects, now.objects))
+        self._state = now
+        return [(frame, actions.split(",")[1]) for frame, actions in self._neighbours.frames()]
 
 
 def test_an_address_that_moved_elsewhere_is_told_to_devices_here() -> None:
-    neighbours = Neighbours()
-    assert told(neighbours, state((OLD, "b"))) == []  # found so at the start
-    assert told(neighbours, state()) == []
-    assert told(neighbours, state((NEW, "b"))) == [
-        (arp_request(NEW, ADDRESS, ADDRESS), TO_DEVICES_HERE)
-    ]
-    assert told(neighbours, state((NEW, "b"))) == []
+    told = Told()
+    assert told(state((OLD, "b"))) == []  # found so at the start
+    assert told(state()) == []
+    assert told(state((NEW, "b"))) == [(arp_request(NEW, ADDRESS, ADDRESS), TO_DEVICES_HERE)]
+    assert told(state((NEW, "b"))) == []
     # Between these others may have used it.
-    assert told(neighbours, state()) == []
-    assert told(neighbours, state((NEW, "b"))) == [
-        (arp_request(NEW, ADDRESS, ADDRESS), TO_DEVICES_HERE)
-    ]
+    assert told(state()) == []
+    assert told(state((NEW, "b"))) == [(arp_request(NEW, ADDRESS, ADDRESS), TO_DEVICES_HERE)]
 
 
 def test_an_address_that_is_new_here_is_told_to_all() -> None:
-    neighbours = Neighbours()
-    assert told(neighbours, state()) == []
-    assert told(neighbours, state((NEW, "a"))) == [(arp_request(NEW, ADDRESS, ADDRESS), TO_ALL)]
-    assert told(neighbours, state((NEW, "a"))) == []
+    told = Told()
+    assert told(state()) == []
+    assert told(state((NEW, "a"))) == [(arp_request(NEW, ADDRESS, ADDRESS), TO_ALL)]
+    assert told(state((NEW, "a"))) == []

@@ -229,3 +229,19 @@ def test_an_older_database_has_statuses_counts_and_what_owners_see(url):
         assert r.api_status("router", ["r"]) == {"r": "ACTIVE"}
         assert [port.id for port in r.list(Port, seen_by="a")] == ["floating", "guest"]
         assert (r.tally(Port, "a"), r.tally(Port, "b"), r.tally(Network, "a")) == (1, 1, 1)
+
+
+def test_ports_of_before_get_their_numbers(url):
+    with create_engine(url).begin() as connection:
+        command.upgrade(migrate.config(connection), "0003")
+        for name in "ba":
+            doc = f'{{"id":"{name}","network_id":"n","mac_address":"fa:16:3e:00:00:01"}}'
+            connection.execute(
+                text("INSERT INTO resource (kind, id, doc) VALUES ('port', :id, :doc)"),
+                {"id": name, "doc": doc},
+            )
+    store = Store.open(url)
+    store.upgrade()
+    with store.reader() as r:
+        assert {port.id: port.key for port in r.list(Port)} == {"a": 1, "b": 2}
+        assert r.claims("port-key") == {"1": "a", "2": "b"}

@@ -64,6 +64,23 @@ def diff(
     return Diff(tuple(add), tuple(alter), tuple(remove))
 
 
+class News(Struct, frozen=True):
+    """What a state is that it was not before. `fresh`: keys of objects that are new or another version; `gone`: of those that went."""
+
+    before: Mapping[Key, HostObject]
+    after: Mapping[Key, HostObject]
+    fresh: list[Key]
+    gone: list[Key]
+
+    def __bool__(self) -> bool:
+        return bool(self.fresh or self.gone)
+
+    @classmethod
+    def of(cls, before: Mapping[Key, HostObject], after: Mapping[Key, HostObject]) -> News:
+        """Compare two states."""
+        return cls(before, after, *changed(before, after))
+
+
 def changed(
     before: Mapping[Key, HostObject], after: Mapping[Key, HostObject]
 ) -> tuple[list[Key], list[Key]]:

@@ -8,7 +8,7 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 
 from msgspec import Struct
 
-from netloom.agent.reconcile.diff import Change, Diff, Mark, changed, diff
+from netloom.agent.reconcile.diff import Change, Diff, Mark, News, diff
 from netloom.agent.reconcile.kind import Failure, Kind, Look, NotReady
 from netloom.agent.reconcile.order import in_order
 from netloom.agent.reconcile.repairs import Repairs
@@ -70,11 +70,11 @@ class Reconciler:
 
     # --- both sides ----------------------------------------------------------------------------
 
-    def want(self, state: HostState) -> None:
+    def want(self, state: HostState) -> News:
         """Set what shall be there from now on; costs work for the objects that are not the same as before."""
-        fresh, gone = changed(self.state.objects, state.objects)
+        news = News.of(self.state.objects, state.objects)
         self.state = state
-        for key in gone:
+        for key in news.gone:
             side = self._of.get(key[0])
             if side is not None:
                 side.unmarked.discard(key)
@@ -83,10 +83,11 @@ class Reconciler:
                 self.trouble.pop(key, None)
                 self.repairs.forget(key)
                 self._judge(side, key)
-        for key in fresh:
+        for key in news.fresh:
             side = self._of.get(key[0])
             if side is not None:
                 side.unmarked.add(key)
+        return news
 
     def mark_there(self, key: Key) -> Mark | None:
         """The mark of an object that is there, None where it is not."""

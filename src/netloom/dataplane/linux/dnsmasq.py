@@ -98,6 +98,13 @@ def _mark(home: Path) -> tuple[str, str]:
     return mark, fixed
 
 
+def is_on_device(item: Dnsmasq, directory: Path) -> bool:
+    """Whether the server's device is the one that its socket is bound to, not one that was made anew."""
+    with netns.inside(item.namespace), open_netlink() as link:
+        there = link.link_lookup(ifname=item.device)
+    return bool(there) and _mark(directory / item.network_id)[1] == str(there[0])
+
+
 def _running(home: Path) -> int:
     """Process id of the server, 0 where it does not run, or not in today's namespace of that name."""
     try:

@@ -88,6 +88,17 @@ class Allocator:
         """All names of this kind that have a number."""
         return set(self._numbers[kind])
 
+    def lost(self, kind: str) -> set[str]:
+        """Names whose number is not (yet) in the database as it is here."""
+        prefix = f"netloom-{kind}-"
+        there: dict[str, str] = self._database.root().get("external_ids", {})
+        known = self._numbers[kind].items()
+        return {name for name, number in known if there.get(f"{prefix}{name}") != str(number)}
+
+    def forget(self, kind: str, name: str) -> None:
+        """Free a name's number."""
+        self.keep(kind, self.names(kind) - {name})
+
     def keep(self, kind: str, names: set[str]) -> list[int]:
         """Free the numbers of all other names of this kind, and return them."""
         freed: list[int] = []

@@ -18,7 +18,10 @@ from netloom.dataplane.process import ApplyError, run
 
 PREFIX = 0x4E4C
 _VERSION = ("-O", "OpenFlow14")
-_DUMPED = re.compile(r"^ *cookie=0x([0-9a-f]+), (?:table=(\d+), )?(.*)$", re.MULTILINE)
+_LIMIT = re.compile(r"^zone=(\d+),limit=(\d+)", re.MULTILINE)
+_DUMPED = re.compile(
+    r"^ (?:cookie=0x([0-9a-f]+), )?(?:table=(\d+), )?(\S.* ?actions=.*)$", re.MULTILINE
+)
 _PARSED = re.compile(
     r"^OFPT_FLOW_MOD .*?: ADD (?:table:(\d+) )?(.*?) ?cookie:0x([0-9a-f]+) (.*)$", re.MULTILINE
 )
@@ -62,6 +65,11 @@ class Switch:
         """Let each of these conntrack zones hold so many connections and no more."""
         self._appctl("dpctl/ct-set-limits", *(f"zone={zone},limit={limit}" for zone in zones))
 
+    def limits(self) -> dict[int, int]:
+        """Zone → how many connections it may hold, of those that have a limit."""
+        found = _LIMIT.findall(self._appctl("dpctl/ct-get-limits"))
+        return {int(zone): int(limit) for zone, limit in found}
+
     def unlimit_connections(self, zone: int) -> None:
         """Take a zone's limit away."""
         self._appctl("dpctl/ct-del-limits", f"zone={zone}")
@@ -78,12 +86,12 @@ class Switch:
         """Whether flows see them."""
         return "nx-match" in self._ofctl(bridge, "get-frags")
 
-    def _appctl(self, *words: str) -> None:
+    def _appctl(self, *words: str) -> str:
         pid = (self._rundir / "ovs-vswitchd.pid").read_text().strip()
         control = self._rundir / f"ovs-vswitchd.{pid}.ctl"
         if not control.exists():
             control = self._rundir / "ovs-vswitchd.ctl"
-        run(["ovs-appctl", "-t", str(control), *words])
+        return run(["ovs-appctl", "-t", str(control), *words])
 
     def send(self, bridge: str, frames: Iterable[tuple[bytes, str]]) -> None:
         """Put frames into a bridge, each with the text of the actions for it."""
@@ -107,7 +115,7 @@ class Switch:
         which = [] if number is None else [f"cookie={number:#x}/-1"]
         text = self._ofctl(bridge, "--no-names", "dump-flows", "--no-stats", rest=which)
         return [
-            Entry(int(number, 16), f"table={table or 0} {rest}")
+            Entry(int(number or "0", 16), f"table={table or 0} {rest}")
             for number, table, rest in _DUMPED.findall(text)
         ]
 

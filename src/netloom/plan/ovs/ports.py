@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from netloom.model.hoststate import Flow, HostObject, Interface
+from netloom.model.hoststate import Flow, HostObject, Interface, Zone
 from netloom.model.names import INTEGRATION_BRIDGE
 from netloom.model.networking import Network, Port
 from netloom.model.openflow import Goto, Load, Match
@@ -32,6 +32,8 @@ def plan_port(index: Index, network: Network, port: Port) -> Iterator[HostObject
     """Interface and the first two stages of an instance's or router's port on this host."""
     yield interface(index, network, port)
     yield from classify(index, network, port)
+    if not is_trusted(port):
+        yield Zone(name=port.id, origin=origin(port))
     if index.is_up(port):
         yield output(port.key, device_of(port), origin(port))
         if not is_trusted(port):

@@ -11,7 +11,6 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 
-from netloom.agent.connections import Connections
 from netloom.agent.reconcile.diff import Change, Mark
 from netloom.agent.reconcile.kind import Failure, Kind, Look, NotReady
 from netloom.dataplane.mark import broken
@@ -66,7 +65,7 @@ class Flows(Kind):
     name = "flow"
     sorts = ("flow",)
     # Nothing is let through before what answers it stands.
-    after = ("bridge", "interface", "group", "route", "neighbour", "dnsmasq", "metadata")
+    after = ("bridge", "interface", "group", "zone", "route", "neighbour", "dnsmasq", "metadata")
     at_once = True
 
     def __init__(
@@ -74,7 +73,6 @@ class Flows(Kind):
         database: Ovsdb,
         switch: Switch,
         allocator: Allocator,
-        connections: Connections,
         *,
         has_bridge: Callable[[str], bool],
         item: Callable[[Key], Flow],
@@ -83,7 +81,6 @@ class Flows(Kind):
         self._database = database
         self._switch = switch
         self._allocator = allocator
-        self._connections = connections
         self._has_bridge = has_bridge
         self._item = item
         self._wanted_ports = interfaces
@@ -91,11 +88,9 @@ class Flows(Kind):
         self._named: dict[str, set[Key]] = defaultdict(set)  # device → flows that name it
         self._symbols: dict[Key, _Uses] = {}
         self._uses: Counter[Symbol] = Counter()
-        self._shut: dict[Key, str] = {}  # flows that keep a device out → that device
         self._there: dict[Key, int] = {}  # flows in the switch → cookie
         self._cookies: dict[tuple[str, int], Key] = {}  # the same the other way round
         self._expected: dict[int, str] = {}  # cookie → how the switch shows the flow
-        self._unbound: set[str] = set()  # zones whose number of connections is to be bounded
         self._unneeded = False
 
     # --- what is wanted ------------------------------------------------------------------------
@@ -121,11 +116,8 @@ class Flows(Kind):
             self._uses.update(uses.symbols)  # first, so that none of them counts as given up
             self.forget(item.key)
             self._symbols[item.key] = uses
-            self._unbound |= {name for kind, name in uses.symbols if kind == "zone"}
             for device in uses.devices:
                 self._named[device].add(item.key)
-            if item.match.in_port is not None and not item.actions:
-                self._shut[item.key] = item.match.in_port
 
     def _resolve(self, kind: str, name: str) -> str | None:
         if kind == "port":
@@ -134,7 +126,6 @@ class Flows(Kind):
         return str(self._allocator.number(kind, name))
 
     def forget(self, key: Key) -> None:
-        self._shut.pop(key, None)
         old = self._symbols.pop(key, None)
         if old is None:
             return
@@ -164,8 +155,6 @@ class Flows(Kind):
     # --- what is there -------------------------------------------------------------------------
 
     def read(self, look: Look) -> dict[Key, Mark]:
-        self._connections.look_again()
-        self._unbound = {name for kind, name in self._uses if kind == "zone"}
         self._unneeded = True
         wanted: dict[tuple[str, int], Key] = {
             (key[1], int(mark, 16)): key for key, mark in look.marks[self.name].items()
@@ -253,8 +242,8 @@ class Flows(Kind):
     def _note(self, key: Key, number: int | None) -> None:
         """Take down that a flow is in the switch with this cookie; None: it is not there."""
         old = self._there.pop(key, None)
-        if old is not None:
-            self._cookies.pop((key[1], old), None)
+        if old is not None and self._cookies.get((key[1], old)) == key:
+            del self._cookies[key[1], old]
         if number is not None:
             self._there[key] = number
             self._cookies[key[1], number] = key
@@ -289,10 +278,13 @@ class Flows(Kind):
             if old is not None:
                 gone[item.bridge].add(old)
         for key in change.remove:
-            gone[key[1]].add(self._there[key])
-            keys.setdefault((key[1], self._there[key]), key)
+            number = self._there[key]
+            if (
+                self._cookies[key[1], number] == key
+            ):  # else the same flow is wanted under its own key
+                gone[key[1]].add(number)
+                keys.setdefault((key[1], number), key)
         self._allocator.save()
-        self._bound()
         for bridge in sorted({*add, *gone}):
             bad = self._switch.apply(bridge, add[bridge], gone[bridge])
             failed |= {keys[bridge, n]: Failure(r) for n, r in bad.items() if (bridge, n) in keys}
@@ -308,38 +300,21 @@ class Flows(Kind):
     def goes_with(self, key: Key) -> Key | None:
         return ("bridge", key[1])
 
-    def _bound(self) -> None:
-        names, self._unbound = sorted(self._unbound), set()
-        self._connections.bound(self._allocator.number("zone", name) for name in names)
+    def left(self) -> bool:
+        """Whether flows of ours are in the switch that nobody wants."""
+        return any(key not in self._symbols for key in self._there)
 
     def free_numbers(self) -> None:
-        """Free the numbers that no flow names any more, neither wanted nor in the switch.
-
-        Until a flow is gone, packets fill its zone: only now are zones emptied, for the next owner of the number.
-        """
-        self._bound()
-        if not self._unneeded or any(key not in self._symbols for key in self._there):
+        """Free the numbers of conjunctions that no flow names any more, neither wanted nor in the switch."""
+        if not self._unneeded or self.left():
             return
-        used: dict[str, set[str]] = {"zone": self._zones_of_ports_down(), "conj": set()}
-        for kind, name in self._uses:
-            used[kind].add(name)
         try:
-            for name in self._allocator.names("zone") - used["zone"]:
-                self._connections.release(self._allocator.number("zone", name))
-            for kind, names in used.items():
-                self._allocator.keep(kind, names)
+            self._allocator.keep("conj", {name for kind, name in self._uses if kind == "conj"})
             self._allocator.save()
         except ApplyError as error:
             log.warning("numbers stay in use: %s", error)  # until flows are looked at next
         else:
             self._unneeded = False
-
-    def _zones_of_ports_down(self) -> set[str]:
-        """Zones of ports that are shut: what is known of their connections is right when they are up again."""
-        shut = set(self._shut.values())
-        here = [self._wanted_ports[name] for name in shut if name in self._wanted_ports]
-        ports = {item.external_ids.get("iface-id", "") for item in here}
-        return ports & self._allocator.names("zone")
 
 
 def _unknown(bridge: str, number: int) -> Key:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import defaultdict
 from collections.abc import Iterable
 
@@ -16,6 +17,7 @@ from netloom.render.nft import check_nat
 from netloom.render.values import Unwritable
 
 Nat = FloatingNat | SourceNat
+_NAMES = re.compile(r"[\w./-]+")
 
 
 class Nats(Kind):
@@ -86,26 +88,15 @@ class Nats(Kind):
         wrong = nft.differences(expected, table) if expected is not None else []
         if not wrong:
             return found
-        whole = {key for key in wanted if found.get(key) == _mark(wanted[key])}
-        told: set[Key] = set()
-        for key in found:
-            if key in wanted and key not in whole:
-                told.add(key)
-        for key in sorted(whole):
-            item = wanted[key]
-            own = item.external if isinstance(item, FloatingNat) else item.address
-            about = [
-                words
-                for words in wrong
-                if own in words or (item.origin and item.origin[0] in words)
-            ]
-            if about:
+        for key, item in wanted.items():
+            about = [words for words in wrong if _is_about(item, words)]
+            wrong = [words for words in wrong if words not in about]
+            if about and found.get(key) == _mark(item):
                 found[key] = broken(nft.in_short(about))
-                told.add(key)
-        if not told and whole:
-            # Of the rest of the table somebody must be told: the router's own address, or else the first floating IP.
-            key = max(whole)
-            found[key] = broken(nft.in_short(wrong))
+        whole = [key for key in wanted if found.get(key) == _mark(wanted[key])]
+        if wrong and whole:
+            # Of the rest of the table one of them must say it: the router's own address, or else the last floating IP.
+            found[max(whole)] = broken(nft.in_short(wrong))
         return found
 
     def apply(self, change: Change) -> dict[Key, Failure]:
@@ -152,6 +143,12 @@ def _mark(item: Nat) -> Mark:
     if isinstance(item, FloatingNat):
         return digest(f"{item.external} {item.internal} {item.origin[:1]}")
     return digest(f"{item.device} {item.address} {item.origin[:1]}")
+
+
+def _is_about(item: Nat, words: str) -> bool:
+    own = item.external if isinstance(item, FloatingNat) else item.address
+    named = set(_NAMES.findall(words))
+    return own in named or bool(named.intersection(item.origin[:1]))
 
 
 def _origin(comment: str) -> tuple[str, ...]:
