@@ -13,6 +13,9 @@ from netloom.model import FloatingIP, Port, Router, Server
 from netloom.model.server_settings import load
 from netloom.store import Reader, Store
 
+WANTED_SECONDS = 3.0
+"""How long the server is waited for, until it has written how far each host should be."""
+
 
 def collect(lab: Lab) -> dict[str, Any]:
     """Gather the status from processes and from what the hosts reported to the server."""
@@ -20,8 +23,10 @@ def collect(lab: Lab) -> dict[str, Any]:
     server = load(settings.server_file(lab)).server
     store = Store.open(server.database_url)
     try:
+        # The server writes once a second how far each host should be.
+        seq = store.wait_for_wanted(WANTED_SECONDS if state.processes[SERVER].alive else 0.0)
         with store.reader() as reader:
-            seq, rows, known = reader.seq(), reader.status_rows(), reader.hosts()
+            rows, known = reader.status_rows(), reader.hosts()
             failed = _failed(reader)
     finally:
         store.close()
@@ -37,7 +42,7 @@ def collect(lab: Lab) -> dict[str, Any]:
                 "heard_seconds_ago": None
                 if heard is None
                 else round(max(0.0, time.time() - heard), 1),
-                "behind": None if row is None else max(0, seq - (row.applied_seq or 0)),
+                "behind": None if row is None else row.behind,
             }
         )
     errors: list[dict[str, str]] = []

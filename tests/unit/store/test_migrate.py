@@ -20,7 +20,7 @@ BROKEN = """
 from alembic import op
 import sqlalchemy as sa
 
-revision, down_revision = "9000", "0004"
+revision, down_revision = "9000", "0005"
 
 
 def upgrade():
@@ -89,7 +89,7 @@ def test_a_step_that_fails_half_way_leaves_the_old_database(url, tmp_path, monke
         store.upgrade()
     with create_engine(url).connect() as connection:
         tables = set(connection.execute(text("SELECT name FROM sqlite_master")).scalars())
-    assert "half" not in tables and store.version() == "0004"
+    assert "half" not in tables and store.version() == "0005"
     with store.reader() as r:
         assert r.get(Network, "n")
 
