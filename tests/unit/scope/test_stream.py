@@ -289,6 +289,25 @@ def test_views_of_all_hosts_are_of_one_moment(store):
     assert stream.view("h1") == views["h1"]
 
 
+def test_a_moment_stays_as_it_is_and_holds_up_no_stream(store):
+    stream = Scope(store)
+    with store.writer() as w:
+        for host in HOSTS:
+            w.put_host(host, facts=HostFacts(host=host))
+    bind(store, "p1", "h1")
+    stream.snapshot("h1")
+    moment = stream.moment()
+    bind(store, "p2", "h1")
+    with store.writer() as w:
+        w.insert(Subnet(id="s", network_id="n", cidr="10.0.0.0/24"))
+        w.delete(Port, "p1")
+    now = stream.since("h1", moment.seq)  # while somebody looks at the moment
+    assert now is not None and now[-1].seq == moment.seq + 3
+    assert set(moment.view("h1").ports) == {"p1"} and moment.view("h1").subnets == {}
+    assert moment.views()["h1"].seq == moment.seq and moment.wanted == {"h1": moment.seq}
+    assert set(stream.view("h1").ports) == {"p2"} and stream.wanted("h1") == moment.seq + 3
+
+
 def test_after_a_failure_half_way_the_world_is_read_anew(store):
     stream = Scope(store)
     bind(store, "p1", "h1")
