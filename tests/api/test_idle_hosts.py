@@ -17,12 +17,13 @@ import pytest
 from serving import free_port
 
 from netloom.api.hosts import stream
-from netloom.api.http import Services
+from netloom.api.services import Services
 from netloom.identity.tokens import Tokens
 from netloom.model import Away, Flavor, HostFacts, Network, Port, Server, Status
 from netloom.model.credentials import secret_hash
 from netloom.model.server_settings import ServerSettings, Settings
-from netloom.server.process import _Process, listen
+from netloom.server.process import _Process
+from netloom.server.sockets import listen
 from netloom.store import Store
 from netloom.store.session import Session
 
@@ -211,38 +212,41 @@ def test_a_change_that_concerns_no_host_costs_hosts_nothing(
         asyncio.run(with_streams(server, hosts, change))
 
 
+def own_requests(folder: Path, hosts: int, monkeypatch: pytest.MonkeyPatch) -> list[Counter[str]]:
+    """Statements of requests of one host beside others, by who had to run them."""
+    found: list[Counter[str]] = []
+    with inside(folder, hosts, monkeypatch) as server:
+
+        async def own(client: httpx.AsyncClient) -> None:
+            rows = [Status(kind="port", id="there", aspect="l2", seq=1, state="ok")]
+            seq = server.services.scope.seq
+            facts = host_facts(0)
+            others = msgspec.structs.replace(facts, started_at="later")
+            requests: list[tuple[str, str, object]] = [
+                ("PUT", "facts", facts),
+                ("PUT", "facts", others),
+                ("POST", "status", {"applied_seq": seq, "rows": rows}),
+            ]
+            for method, tail, said in requests:
+                server.statements.clear()
+                path, body = server.path("c0", tail), msgspec.json.encode(said)
+                answer = await client.request(method, path, content=body, headers=secret(0))
+                assert answer.status_code == 204, answer.text
+                found.append(
+                    Counter({name: server.statements[name] for name in ("host", "writer")})
+                )
+                await asyncio.sleep(0.3)
+
+        asyncio.run(with_streams(server, hosts, own))
+        with server.store.reader() as reader:
+            assert reader.api_status(Port, ["there"]) == {"there": "ACTIVE"}
+    return found
+
+
 def test_a_hosts_own_requests_take_as_many_statements_beside_thirty_others(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    counts: dict[int, list[Counter[str]]] = {}
-    for hosts in (2, 30):
-        with inside(tmp_path / str(hosts), hosts, monkeypatch) as server:
-            found = counts[hosts] = []
-
-            async def own(client: httpx.AsyncClient, server: Inside = server) -> None:
-                rows = [Status(kind="port", id="there", aspect="l2", seq=1, state="ok")]
-                seq = server.services.scope.seq
-                requests = [
-                    ("PUT", "facts", msgspec.json.encode(host_facts(0))),
-                    (
-                        "PUT",
-                        "facts",
-                        msgspec.json.encode(msgspec.structs.replace(host_facts(0), started_at="x")),
-                    ),
-                    ("POST", "status", msgspec.json.encode({"applied_seq": seq, "rows": rows})),
-                ]
-                for method, tail, body in requests:
-                    server.statements.clear()
-                    path = server.path("c0", tail)
-                    answer = await client.request(method, path, content=body, headers=secret(0))
-                    assert answer.status_code == 204, answer.text
-                    at_work = ("host", "writer")
-                    found.append(Counter({name: server.statements[name] for name in at_work}))
-                    await asyncio.sleep(0.3)
-
-            asyncio.run(with_streams(server, hosts, own))
-            with server.store.reader() as reader:
-                assert reader.api_status(Port, ["there"]) == {"there": "ACTIVE"}
+    counts = {hosts: own_requests(tmp_path / str(hosts), hosts, monkeypatch) for hosts in (2, 30)}
     assert counts[2][:2] == counts[30][:2]
     assert counts[2][0]["writer"] == 0  # the same facts once more
     assert 0 < counts[30][2].total() <= counts[2][2].total() + 1
