@@ -7,7 +7,7 @@ from typing import Any
 
 from netloom.lab import settings
 from netloom.lab.state import Lab
-from netloom.lab.topology import nodes
+from netloom.lab.topology import nodes, simulated
 from netloom.lab.up import SERVER
 from netloom.model import FloatingIP, Port, Router, Server
 from netloom.model.server_settings import load
@@ -31,14 +31,21 @@ def collect(lab: Lab) -> dict[str, Any]:
     finally:
         store.close()
     hosts: list[dict[str, Any]] = []
-    for node in nodes(state.computes):
-        row = known.get(node.name)
+    machines = [
+        (node.name, node.roles, state.processes[node.name]) for node in nodes(state.computes)
+    ]
+    machines += [
+        (name, ("simulated",), state.processes[settings.SIMULATED])
+        for name in simulated(state.simulated)
+    ]
+    for name, roles, process in machines:
+        row = known.get(name)
         heard = row.heartbeat_at if row is not None else None
         hosts.append(
             {
-                "host": node.name,
-                "roles": list(node.roles),
-                "running": state.processes[node.name].alive,
+                "host": name,
+                "roles": list(roles),
+                "running": process.alive,
                 "heard_seconds_ago": None
                 if heard is None
                 else round(max(0.0, time.time() - heard), 1),
