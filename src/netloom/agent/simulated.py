@@ -5,7 +5,8 @@ that all of it is in place. It offers no instances: there is nothing in which on
 hosts, and for `netloom bench scale`.
 
 A host's two threads wait for the server; one thread plans for all hosts. A line on the standard input asks for something, and the
-answer is a line of JSON: `counts`, or `restart HOST` (its agent begins anew; what it had applied is still there).
+answer is a line of JSON: `counts`; `wait N`, the same as soon as N plans were made; or `restart HOST` (its agent begins anew;
+what it had applied is still there, and its counts begin anew).
 """
 
 from __future__ import annotations
@@ -204,6 +205,7 @@ class Simulation:
         self.hosts: dict[str, SimulatedHost] = {}
         self.events: queue.SimpleQueue[tuple[str, Callable[[], None]]] = queue.SimpleQueue()
         self._stopping = False
+        self._awaited: list[tuple[int, Callable[[], None]]] = []  # (plans, what is due then)
 
     @classmethod
     def of(cls, settings: SimulatedSettings) -> Simulation:
@@ -251,6 +253,12 @@ class Simulation:
         for name in concerned:
             if name in self.hosts:
                 self.hosts[name].once()
+        if self._awaited:
+            plans = sum(host.counts.plans for host in self.hosts.values())
+            due = [reply for awaited, reply in self._awaited if plans >= awaited]
+            self._awaited = [each for each in self._awaited if plans < each[0]]
+            for reply in due:
+                reply()
 
     def stop(self) -> None:
         """End `run`; from any thread."""
@@ -263,7 +271,10 @@ class Simulation:
         """Answer what is asked, line by line, from a thread of its own."""
 
         def reply(words: list[str]) -> None:
-            print(self._said(words), file=out, flush=True)
+            if words[:1] == ["wait"] and len(words) == 2 and words[1].isdecimal():
+                self._awaited.append((int(words[1]), lambda: reply(["counts"])))
+            else:
+                print(self._said(words), file=out, flush=True)
 
         for line in lines:
             self.events.put(("", functools.partial(reply, line.split())))
@@ -274,7 +285,7 @@ class Simulation:
             old.stop()
             self.add(old.settings, old.there).start()
         elif words != ["counts"]:
-            return '{"error":"say counts, or restart HOST"}'
+            return '{"error":"say counts, wait N, or restart HOST"}'
         total, hosts = Counts(), {name: host.counted() for name, host in self.hosts.items()}
         for counts in hosts.values():
             total.add(counts)

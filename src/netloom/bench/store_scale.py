@@ -39,6 +39,8 @@ from netloom.network import ipam, macs, ports
 from netloom.store import Store
 from netloom.store.inserting import insert_all
 
+BEGIN, END = "<!-- netloom bench store: begin -->", "<!-- netloom bench store: end -->"
+
 FEW, MANY = 1_000, 100_000
 """Ports of the two clouds."""
 

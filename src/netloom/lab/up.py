@@ -125,7 +125,7 @@ def _up(lab: Lab, state: LabState, say: Say) -> LabState:
         + ("" if state.bare else ", the network public")
     )
     with Client(state.port, "admin", settings.passwords(lab)["admin"]) as client:
-        wait_agents(lab, client, machines)
+        wait_agents(lab, client, [*(node.name for node in machines), *names])
         content.fill(client, state.bare)
     state = msgspec.structs.replace(state, ready=True)
     lab.save(state)
@@ -196,9 +196,9 @@ def register(lab: Lab, machines: list[Node], simulated: Sequence[str] = ()) -> N
         store.close()
 
 
-def wait_agents(lab: Lab, client: Client, machines: list[Node]) -> None:
+def wait_agents(lab: Lab, client: Client, names: Sequence[str]) -> None:
     """Wait until every host's agent has reported."""
-    missing = {node.name for node in machines}
+    missing = set(names)
 
     def complaint() -> str:
         return f"the agents of these hosts did not report: {', '.join(sorted(missing))}"
