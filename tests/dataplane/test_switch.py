@@ -62,7 +62,7 @@ def test_what_is_not_ours_is_refused_and_left(host: Host) -> None:
     script = """
 print(bridges.apply(database, [Bridge(name="br-int")], True))
 print(bridges.apply(database, [Bridge(name="br-x"), Interface(bridge="br-x", name="nic0", type="system")], True))
-print(bridges.read(database).keys(), bridges.remove(database, [("bridge", "br-int"), ("bridge", "br-x")]))
+print(bridges.read(database, {}).keys(), bridges.remove(database, [("bridge", "br-int"), ("bridge", "br-x")]))
 """
     said = host.python(OPEN + script)
     assert "is not Netloom's" in said
