@@ -274,10 +274,9 @@ def test_other_methods_are_refused_and_echo_nothing(cloud: Cloud, method: str, p
 def test_an_agent_has_four_streams_at_most() -> None:
     presence = Presence()
     for _ in range(MOST_STREAMS):
-        presence.check_room("c1", "one")
         presence.begun("c1", "one")
     with pytest.raises(Conflict):
-        presence.check_room("c1", "one")
-    presence.check_room("c2", "one")
+        presence.begun("c1", "one")
+    presence.begun("c2", "one")
     presence.ended("c1", "one")
-    presence.check_room("c1", "one")
+    presence.begun("c1", "one")

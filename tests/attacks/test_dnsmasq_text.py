@@ -238,7 +238,7 @@ def test_what_is_no_host_name_is_never_written(text):
     except Unwritable:
         return
     assert re.fullmatch(
-        r"fa:16:3e:00:00:01,10\.0\.0\.11,[A-Za-z0-9-]{1,63}\.openstacklocal\n", hosts
+        r"fa:16:3e:00:00:01,tag:!declined,10\.0\.0\.11,[A-Za-z0-9-]{1,63}\.openstacklocal\n", hosts
     )
 
 

@@ -16,9 +16,9 @@ from serving import Serving, serving
 import worlds
 from netloom.agent.reconcile import repairs
 from netloom.api.hosts import reports
-from netloom.api.hosts.presence import Presence
+from netloom.api.hosts.presence import MOST_STREAMS, Presence
 from netloom.model import Chassis, HostFacts, HostGrant, Network, Port, bounds
-from netloom.model.errors import BadRequest
+from netloom.model.errors import BadRequest, Conflict
 from netloom.model.hoststate import Flow
 from netloom.model.openflow import Match, SetTunnel
 from netloom.network import admission
@@ -191,9 +191,14 @@ def test_of_two_agents_that_come_at_once_one_streams_and_it_has_few_streams() ->
     presence = Presence()
     presence.heard("c1", "one")
     presence.heard("c1", "two")  # both asked before either stream was open
-    assert presence.begun("c1", "one") and not presence.begun("c1", "two")
-    assert [presence.begun("c1", "one") for _ in range(5)] == [True] * 3 + [False] * 2
-    assert presence.begun("c2", "two")
+    presence.begun("c1", "one")
+    with pytest.raises(Conflict, match="Another agent"):
+        presence.begun("c1", "two")
+    for _ in range(MOST_STREAMS - 1):
+        presence.begun("c1", "one")
+    with pytest.raises(Conflict, match="streams already"):
+        presence.begun("c1", "one")
+    presence.begun("c2", "two")
 
 
 @pytest.fixture(scope="module")

@@ -7,7 +7,16 @@ import sys
 from netloom.agent.loop import Agent
 from netloom.agent.settings import AgentSettings, Settings
 from netloom.model.hosts import HostFacts
-from netloom.model.hoststate import Bridge, Bucket, Device, Flow, Group, HostState, Interface, Namespace
+from netloom.model.hoststate import (
+    Bridge,
+    Bucket,
+    Device,
+    Flow,
+    Group,
+    HostState,
+    Interface,
+    Namespace,
+)
 from netloom.model.openflow import Ct, Goto, Load, Match, Output, SetTunnel, ToGroup
 
 

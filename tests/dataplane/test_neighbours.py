@@ -79,7 +79,9 @@ def test_a_question_that_nobody_heard_is_asked_again(host: Host) -> None:
             "until ip -n router neigh show 198.51.100.1 | grep -q INCOMPLETE; do sleep 0.1; done"
         )
         host.sh("ip -n other link set eth0 arp on")
-        host.python("from netloom.dataplane.linux import namespaces; namespaces.ask_again('router')")
+        host.python(
+            "from netloom.dataplane.linux import namespaces; namespaces.ask_again('router')"
+        )
         assert ping.wait(20) == 0  # not even the packet that waited is lost
     finally:
         ping.kill()

@@ -56,9 +56,9 @@ def test_a_name_that_leads_to_another_namespace_is_seen() -> None:
 
 
 CHANGED = """
-from netloom.dataplane import netns
+from netloom.dataplane.linux import netns
 from netloom.dataplane.mark import fingerprint, why_broken
-from netloom.dataplane.namespaces import ensure_namespace, read_namespace
+from netloom.dataplane.linux.namespaces import ensure_namespace, read_namespace
 from netloom.model.hoststate import Namespace
 for wanted in (Namespace(name="qrouter-x", forward=True), Namespace(name="qdhcp-x")):
     key = wanted.key
@@ -67,16 +67,16 @@ for wanted in (Namespace(name="qrouter-x", forward=True), Namespace(name="qdhcp-
         ("ipv4.conf.all.proxy_arp", "1"),
     ):
         ensure_namespace(wanted)
-        assert read_namespace(wanted.name)[key] == fingerprint(wanted)
+        assert read_namespace(wanted.name).namespace[key] == fingerprint(wanted)
         with netns.inside(wanted.name):
             netns.write_sysctl(setting, value)
-        print(why_broken(read_namespace(wanted.name)[key]))
+        print(why_broken(read_namespace(wanted.name).namespace[key]))
     # Wanted otherwise from now on: that is no damage.
     other = Namespace(name=wanted.name, forward=not wanted.forward)
     ensure_namespace(other)
-    print(read_namespace(wanted.name)[key] == fingerprint(other))
+    print(read_namespace(wanted.name).namespace[key] == fingerprint(other))
     ensure_namespace(wanted)
-    print(read_namespace(wanted.name)[key] == fingerprint(wanted))
+    print(read_namespace(wanted.name).namespace[key] == fingerprint(wanted))
 """
 
 

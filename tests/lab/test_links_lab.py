@@ -68,7 +68,7 @@ def test_a_card_that_is_lost_comes_back(lab: RunningLab) -> None:
         assert (answer["verdict"], answer["decided_by"]) == (
             "unreachable",
             f"port/{near.port['id']}",
-        )
+        ), answer
         assert answer["fix"].startswith(
             f"in the instance: ip link set DEVICE up, for the card {near.port['mac_address']};"
         )

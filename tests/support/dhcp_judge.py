@@ -23,7 +23,7 @@ def ask(directory: Path, addresses: list[str], messages: list[dict[str, Any]]) -
     """Start dnsmasq on `directory`/conf, send the messages one by one, return what was heard and logged.
 
     `addresses` are the server's (CIDR). A message: `mac` (of the frame), and any of `type`, `chaddr`, `ciaddr`, `giaddr`,
-    `options` (code → hex), `first` (options before the type), `wants` (codes). Answers: None, or `yiaddr`, `siaddr`, `file`, `sname`, `options` (code → hex).
+    `options` (code → hex), `first` (options before the type), `wants` (codes), `sname` (hex). A `type` of 0 is left out. Answers: None, or `yiaddr`, `siaddr`, `file`, `sname`, `options` (code → hex).
     """
     told = json.dumps({"directory": str(directory), "addresses": addresses, "messages": messages})
     done = subprocess.run(
@@ -54,13 +54,14 @@ def payload(message: dict[str, Any], number: int) -> bytes:
         for code, value in message.get("first", {}).items()
     )
     # As large as an answer may be (option 57): long options shall find room.
-    options += bytes([53, 1, kind, 57, 2, 5, 0xDC])
+    options += bytes([53, 1, kind] if kind else []) + bytes([57, 2, 5, 0xDC])
     wants = bytes(message.get("wants", ()))
     if wants:
         options += bytes([55, len(wants)]) + wants
     for code, value in message.get("options", {}).items():
         options += bytes([int(code), len(value) // 2]) + bytes.fromhex(value)
-    body = head + chaddr.ljust(16, b"\0") + bytes(192) + COOKIE + options + b"\xff"
+    sname = bytes.fromhex(message.get("sname", "")).ljust(64, b"\0")
+    body = head + chaddr.ljust(16, b"\0") + sname + bytes(128) + COOKIE + options + b"\xff"
     return body.ljust(300, b"\0")
 
 

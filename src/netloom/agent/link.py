@@ -1,6 +1,6 @@
 """The link to the server: facts up, the stream of the view down, status and consoles up.
 
-Two threads, each with a connection of its own. Plain `http.client`: it is there already, where httpx would
+Two threads, each with a connection of its own; that of the reports stays open between heartbeats. Plain `http.client`: it is there already, where httpx would
 cost every host 20 MB. The server may be away for as long as it likes: the host goes on as it is.
 """
 
@@ -15,7 +15,7 @@ import ssl
 import threading
 import time
 from collections.abc import Callable, Generator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from http import HTTPStatus
 from pathlib import Path
 from typing import BinaryIO
@@ -100,6 +100,10 @@ class Link:
         self._applied = 0
         self._stopping = threading.Event()
         self._trouble: dict[str, str] = {}
+        self._streaming: http.client.HTTPConnection | None = None
+        self._kept: http.client.HTTPConnection | None = None  # of the thread that reports
+        self.posts = self.heartbeats = 0
+        """Reports with rows, or whole ones; those that only said how far this host is."""
 
     def start(
         self,
@@ -141,9 +145,13 @@ class Link:
         self._reports.put(None)
 
     def stop(self) -> None:
-        """Say nothing more."""
+        """Say nothing more, and listen no more: the server is to know at once that nobody speaks for this host."""
         self._stopping.set()
         self._reports.put(None)
+        streaming = self._streaming
+        if streaming is not None and streaming.sock is not None:
+            with suppress(OSError):
+                streaming.sock.shutdown(socket.SHUT_RDWR)
 
     def fetch_image(self, image_id: str, into: BinaryIO, limit: int) -> str:
         """Write the image's bytes; returns the SHA-512 that the server says they have. Raises ApplyError."""
@@ -172,17 +180,9 @@ class Link:
         connection: http.client.HTTPConnection | None = None
         try:
             connection = self._connection(timeout)
-            headers = {
-                "Authorization": f"Bearer {self._secret}",
-                "Content-Type": "application/json",
-                AGENT_HEADER: self._agent,
-            }
-            connection.request(method, self._prefix + path, body, headers)
-            response = connection.getresponse()
-            if response.status >= 300:
-                words = f"the server answered {response.status}: {_said(response.read(2000))}"
-                raise ServerError(words, response.status)
-            yield response
+            if path.startswith("/stream?"):
+                self._streaming = connection
+            yield self._ask(connection, method, path, body)
         except (OSError, http.client.HTTPException) as error:
             raise ServerError(
                 f"{self._settings.server}: {error or type(error).__name__}"
@@ -190,6 +190,49 @@ class Link:
         finally:
             if connection is not None:
                 connection.close()
+
+    def _ask(
+        self, connection: http.client.HTTPConnection, method: str, path: str, body: bytes | None
+    ) -> http.client.HTTPResponse:
+        headers = {
+            "Authorization": f"Bearer {self._secret}",
+            "Content-Type": "application/json",
+            AGENT_HEADER: self._agent,
+        }
+        connection.request(method, self._prefix + path, body, headers)
+        response = connection.getresponse()
+        if response.status >= 300:
+            words = f"the server answered {response.status}: {_said(response.read(2000))}"
+            raise ServerError(words, response.status)
+        return response
+
+    def _post(self, path: str, body: bytes) -> None:
+        """Post on the connection that was kept, as a new one costs the server as much as a heartbeat itself.
+
+        The server may have closed it meanwhile: then once more on a new one. A report may come twice.
+        """
+        kept, self._kept = self._kept, None
+        if kept is not None:
+            try:
+                self._ask(kept, "POST", path, body).read()
+                self._kept = kept
+                return
+            except (OSError, http.client.HTTPException):
+                pass
+            finally:
+                if self._kept is None:
+                    kept.close()
+        fresh = self._connection(10)
+        try:
+            self._ask(fresh, "POST", path, body).read()
+            self._kept = fresh
+        except (OSError, http.client.HTTPException) as error:
+            raise ServerError(
+                f"{self._settings.server}: {error or type(error).__name__}"
+            ) from error
+        finally:
+            if self._kept is None:
+                fresh.close()
 
     def _connection(self, timeout: float) -> http.client.HTTPConnection:
         url = urlsplit(self._settings.server)
@@ -265,7 +308,9 @@ class Link:
                 applied = self._applied
             try:
                 for part in _parts(list(rows.values())):
-                    self._send("POST", "/status", _report(applied, part, whole))
+                    self._post("/status", _report(applied, part, whole))
+                    self.posts += bool(part) or whole
+                    self.heartbeats += not (part or whole)
                     whole = False
                     for row in part:
                         del rows[row.kind, row.id, row.aspect]

@@ -57,12 +57,13 @@ def the_cloud(request: Request) -> Cloud:
     """Everything as of now: objects, each host's view, and how far each host is."""
     services, context = services_of(request), context_of(request)
     with services.store.reader() as reader:
-        views = services.scope.views()
+        moment = services.scope.moment()
+        views = moment.views()
         health = {
             name: Health(
                 alive=liveness.alive(row, context),
                 applied_seq=row.applied_seq,
-                wanted_seq=services.scope.wanted(name),
+                wanted_seq=moment.wanted.get(name, 0),
                 plan_version=row.facts.plan_version if row.facts else "",
                 away=services.presence.is_away(name),
                 enabled=row.admin_state_up,

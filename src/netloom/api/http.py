@@ -116,6 +116,11 @@ async def in_reader_thread(services: Services, fn: Callable[[], T]) -> T:
     return await _in(services.readers, fn)
 
 
+async def in_host_thread(services: Services, fn: Callable[[], T]) -> T:
+    """Run what a host asks for: in threads of their own."""
+    return await _in(services.hosts, fn)
+
+
 async def _in(pool: ThreadPoolExecutor, work: Callable[[], T]) -> T:
     context = contextvars.copy_context()
     return await asyncio.get_running_loop().run_in_executor(pool, context.run, work)

@@ -20,6 +20,9 @@ from netloom.store import Committer, Store
 WORKERS = 4
 """Threads for slow work: data of images, large bodies."""
 
+HOST_THREADS = 3
+"""Threads for what hosts ask for: no client waits behind a thousand hosts that come at once, and no host behind lists."""
+
 COSTLY_THREADS = 2
 """Threads for passwords and new keys: a password check in each takes 64 MiB and tens of milliseconds."""
 
@@ -41,6 +44,7 @@ class Services:
     feed: Feed
     writer: Committer
     readers: ThreadPoolExecutor
+    hosts: ThreadPoolExecutor
     workers: ThreadPoolExecutor
     costly: FairPool
     brake: Brake
@@ -60,6 +64,7 @@ class Services:
             feed=Feed(store, scope),
             writer=Committer(store),
             readers=ThreadPoolExecutor(settings.server.readers, thread_name_prefix="reader"),
+            hosts=ThreadPoolExecutor(HOST_THREADS, thread_name_prefix="host"),
             workers=ThreadPoolExecutor(WORKERS, thread_name_prefix="worker"),
             costly=FairPool(COSTLY_THREADS, COSTLY_OF_ONE, COSTLY),
             brake=Brake(),
@@ -71,6 +76,7 @@ class Services:
         """Finish what was begun, then end the threads."""
         self.writer.stop()
         self.readers.shutdown(wait=True)
+        self.hosts.shutdown(wait=True)
         self.workers.shutdown(wait=True)
         self.costly.stop()
 

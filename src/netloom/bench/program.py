@@ -14,22 +14,41 @@ from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
 
-import httpx
+from msgspec import to_builtins
 
 from netloom.bench import api as bench_api
 from netloom.bench import lab as bench_lab
+from netloom.bench import scale, store_scale
 from netloom.bench.api import Endpoint
+from netloom.bench.starting import token, wait
 from netloom.lab import checks, state
 from netloom.lab.down import down
 from netloom.lab.up import up
 from netloom.model.errors import UserError
+
+PARTS = ("api", "scale", "store", "lab")
 
 BEGIN, END = "<!-- netloom bench: begin -->", "<!-- netloom bench: end -->"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Say what the command takes."""
-    parser.add_argument("--only", choices=("api", "lab"), help="one part (api needs no root)")
+    parser.add_argument(
+        "part",
+        nargs="?",
+        choices=PARTS,
+        help="one part; lab alone needs root (all but store by default)",
+    )
+    parser.add_argument("--only", choices=PARTS, help="the same as PART")
+    parser.add_argument(
+        "--rows",
+        metavar="A,B",
+        default="",
+        help=f"of scale only these: {', '.join(scale.ROWS)}",
+    )
+    parser.add_argument(
+        "--quick", action="store_true", help="scale with fewer hosts and ports: below two minutes"
+    )
     parser.add_argument(
         "--samples", type=int, default=50, metavar="N", help="requests of each sort (default 50)"
     )
@@ -50,11 +69,19 @@ def run(args: argparse.Namespace) -> int:
     theirs: dict[str, float] = {}
     if args.samples < 1:
         raise UserError("--samples must be at least 1")
-    if args.neutron and args.only == "lab":
-        raise UserError("--neutron compares the API, which --only lab leaves out")
-    if args.only != "api":
+    if args.part and args.only and args.part != args.only:
+        raise UserError(f"{args.part} and --only {args.only}: say one of them")
+    only = args.part or args.only
+    rows = [name for name in args.rows.split(",") if name]
+    if (rows or args.quick) and only not in (None, "scale"):
+        raise UserError(f"--rows and --quick are of scale, which {only} leaves out")
+    if args.neutron and only not in (None, "api"):
+        raise UserError(f"--neutron compares the API, which {only} leaves out")
+    if only == "store":
+        return store_part(args)
+    if only in (None, "lab"):
         checks.machine()  # not only after minutes of the first part
-    if args.only != "lab":
+    if only in (None, "api"):
         say("the API: a server of its own, tokens and policy on, durable writes")
         with server() as endpoint:
             ours |= bench_api.measure(endpoint, args.samples, say)
@@ -65,11 +92,35 @@ def run(args: argparse.Namespace) -> int:
             beside = Endpoint(args.neutron, {})
             theirs = bench_api.measure(beside, args.samples, say)
             beside.close()
-    if args.only != "api":
+    if only in (None, "lab"):
         ours |= lab_part()
-    print(json.dumps({"netloom": ours, "neutron": theirs}) if args.json else table(ours, theirs))
+    figures: list[scale.Figure] = []
+    if only in (None, "scale"):
+        say("scale: servers and simulated hosts of its own")
+        figures = scale.measure(rows, scale.QUICK if args.quick else scale.FULL, say)
+    found = [table(ours, theirs)] if ours else []
+    beyond = [f"{_machine()}\n\n{scale.table(figures)}"] if figures else []
+    if args.json:
+        print(json.dumps({"netloom": ours, "neutron": theirs, "scale": to_builtins(figures)}))
+    else:
+        print("\n\n".join([*found, *beyond]))
     if args.write:
-        write(Path(args.write), table(ours, theirs))
+        for text in found:
+            write(Path(args.write), text)
+        for text in beyond:
+            write(Path(args.write), text, scale.BEGIN, scale.END)
+    return 0
+
+
+def store_part(args: argparse.Namespace) -> int:
+    """Measure the store alone with few and with many ports."""
+    few, many = store_scale.FEW, store_scale.MANY
+    say(f"the store alone, with {few:,} and with {many:,} ports")
+    lines = store_scale.measure(few, many, args.samples, say)
+    text = store_scale.table(lines, few, many)
+    print(json.dumps([[line.name, line.few, line.many] for line in lines]) if args.json else text)
+    if args.write:
+        write(Path(args.write), text, store_scale.BEGIN, store_scale.END)
     return 0
 
 
@@ -131,10 +182,10 @@ def server() -> Generator[Endpoint]:
                 stderr=output,
             )
         try:
-            _wait(process, port, log)
+            wait(process, port, log)
             endpoint = Endpoint(
                 f"http://127.0.0.1:{port}/networking",
-                {"X-Auth-Token": _token(port, Path(folder) / "state")},
+                {"X-Auth-Token": token(port, Path(folder) / "state")},
             )
             yield endpoint
             endpoint.close()
@@ -143,39 +194,10 @@ def server() -> Generator[Endpoint]:
             process.wait()
 
 
-def _wait(process: subprocess.Popen[bytes], port: int, log: Path) -> None:
-    deadline = time.monotonic() + 60
-    while time.monotonic() < deadline and process.poll() is None:
-        try:
-            httpx.get(f"http://127.0.0.1:{port}/", timeout=1, trust_env=False)
-            return
-        except httpx.TransportError:
-            time.sleep(0.1)
-    words = log.read_text().strip().splitlines()
-    raise UserError(f"the server did not start: {words[-1] if words else 'it said nothing'}")
-
-
-def _token(port: int, folder: Path) -> str:
-    password = json.loads((folder / "first-passwords.json").read_text())["admin"]
-    domain = {"id": "default"}
-    user = {"name": "admin", "password": password, "domain": domain}
-    body = {
-        "auth": {
-            "identity": {"methods": ["password"], "password": {"user": user}},
-            "scope": {"project": {"name": "admin", "domain": domain}},
-        }
-    }
-    answer = httpx.post(
-        f"http://127.0.0.1:{port}/identity/v3/auth/tokens", json=body, trust_env=False
-    )
-    return answer.raise_for_status().headers["x-subject-token"]
-
-
 def table(ours: dict[str, float], theirs: dict[str, float]) -> str:
     """Write the figures as a Markdown table; with Neutron measured beside it, the ratio too."""
     lines = [
-        f"Measured {time.strftime('%Y-%m-%d')} on {os.cpu_count()} cores, {platform.release()}, "
-        f"load average {os.getloadavg()[0]:.1f} at the end. Medians; authentication and policy on, durable writes.",
+        f"{_machine()} Medians; authentication and policy on, durable writes.",
         "",
         "| work | Netloom | Neutron, same run | ratio |",
         "|---|---|---|---|",
@@ -187,20 +209,29 @@ def table(ours: dict[str, float], theirs: dict[str, float]) -> str:
     return "\n".join(lines)
 
 
+def _machine() -> str:
+    return (
+        f"Measured {time.strftime('%Y-%m-%d')} on {os.cpu_count()} cores, {platform.release()}, "
+        f"load average {os.getloadavg()[0]:.1f} at the end."
+    )
+
+
 def _shown(name: str, value: float) -> str:
     if name.startswith("memory"):
         return f"{value:.0f} MiB"
     return f"{value:.1f} ms" if value < 1000 else f"{value / 1000:.1f} s"
 
 
-def write(page: Path, text: str) -> None:
+def write(page: Path, text: str, begin_mark: str = BEGIN, end_mark: str = END) -> None:
     """Put the table between the markers of the page; a page without them is refused."""
     try:
         old = page.read_text()
     except OSError as error:
         raise UserError(f"cannot read {page}: {error.strerror}") from error
-    before, begin, rest = old.partition(BEGIN)
-    _, end, after = rest.partition(END)
+    before, begin, rest = old.partition(begin_mark)
+    _, end, after = rest.partition(end_mark)
     if not begin or not end:
-        raise UserError(f"{page} has not the lines {BEGIN} and {END}, between which the table goes")
-    page.write_text(f"{before}{BEGIN}\n{text}\n{END}{after}")
+        raise UserError(
+            f"{page} has not the lines {begin_mark} and {end_mark}, between which the table goes"
+        )
+    page.write_text(f"{before}{begin_mark}\n{text}\n{end_mark}{after}")

@@ -9,11 +9,12 @@ import os
 import signal
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import msgspec
 
-from netloom.agent import view
+from netloom.agent import simulated, view
 from netloom.agent.doctor import Request, lines
 from netloom.agent.link import Link
 from netloom.agent.loop import Agent
@@ -49,8 +50,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the command's arguments."""
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
     parser.epilog = EXAMPLE
-    parser.add_argument(
-        "--config", metavar="FILE", type=Path, required=True, help="settings (TOML)"
+    which = parser.add_mutually_exclusive_group(required=True)
+    which.add_argument("--config", metavar="FILE", type=Path, help="settings (TOML)")
+    which.add_argument(
+        "--simulated",
+        metavar="FILE",
+        type=Path,
+        help="be many hosts that remember what they would apply (`netloom lab up --simulated N` writes FILE)",
     )
     parser.add_argument(
         "--root-namespace",
@@ -72,19 +78,17 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Run the agent until it is told to end; what it made stays."""
+    if args.simulated:
+        _log()
+        simulated.serve(args.simulated, _on_signals)
+        return 0
     settings = load(args.config)
     if settings.agent.network_namespace is None and not args.root_namespace:
         raise UserError(
             'the agent would change this network namespace: say network_namespace = "own" in [agent]'
             " if it is Netloom's, or start with --root-namespace"
         )
-    logging.basicConfig(
-        stream=sys.stderr,
-        level=logging.INFO,
-        format="%(asctime)s %(levelname)s %(name)s: %(message)s",
-    )
-    for handler in logging.getLogger().handlers:
-        handler.addFilter(_one_line)
+    _log()
     probe.check_root()
     probe.check_tools("container" in settings.agent.instance_types)
     facts = _facts(settings)
@@ -108,12 +112,26 @@ def run(args: argparse.Namespace) -> int:
             settings.agent.tunnel_ip, facts.capabilities["datapath_type"] == "netdev"
         )
     link = Link(settings.agent, facts)
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda _number, _frame: agent.stop())
+    _on_signals(agent.stop)
     agent.run(link)
     link.stop()
     os.close(alone)
     return 0
+
+
+def _log() -> None:
+    logging.basicConfig(
+        stream=sys.stderr,
+        level=logging.INFO,
+        format="%(asctime)s %(levelname)s %(name)s: %(message)s",
+    )
+    for handler in logging.getLogger().handlers:
+        handler.addFilter(_one_line)
+
+
+def _on_signals(stop: Callable[[], None]) -> None:
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda _number, _frame: stop())
 
 
 def _one_line(record: logging.LogRecord) -> bool:

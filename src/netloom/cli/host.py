@@ -147,13 +147,13 @@ def _write(path: Path, secret: str) -> None:
 
 def _list(store: Store) -> int:
     with store.reader() as reader:
-        newest, hosts = reader.seq(), reader.hosts()
+        hosts = reader.hosts()
     for name, host in sorted(hosts.items()):
         if host.heartbeat_at is None:
             seen = "never reported"
         else:
             heard = max(0.0, time.time() - host.heartbeat_at)
-            seen = f"behind by {max(0, newest - host.applied_seq)}, heard of {heard:.0f} s ago"
+            seen = f"behind by {host.behind}, heard of {heard:.0f} s ago"
         print(f"{name}\t{','.join(host.facts.roles) if host.facts else '-'}\t{seen}")
         if options := admission.options(host.granted):
             print(f"\tgranted: {options}")

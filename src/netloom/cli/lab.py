@@ -23,6 +23,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     start.add_argument(
         "--hosts", type=int, default=2, metavar="N", help="compute hosts (default 2)"
     )
+    start.add_argument(
+        "--simulated",
+        type=int,
+        default=0,
+        metavar="N",
+        help="beside them hosts sim-1, sim-2, … in one process, which only remember what they would apply",
+    )
     start.add_argument("--bare", action="store_true", help="without the external network public")
     start.add_argument("--port", type=int, metavar="PORT", help="port of the API on 127.0.0.1")
     end = verbs.add_parser("down", help="remove it, whatever state it is in")
@@ -63,7 +70,7 @@ def run(args: argparse.Namespace) -> int:
     if args.verb == "up":
         from netloom.lab.up import up
 
-        up(lab, args.hosts, bare=args.bare, port=args.port)
+        up(lab, args.hosts, simulated=args.simulated, bare=args.bare, port=args.port)
         print(f'use it with: eval "$({state.command("env", lab.name)})"')
     elif args.verb == "down":
         for each in [lab, *(other for other in state.all_labs() if args.all and other != lab)]:

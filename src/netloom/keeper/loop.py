@@ -56,6 +56,7 @@ def tick(
     away: Away,
 ) -> None:
     """Do what is due at `now` (seconds since 1970). `away`: when the server could hear no host."""
+    write_liveness(store)
     if now - memory.looked >= LOOK_SECONDS:
         memory.looked = now
         # The keeper acts for the operator.
@@ -68,6 +69,19 @@ def tick(
     if now - memory.tidied >= TIDY_SECONDS:
         memory.tidied = now
         tidy(store, compute, now)
+
+
+def write_liveness(store: Store) -> None:
+    """Write what hosts said since the last tick, of all of them in one transaction; none where nobody said anything."""
+    unwritten = store.liveness.take()
+    if not unwritten:
+        return
+    try:
+        with store.writer(actor="keeper") as w:
+            w.write_liveness(unwritten)
+    except BaseException:
+        store.liveness.put_back(unwritten)
+        raise
 
 
 def notice_hosts(store: Store, ctx: Context, memory: Memory, now: float) -> None:
@@ -136,7 +150,7 @@ def fail_late_builds(
 
 def why_not_active(reader: Reader, ctx: Context, server: Server, now: float) -> str:
     """Say what a server waits for, as its host reports it."""
-    row = reader.hosts().get(server.host)
+    row = reader.host(server.host)
     if row is None or not liveness.alive(row, ctx, now):
         return f"its host {server.host} does not report"
     ports = server_ports.ports_of(reader, [server])[server.id]

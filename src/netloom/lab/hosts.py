@@ -177,7 +177,7 @@ def infrastructure(lab: Lab, nodes: Sequence[Node]) -> dict[str, list[Service]]:
 
 def find(state: LabState, host: str) -> Process:
     """PID 1 of a host of a running lab; `server` is no host."""
-    known = sorted(set(state.processes) - {"server"})
+    known = sorted(set(state.processes) - {"server", "simulated"})
     if host not in known:
         raise UserError(
             f"there is no host {host!r} in lab {state.name!r}; there are {', '.join(known)}"

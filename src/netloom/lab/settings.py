@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 
 import msgspec
 
 from netloom.lab.hosts import SOCKET_IN_HOST
 from netloom.lab.state import Lab, write
-from netloom.lab.topology import INSTANCE_TYPES, PHYSICAL_NETWORKS, Node
+from netloom.lab.topology import FIRST_SIMULATED, INSTANCE_TYPES, PHYSICAL_NETWORKS, Node
 from netloom.model import HostGrant
+
+SIMULATED = "simulated"
+"""The process that simulates hosts, and the folder of their credentials."""
 
 DOMAIN = "Default"
 REGION = "RegionOne"
@@ -26,9 +30,10 @@ def server_file(lab: Lab) -> Path:
     return lab.directory / "server.toml"
 
 
-def write_server(lab: Lab, nodes: list[Node], port: int) -> None:
-    """Write the server's settings."""
+def write_server(lab: Lab, nodes: list[Node], port: int, simulated: Sequence[str] = ()) -> None:
+    """Write the server's settings. `simulated`: hosts of one process, which share a socket."""
     sockets: dict[str, object] = {node.name: str(lab.socket(node.name)) for node in nodes}
+    sockets |= dict.fromkeys(simulated, str(lab.socket(SIMULATED)))
     sections = {
         "server": {"listen": f"127.0.0.1:{port}", "state_dir": str(lab.directory / "server")},
         "server.agent_sockets": sockets,
@@ -61,6 +66,22 @@ def write_agent(lab: Lab, node: Node) -> None:
     write(
         directory / "agent.toml", f"[agent]\n{toml(agent)}\n[physical_networks]\n{toml(physical)}"
     )
+
+
+def simulated_file(lab: Lab) -> Path:
+    """Where the settings of the simulated hosts are."""
+    return lab.directory / "simulated.toml"
+
+
+def write_simulated(lab: Lab, names: Sequence[str]) -> None:
+    """Write the settings of the process that simulates hosts; it runs beside the server, not in a host."""
+    table: dict[str, object] = {
+        "server": f"unix://{lab.socket(SIMULATED)}",
+        "secrets": str(lab.host(SIMULATED)),
+        "hosts": list(names),
+        "first_tunnel_ip": FIRST_SIMULATED,
+    }
+    write(simulated_file(lab), f"[simulated]\n{toml(table)}")
 
 
 def granted(node: Node) -> HostGrant:

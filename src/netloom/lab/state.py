@@ -7,6 +7,7 @@ STATE/
     lab.json             LabState
     clouds.yaml          for clients (0600: passwords)
     server.toml server.log server/   the API server's settings, log and state
+    simulated.toml simulated.log     the simulated hosts' settings and log; their credentials in hosts/simulated/
     run/HOST/api.sock    where the server listens for this host's agent
     hosts/HOST/          init.json, agent.toml, secret, state/, logs/
 ```
@@ -41,7 +42,7 @@ class LabState(Struct, frozen=True, kw_only=True):
     """A lab as it was started.
 
     `processes`: host name → PID 1 of the host as the machine sees it (`server` is the API server's own).
-    `ready`: it came up wholly.
+    `simulated`: how many hosts the process `simulated` is. `ready`: it came up wholly.
     """
 
     name: str
@@ -49,6 +50,7 @@ class LabState(Struct, frozen=True, kw_only=True):
     boot_id: str
     port: int
     bare: bool = False
+    simulated: int = 0
     ready: bool = False
     processes: dict[str, Process] = field(default_factory=dict)
 

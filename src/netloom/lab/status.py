@@ -7,11 +7,14 @@ from typing import Any
 
 from netloom.lab import settings
 from netloom.lab.state import Lab
-from netloom.lab.topology import nodes
+from netloom.lab.topology import nodes, simulated
 from netloom.lab.up import SERVER
 from netloom.model import FloatingIP, Port, Router, Server
 from netloom.model.server_settings import load
 from netloom.store import Reader, Store
+
+WANTED_SECONDS = 3.0
+"""How long the server is waited for, until it has written how far each host should be."""
 
 
 def collect(lab: Lab) -> dict[str, Any]:
@@ -20,24 +23,33 @@ def collect(lab: Lab) -> dict[str, Any]:
     server = load(settings.server_file(lab)).server
     store = Store.open(server.database_url)
     try:
+        # The server writes once a second how far each host should be.
+        seq = store.wait_for_wanted(WANTED_SECONDS if state.processes[SERVER].alive else 0.0)
         with store.reader() as reader:
-            seq, rows, known = reader.seq(), reader.status_rows(), reader.hosts()
+            rows, known = reader.status_rows(), reader.hosts()
             failed = _failed(reader)
     finally:
         store.close()
     hosts: list[dict[str, Any]] = []
-    for node in nodes(state.computes):
-        row = known.get(node.name)
+    machines = [
+        (node.name, node.roles, state.processes[node.name]) for node in nodes(state.computes)
+    ]
+    machines += [
+        (name, ("simulated",), state.processes[settings.SIMULATED])
+        for name in simulated(state.simulated)
+    ]
+    for name, roles, process in machines:
+        row = known.get(name)
         heard = row.heartbeat_at if row is not None else None
         hosts.append(
             {
-                "host": node.name,
-                "roles": list(node.roles),
-                "running": state.processes[node.name].alive,
+                "host": name,
+                "roles": list(roles),
+                "running": process.alive,
                 "heard_seconds_ago": None
                 if heard is None
                 else round(max(0.0, time.time() - heard), 1),
-                "behind": None if row is None else max(0, seq - (row.applied_seq or 0)),
+                "behind": None if row is None else row.behind,
             }
         )
     errors: list[dict[str, str]] = []

@@ -27,6 +27,8 @@ OUTSIDE = "outside"
 UNDERLAY = "underlay"
 PHYSICAL_NETWORKS = ("extnet", "public")
 UNDERLAY_PREFIX = 16
+UNDERLAY_GATEWAY = "10.255.255.254"
+"""The fabric's own address on the underlay, from which it answers for simulated hosts."""
 WEB = "198.51.100.10"
 """The web and name server that plays the rest of the internet, in `outside`."""
 GATEWAYS = {"extnet": "192.0.2.1", "public": "203.0.113.1"}
@@ -34,6 +36,11 @@ GATEWAYS = {"extnet": "192.0.2.1", "public": "203.0.113.1"}
 RANGES = {"extnet": "192.0.2.0/24", "public": "203.0.113.0/24"}
 INSTANCE_TYPES: tuple[InstanceType, ...] = ("container",)
 _FIRST_UNDERLAY = IPv4Address("10.255.0.11")
+SIMULATED_RANGE = "10.255.128.0/17"
+"""Ends of tunnels of simulated hosts, on the underlay: the fabric answers for all of them, so that nobody calls them silent."""
+FIRST_SIMULATED = "10.255.128.1"
+MOST_SIMULATED = 1000
+"""Simulated hosts of one lab, which one process is."""
 
 
 class Node(Struct, frozen=True):
@@ -63,3 +70,8 @@ def nodes(computes: int) -> list[Node]:
         )
         for number, name in enumerate(names)
     ]
+
+
+def simulated(count: int) -> list[str]:
+    """Names of the hosts that one process simulates."""
+    return [f"sim-{number + 1}" for number in range(count)]

@@ -8,18 +8,19 @@ import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from pathlib import Path
 
 import httpx
 import msgspec
 
-from netloom.lab import checks, content, down, hosts, image, settings, wiring
+from netloom.lab import checks, content, down, hosts, image, settings, topology, wiring
 from netloom.lab.client import Client
 from netloom.lab.processes import Process, boot_id, describe
 from netloom.lab.state import Lab, LabState, state_directory, write
-from netloom.lab.topology import OUTSIDE, Node, nodes
+from netloom.lab.topology import MOST_SIMULATED, OUTSIDE, Node, nodes
 from netloom.model.credentials import secret_hash
 from netloom.model.errors import UserError
 from netloom.model.server_settings import load
@@ -33,7 +34,13 @@ Say = Callable[[str], None]
 
 
 def up(
-    lab: Lab, computes: int, *, bare: bool = False, port: int | None = None, say: Say = print
+    lab: Lab,
+    computes: int,
+    *,
+    simulated: int = 0,
+    bare: bool = False,
+    port: int | None = None,
+    say: Say = print,
 ) -> LabState:
     """Start a lab and return its state once the cloud can be used.
 
@@ -42,6 +49,8 @@ def up(
     checks.machine()
     if not 0 <= computes <= 200:
         raise UserError("a lab has 0 to 200 compute hosts")
+    if not 0 <= simulated <= MOST_SIMULATED:
+        raise UserError(f"a lab has 0 to {MOST_SIMULATED} simulated hosts")
     with lab.lock():
         checks.no_earlier_lab(lab)
         chosen = checks.choose_port(port)
@@ -56,6 +65,7 @@ def up(
                     boot_id=boot_id(),
                     port=chosen,
                     bare=bare,
+                    simulated=simulated,
                 ),
                 say,
             )
@@ -74,9 +84,12 @@ def _up(lab: Lab, state: LabState, say: Say) -> LabState:
     for node in machines:
         hosts.write_init(lab, node.name, [])
         settings.write_agent(lab, node)
-    settings.write_server(lab, machines, state.port)
+    names = topology.simulated(state.simulated)
+    settings.write_server(lab, machines, state.port, names)
+    settings.write_simulated(lab, names)
     say(
         f"starting the API server and {len(machines)} hosts: {', '.join(node.name for node in machines)}"
+        + (f", and {len(names)} simulated ones" if names else "")
     )
     server = start_server(lab)
     state = msgspec.structs.replace(state, processes={SERVER: server})
@@ -93,7 +106,13 @@ def _up(lab: Lab, state: LabState, say: Say) -> LabState:
         ]
         wired.append(pool.submit(wiring.set_up_outside, running[OUTSIDE]))
         wait_server(lab, server, state.port)
-        register(lab, machines)
+        register(lab, machines, names)
+        if names:
+            started = start(
+                lab, settings.SIMULATED, "agent", "--simulated", settings.simulated_file(lab)
+            )
+            state.processes[settings.SIMULATED] = started
+            lab.save(state)
         for done in wired:
             done.result()
         for node in machines:
@@ -106,7 +125,7 @@ def _up(lab: Lab, state: LabState, say: Say) -> LabState:
         + ("" if state.bare else ", the network public")
     )
     with Client(state.port, "admin", settings.passwords(lab)["admin"]) as client:
-        wait_agents(lab, client, machines)
+        wait_agents(lab, client, [*(node.name for node in machines), *names])
         content.fill(client, state.bare)
     state = msgspec.structs.replace(state, ready=True)
     lab.save(state)
@@ -115,12 +134,17 @@ def _up(lab: Lab, state: LabState, say: Say) -> LabState:
 
 def start_server(lab: Lab) -> Process:
     """Start the API server; in the machine's own namespaces, on 127.0.0.1."""
+    return start(lab, SERVER, "server", "--config", settings.server_file(lab))
+
+
+def start(lab: Lab, name: str, *command: str | Path) -> Process:
+    """Start a command of netloom's beside the hosts, with a log in the lab's folder."""
     descriptor = os.open(
-        lab.directory / "server.log", os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600
+        lab.directory / f"{name}.log", os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600
     )
     try:
         started = subprocess.Popen(
-            [sys.executable, "-m", "netloom", "server", "--config", str(settings.server_file(lab))],
+            [sys.executable, "-m", "netloom", *map(str, command)],
             stdin=subprocess.DEVNULL,
             stdout=descriptor,
             stderr=descriptor,
@@ -132,7 +156,7 @@ def start_server(lab: Lab) -> Process:
         os.close(descriptor)
     process = describe(started.pid)
     if process is None:
-        raise UserError("the API server ended at once")
+        raise UserError(f"the process {name} ended at once")
     return process
 
 
@@ -152,8 +176,9 @@ def wait_server(lab: Lab, server: Process, port: int) -> None:
             return
 
 
-def register(lab: Lab, machines: list[Node]) -> None:
+def register(lab: Lab, machines: list[Node], simulated: Sequence[str] = ()) -> None:
     """Register every host, as `netloom host add` does, and keep its credential where its agent reads it."""
+    lab.host(settings.SIMULATED).mkdir(parents=True, exist_ok=True, mode=0o700)
     store = Store.open(load(settings.server_file(lab)).server.database_url)
     try:
         with store.writer(actor="netloom lab up") as writer:
@@ -163,13 +188,17 @@ def register(lab: Lab, machines: list[Node]) -> None:
                 writer.put_host(
                     node.name, secret_hash=secret_hash(secret), granted=settings.granted(node)
                 )
+            for name in simulated:
+                secret = secrets.token_urlsafe(32)
+                write(lab.host(settings.SIMULATED) / name, secret + "\n")
+                writer.put_host(name, secret_hash=secret_hash(secret))
     finally:
         store.close()
 
 
-def wait_agents(lab: Lab, client: Client, machines: list[Node]) -> None:
+def wait_agents(lab: Lab, client: Client, names: Sequence[str]) -> None:
     """Wait until every host's agent has reported."""
-    missing = {node.name for node in machines}
+    missing = set(names)
 
     def complaint() -> str:
         return f"the agents of these hosts did not report: {', '.join(sorted(missing))}"

@@ -11,7 +11,9 @@ from netloom.lab.topology import (
     GATEWAYS,
     OUTSIDE,
     PHYSICAL_NETWORKS,
+    SIMULATED_RANGE,
     UNDERLAY,
+    UNDERLAY_GATEWAY,
     UNDERLAY_PREFIX,
     WEB,
     Node,
@@ -57,6 +59,11 @@ def make_fabric(processes: dict[str, Process], nodes: Sequence[Node]) -> None:
     for node in nodes:
         for network in (UNDERLAY, *PHYSICAL_NETWORKS):
             lines += _cable(network, node.plug(network), node.nic(network), processes[node.name])
+    # The fabric itself answers pings to the ends of simulated hosts' tunnels: it takes the whole range for its own.
+    lines += [
+        f"addr add {UNDERLAY_GATEWAY}/{UNDERLAY_PREFIX} dev {UNDERLAY}",
+        f"route add local {SIMULATED_RANGE} dev lo",
+    ]
     for network in PHYSICAL_NETWORKS:
         lines += _cable(network, f"{network[0]}-{OUTSIDE}", f"eth-{network}", processes[OUTSIDE])
     for name in (*(node.name for node in nodes), OUTSIDE):

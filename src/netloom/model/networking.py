@@ -103,8 +103,8 @@ class Port(Resource, frozen=True, kw_only=True):
     """
 
     KIND: ClassVar[str] = "port"
-    INTERNAL: ClassVar[frozenset[str]] = frozenset({"key"})
     FIRST_STATUS: ClassVar[str] = "DOWN"
+    INTERNAL: ClassVar[frozenset[str]] = frozenset({"key"})
 
     network_id: str
     mac_address: str

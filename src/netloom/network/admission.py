@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 from netloom.model import HostFacts, HostGrant
 from netloom.model.errors import Conflict, Forbidden
-from netloom.store import HostRow, Writer
+from netloom.store import HostRow, Reader, Writer
 
 
 def admit(w: Writer, host: HostRow, facts: HostFacts) -> None:
@@ -21,18 +21,31 @@ def admit(w: Writer, host: HostRow, facts: HostFacts) -> None:
             f"Host {host.name} is not granted {_named(beyond)}: take it out of the agent's settings, or type on the"
             f" server: netloom host grant {host.name} {options(_both(host.granted, beyond))} --config FILE"
         )
-    if facts.tunnel_ip is not None:
-        had = host.facts is not None and host.facts.tunnel_ip == facts.tunnel_ip
-        for other in w.hosts().values():
-            if other.name == host.name or not other.facts:
-                continue
-            # Two that have it from before: the first by name keeps it, so that one of them goes on.
-            if other.facts.tunnel_ip == facts.tunnel_ip and not (had and host.name < other.name):
-                raise Conflict(
-                    f"tunnel_ip {facts.tunnel_ip} is that of host {other.name}: give this host an address of its own, or,"
-                    f" if {other.name} is no more, type on the server: netloom host remove {other.name} --config FILE"
-                )
+    other = _other_end(w, host, facts)
+    if other is not None:
+        raise Conflict(
+            f"tunnel_ip {facts.tunnel_ip} is that of host {other}: give this host an address of its own, or,"
+            f" if {other} is no more, type on the server: netloom host remove {other} --config FILE"
+        )
     w.put_host(host.name, facts=facts)
+
+
+def is_admitted(r: Reader, host: HostRow) -> bool:
+    """Whether `admit` would take the facts that the host has reported, once more."""
+    facts = host.facts
+    return (
+        facts is not None and host.granted.lacks(facts) is None and not _other_end(r, host, facts)
+    )
+
+
+def _other_end(r: Reader, host: HostRow, facts: HostFacts) -> str | None:
+    """Another host that has the tunnel address, where it is in the way."""
+    if facts.tunnel_ip is None:
+        return None
+    had = host.facts is not None and host.facts.tunnel_ip == facts.tunnel_ip
+    others = r.hosts_with_tunnel_ip(facts.tunnel_ip)
+    # Two that have it from before: the first by name keeps it, so that one of them goes on.
+    return next((o for o in others if o != host.name and not (had and host.name < o)), None)
 
 
 def within(facts: HostFacts | None, granted: HostGrant) -> HostFacts | None:

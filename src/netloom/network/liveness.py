@@ -28,5 +28,5 @@ def not_heard(r: Reader, now: float) -> Away:
 
 def usable(r: Reader, ctx: Context, host: str) -> HostFacts | None:
     """Return the facts of a host that is known and alive, else None."""
-    row = r.hosts().get(host)
+    row = r.host(host) if host else None
     return row.facts if row is not None and alive(row, ctx) else None

@@ -264,7 +264,8 @@ def _answer(router: Router, port: Port, subnet_id: str) -> dict[str, Any]:
 
 def show(r: Reader, ctx: Context, objs: Sequence[Router]) -> list[dict[str, Any]]:
     """Return routers as the API shows them."""
-    rows = r.hosts() if any(router.host for router in objs) else {}
+    placed = {router.host for router in objs if router.host}
+    rows = r.hosts(placed) if placed else {}
     states = r.api_status(Router, [router.id for router in objs])
     shown: list[dict[str, Any]] = []
     for router in objs:

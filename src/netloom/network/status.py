@@ -199,7 +199,7 @@ def differences(reader: Reader, touched: Iterable[tuple[str, str]]) -> Differenc
     }
     changed_servers: list[Server] = []
     before = reader.api_status(Server.KIND, list(servers)) if servers else {}
-    at = reader.hosts() if servers else {}
+    at = reader.hosts({server.host for server in servers.values()}) if servers else {}
     for ident, server in servers.items():
         own = [
             Card(port, wanted[Port.KIND][port.id], _trouble(server, rows[port.id]))

@@ -23,6 +23,9 @@ SECONDS = (58, 59)
 """Options (T1, T2) that dnsmasq reads as a time, whatever form they have."""
 
 
+DECLINED = "declined"
+"""Tag of a message that declines an address (option 53 is 4). Such a message meets no lease: the server would hold a
+client's only address back for ten minutes."""
 _TAG = re.compile(r"!?[A-Za-z0-9_.-]{1,48}")
 
 
@@ -43,6 +46,7 @@ def dnsmasq_conf(server: Dnsmasq, directory: str) -> str:
         "dhcp-authoritative",
         "dhcp-ignore-clid",
         "dhcp-match=set:ipxe,175",
+        f"dhcp-match=set:{DECLINED},53,4b",
         f"domain={values.domain(server.domain)}",
         f"dhcp-option-force=tag:!own-26,26,{values.number(server.mtu, 65535)}",
         f"dhcp-hostsfile={_quoted(f'{directory}/hosts', MOST_PATH)}",
@@ -72,7 +76,8 @@ def dnsmasq_hosts(server: Dnsmasq) -> str:
         own = "".join(f"set:own-{code}," for code in sorted(_own_codes(lease.options)))
         tag = f"set:port-{values.word(lease.port_id)}," if lease.options else ""
         name = f"{values.host_name(lease.hostname)}.{domain}"
-        lines.append(f"{values.mac(lease.mac)},{tag}{own}{values.ipv4(lease.ip)},{name}")
+        head = f"{values.mac(lease.mac)},tag:!{DECLINED}"
+        lines.append(f"{head},{tag}{own}{values.ipv4(lease.ip)},{name}")
     return _text(lines)
 
 

@@ -78,10 +78,10 @@ def dhcp_ruleset(server: Dnsmasq) -> str:
     The frame's source is the port's own MAC address (the switch sees to that); the hardware address in the message (`chaddr`)
     must be the same, and the address that the client says it has (`ciaddr`) must be its own or none. So nobody can ask for,
     give back or decline what is another's, and messages of invented clients use none of the server's time. A message that
-    says it was relayed is not taken: the server would answer whatever address stands there. A client that declines its
-    address gets the same again: it has no other, and dnsmasq would hold it back for ten minutes.
+    says it was relayed is not taken: the server would answer whatever address stands there.
 
-    Offsets are those of RFC 2131 behind the UDP header of 8 bytes; the type of the message is every client's first option.
+    Offsets are those of RFC 2131 behind the UDP header of 8 bytes. Options have no fixed place: what depends on them is
+    dnsmasq's to decide (`dnsmasq.DECLINED`).
     """
     clients: set[str] = set()
     for lease in server.leases:
@@ -99,7 +99,6 @@ def dhcp_ruleset(server: Dnsmasq) -> str:
         "  chain dhcp {",
         '    @th,64,24 != 0x010106 counter drop comment "no request of an Ethernet client"',
         '    @th,256,32 != 0x0 counter drop comment "relayed (giaddr)"',
-        '    @th,1984,24 0x350104 counter drop comment "DHCPDECLINE"',
         '    ether saddr . @th,288,48 . @th,160,32 @clients counter accept comment "in its own name"',
         '    counter drop comment "chaddr or ciaddr of another"',
         "  }",

@@ -52,6 +52,11 @@ class _Feed:
             )
         )
 
+    @property
+    def wanted(self) -> int:
+        """The seq of the newest step, the snapshot included."""
+        return self.steps[-1].seq if self.steps else self.floor
+
     def _keep(self, step: ViewDelta) -> bool:
         if step.bare:
             return False
@@ -59,6 +64,26 @@ class _Feed:
         if len(self.steps) > KEPT_STEPS:
             self.floor = self.steps.popleft().seq
         return True
+
+
+class Moment:
+    """The inventory at one change: no later one alters it.
+
+    `wanted`: host → the newest change that concerns it (`Scope.wanted`).
+    """
+
+    def __init__(self, inventory: Inventory, seq: int, wanted: dict[str, int]) -> None:
+        self._inventory = inventory
+        self.seq = seq
+        self.wanted = wanted
+
+    def view(self, host: str) -> HostView:
+        """What the host must know."""
+        return select(self._inventory, host, self.seq)
+
+    def views(self) -> dict[str, HostView]:
+        """The views of all hosts that have reported facts."""
+        return {host: self.view(host) for host in self._inventory.facts}
 
 
 class Scope:
@@ -76,16 +101,22 @@ class Scope:
         self._feeds: dict[str, _Feed] = {}
         self._stepped: dict[str, int] = {}
 
-    def news(self) -> dict[str, int]:
-        """The hosts whose view has changed since the last call: host → seq of its newest step.
+    @property
+    def seq(self) -> int:
+        """The newest change that anybody was told of; the store may have later ones."""
+        return self._seq
 
-        A change that does not concern a host does not name it here, so that host's stream sleeps on.
+    def news(self) -> tuple[int, dict[str, int]]:
+        """The newest change, and the hosts whose view has changed since the last call: host → seq of its newest step.
+
+        A change that does not concern a host does not name it here, so that host's stream sleeps on. Where no host
+        has a stream nobody looks, and the newest change is 0.
         """
         with self._lock:
             if self._feeds:
                 self._catch_up()
             stepped, self._stepped = self._stepped, {}
-            return stepped
+            return self._seq if self._feeds else 0, stepped
 
     def snapshot(self, host: str) -> ViewDelta:
         """The host's whole view, as the first step of its stream."""
@@ -142,15 +173,18 @@ class Scope:
         with self._lock:
             self._catch_up()
             feed = self._feeds.get(host)
-            if feed is None:
-                return 0
-            return feed.steps[-1].seq if feed.steps else feed.floor
+            return 0 if feed is None else feed.wanted
+
+    def moment(self) -> Moment:
+        """All that there is now, to look at for as long as one likes: streams do not wait meanwhile."""
+        with self._lock:
+            inventory = self._catch_up()
+            wanted = {host: feed.wanted for host, feed in self._feeds.items()}
+            return Moment(inventory.copy(), self._seq, wanted)
 
     def views(self) -> dict[str, HostView]:
         """The views of all hosts that have reported facts, as of one moment."""
-        with self._lock:
-            inventory = self._catch_up()
-            return {host: select(inventory, host, self._seq) for host in inventory.facts}
+        return self.moment().views()
 
     def _catch_up(self) -> Inventory:
         with self._store.reader() as reader:
@@ -193,10 +227,10 @@ class Scope:
             for id in ids[kind]:
                 effect.add(replace(inventory, table, id, rows.get(id)))
         if "host" in ids:
-            hosts = reader.hosts()
             for name in ids["host"]:
                 effect.again |= neighbours(inventory, name)
-                facts = hosts[name].facts if name in hosts else None
+                row = reader.host(name)
+                facts = None if row is None else row.facts
                 if facts is None:
                     inventory.facts.pop(name, None)
                 else:

@@ -43,6 +43,9 @@ from netloom.server.sockets import listen
 
 log = logging.getLogger("netloom.server")
 
+KEPT_SECONDS = 15
+"""How long a connection on which nothing is asked stays open."""
+
 GRACE_SECONDS = 10
 """How long requests that are being answered may take after SIGTERM."""
 
@@ -113,6 +116,8 @@ class _Process(uvicorn.Server):
                 log_config=None,
                 access_log=False,
                 server_header=False,
+                # A host that sends its heartbeat every five seconds does so on one connection.
+                timeout_keep_alive=KEPT_SECONDS,
                 # Whom a proxy asks for is believed by `heads`, of the proxies that the settings name.
                 proxy_headers=False,
                 timeout_graceful_shutdown=GRACE_SECONDS,

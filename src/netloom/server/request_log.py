@@ -73,7 +73,8 @@ class RequestLog:
     @staticmethod
     def _line(scope: Scope, status: int, begun: float) -> None:
         caller: Caller | None = scope.get("netloom.caller")
-        log.info(
+        log.log(
+            logging.DEBUG if scope.get("netloom.quiet") else logging.INFO,
             "%s %s %s %d %.1f ms",
             (caller.user_name or caller.user_id or "-") if caller else "-",
             scope["method"],

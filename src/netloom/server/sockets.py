@@ -40,7 +40,9 @@ def listen(settings: ServerSettings) -> list[socket.socket]:
             ) from error
     sockets = [_tcp(host, port)]
     try:
-        sockets += [_unix(name, Path(path)) for name, path in settings.agent_sockets.items()]
+        # Hosts that one process simulates share a socket.
+        paths = {path: name for name, path in reversed(settings.agent_sockets.items())}
+        sockets += [_unix(name, Path(path)) for path, name in paths.items()]
     except BaseException:
         for each in sockets:
             each.close()

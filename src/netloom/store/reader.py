@@ -5,7 +5,7 @@ from __future__ import annotations
 import builtins
 import json
 from collections.abc import Collection, Iterable, Sequence
-from functools import cache
+from functools import cache, lru_cache
 from typing import Any, Generic, NamedTuple, TypeVar
 
 import msgspec
@@ -23,7 +23,7 @@ from sqlalchemy import (
 from netloom.model import HostFacts, HostGrant, Resource
 from netloom.model.errors import UserError
 from netloom.store import damage, schema, search
-from netloom.store.codec import decode, decode_list
+from netloom.store.codec import decode, decode_list, encode
 from netloom.store.rows import Access, Change, HostRow, StatusRow
 from netloom.store.search import Filter, Page, Where, among
 from netloom.store.session import Session, Statement
@@ -127,6 +127,17 @@ _HOST = Statement(
         schema.host.c.name == bindparam("name")
     )
 )
+_SOME_HOSTS = Statement(
+    select(*(schema.host.c[name] for name in HostRow.__struct_fields__)).where(
+        schema.host.c.name.in_(among("ids"))
+    )
+)
+_WITH_TUNNEL_IP = Statement(
+    select(schema.host.c.name)
+    .where(schema.host.c.tunnel_ip == bindparam("tunnel_ip"))
+    .order_by(schema.host.c.name)
+)
+_SECRETS = Statement(select(schema.host.c.name, schema.host.c.secret_hash))
 _SETTING = Statement(select(schema.setting.c.value).where(schema.setting.c.key == bindparam("key")))
 
 
@@ -138,6 +149,17 @@ def _json(doc: str | None, id: str) -> Any:
         return None
 
 
+@lru_cache(maxsize=16384)
+def _facts(text: str) -> HostFacts:
+    """Decode facts. They are read far more often than they change, and never altered."""
+    return msgspec.json.decode(text, type=HostFacts)
+
+
+@lru_cache(maxsize=256)
+def _granted(text: str) -> HostGrant:
+    return msgspec.json.decode(text, type=HostGrant)
+
+
 def _host_row(
     name: str,
     secret_hash: str,
@@ -146,14 +168,15 @@ def _host_row(
     admin_state_up: int,
     applied_seq: Any,
     granted: str,
+    wanted_seq: Any,
 ) -> HostRow:
     reported, grant = None, HostGrant(roles=())
     try:
-        grant = msgspec.json.decode(granted, type=HostGrant)
+        grant = _granted(granted)
     except damage.UNREADABLE as error:
         damage.left_out("what is granted to host", name, error)
     try:
-        reported = None if facts is None else msgspec.json.decode(facts, type=HostFacts)
+        reported = None if facts is None else _facts(facts)
     except damage.UNREADABLE as error:
         damage.left_out("what was reported by host", name, error)
     return HostRow(
@@ -164,6 +187,7 @@ def _host_row(
         bool(admin_state_up),
         applied_seq if isinstance(applied_seq, int) else 0,
         grant,
+        wanted_seq if isinstance(wanted_seq, int) else 0,
     )
 
 
@@ -175,7 +199,9 @@ class Found(NamedTuple, Generic[T]):
 
     def value(self, field: str) -> Any:
         """Value of a field by which a page is ordered."""
-        return self.status if field == "status" else getattr(self.obj, field)
+        value = self.status if field == "status" else getattr(self.obj, field)
+        # As SQLite gives a list of a document.
+        return encode(value) if isinstance(value, tuple) else value
 
 
 def _sortable(value: Any) -> tuple[bool, Any]:
@@ -233,7 +259,9 @@ class Reader:
 
     def _found(self, kind: type[T], asked: Sequence[Filter], page: Page) -> builtins.list[Found[T]]:
         found: builtins.list[Found[T]] = []
-        for statement, values in search.statements(kind.KIND, asked, page):
+        page = search.plain(asked, page)
+        leading = self._lead(kind, asked, page)
+        for statement, values in search.statements(kind.KIND, asked, page, leading):
             if page.limit:
                 values["limit"] = page.limit - len(found)
             try:
@@ -245,6 +273,14 @@ class Reader:
             if page.limit and len(found) >= page.limit:
                 break
         return found
+
+    def _lead(self, kind: Kind, asked: Sequence[Filter], page: Page) -> search.Lead:
+        matches: dict[int, int] = {}
+        for number, statement, values in search.probes(kind_name(kind), asked, page):
+            matches[number] = self._session.value(statement, values) or 0
+            if matches[number] < search.RARE:
+                break
+        return search.lead(asked, page, matches)
 
     def _readable(
         self, kind: type[T], statement: Statement, values: dict[str, Any]
@@ -333,14 +369,27 @@ class Reader:
         """Seq of the oldest change still kept; the feed is whole for whoever has seen `oldest() - 1`."""
         return self._session.value(_OLDEST) or 0
 
-    def hosts(self) -> dict[str, HostRow]:
-        """All registered hosts by name."""
-        return {row[0]: _host_row(*row) for row in self._session.rows(_HOSTS)}
+    def hosts(self, names: Collection[str] | None = None) -> dict[str, HostRow]:
+        """Registered hosts by name: all of them, or those of `names`. Where one is meant, `host` finds it."""
+        if names is None:
+            rows = self._session.rows(_HOSTS)
+        else:
+            rows = self._session.rows(_SOME_HOSTS, {"ids": json.dumps(list(names))})
+        over = self._session.liveness.over
+        return {row[0]: over(_host_row(*row)) for row in rows}
 
     def host(self, name: str) -> HostRow | None:
         """One registered host, or None."""
         rows = self._session.rows(_HOST, {"name": name})
-        return _host_row(*rows[0]) if rows else None
+        return self._session.liveness.over(_host_row(*rows[0])) if rows else None
+
+    def hosts_with_tunnel_ip(self, tunnel_ip: str) -> builtins.list[str]:
+        """Names of the hosts whose tunnels end at an address, in order."""
+        return self._session.column(_WITH_TUNNEL_IP, {"tunnel_ip": tunnel_ip})
+
+    def secret_hashes(self) -> dict[str, str]:
+        """The hash of each registered host's credential."""
+        return dict(self._session.rows(_SECRETS))
 
     def setting(self, key: str) -> str | None:
         """Value of a setting kept in the database, or None."""
@@ -352,7 +401,9 @@ class Reader:
         """How SQLite would look for these objects (its query plan): for tests and for the curious."""
         lines: builtins.list[str] = []
         every = (*asked, *search.filters(where))
-        for statement, values in search.statements(kind_name(kind), every, page or Page()):
+        page = search.plain(every, page or Page())
+        leading = self._lead(kind, every, page)
+        for statement, values in search.statements(kind_name(kind), every, page, leading):
             text, own = statement.on(self._session.dialect)
             cursor = self._session.connection.cursor()
             cursor.execute(f"EXPLAIN QUERY PLAN {text}", {**own, **values})

@@ -54,6 +54,7 @@ class HostRow(Struct, frozen=True):
 
     `facts` are None as well where those in the database are not valid (a row from before, or a damaged one): the host
     counts as one that has not reported, until it does. `granted`: what the operator lets it be.
+    `wanted_seq`: the newest change that concerns it, 0 before its first stream.
     """
 
     name: str
@@ -63,3 +64,9 @@ class HostRow(Struct, frozen=True):
     admin_state_up: bool
     applied_seq: int
     granted: HostGrant = HostGrant()
+    wanted_seq: int = 0
+
+    @property
+    def behind(self) -> int:
+        """How far the host is from the newest change that concerns it; 0 where it has carried that out."""
+        return max(0, self.wanted_seq - self.applied_seq)

@@ -148,8 +148,13 @@ host = Table(
     Column("admin_state_up", Boolean, nullable=False, server_default="1"),
     Column("applied_seq", Integer, nullable=False, server_default="0"),
     Column("granted", Text, nullable=False, server_default="{}"),
+    Column("wanted_seq", Integer, nullable=False, server_default="0"),
+    Column("tunnel_ip", Text, index=True),
 )
-"""`granted`: a HostGrant as JSON; what is not in it has the default of its field."""
+"""`granted`: a HostGrant as JSON; what is not in it has the default of its field.
+
+`tunnel_ip` is the one of `facts`. `heartbeat_at`, `applied_seq` and `wanted_seq` are of a second ago: the server has later ones in memory (`liveness.py`).
+"""
 
 setting = Table(
     "setting",

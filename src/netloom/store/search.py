@@ -14,6 +14,7 @@ from typing import Any, Literal
 
 from msgspec import Struct
 from sqlalchemy import (
+    Column,
     ColumnElement,
     FromClause,
     Select,
@@ -22,6 +23,7 @@ from sqlalchemy import (
     false,
     func,
     literal_column,
+    not_,
     select,
 )
 
@@ -65,9 +67,21 @@ class Page(Struct, frozen=True):
     limit: int = 0
     after: tuple[Value, ...] | None = None
 
+    def without(self, same: Collection[str]) -> Page:
+        """The same page of objects that all have the same value in these fields."""
+        kept = [n for n, (name, _) in enumerate(self.order) if name == "id" or name not in same]
+        after = None if self.after is None else tuple(self.after[n] for n in kept)
+        return Page(tuple(self.order[n] for n in kept), self.limit, after)
+
     def turned(self) -> Page:
         """The same in the opposite order."""
         return Page(tuple((name, not up) for name, up in self.order), self.limit, self.after)
+
+
+def plain(asked: Sequence[Filter], page: Page) -> Page:
+    """Return the page without what the filters make needless in its order: where one value is asked for, all have it."""
+    same = {each.field for each in asked if each.op == "any" and len(each.values) == 1}
+    return page.without(same) if len(page.order) > 1 else page
 
 
 def filters(where: Mapping[str, Where]) -> tuple[Filter, ...]:
@@ -83,8 +97,72 @@ def filters(where: Mapping[str, Where]) -> tuple[Filter, ...]:
     return tuple(found)
 
 
-def statements(
+Lead = int | None
+"""Number of the filter by whose index objects are found; IN_ORDER: the order's; None: as SQLite plans."""
+
+IN_ORDER = -1
+RARE = 200
+"""Up to so many matches a filter leads whatever else is asked: they are read and sorted faster than anything else."""
+
+
+_USUALLY_MANY = frozenset({"project_id", "status", "tag", fields.SEEN_BY})
+
+
+def probes(
     kind: str, asked: Sequence[Filter], page: Page
+) -> Iterator[tuple[int, Statement, dict[str, Any]]]:
+    """Yield (number of a filter, statement that counts its matches up to RARE, its values), where it matters.
+
+    Those that usually find few come first: the caller need not go on once one has found less than RARE.
+
+    SQLite cannot know which of several filters is the rare one, and whether a page in another order than the
+    filter's index is better found by walking along that order.
+    """
+    if _is_covered(asked, page):
+        return
+    order = sorted(enumerate(asked), key=lambda each: each[1].field in _USUALLY_MANY)
+    for number, each in order:
+        if each.op == "any" and _has_index(kind, each.field):
+            yield number, _probe(kind, _shape(each)), _parameters(0, each) | {"limit": RARE}
+
+
+def lead(asked: Sequence[Filter], page: Page, matches: Mapping[int, int]) -> Lead:
+    """Choose what leads the search, given what the probes have counted."""
+    if not matches:
+        return None
+    rarest = min(matches, key=lambda number: matches[number])
+    if matches[rarest] < RARE:
+        return rarest
+    if not page.limit:
+        return None
+    singles = [number for number in matches if len(asked[number].values) == 1]
+    if page.order[0][0] != "id":
+        return IN_ORDER
+    # Each index has ids in order: the page is found along any of them. What is beside the objects comes first.
+    side = [number for number in singles if asked[number].field not in fields.COLUMNS]
+    return (side or singles or [IN_ORDER])[0]
+
+
+def _is_covered(asked: Sequence[Filter], page: Page) -> bool:
+    """Tell whether one index answers all filters and has the order: then there is nothing to choose."""
+    first = page.order[0][0]
+    names = {each.field for each in asked}
+    if any(each.op != "any" or len(each.values) != 1 for each in asked):
+        return False
+    if not page.limit:
+        return len(asked) < 2
+    if first == "id":
+        return len(asked) < 2 or names in ({"project_id", "name"}, {"project_id", "status"})
+    return not asked or (names == {"project_id"} and first in fields.COLUMNS)
+
+
+def _has_index(kind: str, field: str) -> bool:
+    how, _ = fields.how(kind, field)
+    return how != "json" or field in fields.INDEXED.get(kind, ())
+
+
+def statements(
+    kind: str, asked: Sequence[Filter], page: Page, leading: Lead = None
 ) -> Iterator[tuple[Statement, dict[str, Any]]]:
     """Yield the statements, with their values, whose rows put together are the page, in order.
 
@@ -102,7 +180,7 @@ def statements(
     if limited:
         values["limit"] = page.limit
     if page.after is None:
-        yield _statement(kind, shapes, page.order, (), "", limited), values
+        yield _statement(kind, shapes, page.order, (), "", limited, leading), values
         return
     values |= {f"after{number}": value for number, value in enumerate(page.after)}
     nulls = tuple(value is None for value in page.after)
@@ -117,7 +195,11 @@ def statements(
         else:
             beyond = ("lt", "null") if fields.nullable(kind, field) else ("lt",)
         for each in beyond:
-            yield _statement(kind, shapes, page.order, nulls[:last], each, limited), values
+            equal = nulls[:last]
+            yield (
+                _statement(kind, shapes, page.order, equal, each, limited, leading),
+                values,
+            )
 
 
 def count(kind: str, asked: Sequence[Filter]) -> tuple[Statement, dict[str, Any]] | None:
@@ -164,6 +246,12 @@ def _parameters(number: int, asked: Filter) -> dict[str, Any]:
     return {name: json.dumps(list(asked.values))}
 
 
+def _unindexed(column: ColumnElement[Any]) -> ColumnElement[Any]:
+    """The same value, but no index is used for it."""
+    name = f"resource.{column.name}" if isinstance(column, Column) else str(column)
+    return literal_column(f"+{name}")
+
+
 def _compare(column: ColumnElement[Any], shape: _Shape, parameter: str) -> ColumnElement[bool]:
     _, op, one = shape
     if op == "null":
@@ -177,7 +265,8 @@ def _column(kind: str, field: str) -> ColumnElement[Any]:
     how, name = fields.how(kind, field)
     if how == "column":
         return _resource.c[name]
-    assert how == "json", f"{kind} has no order by {field}"
+    if how != "json":
+        raise ValueError(f"{kind} has no order by {field}")
     return literal_column(fields.expression(name))
 
 
@@ -189,8 +278,10 @@ def _side(kind: str, how: str, name: str) -> tuple[Any, Any, list[ColumnElement[
     return _term.c.id, _term.c.value, [of_field, _term.c.kind == literal_column(f"'{kind}'")]
 
 
-def _beside(kind: str, shape: _Shape, how: str, name: str, parameter: str) -> ColumnElement[bool]:
-    """Return the condition of a filter that a link or term answers."""
+def _beside(
+    kind: str, shape: _Shape, how: str, name: str, parameter: str, leads: bool
+) -> ColumnElement[bool]:
+    """Return the condition of a filter that a link or term answers; where it does not lead, each object is asked."""
     _, op, one = shape
     if op == "null":
         return false()
@@ -213,6 +304,9 @@ def _beside(kind: str, shape: _Shape, how: str, name: str, parameter: str) -> Co
             met = parts.exists()
         return _resource.c.id.in_(select(id).where(*rows, met))
     met = value == bindparam(parameter) if one else value.in_(among(parameter))
+    if not leads:
+        there = select(id).where(*rows, met, id == _resource.c.id).correlate(_resource).exists()
+        return not_(there) if op == "none" else there
     found = select(id).where(*rows, met)
     return _resource.c.id.not_in(found) if op == "none" else _resource.c.id.in_(found)
 
@@ -234,11 +328,13 @@ def _entry(kind: str, field: str, names: tuple[str, ...], parameter: str) -> Col
     )
 
 
-def _source(kind: str, shapes: tuple[_Shape, ...]) -> tuple[FromClause, Any, list[Any]]:
+def _source(
+    kind: str, shapes: tuple[_Shape, ...], leading: Lead
+) -> tuple[FromClause, Any, list[Any]]:
     """Return the tables to look in, the column that is the object's id, and the conditions.
 
-    The first filter by one link or term leads the search: its index has the ids in order, so a page of what
-    it finds needs no more than the page's rows.
+    One link or term that leads is joined: its index has the ids in order, so a page of what it finds needs no more
+    than the page's rows. Where nothing was chosen, it is the first.
     """
     # The kind stands in the text, not in a parameter: only so may SQLite use an index of that kind.
     conditions: list[Any] = [literal_column("resource.kind") == literal_column(f"'{kind}'")]
@@ -251,15 +347,18 @@ def _source(kind: str, shapes: tuple[_Shape, ...]) -> tuple[FromClause, Any, lis
             conditions.append(_entry(kind, field, detail, parameter))
             continue
         how, name = fields.how(kind, field)
+        leads = leading in (None, number)
         if how in ("column", "json"):
-            conditions.append(_compare(_column(kind, field), shape, parameter))
-        elif op == "any" and detail and table is _resource:
+            column = _column(kind, field)
+            conditions.append(_compare(column if leads else _unindexed(column), shape, parameter))
+        elif leads and op == "any" and detail and table is _resource:
             id, value, rows = _side(kind, how, name)
             table = _resource.join(id.table, id == _resource.c.id)
             ident = id
             conditions += [*rows, value == bindparam(parameter)]
         else:
-            conditions.append(_beside(kind, shape, how, name, parameter))
+            leads = leads and table is _resource
+            conditions.append(_beside(kind, shape, how, name, parameter, leads))
     return table, ident, conditions
 
 
@@ -271,14 +370,17 @@ def _statement(
     equal: tuple[bool, ...],
     beyond: Beyond,
     limited: bool,
+    leading: Lead,
 ) -> Statement:
     """Return one statement of a page.
 
     The first fields of the order equal the page's beginning (`equal`: each by being null, or not); the next
     lies `beyond` it.
     """
-    table, ident, conditions = _source(kind, shapes)
+    table, ident, conditions = _source(kind, shapes, leading)
     columns = [ident if name == "id" else _column(kind, name) for name, _ in order]
+    if leading not in (None, IN_ORDER):
+        columns = [each if each is ident else _unindexed(each) for each in columns]
     for number, null in enumerate(equal):
         column = columns[number]
         conditions.append(column.is_(None) if null else column == bindparam(f"after{number}"))
@@ -301,5 +403,12 @@ def _statement(
 
 @lru_cache(_KEPT_STATEMENTS)
 def _count(kind: str, shapes: tuple[_Shape, ...]) -> Statement:
-    table, _, conditions = _source(kind, shapes)
+    table, _, conditions = _source(kind, shapes, None)
     return Statement(select(func.count()).select_from(table).where(*conditions))
+
+
+@lru_cache(_KEPT_STATEMENTS)
+def _probe(kind: str, shape: _Shape) -> Statement:
+    table, _, conditions = _source(kind, (shape,), 0)
+    some = select(literal_column("1")).select_from(table).where(*conditions)
+    return Statement(select(func.count()).select_from(some.limit(bindparam("limit")).subquery()))

@@ -15,6 +15,8 @@ from sqlalchemy import ClauseElement, Dialect
 from sqlalchemy.engine.interfaces import DBAPIConnection
 from sqlalchemy.sql.compiler import SQLCompiler
 
+from netloom.store.liveness import Liveness
+
 Values = Mapping[str, Any]
 
 
@@ -49,11 +51,17 @@ def _of_text(error: sqlite3.OperationalError) -> Exception:
 
 
 class Session:
-    """What is read and written through it is one transaction; `Store` begins and ends it."""
+    """What is read and written through it is one transaction; `Store` begins and ends it.
 
-    def __init__(self, connection: DBAPIConnection, dialect: Dialect) -> None:
+    `liveness`: what hosts said and no transaction has written yet.
+    """
+
+    def __init__(
+        self, connection: DBAPIConnection, dialect: Dialect, liveness: Liveness | None = None
+    ) -> None:
         self.connection = connection
         self.dialect = dialect
+        self.liveness = liveness or Liveness()
         self._savepoints = 0
 
     def rows(self, statement: Statement, values: Values | None = None) -> list[Any]:

@@ -19,12 +19,17 @@ from sqlalchemy.pool import NullPool
 
 from netloom.model.errors import UserError
 from netloom.store import migrate
+from netloom.store.credentials import Credentials
+from netloom.store.liveness import WANTED_AS_OF, Liveness
 from netloom.store.reader import Reader
 from netloom.store.session import Session, UnreadableText
 from netloom.store.writer import Writer
 
 BUSY_SECONDS = 10.0
 """How long a writer waits for one in another process (a running upgrade, a command)."""
+
+MAPPED_BYTES = 256 * 1024**2
+"""How much of the file is read through the kernel's own cache, which all connections share, and not copied into each."""
 
 KEPT_CHANGES = 100_000
 """How many changes stay in the feed, as history and for hosts that were away."""
@@ -47,6 +52,8 @@ class Store:
         self._committed = threading.Condition()
         self._seq = 0
         self._closed = False
+        self.liveness = Liveness()
+        self.credentials = Credentials(engine, self.reader, self.liveness)
 
     @classmethod
     def open(cls, url: str, kept_changes: int = KEPT_CHANGES) -> Store:
@@ -164,6 +171,21 @@ class Store:
             newest = self._seq
         return newest if newest > after or self._closed else self._newest()
 
+    def wait_for_wanted(self, timeout: float) -> int:
+        """Block until the rows of hosts say who is behind as of now; returns the change that is the newest now.
+
+        For another process than the server, which writes it once a second. After `timeout` seconds they say
+        what they say: the server is not there, or hears no host.
+        """
+        until = time.monotonic() + timeout
+        now = self._newest()
+        while time.monotonic() < until:
+            with self.reader() as reader:
+                if int(reader.setting(WANTED_AS_OF) or 0) >= now:
+                    break
+            time.sleep(0.1)
+        return now
+
     def _newest(self) -> int:
         with self.reader() as reader:
             return reader.seq()
@@ -177,7 +199,7 @@ class Store:
                 driver = connection.dbapi_connection
                 assert driver is not None, "it was just taken from the pool"
                 driver.cursor().execute(begin)
-                yield Session(driver, self._engine.dialect)
+                yield Session(driver, self._engine.dialect, self.liveness)
             finally:
                 # The pool rolls back what was not committed.
                 connection.close()
@@ -187,6 +209,7 @@ class Store:
         with self._committed:
             self._closed = True
             self._committed.notify_all()
+        self.credentials.close()
         self._engine.dispose()
 
 
@@ -219,6 +242,7 @@ def _engine(url: str, migrating: bool = False) -> Engine:
         dbapi_connection.isolation_level = None
         _use_wal(dbapi_connection)
         dbapi_connection.execute("PRAGMA synchronous=FULL")
+        dbapi_connection.execute(f"PRAGMA mmap_size={MAPPED_BYTES}")
         dbapi_connection.execute(f"PRAGMA foreign_keys={'OFF' if migrating else 'ON'}")
 
     def begun(connection: Connection) -> None:

@@ -7,12 +7,13 @@ from collections.abc import Iterable, Sequence
 from typing import Any, TypeVar
 
 import msgspec
-from sqlalchemy import bindparam, delete, func, select, update
+from sqlalchemy import bindparam, delete, func, or_, select, update
 from sqlalchemy.dialects.sqlite import insert as upsert
 
 from netloom.model import KINDS, HostFacts, HostGrant, Resource, Status
 from netloom.store import fields, links, schema
 from netloom.store.codec import encode, public
+from netloom.store.credentials import REVISION
 from netloom.store.errors import Claimed, Exists, InUse, MissingTarget, NotFound
 from netloom.store.inserting import (
     COUNT_IN,
@@ -24,6 +25,7 @@ from netloom.store.inserting import (
     OWNER,
     seen_by,
 )
+from netloom.store.liveness import WANTED_AS_OF, Unwritten, heartbeats
 from netloom.store.reader import Kind, Reader, kind_name
 from netloom.store.search import among
 from netloom.store.session import Session, Statement
@@ -114,7 +116,7 @@ _DROP_STATUS_OF = Statement(
 )
 _DROP_STATUSES = Statement(delete(schema.status).where(_of_host))
 _host = upsert(schema.host)
-_host_columns = ("secret_hash", "facts", "admin_state_up", "granted")
+_host_columns = ("secret_hash", "facts", "admin_state_up", "granted", "tunnel_ip")
 _PUT_HOST = Statement(
     _host.on_conflict_do_update(
         index_elements=["name"], set_={name: _host.excluded[name] for name in _host_columns}
@@ -126,6 +128,23 @@ _HEARTBEAT = Statement(
     update(schema.host)
     .where(schema.host.c.name == bindparam("n"))
     .values(heartbeat_at=bindparam("at"), applied_seq=bindparam("seq"))
+)
+_HEARTBEAT_OF_MEMORY = Statement(
+    update(schema.host)
+    .where(
+        schema.host.c.name == bindparam("n"),
+        # A transaction may have written a later word of the host by itself.
+        or_(schema.host.c.heartbeat_at.is_(None), schema.host.c.heartbeat_at <= bindparam("at")),
+    )
+    .values(
+        heartbeat_at=bindparam("at"),
+        applied_seq=func.coalesce(bindparam("seq"), schema.host.c.applied_seq),
+    )
+)
+_WANTED = Statement(
+    update(schema.host)
+    .where(schema.host.c.name == bindparam("n"))
+    .values(wanted_seq=bindparam("seq"))
 )
 _MOVE_HEARTBEATS = Statement(
     update(schema.host)
@@ -369,6 +388,7 @@ class Writer(Reader):
                 "name": name,
                 "secret_hash": secret,
                 "facts": None if new_facts is None else encode(new_facts),
+                "tunnel_ip": None if new_facts is None else new_facts.tunnel_ip,
                 "admin_state_up": up,
                 "granted": encode(granted or (old.granted if old else HostGrant())),
             },
@@ -378,6 +398,8 @@ class Writer(Reader):
         if before != after:
             text = None if before is None else encode(before)
             self._log("host", name, "insert" if before is None else "update", text, encode(after))
+        if old is None or old.secret_hash != secret:
+            self._credentials_changed()
 
     def delete_host(self, name: str) -> None:
         """Forget a host, its credential and what it reported. Raises NotFound."""
@@ -386,6 +408,7 @@ class Writer(Reader):
             raise NotFound("host", name)
         self.drop_status(name)
         self._session.run(_DELETE_HOST, {"n": name})
+        self._credentials_changed()
         self._log(
             "host",
             name,
@@ -395,12 +418,30 @@ class Writer(Reader):
         )
 
     def heartbeat(self, name: str, at: float, applied_seq: int) -> None:
-        """Note that a host lives (`at`: seconds since 1970) and how far it is; not in the feed."""
+        """Note that a host lives (`at`: seconds since 1970) and how far it is; not in the feed.
+
+        For a transaction that writes for the host anyway: else `Liveness.heard` costs no commit.
+        """
         self._session.run(_HEARTBEAT, {"n": name, "at": at, "seq": applied_seq})
+
+    def write_liveness(self, unwritten: Unwritten) -> None:
+        """Write what hosts said (`Liveness.take`), of all of them in two statements; not in the feed."""
+        if unwritten.heard:
+            self._session.run_all(_HEARTBEAT_OF_MEMORY, heartbeats(unwritten))
+        if unwritten.wanted:
+            seqs = unwritten.wanted.items()
+            self._session.run_all(_WANTED, [{"n": host, "seq": seq} for host, seq in seqs])
+        if unwritten.seq:
+            self.set_setting(WANTED_AS_OF, str(unwritten.seq))
 
     def move_heartbeats(self, by: float, now: float, near: float) -> None:
         """The clock was set by `by` seconds: move all heartbeats along but those within `near` of `now`."""
         self._session.run(_MOVE_HEARTBEATS, {"now": now, "near": near, "moved_by": by})
+        self._session.liveness.moved(by, now, near)
+
+    def _credentials_changed(self) -> None:
+        """Have the server read the credentials again (`Credentials`); the command may be another process."""
+        self.set_setting(REVISION, str(int(self.setting(REVISION) or 0) + 1))
 
     def set_setting(self, key: str, value: str) -> None:
         """Keep a setting in the database; not in the feed."""

@@ -191,7 +191,8 @@ def _server(reader: Reader) -> Iterator[tuple[str, str]]:
                     "facts": host.facts,
                     "admin_state_up": host.admin_state_up,
                     "applied_seq": host.applied_seq,
-                    "behind": newest - host.applied_seq,
+                    "wanted_seq": host.wanted_seq,
+                    "behind": host.behind,
                     "heard_seconds_ago": None
                     if host.heartbeat_at is None
                     else now - host.heartbeat_at,

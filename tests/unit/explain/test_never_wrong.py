@@ -58,6 +58,23 @@ def test_the_status_of_an_instance(state, verdict, cause):
     assert (answer.verdict, answer.cause) == (verdict, cause)
 
 
+@pytest.mark.parametrize("state", ["BUILD", "SHUTOFF", "ERROR"])
+def test_an_instance_that_runs_is_held_up_by_its_card_alone(state):
+    """Its status is not ACTIVE while a card of it is not on the wire; explain names the card, or goes by another."""
+    world, states = worlds.two_hosts(), {"vm2": state}
+    runs = row("server", "vm2", "compute2", "instance", "ok")
+    down = row("port", "port2", "compute2", "l2", "pending", "device tapport2 has no link")
+    answer = explain(cloud(world, [runs, down], states), "vm1", "vm2")
+    assert (answer.verdict, answer.decided_by) == ("unreachable", "port/port2")
+    assert "device tapport2 has no link" in answer.sentence
+    assert explain(cloud(world, [runs], states), "vm1", "vm2").verdict == "reachable"
+    # What another host said, or this one before its power was changed, is not known to be so now.
+    elsewhere = row("server", "vm2", "compute1", "instance", "ok")
+    assert explain(cloud(world, [elsewhere], states), "vm1", "vm2").verdict == "unknown"
+    world.change("servers", "vm2", power_seq=2)
+    assert explain(cloud(world, [runs], states), "vm1", "vm2").decided_by == "server/vm2"
+
+
 def test_an_instance_without_a_host_is_in_error_for_good():
     world = worlds.two_hosts()
     world.change(

@@ -161,7 +161,7 @@ def test_a_port_without_a_host_name_of_its_own_has_one_of_its_address():
     ):
         made.change("servers", "vm1", hostname=name)
         assert dnsmasq_hosts(server_of(made)) == (
-            f"{made.tables['ports']['port1'].mac_address},10.0.0.11,{told}.openstacklocal\n"
+            f"{made.tables['ports']['port1'].mac_address},tag:!declined,10.0.0.11,{told}.openstacklocal\n"
         )
 
 

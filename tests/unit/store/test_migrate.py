@@ -20,7 +20,7 @@ BROKEN = """
 from alembic import op
 import sqlalchemy as sa
 
-revision, down_revision = "9000", "0005"
+revision, down_revision = "9000", "0006"
 
 
 def upgrade():
@@ -89,7 +89,7 @@ def test_a_step_that_fails_half_way_leaves_the_old_database(url, tmp_path, monke
         store.upgrade()
     with create_engine(url).connect() as connection:
         tables = set(connection.execute(text("SELECT name FROM sqlite_master")).scalars())
-    assert "half" not in tables and store.version() == "0005"
+    assert "half" not in tables and store.version() == "0006"
     with store.reader() as r:
         assert r.get(Network, "n")
 
@@ -197,6 +197,38 @@ def test_hosts_of_before_are_granted_what_they_reported(url):
     assert hosts["new"].granted == HostGrant()
     assert (hosts["bad"].granted.roles, hosts["odd"].granted) == ((), HostGrant())
     assert (hosts["odd"].facts, hosts["net"].facts) == (None, None) and hosts["cmp"].facts
+
+
+def test_an_older_database_has_statuses_counts_and_what_owners_see(url):
+    port = '{"id":"%s","network_id":"n","mac_address":"fa:%s","device_owner":"%s"}'
+    rows = [
+        ("network", "n", "a", "", '{"id":"n"}'),
+        ("port", "own", "a", "ACTIVE", port % ("own", 1, "")),
+        ("port", "guest", "b", "", port % ("guest", 2, "")),
+        ("port", "floating", "", "", port % ("floating", 3, "network:floatingip")),
+        ("router", "r", "a", "", '{"id":"r"}'),
+    ]
+    with create_engine(url).begin() as connection:
+        command.upgrade(migrate.config(connection), "0003")
+        for kind, id, project, status, doc in rows:
+            connection.execute(
+                text(
+                    "INSERT INTO resource (kind, id, project_id, status, doc) "
+                    "VALUES (:kind, :id, :project, :status, :doc)"
+                ),
+                {"kind": kind, "id": id, "project": project, "status": status, "doc": doc},
+            )
+            if kind == "port":
+                link = "INSERT INTO link VALUES ('port', :id, 'port.network_id', 'network', 'n')"
+                connection.execute(text(link), {"id": id})
+    store = Store.open(url)
+    store.upgrade()
+    with store.reader() as r:
+        states = r.api_status(Port, ["own", "guest", "floating"])
+        assert states == {"own": "ACTIVE", "guest": "DOWN", "floating": "N/A"}
+        assert r.api_status("router", ["r"]) == {"r": "ACTIVE"}
+        assert [port.id for port in r.list(Port, seen_by="a")] == ["floating", "guest"]
+        assert (r.tally(Port, "a"), r.tally(Port, "b"), r.tally(Network, "a")) == (1, 1, 1)
 
 
 def test_ports_of_before_get_their_numbers(url):

@@ -69,7 +69,7 @@ def around(reader: Reader, servers: Sequence[Server]) -> Around:
         groups=reader.get_many(
             SecurityGroup, {group for port in every for group in port.security_groups}
         ),
-        hosts=reader.hosts(),
+        hosts=reader.hosts({server.host for server in servers}),
     )
 
 

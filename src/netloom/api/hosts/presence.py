@@ -36,35 +36,34 @@ class Presence:
         """Note a request of an agent; raises Conflict while another one streams for that host and is alive."""
         now = time.monotonic()
         with self._lock:
-            for name, other in self._hosts.get(host, {}).items():
-                if name == agent:
-                    other.heard = now
-                elif now - other.heard < FRESH_SECONDS:
-                    raise Conflict(
-                        f"Another agent reports as host {host}: stop that one, or give this host a name of its own."
-                    )
-
-    def check_room(self, host: str, agent: str) -> None:
-        """Raise Conflict where the agent has as many streams as one may have."""
-        with self._lock:
+            self._check_alone(host, agent, now)
             found = self._hosts.get(host, {}).get(agent)
-            if found is not None and found.streams >= MOST_STREAMS:
-                raise Conflict(f"The agent of host {host} has {MOST_STREAMS} streams already.")
+            if found is not None:
+                found.heard = now
 
-    def begun(self, host: str, agent: str) -> bool:
-        """Note that an agent's stream is open; false where it must not be: another one came first, or it has enough."""
+    def _check_alone(self, host: str, agent: str, now: float) -> None:
+        for name, other in self._hosts.get(host, {}).items():
+            if name != agent and now - other.heard < FRESH_SECONDS:
+                raise Conflict(
+                    f"Another agent reports as host {host}: stop that one, or give this host a name of its own."
+                )
+
+    def begun(self, host: str, agent: str) -> None:
+        """Note that an agent's stream is open; whoever calls this calls `ended` later.
+
+        Raises Conflict where it must not be: another agent streams and is alive, or this one has streams enough.
+        """
         now = time.monotonic()
         with self._lock:
             agents = self._hosts.setdefault(host, {})
-            if any(n != agent and now - a.heard < FRESH_SECONDS for n, a in agents.items()):
-                return False
-            found = agents.setdefault(agent, _Agent(0, 0.0))
+            self._check_alone(host, agent, now)
+            found = agents.get(agent) or _Agent(0, now)
             if found.streams >= MOST_STREAMS:
-                return False
+                raise Conflict(f"The agent of host {host} has {MOST_STREAMS} streams already.")
+            agents[agent] = found
             found.streams += 1
             found.heard = now
             self._away.discard(host)
-            return True
 
     def ended(self, host: str, agent: str) -> None:
         """Note that a stream is closed; an agent without any is nobody."""

@@ -30,6 +30,7 @@ class Feed:
         self._scope = scope
         self._loop: asyncio.AbstractEventLoop | None = None
         self._stepped: dict[str, int] = {}
+        self._looked = 0
         self._waiting: dict[str, set[asyncio.Event]] = {}
         self._stopping = threading.Event()
         self._threads: list[threading.Thread] = []
@@ -65,8 +66,23 @@ class Feed:
         for thread in self._threads:
             thread.join()
 
-    async def wait(self, host: str, after: int, timeout: float) -> None:
-        """Return as soon as a change past `after` concerns the host, the feed stops, or the time is over."""
+    def told(self, host: str, seq: int) -> None:
+        """Note, in the loop, that a host's stream says more than a number up to `seq`: before anybody woke it, maybe."""
+        self._stepped[host] = max(seq, self._stepped.get(host, 0))
+
+    def concerns(self, host: str, after: int) -> bool:
+        """Whether a change past `after` concerns the host; true as well where this process cannot tell yet."""
+        return self._stepped.get(host, after + 1) > after
+
+    async def wait(self, host: str, after: int, timeout: float) -> int | None:
+        """Return as soon as a change past `after` concerns the host, the feed stops, or the time is over.
+
+        What is returned is the newest change up to which none after `after` concerns the host; None where one does.
+        """
+        await self._wait(host, after, timeout)
+        return None if self._stepped.get(host, 0) > after else max(after, self._looked)
+
+    async def _wait(self, host: str, after: int, timeout: float) -> None:
         if self._stepped.get(host, 0) > after or self.stopped:
             return
         woken = asyncio.Event()
@@ -82,7 +98,8 @@ class Feed:
             if not waiting and self._waiting.get(host) is waiting:
                 del self._waiting[host]
 
-    def _wake(self, stepped: dict[str, int]) -> None:
+    def _wake(self, seq: int, stepped: dict[str, int]) -> None:
+        self._looked = seq
         self._stepped.update(stepped)
         for host in stepped:
             for woken in self._waiting.get(host, ()):
@@ -102,7 +119,9 @@ class Feed:
                 newest = self._store.wait(seq, 1.0)
                 if newest <= seq:
                     continue
-                seq, stepped = newest, self._scope.news()
+                looked, stepped = self._scope.news()
+                seq, looked = newest, looked or newest
+                self._store.liveness.wanted(stepped, looked)
             except UserError as error:
                 log.error("nobody hears of changes after %d: %s", seq, error)
                 self._stopping.wait(PAUSE_SECONDS)
@@ -112,8 +131,8 @@ class Feed:
                 log.exception("waiting for changes after %d failed", seq)
                 self._stopping.wait(1.0)
                 continue
-            if stepped and not self.stopped:
-                loop.call_soon_threadsafe(self._wake, stepped)
+            if not self.stopped:
+                loop.call_soon_threadsafe(self._wake, looked, stepped)
 
     def _follow(self) -> None:
         statuses.follow(self._store, self._stopping)

@@ -103,7 +103,7 @@ def read_namespace(name: str) -> Seen | None:
         forward, odd = _settings()
         here = Namespace(name=name, forward=forward == "1")
         other = Namespace(name=name, forward=not here.forward)
-        if loopback["ifalias"] == _MARK + fingerprint(other):
+        if loopback.get("ifalias") == _MARK + fingerprint(other):
             # The kernel changes other settings with this one: it is the one that somebody has changed.
             odd = [f"net.{FORWARD} was {forward} and not {int(other.forward)}"]
         if not loopback["flags"] & UP:

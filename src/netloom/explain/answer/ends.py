@@ -71,16 +71,16 @@ def power(cloud: Cloud, server: Server) -> Reason | None:
     """An instance that does not run neither sends nor answers."""
     decider = f"server/{server.id}"
     named, state = capital(cloud.name(decider)), cloud.states.get(server.id, "")
-    failed = next(
+    told = next(
         (
-            row.detail
+            row
             for row in cloud.statuses
             if (row.kind, row.id, row.aspect) == (Server.KIND, server.id, "instance")
             and row.host == server.host
-            and row.state == "error"
         ),
         None,
     )
+    failed = told.detail if told is not None and told.state == "error" else None
     if failed is not None or (state == "ERROR" and not server.host):
         fault = failed or (server.fault or {}).get("message", "")
         why = f": {fault}" if fault else ""
@@ -95,7 +95,10 @@ def power(cloud: Cloud, server: Server) -> Reason | None:
         "SHUTOFF": ("is being started", Cause.SERVER_BUILDING),
         "BUILD": ("is still being built", Cause.SERVER_BUILDING),
     }
-    if state not in doubts:
+    health = cloud.health.get(server.host)
+    current = health is not None and health.applied_seq >= server.power_seq
+    # It runs: what holds up its status is a card that is not on the wire, and ports speak for themselves.
+    if state not in doubts or (told is not None and told.state == "ok" and current):
         return None
     text, cause = doubts[state]
     shown = f"openstack server show -c status -c fault {server.id}"

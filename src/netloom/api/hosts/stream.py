@@ -1,0 +1,120 @@
+"""The stream of a host: a snapshot or the steps that it missed, then each step as it comes, and a sign of life between."""
+
+from __future__ import annotations
+
+import functools
+import logging
+from collections.abc import AsyncIterator, Sequence
+
+import msgspec
+from msgspec import Struct
+from starlette.responses import StreamingResponse
+from starlette.types import Receive, Scope, Send
+
+from netloom.api.http import in_host_thread
+from netloom.api.services import Services
+from netloom.model import ViewDelta
+from netloom.model.errors import UserError
+from netloom.model.hosts import EPOCH_HEADER
+from netloom.store import Change
+
+KEEPALIVE_SECONDS = 5.0
+"""The stream says at least this often that it lives."""
+
+MOST_CHANGES = 200
+"""How many changes are looked through for the requests behind a step."""
+
+log = logging.getLogger("netloom.api.hosts.stream")
+
+
+class Keepalive(Struct, frozen=True):
+    """The line without rows: the server is there, and no change up to `seq` leaves the host anything to do."""
+
+    seq: int
+    keepalive: bool = True
+
+
+class HostStream(StreamingResponse):
+    """The answer that goes on for as long as the host listens.
+
+    `secret`: the hash of the credential that it was asked for with. `after`: the change that the host stands at, None
+    for a host that knows nothing of this feed. Raises Conflict where the agent may not have a stream (`Presence`).
+    """
+
+    def __init__(
+        self, services: Services, host: str, secret: str, agent: str, after: int | None
+    ) -> None:
+        self._services, self._host, self._agent = services, host, agent
+        services.presence.begun(host, agent)
+        super().__init__(
+            _lines(services, host, secret, after),
+            media_type="application/x-ndjson",
+            headers={EPOCH_HEADER: services.feed.epoch},
+        )
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        try:
+            await super().__call__(scope, receive, send)
+        finally:
+            # Here, not in the generator: one whose client is gone at once is never begun.
+            self._services.presence.ended(self._host, self._agent)
+
+
+async def _lines(
+    services: Services, host: str, secret: str, after: int | None
+) -> AsyncIterator[bytes]:
+    """Yield the missed steps or a snapshot, then each step as it comes, and a keepalive between.
+
+    What is sent is read from the scope when the reader is ready for it: nothing piles up for a slow one.
+    A change that does not concern the host does not wake its stream: the next keepalive carries its seq, for which no
+    thread and no database is asked. The stream ends with the credential that opened it: at the next line.
+    """
+    seq: int | None = after
+    fresh: int | None = None
+    try:
+        while not services.feed.stopped:
+            if services.store.credentials.of(host) != secret:
+                return
+            if fresh is not None:
+                seq = fresh
+                yield _line(ViewDelta(seq=seq))
+            else:
+                steps = functools.partial(_steps, services, host, seq)
+                deltas = await in_host_thread(services, steps)
+                seq = deltas[-1].seq if deltas else seq or 0
+                told = [delta.seq for delta in deltas if not delta.bare]
+                services.feed.told(host, told[-1] if told else 0)
+                for delta in deltas or [ViewDelta(seq=seq)]:
+                    yield _line(delta)
+            fresh = await services.feed.wait(host, seq, KEEPALIVE_SECONDS)
+    except UserError as error:
+        # What the operator must mend (a damaged database): the agent asks again, as for an answer of 503.
+        log.error("the stream of host %s ends: %s", host, error)
+
+
+def _line(delta: ViewDelta) -> bytes:
+    return msgspec.json.encode(Keepalive(delta.seq) if delta.bare else delta) + b"\n"
+
+
+def _steps(services: Services, host: str, after: int | None) -> list[ViewDelta]:
+    """Return what the host has not seen yet, each step with the requests that caused it."""
+    deltas = None if after is None else services.scope.since(host, after)
+    if deltas is None:
+        snapshot = services.scope.snapshot(host)
+        services.store.liveness.wanted({host: services.scope.wanted(host)}, 0)
+        return [snapshot]
+    if not all(delta.bare for delta in deltas):
+        with services.store.reader() as reader:
+            changes = reader.changes(after or 0, MOST_CHANGES)
+        return [_with_requests(delta, changes) for delta in deltas]
+    return deltas
+
+
+def _with_requests(delta: ViewDelta, changes: Sequence[Change]) -> ViewDelta:
+    """Name the requests that changed these objects: the agent's log lines carry them."""
+    ids = {getattr(row, "id", "") for rows in delta.upsert.values() for row in rows}
+    ids |= {ident for idents in delta.delete.values() for ident in idents}
+    found = dict.fromkeys(
+        c.request_id for c in changes if c.id in ids and c.seq <= delta.seq and c.request_id
+    )
+    return msgspec.structs.replace(delta, request_ids=tuple(found)) if found else delta

@@ -1,0 +1,109 @@
+"""How many statements a list needs depends on what is asked, not on how many objects there are."""
+
+import pytest
+
+from netloom.api.networking import collections, query
+from netloom.api.networking.nouns import NOUNS
+from netloom.api.networking.policy import policy_of
+from netloom.contract.attributes import MAPS
+from netloom.model import (
+    Caller,
+    Context,
+    FixedIP,
+    FloatingIP,
+    Network,
+    NetworkSettings,
+    Port,
+    Router,
+    SecurityGroup,
+    SecurityGroupRule,
+    Subnet,
+)
+from netloom.network import access
+from netloom.store import Store
+
+QUERIES = ("", "limit=3", "limit=3&sort_key=project_id&sort_dir=desc", "project_id=a&limit=3")
+
+
+def ctx(*roles):
+    caller = Caller(user_id="u", project_id="a", roles=frozenset({"member", "reader", *roles}))
+    return Context(caller=caller, settings=NetworkSettings())
+
+
+def filled(tmp_path, count):
+    store = Store.open(f"sqlite:///{tmp_path}/{count}.db")
+    store.upgrade()
+    with store.writer() as w:
+        for n in range(count):
+            project = "ab"[n % 2]
+            at = {"id": f"{n:04}", "project_id": project}
+            w.insert(Network(**at, name=f"n{n}"))
+            w.grant(f"{n:04}", access.EVERYONE, access.SHARED)
+            w.insert(Subnet(**at, network_id=f"{n:04}", cidr="10.0.0.0/24"))
+            w.insert(SecurityGroup(**at))
+            w.insert(SecurityGroupRule(**at, security_group_id=f"{n:04}", direction="egress"))
+            w.insert(Router(**at))
+            w.insert(
+                Port(
+                    **at,
+                    network_id=f"{n:04}",
+                    mac_address=f"fa:{n}",
+                    fixed_ips=(FixedIP(f"{n:04}", "10.0.0.5"),),
+                    security_groups=(f"{n:04}",),
+                )
+            )
+            w.insert(
+                FloatingIP(
+                    **at,
+                    floating_network_id=f"{n:04}",
+                    floating_ip_address=f"192.0.2.{n}",
+                    floating_port_id=f"{n:04}",
+                    port_id=f"{n:04}",
+                    router_id=f"{n:04}",
+                )
+            )
+    return store
+
+
+def statements(store, noun, text, context):
+    asked = query.parse(noun.collection, [tuple(p.split("=")) for p in text.split("&") if p])
+    seen = []
+    with store.reader() as r:
+        r._session.connection.set_trace_callback(seen.append)
+        docs = collections.listed(policy_of(""), r, context, noun, asked)
+        r._session.connection.set_trace_callback(None)
+    return len(seen), len(docs)
+
+
+@pytest.fixture(scope="module")
+def stores(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("statements")
+    made = [filled(folder, count) for count in (4, 40)]
+    yield made
+    for store in made:
+        store.close()
+
+
+@pytest.mark.parametrize("roles", [(), ("admin",)])
+@pytest.mark.parametrize("collection", NOUNS)
+def test_a_list_needs_as_many_statements_for_few_as_for_many(stores, collection, roles):
+    for text in QUERIES:
+        (few, some), (many, more) = (
+            statements(store, NOUNS[collection], text, ctx(*roles)) for store in stores
+        )
+        assert many <= few, text
+        assert more > some or "limit" in text
+
+
+@pytest.mark.parametrize("collection", NOUNS)
+def test_the_store_answers_every_filter_and_every_sort_key(stores, collection):
+    noun = NOUNS[collection]
+    for name, facts in MAPS[collection].items():
+        if facts.get("is_filter"):
+            value = {"fixed_ips": "subnet_id=x", "ethertype": "IPv4", "cidr": "10.0.0.0/24"}
+            value = value.get(name, "0.0.0.0" if name == "gateway_ip" else "1")
+            asked = query.parse(collection, [(name, value)])
+            with stores[0].reader() as r:
+                collections.listed(policy_of(""), r, ctx("admin"), noun, asked)
+        if facts.get("is_sort_key"):
+            statements(stores[0], noun, f"sort_key={name}&sort_dir=asc&limit=2&marker=0002", ctx())
