@@ -352,7 +352,9 @@ class Agent:
     def _plan(self) -> None:
         if not self._replan:
             return
-        self._state, left = self._planning.plan_around(self.view, self._state)
+        before = self._state
+        self._state, left = self._planning.plan_around(self.view, before)
+        self.tracker.want(self._state, before, self._planning.delta)
         for (table, id), why in left.items() - self._left.items():
             log.error("%s %s: %s", *origin_of(table, id), why)
         self._left = left

@@ -13,7 +13,7 @@ import msgspec
 
 from netloom.model.bounds import one_line
 from netloom.model.hosts import TABLES, HostView, ViewDelta
-from netloom.model.hoststate import HostState
+from netloom.model.hoststate import HostState, StateDelta
 from netloom.plan import Parts, plan
 
 TRIED = (
@@ -69,6 +69,8 @@ class Planning:
     def __init__(self) -> None:
         self._parts: Parts | None = None
         self._changed: dict[str, set[str]] | None = {}  # None: any row may have
+        self.delta: StateDelta | None = None
+        """The step from the state before the last plan to that plan; None where it is not known."""
 
     def tell(self, delta: ViewDelta) -> None:
         """Take in which rows a step of the view changed."""
@@ -88,16 +90,17 @@ class Planning:
     def plan_around(self, view: HostView, before: HostState) -> tuple[HostState, Left]:
         """As the function of this name does it; the view's rows are those of the last one but for what `tell` told."""
         parts, changed = self._parts, self._changed
-        self._parts, self._changed = None, None  # after a mistake nothing is kept
+        self._parts, self._changed, self.delta = None, None, None  # after a mistake nothing is kept
+        delta = None
         try:
             if parts is None:
                 parts = Parts(view)
             else:
-                parts.follow(view, changed)
+                delta = parts.follow(view, changed)
             state = parts.state
         except Exception:
             return plan_around(view, before)
-        self._parts, self._changed = parts, {}
+        self._parts, self._changed, self.delta = parts, {}, delta
         return state, {}
 
 

@@ -38,7 +38,7 @@ from netloom.dataplane.ovs.ovsdb import Ovsdb
 from netloom.dataplane.process import ApplyError
 from netloom.instances.instances import Instances
 from netloom.metadata.listener import MetadataServer
-from netloom.model.hoststate import Device, Dnsmasq, Flow, HostState, Key
+from netloom.model.hoststate import Device, Dnsmasq, Flow, HostState, Key, StateDelta
 from netloom.model.names import INTEGRATION_BRIDGE
 
 __all__ = ["Tracker", "Trouble"]
@@ -155,7 +155,7 @@ class Tracker:
             self._shields.look_again()
         # First: what changes while it is read is told of afterwards.
         self._flow_watch.follow(bridges.ours(self.database))
-        self._want(state)
+        self.want(state)
         self.reconciler.read()
         self._link_states = bridges.link_states_of(self.database)
 
@@ -242,7 +242,7 @@ class Tracker:
         Returns the addresses announced by gratuitous ARP, to be announced once more a little later.
         """
         self.runs.finished = False
-        self._want(state)
+        self.want(state)
         self.reconciler.reconcile()
         announcements, self._announcements = self._announcements, []
         self._devices.remove_dead()
@@ -279,8 +279,11 @@ class Tracker:
         self._linkless = self._links.look(wanted, self._link_states, self.runs.running())
         self.trouble.update(self._linkless)
 
-    def _want(self, state: HostState) -> None:
-        news = self.reconciler.want(state)
+    def want(
+        self, state: HostState, before: HostState | None = None, delta: StateDelta | None = None
+    ) -> None:
+        """Set what shall be on this host from now on. `delta`: the step to it from `before`, where that is known."""
+        news = self.reconciler.want(state, before, delta)
         if news:
             self._rows.follow(news)
             self._arp.follow(news)
