@@ -109,7 +109,7 @@ class Tracker:
         )
         self._links = Links()
         self._link_states: dict[str, str] = {}
-        self._linkless: dict[Key, Trouble] = {}
+        self._linkless: dict[Key, Trouble] = {}  # of objects that are as wanted
         self._arp = Arp()
         self._rows = status.Rows()
         self._identities: dict[str, int] = {}
@@ -250,7 +250,8 @@ class Tracker:
         self.runs.tidy()
         if self._shields is not None:
             self._shields.tidy()
-        self._say_links()
+        wanted = self._interfaces.wanted.values()
+        self._linkless = self._links.look(wanted, self._link_states, self.runs.running())
         return announcements
 
     def findings(self) -> list[Finding]:
@@ -271,14 +272,6 @@ class Tracker:
         more = f" and {len(said) - MOST_FOREIGN} more" if len(said) > MOST_FOREIGN else ""
         return "; ".join(said[:MOST_FOREIGN]) + more
 
-    def _say_links(self) -> None:
-        for key, said in self._linkless.items():
-            if self.trouble.get(key) is said:
-                del self.trouble[key]
-        wanted = self._interfaces.wanted.values()
-        self._linkless = self._links.look(wanted, self._link_states, self.runs.running())
-        self.trouble.update(self._linkless)
-
     def want(
         self, state: HostState, before: HostState | None = None, delta: StateDelta | None = None
     ) -> None:
@@ -290,7 +283,7 @@ class Tracker:
 
     def rows(self) -> dict[status.Row, status.Said]:
         """What is said of each object of the API."""
-        return self._rows.said(self.trouble)
+        return self._rows.said({**self._linkless, **self.trouble})
 
     def next_retry(self) -> float | None:
         """When (time.monotonic) the first failed object is due, None where none is."""
