@@ -8,7 +8,6 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-import msgspec
 import pytest
 
 from netloom.agent.doctor import Report, Request, ask
