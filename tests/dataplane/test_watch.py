@@ -37,7 +37,6 @@ def after(words):
 after("ip -n one route del default")
 after("ip -n two addr del 10.0.0.1/24 dev two")
 after("ip link add gone type veth peer name peer-gone; ip link del gone")
-sh("ip -n one addr add 10.0.0.7/24 dev one")
 after("ip -n two link del two")
 """
 
