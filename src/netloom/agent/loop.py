@@ -365,6 +365,7 @@ class Agent:
         host, seq = self._facts.host, self.view.seq
         if request.hold is not None:
             self._held_until = time.monotonic() + min(request.hold, LONGEST_HOLD)
+            return Report(host, seq)
         if not self._known:
             return Report(host, wrong="the agent does not know yet what shall be on this host")
         try:
