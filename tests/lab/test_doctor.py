@@ -195,7 +195,9 @@ def test_each_damage_is_found_named_and_repaired(lab: RunningLab, ward: Ward) ->
             except AssertionError as error:
                 wrong[damage.name] = str(error)
                 RunningLab.until(
-                    lambda: repaired(lab, damage.host), 30, f"not well after {damage.name}"
+                    lambda host=damage.host: repaired(lab, host),
+                    30,
+                    f"not well after {damage.name}",
                 )
     for host in (MAIN, NETWORK):
         look(lab, host, hold=0)

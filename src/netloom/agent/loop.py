@@ -372,6 +372,7 @@ class Agent:
             self._plan()
             self.tracker.read(self._state)
             found = self.tracker.findings()
+            self._dirty = self._dirty or bool(found)  # else it would wait for the audit
             if not request.repair or not found:
                 return Report(host, seq, found)
             before = self.tracker.changes
