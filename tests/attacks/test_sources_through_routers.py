@@ -114,7 +114,7 @@ def test_nobody_sends_through_a_router_from_an_address_of_another_side(
     assert heard(host, vms[1]) == ["192.0.2.8"]
 
     # Whoever takes something of it away has it back at the next look.
-    listing = f"{space} nft -s list table ip netloom"
+    listing = f"{space} nft -st list table ip netloom"
     whole = host.sh(listing)
     for damage in (
         "delete table ip netloom",
