@@ -22,13 +22,11 @@ from netloom.agent.doctor import LONGEST_HOLD, Listener, Report, Request
 from netloom.agent.link import Link, Step
 from netloom.agent.planning import Left, Planning, origin_of, told
 from netloom.agent.settings import Settings
+from netloom.agent.surroundings import Surroundings
 from netloom.agent.tracker import Tracker
 from netloom.agent.trial import Trial
 from netloom.agent.workers import Workers
 from netloom.dataplane.linux import neightable
-from netloom.dataplane.linux.neightable import Fullness
-from netloom.dataplane.linux.netlink import greet
-from netloom.dataplane.linux.peers import Peers
 from netloom.dataplane.linux.watch import Watch
 from netloom.dataplane.ovs import bridges
 from netloom.dataplane.ovs.flowwatch import Change, FlowWatch
@@ -52,9 +50,6 @@ AUDIT_SECONDS = 60.0
 
 AGAIN_SECONDS = 5.0
 """When it tries again after a mistake of its own, or what the disk did not take."""
-GREET_SECONDS = 240.0
-"""How often the ends of tunnels are greeted; the switch forgets a neighbour after 15 minutes."""
-
 SEED_BYTES = 512
 """Random bytes that an instance gets with its metadata, as many as of Nova."""
 
@@ -122,15 +117,9 @@ class Agent:
         self._requests: tuple[str, ...] = ()  # the API requests behind what is to be carried out
         self._switch_identity: tuple[str, ...] = ()
         self._switch_told = False
-        self._neighbours = Fullness()
-        self._full = ""  # what is wrong with the kernel's table of neighbours
         self._repeat: list[tuple[float, list[tuple[Device, list[str]]]]] = []
         self._complaint = ""
-        self._greeted: set[str] = set()
-        self._greeted_at = 0.0
-        self._peers = Peers()
-        # Every host that there was a tunnel to → what is wrong with it.
-        self._tunnels: dict[str, str] = {}
+        self._around = Surroundings(facts)
         self._audit_at = time.monotonic() + AUDIT_SECONDS
 
     def post(self, event: Event) -> None:
@@ -305,40 +294,13 @@ class Agent:
                 log.warning("Open vSwitch was started again: reading everything anew")
             self._switch_identity = identity
             self._stale = True
-            self._greeted = set()
+            self._around.forget_greetings()
         if self.tracker.replaced():
             self._stale = True
         elif self.tracker.watch():
             self._dirty = True
         self._consoles.follow(self._instances.consoles())
-        self._look_at_tunnels()
-        self._look_at_neighbours()
-
-    def _look_at_neighbours(self) -> None:
-        full = self._neighbours.look(time.monotonic())
-        if full != self._full:
-            if full and not self._full:
-                log.error("%s", full)
-            self._full = full
-            if self._known and not self._replan:
-                self._report()
-
-    def _look_at_tunnels(self) -> None:
-        """Tell the server at once where the other end of a tunnel falls silent, or answers again."""
-        ends = self._far_ends() if self._facts.tunnel_ip else {}
-        silent = self._peers.look(ends.values(), time.monotonic()) if ends else set[str]()
-        now = {
-            host: f"no answer to ping from {host} at {ends[host]}"
-            if ends.get(host) in silent
-            else ""
-            for host in {*self._tunnels, *ends}
-        }
-        if now == self._tunnels:
-            return
-        self._tunnels = now
-        for wrong in filter(None, now.values()):
-            log.warning("%s: the tunnel to it may be broken", wrong)
-        if self._known and not self._replan:
+        if self._around.look(self.view, time.monotonic()) and self._known and not self._replan:
             self._report()
 
     def once(self) -> None:
@@ -377,7 +339,7 @@ class Agent:
             return
         self._complain("")
         self._stuck, self._reached = "", self.view.seq
-        self._greet(now)
+        self._around.greet(self.view, now)
         if announcements:
             self._repeat.append((time.monotonic() + 1.0, announcements))
         made = self.tracker.changes - before
@@ -428,20 +390,6 @@ class Agent:
             except ApplyError as error:
                 log.warning("tunnels may lose packets: %s", error)
 
-    def _far_ends(self) -> dict[str, str]:
-        """Every other host with tunnels → its end of them."""
-        others = [c for c in self.view.chassis.values() if c.host != self._facts.host]
-        return {c.host: c.tunnel_ip for c in others if c.tunnel_ip}
-
-    def _greet(self, now: float) -> None:
-        """Make the other hosts' MACs known to the switch before the first packet needs them."""
-        ends = set(self._far_ends().values())
-        if now >= self._greeted_at + GREET_SECONDS:
-            self._greeted = set()
-            self._greeted_at = now
-        greet(ends - self._greeted)
-        self._greeted = ends
-
     def settle(self, seconds: float = 60.0) -> None:
         """Bring the host to the view and wait for the workers: for one application without a server."""
         deadline = time.monotonic() + seconds
@@ -467,9 +415,9 @@ class Agent:
 
     def _report(self, applied: int | None = None) -> None:
         """Say what has become of objects, and that this host has carried out `applied` (default: its view)."""
-        rows = self.tracker.rows() | status.tunnels(self._tunnels)
+        rows = self.tracker.rows() | status.tunnels(self._around.tunnels)
         troubles = (
-            *(self._stuck, self._disk, self._full),
+            *(self._stuck, self._disk, self._around.full),
             *(self.tracker.runs.stays(), self.tracker.foreign()),
         )
         wrong = "; ".join(filter(None, troubles))

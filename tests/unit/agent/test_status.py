@@ -1,8 +1,11 @@
 from __future__ import annotations
 
-from netloom.agent.status import changes, collect, say_again
+import random
+
+from netloom.agent.reconcile.diff import News
+from netloom.agent.status import Row, Rows, changes, collect, say_again
 from netloom.agent.tracker import Trouble
-from netloom.model.hoststate import Flow, HostState, Interface
+from netloom.model.hoststate import Flow, HostObject, HostState, Interface, Key
 from netloom.model.openflow import Match
 
 TAP = Interface(bridge="br-int", name="tap1", type="veth", origin=("port/p1",))
@@ -77,3 +80,45 @@ def test_of_a_port_that_changed_everything_is_said_again() -> None:
     after = {("port", "p1", "l2"): ("ok", ""), ("port", "p2", "l2"): ("ok", "")}
     said = {(row.id, row.state) for row in changes(sent, after, 9)}
     assert said == {("p1", "ok"), ("p3", "gone")}
+
+
+def naive(state: HostState, trouble: dict[Key, Trouble]) -> dict[Row, str]:
+    """The worst state of each object of the API, from all host objects."""
+    weight = ["ok", "pending", "error"]
+    here = {origin for item in state.each(Interface) for origin in item.origin}
+    rows: dict[Row, str] = {}
+    for key, item in state.objects.items():
+        for origin in item.origin:
+            bad = trouble.get(key)
+            guilty = bad is not None and (bad.blame is None or origin in bad.blame)
+            now = bad.state if bad is not None and guilty else "ok"
+            kind, _, ident = origin.partition("/")
+            if kind == "port" and now == "ok" and origin not in here:
+                continue
+            row = (kind, ident, item.aspect)
+            rows[row] = max(rows.get(row, "ok"), now, key=weight.index)
+    return rows
+
+
+def test_rows_that_follow_changes_are_those_of_the_whole_state() -> None:
+    draw = random.Random(3)
+    rows, before = Rows(), HostState()
+    for _ in range(300):
+        objects: list[HostObject] = []
+        for name in draw.sample("abcdef", draw.randint(0, 6)):
+            origin = tuple(draw.sample(["port/1", "port/2", "network/n", "router/r"], 2))
+            if draw.random() < 0.3:
+                objects.append(Interface(bridge="br-int", name=name, type="veth", origin=origin))
+            else:
+                match = Match(in_port=name)
+                objects.append(Flow(bridge="b", table=0, priority=1, match=match, origin=origin))
+        after = HostState.of(objects)
+        rows.follow(News.of(before.objects, after.objects))
+        before = after
+        trouble = {
+            key: Trouble(draw.choice(["pending", "error"]), "x", blame=draw.choice([None, (item.origin[0],)]))
+            for key, item in after.objects.items()
+            if draw.random() < 0.4
+        }  # fmt: skip
+        said = rows.said(trouble)
+        assert {row: state for row, (state, _) in said.items()} == naive(after, trouble)
