@@ -13,7 +13,7 @@ import msgspec
 
 from netloom.model.bounds import one_line
 from netloom.model.hosts import TABLES, HostView, ViewDelta
-from netloom.model.hoststate import HostState
+from netloom.model.hoststate import HostState, StateDelta
 from netloom.plan import Parts, plan
 
 TRIED = (
@@ -67,6 +67,8 @@ class Planning:
     """Plans one view after the other. Of the last plan it keeps the parts that no change since then concerns."""
 
     def __init__(self) -> None:
+        self.delta: StateDelta | None = None
+        """What the last plan changed of the one before it; None where that is not known."""
         self._parts: Parts | None = None
         self._changed: dict[str, set[str]] | None = {}  # None: any row may have
 
@@ -88,15 +90,17 @@ class Planning:
     def plan_around(self, view: HostView, before: HostState) -> tuple[HostState, Left]:
         """As the function of this name does it; the view's rows are those of the last one but for what `tell` told."""
         parts, changed = self._parts, self._changed
-        self._parts, self._changed = None, None  # after a mistake nothing is kept
+        self._parts, self._changed, self.delta = None, None, None  # after a mistake nothing is kept
         try:
             if parts is None:
                 parts = Parts(view)
+                delta = None
             else:
-                parts.follow(view, changed)
+                delta = parts.follow(view, changed)
             state = parts.state
         except Exception:
             return plan_around(view, before)
+        self.delta = delta
         self._parts, self._changed = parts, {}
         return state, {}
 
