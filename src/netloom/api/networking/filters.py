@@ -11,7 +11,7 @@ from typing import Any
 from netloom.api.networking.query import Computed
 from netloom.model import Context, Network
 from netloom.network.access import SHARED
-from netloom.store import Filter, Reader
+from netloom.store import Filter, Op, Reader
 
 _NOTHING = [Filter("id")]
 
@@ -54,7 +54,7 @@ def fixed_ips(r: Reader, ctx: Context, wanted: Any) -> list[Filter]:
     """`fixed_ips` of a port: one of its addresses meets every part of the filter."""
     if not isinstance(wanted, dict):
         return []
-    indexed = {
+    indexed: dict[str, tuple[str, Op]] = {
         "ip_address": ("fixed_ip", "any"),
         "subnet_id": ("subnet_id", "any"),
         "ip_address_substr": ("fixed_ip", "part"),
