@@ -227,7 +227,8 @@ def test_what_a_page_costs_does_not_depend_on_how_many_objects_there_are(tmp_pat
                 steps(store, lambda r, f=filters, o=order: r.search(Port, [f], Page(o, 10)))
                 for store in stores
             )
-            assert many <= 2 * few + 5, (filters, order)
+            # Below RARE matches are read whole: some instructions more, as many whatever there is beside them.
+            assert many <= 2 * few + 120, (filters, order)
     for store in stores:
         store.close()
 
