@@ -136,7 +136,7 @@ class Nats(Kind):
         wanted = self._wanted[namespace].values()
         networks = [item for item in wanted if isinstance(item, AttachedNetwork)]
         if now or networks:
-            nat.apply(namespace, *_parts(now.values()), networks)
+            nat.apply(namespace, *_parts((*now.values(), *networks)))
         else:
             nat.remove(namespace)
         self._there[namespace], self._identities[namespace] = now, identity
@@ -172,7 +172,12 @@ def _origin(comment: str) -> tuple[str, ...]:
     return (comment,) if comment else ()
 
 
-def _parts(items: Iterable[Nat]) -> tuple[list[FloatingNat], list[SourceNat]]:
+def _parts(
+    items: Iterable[Part],
+) -> tuple[list[FloatingNat], list[SourceNat], list[AttachedNetwork]]:
     whole = list(items)
-    floating = [item for item in whole if isinstance(item, FloatingNat)]
-    return floating, [item for item in whole if isinstance(item, SourceNat)]
+    return (
+        [item for item in whole if isinstance(item, FloatingNat)],
+        [item for item in whole if isinstance(item, SourceNat)],
+        [item for item in whole if isinstance(item, AttachedNetwork)],
+    )
