@@ -1,4 +1,4 @@
-"""41 faults, injected through the real API: explain names the guilty object, and its fix mends what is broken.
+"""42 faults, injected through the real API: explain names the guilty object, and its fix mends what is broken.
 
 The table of docs/rooms/explain.md is what this test finds; `--update-golden` writes it anew.
 """
@@ -143,7 +143,7 @@ def test_faults_are_named_and_mended(tmp_path: Path, request: pytest.FixtureRequ
         or (each.refused and each.fault.after == "reachable")
     ]
     assert not otherwise, "\n".join(map(str, otherwise))
-    assert len(found) == 41
+    assert len(found) == 42
     assert right >= GUILTY and mended >= MENDED
     text = PAGE.read_text()
     head, _, rest = text.partition(BEGIN)

@@ -19,7 +19,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
-from netloom.model.hoststate import DhcpLease, Dnsmasq, FloatingNat, Flow, SourceNat
+from netloom.model.hoststate import (
+    AttachedNetwork,
+    DhcpLease,
+    Dnsmasq,
+    FloatingNat,
+    Flow,
+    SourceNat,
+)
 from netloom.model.openflow import ArpReply, Conjunction, Ct, Goto, Load, Match, SetEth, SetTunnel
 from netloom.render.ip import ip_commands
 from netloom.render.nft import dhcp_ruleset, nft_ruleset
@@ -165,6 +172,31 @@ def test_nat_is_what_it_says_or_is_not_written(changes):
             ["unshare", "-n", "nft", "-c", "-f", "-"], input="".join(texts), capture_output=True, text=True, check=False
         )  # fmt: skip
         assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.root
+@settings(max_examples=30)
+@given(st.sampled_from(["network_id", "connected", "others", "devices", "origin"]), HOSTILE)
+def test_an_attached_network_is_what_it_says_or_is_not_written(field, value):
+    good = AttachedNetwork(
+        namespace="qrouter-1",
+        network_id="1",
+        connected=("10.0.0.0/24",),
+        others=("10.1.0.0/24",),
+        devices=("qr-1",),
+        origin=("network/1",),
+    )
+    wrong = replace(good, **{field: value if field == "network_id" else (value,)})
+    try:
+        text = nft_ruleset([], [], [wrong])
+    except Unwritable:
+        return
+    if not any(":" in cidr for cidr in (*wrong.connected, *wrong.others)):
+        assert text.count("\n") == nft_ruleset([], [], [good]).count("\n")
+    done = subprocess.run(
+        ["unshare", "-n", "nft", "-c", "-f", "-"], input=text, capture_output=True, text=True, check=False
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
 
 
 @pytest.mark.root

@@ -12,6 +12,7 @@ from netloom.dataplane.ovs.openflow import cookie
 from netloom.lab import settings
 from netloom.model import sysctls
 from netloom.model.hoststate import (
+    AttachedNetwork,
     Bridge,
     Device,
     Dnsmasq,
@@ -210,9 +211,10 @@ class Compared:
         ]
 
     def translation(self) -> list[str]:
-        """NAT of routers."""
+        """NAT and ingress filter of routers."""
         lines: list[str] = []
-        names = {n.namespace for kind in (FloatingNat, SourceNat) for n in self.state.each(kind)}
+        kinds = (FloatingNat, SourceNat, AttachedNetwork)
+        names = {n.namespace for kind in kinds for n in self.state.each(kind)}
         for name in sorted(n.name for n in self.state.each(Namespace) if n.name[1] == "r"):
             listing = self.sh(f"ip netns exec {name} nft list table ip netloom 2>/dev/null")
             if name not in names:
@@ -220,8 +222,9 @@ class Compared:
                 continue
             floating = [n for n in self.state.each(FloatingNat) if n.namespace == name]
             source = [n for n in self.state.each(SourceNat) if n.namespace == name]
+            networks = [n for n in self.state.each(AttachedNetwork) if n.namespace == name]
             there = nft.parsed(self.sh(f"ip netns exec {name} nft -j list ruleset"))
-            wanted = nft.Expected().tables({name: nat.wanted(floating, source)})
+            wanted = nft.Expected().tables({name: nat.wanted(floating, source, networks)})
             lines += [f"{name}: {w}" for w in nft.differences(wanted[name], there[nat.TABLE])]
             if "unfinished" in listing:
                 lines.append(f"{name}: NAT is unfinished")

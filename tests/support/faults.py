@@ -1,4 +1,4 @@
-"""The 41 faults of docs/rooms/explain.md: what is done to a cloud that works, what is asked, and who is to blame.
+"""The 42 faults of docs/rooms/explain.md: what is done to a cloud that works, what is asked, and who is to blame.
 
 Each is done through the API (the one in which an instance fails: by its host's report). What is right where `plain` made
 it is made wrong by the fault; or the fault makes something of its own that is wrong from its beginning.
@@ -373,6 +373,22 @@ def _(s: Shop) -> None:
 def _(s: Shop) -> None:
     second_router(s)
     routes(s, "r1", ("10.3.0.0/24", "10.8.0.2"))
+
+
+@fault(
+    "a host route to a floating IP by a second router without SNAT",
+    "client",
+    "198.51.100.50",
+    guilty="subnet/front",
+)
+def _(s: Shop) -> None:
+    """What client sends comes to r1 from outside, from an address that r1 knows to be inside."""
+    s.floating("fip", "db", floating_ip_address="198.51.100.50")
+    s.router("r2", "public")
+    info = {"network_id": s.id("network/public"), "enable_snat": False}
+    s.set("router/r2", external_gateway_info=info)
+    s.attach("r2", "front", "10.1.0.9")
+    s.set("subnet/front", host_routes=[{"destination": "198.51.100.0/24", "nexthop": "10.1.0.9"}])
 
 
 # -- addresses, DHCP, size

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 
 from netloom.model.hoststate import (
+    AttachedNetwork,
     Bridge,
     Bucket,
     Device,
@@ -95,8 +96,9 @@ def _namespaces(state: HostState) -> Iterator[str]:
                 yield _with_origin(f"metadata: {askers}", listener)
         floating = [nat for nat in state.each(FloatingNat) if nat.namespace == name]
         source = [nat for nat in state.each(SourceNat) if nat.namespace == name]
-        if floating or source:
-            yield from _file("nft", nft_ruleset(floating, source))
+        networks = [n for n in state.each(AttachedNetwork) if n.namespace == name]
+        if floating or source or networks:
+            yield from _file("nft", nft_ruleset(floating, source, networks))
         for bound in state.each(NeighbourBound):
             if bound.namespace == name:
                 line = f"asks for {bound.rate} unknown neighbours a second, {bound.burst} at once"

@@ -67,10 +67,10 @@ class Planning:
     """Plans one view after the other. Of the last plan it keeps the parts that no change since then concerns."""
 
     def __init__(self) -> None:
+        self.delta: StateDelta | None = None
+        """What the last plan changed of the one before it; None where that is not known."""
         self._parts: Parts | None = None
         self._changed: dict[str, set[str]] | None = {}  # None: any row may have
-        self.delta: StateDelta | None = None
-        """The step from the state before the last plan to that plan; None where it is not known."""
 
     def tell(self, delta: ViewDelta) -> None:
         """Take in which rows a step of the view changed."""
@@ -91,16 +91,17 @@ class Planning:
         """As the function of this name does it; the view's rows are those of the last one but for what `tell` told."""
         parts, changed = self._parts, self._changed
         self._parts, self._changed, self.delta = None, None, None  # after a mistake nothing is kept
-        delta = None
         try:
             if parts is None:
                 parts = Parts(view)
+                delta = None
             else:
                 delta = parts.follow(view, changed)
             state = parts.state
         except Exception:
             return plan_around(view, before)
-        self._parts, self._changed, self.delta = parts, {}, delta
+        self.delta = delta
+        self._parts, self._changed = parts, {}
         return state, {}
 
 

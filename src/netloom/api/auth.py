@@ -12,7 +12,7 @@ from msgspec import structs
 from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from netloom.api.http import error_body, in_reader_thread, respond
+from netloom.api.http import error_body, respond
 from netloom.api.services import Services
 from netloom.model import Caller
 from netloom.model.errors import Unauthorized
@@ -42,7 +42,7 @@ class Authenticate:
         if services.settings.server.auth == "trusted-headers":
             caller = from_headers(headers, scope["netloom.request_id"])
         else:
-            caller = await _from_tokens(
+            caller = _from_tokens(
                 services,
                 headers.get("x-auth-token", ""),
                 headers.get("x-service-token", ""),
@@ -59,27 +59,26 @@ class Authenticate:
         await self.app(scope, receive, send)
 
 
-async def _from_tokens(
+def _from_tokens(
     services: Services, token: str, service_token: str, request_id: str
 ) -> Caller | None:
-    """Return who asks. A service's token beside the user's must hold too: None where one of them does not."""
+    """Return who asks. A service's token beside the user's must hold too: None where one of them does not.
+
+    It is asked on the event loop: it reads the user's row, and more only the first time (`http.run_at_once`).
+    """
     if not token:
         return None
-
-    def verify() -> Caller | None:
-        with services.store.reader() as reader:
-            try:
-                if not service_token:
-                    return services.tokens.verify(reader, token)
-                service = services.tokens.verify(reader, service_token)
-                vouches = SERVICE_ROLE in service.roles
-                caller = services.tokens.verify(reader, token, allow_expired=vouches)
-            except Unauthorized:
-                return None
-        return structs.replace(caller, service_roles=service.roles)
-
-    caller = await in_reader_thread(services, verify)
-    return caller and structs.replace(caller, request_id=request_id)
+    with services.store.reader() as reader:
+        try:
+            if not service_token:
+                caller = services.tokens.verify(reader, token)
+                return structs.replace(caller, request_id=request_id)
+            service = services.tokens.verify(reader, service_token)
+            vouches = SERVICE_ROLE in service.roles
+            caller = services.tokens.verify(reader, token, allow_expired=vouches)
+        except Unauthorized:
+            return None
+    return structs.replace(caller, service_roles=service.roles, request_id=request_id)
 
 
 def from_headers(headers: Headers, request_id: str) -> Caller:

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import ipaddress
 import re
-from collections import Counter
 from collections.abc import Sequence
 
 from starlette.datastructures import Headers
@@ -83,15 +82,12 @@ def _complaint(scope: Scope) -> tuple[int, str, str] | None:
         return 414, "Request-URI Too Long", f"Path and query have at most {LONGEST_TARGET} bytes."
     if scope["method"] == "CONNECT":
         return 405, "Method Not Allowed", "This server is no proxy."
-    if any(count > 1 and name in _ONCE for name, count in Counter(_names(scope)).items()):
+    once = [name for name, _ in scope["headers"] if name in _ONCE]
+    if len(once) != len(set(once)):
         return 400, "Bad Request", "A header stands twice that may stand once."
     if "\x00" in scope["path"] or b"%00" in scope["query_string"]:
         return 400, "Bad Request", "Path and query must not contain the character NUL."
     return None
-
-
-def _names(scope: Scope) -> list[bytes]:
-    return [name for name, _ in scope["headers"]]
 
 
 def root_url(request: Request) -> str:

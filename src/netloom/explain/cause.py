@@ -52,6 +52,7 @@ class Cause(StrEnum):
     LOOP = "loop"
     UNPLACED = "unplaced"
     ONLY_FLOATING = "only_floating"
+    SOURCE_ELSEWHERE = "source_elsewhere"
     NO_FLOATING_IP = "no_floating_ip"
     PRIVATE = "private"
     LEAVES = "leaves"

@@ -222,6 +222,30 @@ class SourceNat(HostObject, frozen=True, kw_only=True):
         return ("source-nat", self.namespace, self.device)
 
 
+class AttachedNetwork(HostObject, frozen=True, kw_only=True):
+    """A network that a router is on by `devices`, and the subnets whose addresses belong there (ingress filter, RFC 2827).
+
+    `connected`: the router reaches them directly. A packet from one of them that comes in by another device is not
+    forwarded. `others`: its further subnets; a packet from one of them may come from anywhere, as the router knows no
+    way to them. But no packet from any subnet of the network leaves by `devices` unless it came in by them: hosts there
+    would take it for a neighbour's.
+
+    An `external` network is also reached by other routers: the answer to a connection that left by `devices` may come
+    in by another device.
+    """
+
+    namespace: str
+    network_id: str
+    devices: tuple[str, ...]
+    connected: tuple[str, ...] = ()
+    others: tuple[str, ...] = ()
+    external: bool = False
+
+    @property
+    def key(self) -> Key:
+        return ("attached-network", self.namespace, self.network_id)
+
+
 class DhcpLease(Struct, frozen=True, kw_only=True):
     """A static lease. `options` are this port's own; `addresses` all that it has, `ip` among them."""
 

@@ -62,6 +62,14 @@ def find_all(r: Reader, ctx: Context, kind: type[T], **where: Any) -> list[T]:
     return [found.obj for found in find_page(r, ctx, kind, filters(where), Page())]
 
 
+def seen(r: Reader, ctx: Context, objs: Sequence[T]) -> list[T]:
+    """Return those of some objects at hand that the caller may see."""
+    if sees_everything(ctx):
+        return list(objs)
+    mine = ctx.caller.project_id
+    return [obj for obj in objs if mine and (obj.project_id == mine or _granted(r, ctx, obj))]
+
+
 def find(r: Reader, ctx: Context, kind: type[T], id: str) -> T | None:
     """Return one object, or None where it is not there or the caller may not see it."""
     obj = r.get(kind, id)

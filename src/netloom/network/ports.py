@@ -171,7 +171,7 @@ def _wishes(
     if ctx is None:
         subnets, hidden = on_network, set[str]()
     else:
-        seen = {subnet.id for subnet in access.find_all(r, ctx, Subnet, network_id=network.id)}
+        seen = {subnet.id for subnet in access.seen(r, ctx, on_network)}
         has = {None, *(fixed.ip_address for fixed in held)}
         wants = {
             entry.get("subnet_id") for entry in asked or () if entry.get("ip_address") not in has

@@ -9,7 +9,7 @@ from __future__ import annotations
 from netloom.model.hosts import HostView
 from netloom.model.hoststate import HostState
 from netloom.plan.index import Changed
-from netloom.plan.parts import Parts
+from netloom.plan.parts import Parts, union
 from netloom.plan.version import computed
 
 VERSION = computed()
@@ -18,7 +18,7 @@ VERSION = computed()
 
 def plan(view: HostView) -> HostState:
     """All objects that shall exist on the view's host."""
-    return Parts(view).state
+    return union(view)
 
 
 __all__ = ["VERSION", "Changed", "Parts", "plan"]

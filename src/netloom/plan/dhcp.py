@@ -44,6 +44,7 @@ from netloom.plan.index import (
 from netloom.plan.ovs.bridges import output
 from netloom.plan.ovs.pipeline import Stage
 from netloom.plan.ovs.ports import classify
+from netloom.plan.sets import SLICES
 
 OPTION_ROUTER, OPTION_DNS, OPTION_DOMAIN, OPTION_ROUTES, OPTION_ROUTES_WINDOWS = 3, 6, 15, 121, 249
 DOMAIN = "openstacklocal"
@@ -65,7 +66,8 @@ def plan_network(index: Index, network: Network, port: Port | None) -> Iterator[
 
 def plan_clients(index: Index, network: Network, port: Port) -> Iterator[HostObject]:
     """What a network that is present and up needs to know of all its ports here: DHCP server and metadata listener."""
-    clients = [client(index, ident) for ident in index.members("here", network.id)]
+    slices = (clients_of(index, f"{network.id} {number}") for number in range(SLICES))
+    clients = sorted((each for some in slices for each in some), key=lambda each: each.port_id)
     served = served_subnets(index, network.id)
     if served:
         yield dnsmasq(index, network, port, served, clients)
@@ -129,6 +131,14 @@ def client(index: Index, port_id: str) -> Client | None:
     return Client(port.id, origin(port)[0], tuple(addresses_of(port)), lease)
 
 
+@remembered(3)
+def clients_of(index: Index, network_and_slice: str) -> tuple[Client, ...]:
+    """The clients in one slice of a network's ports here."""
+    network_id, _, number = network_and_slice.rpartition(" ")
+    ports = index.members("here", network_id, int(number))
+    return tuple(found for ident in ports if (found := client(index, ident)) is not None)
+
+
 def served_address(index: Index, port: Port) -> str | None:
     """The first of the port's addresses that DHCP serves: a client takes one address a device."""
     wanted = {subnet.id for subnet in served_subnets(index, port.network_id)}
@@ -185,10 +195,10 @@ def dnsmasq(
     network: Network,
     port: Port,
     served: list[Subnet],
-    clients: list[Client | None],
+    clients: list[Client],
 ) -> Dnsmasq:
     """The DHCP server of a network for the ports of this host."""
-    leases = [each for each in clients if each is not None and each.lease is not None]
+    leases = [each for each in clients if each.lease is not None]
     return Dnsmasq(
         namespace=dhcp_namespace(network.id),
         network_id=network.id,
@@ -313,11 +323,9 @@ def _routes(
     return b"".join(route(*pair) for pair in (*kept["others"], *kept["told"], *last))
 
 
-def metadata_listener(
-    network: Network, port: Port, clients: list[Client | None]
-) -> MetadataListener:
+def metadata_listener(network: Network, port: Port, clients: list[Client]) -> MetadataListener:
     """Metadata of a network: which local port each address stands for."""
-    asking = [each for each in clients if each is not None and each.addresses]
+    asking = [each for each in clients if each.addresses]
     askers = {address: each.port_id for each in asking for address in each.addresses}
     return MetadataListener(
         namespace=dhcp_namespace(network.id),

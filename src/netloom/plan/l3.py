@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import ipaddress
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from ipaddress import IPv4Network, IPv6Network
 
 from netloom.model.hoststate import (
+    AttachedNetwork,
     Device,
     FloatingNat,
     HostObject,
@@ -30,6 +32,7 @@ def plan_router(index: Index, router: Router) -> Iterator[HostObject]:
         if network is not None:
             yield _device(index, router, port, network)
     yield from _routes(index, router, ports, gateway)
+    yield from _networks(index, router, ports, gateway)
     if gateway is not None:
         yield from _nat(index, router, gateway)
 
@@ -72,13 +75,13 @@ def _device(index: Index, router: Router, port: Port, network: Network) -> Devic
     )
 
 
-def attached(index: Index, ports: list[Port]) -> list[tuple[Port, Subnet]]:
-    """The router's ports with the IPv4 subnets that they have addresses on."""
+def attached(index: Index, ports: list[Port], version: int = 4) -> list[tuple[Port, Subnet]]:
+    """The router's ports with the subnets of an IP version that they have addresses on."""
     found: list[tuple[Port, Subnet]] = []
     for port in ports:
         for fixed in port.fixed_ips:
             subnet: Subnet | None = index.row("subnets", fixed.subnet_id)
-            if subnet is not None and subnet.ip_version == 4:
+            if subnet is not None and subnet.ip_version == version:
                 found.append((port, subnet))
     return found
 
@@ -130,6 +133,53 @@ def _inside(address: str, subnet: Subnet) -> bool:
     if ":" in address:
         return False
     return ipaddress.IPv4Address(address) in ipaddress.IPv4Network(subnet.cidr)
+
+
+def _networks(
+    index: Index, router: Router, ports: list[Port], gateway: Port | None, version: int = 4
+) -> Iterator[AttachedNetwork]:
+    """The networks that the router is on; none where it is on one only, as there is no other side."""
+    devices: dict[str, tuple[str, ...]] = {}
+    for port in ports:
+        devices[port.network_id] = (*devices.get(port.network_id, ()), device_of(port))
+    if len(devices) < 2:
+        return
+    outside = gateway.network_id if gateway is not None else ""
+    own = {subnet.id: subnet for _, subnet in attached(index, ports, version)}
+    # All subnets of the gateway's network are reached directly.
+    near = [s for s in index.subnets_of(outside) if s.id not in own and s.ip_version == version]
+    connected = {subnet.id for subnet in _apart(own.values(), near)}
+    for network_id, names in sorted(devices.items()):
+        network = index.network(network_id)
+        subnets = [s for s in index.subnets_of(network_id) if s.ip_version == version]
+        if network is not None and subnets:
+            yield AttachedNetwork(
+                namespace=router_namespace(router.id),
+                network_id=network_id,
+                devices=names,
+                connected=tuple(s.cidr for s in subnets if s.id in connected),
+                others=tuple(s.cidr for s in subnets if s.id not in connected),
+                external=network_id == outside,
+                origin=origin(network, router),
+                aspect="l3",
+            )
+
+
+def _apart(first: Iterable[Subnet], then: Iterable[Subnet]) -> list[Subnet]:
+    """Subnets that do not overlap. Those in `then` give way: one made on the gateway's network may overlap the others."""
+    ranges = sorted(
+        ((ipaddress.ip_network(subnet.cidr), subnet) for subnet in first),
+        key=lambda pair: (int(pair[0].network_address), pair[0].prefixlen, pair[1].id),
+    )
+    kept: list[tuple[IPv4Network | IPv6Network, Subnet]] = []
+    for cidr, subnet in ranges:  # a network comes before those that lie in it
+        if not kept or not cidr.overlaps(kept[-1][0]):
+            kept.append((cidr, subnet))
+    for subnet in then:
+        cidr = ipaddress.ip_network(subnet.cidr)
+        if not any(cidr.overlaps(other) for other, _ in kept):
+            kept.append((cidr, subnet))
+    return [subnet for _, subnet in kept]
 
 
 def _nat(index: Index, router: Router, gateway: Port) -> Iterator[HostObject]:

@@ -19,10 +19,9 @@ def bound_of_router(router: Router) -> NeighbourBound:
 def bound_of_dhcp(index: Index, network: Network, dhcp_port: Port) -> NeighbourBound:
     """How many unknown neighbours DHCP and metadata of a network may ask for; the ports here are known."""
     # Not as entries: a DHCP server writes its clients' itself when it answers them.
-    here = {a for p in index.local_ports(network.id) if index.is_up(p) for a in addresses_of(p)}
     return NeighbourBound(
         namespace=dhcp_namespace(network.id),
-        known=tuple(sorted(here)),
+        known=tuple(index.members("known", network.id)),
         origin=origin(dhcp_port, network),
         aspect="dhcp",
     )

@@ -142,6 +142,28 @@ _OF_TABLE = {
 }
 
 
+def union(view: HostView) -> HostState:
+    """The union of all parts of a view, without any memory of them; raises ValueError where two want one key."""
+    index = Index(view)
+    objects: dict[Key, HostObject] = {}
+    pieces: dict[Key, list[Piece]] = {}
+    for part in _parts(view):
+        for key, item in _collected(index, part).items():
+            if isinstance(item, tuple):
+                pieces.setdefault(key, []).extend(item)
+            else:
+                other = objects.setdefault(key, item)
+                if other is not item:
+                    raise _two_versions(key, other, item)
+            if key in pieces and key in objects:
+                raise ValueError(f"a whole flow and pieces of it: {key}")
+    return HostState(objects | {key: joined(several) for key, several in pieces.items()})
+
+
+def _two_versions(key: Key, one: HostObject, other: HostObject) -> ValueError:
+    return ValueError(f"two versions of {key}: from {one.origin} and {other.origin}")
+
+
 class Parts:
     """The plan of one host, kept up with its view: `state` is always what `plan(view)` would give.
 
@@ -287,7 +309,7 @@ class Parts:
             return
         other = self._objects.get(key)
         if other is not None and not kept:
-            raise ValueError(f"two versions of {key}: from {other.origin} and {item.origin}")
+            raise _two_versions(key, other, item)
         self._objects[key] = item
 
 

@@ -5,6 +5,8 @@ set                        members
 ========================== ==========================================================================
 present, network           True, where a port of the network is on this host
 here, network              ids of the network's ports on this host
+here, network, slice       the same, in SLICES parts
+known, network             IPv4 addresses of its ports on this host that are up
 places, network            hosts that carry its ports
 open_here, network         ids of its promiscuous ports on this host
 open_places, network       hosts that carry its promiscuous ports
@@ -31,6 +33,7 @@ from __future__ import annotations
 import ipaddress
 from collections.abc import Callable, Iterator
 from typing import Any
+from zlib import crc32
 
 from netloom.model.cloud import Server
 from netloom.model.hosts import HostView
@@ -49,6 +52,9 @@ TUNNELS = frozenset({"vxlan", "gre", "geneve"})
 
 SINGLE_PREFIX = 30
 """Allowed address pairs of this prefix length and longer name addresses; shorter ones are ranges."""
+
+SLICES = 16
+"""What needs all ports of a network here is put together from so many slices, each remembered by itself."""
 
 Entry = tuple[tuple[Any, ...], Any]
 """(set, member)."""
@@ -77,6 +83,10 @@ def _of_port(view: HostView, port: Port) -> Iterator[Entry]:
     if place == host:
         yield ("present", network), True
         yield ("here", network), port.id
+        yield ("here", network, crc32(port.id.encode()) % SLICES), port.id
+        for fixed in port.fixed_ips if port.admin_state_up else ():
+            if ":" not in fixed.ip_address:
+                yield ("known", network), fixed.ip_address
         if is_promiscuous(port):
             yield ("open_here", network), port.id
     if is_trusted(port) and (of_router or port.host):

@@ -1,4 +1,4 @@
-"""Rulesets for `nft -f`: the NAT of a router's namespace, and what a DHCP server may hear.
+"""Rulesets for `nft -f`: NAT and ingress filter of a router's namespace, and what a DHCP server may hear.
 
 Each is a whole table that replaces itself in one transaction.
 """
@@ -6,9 +6,15 @@ Each is a whole table that replaces itself in one transaction.
 from __future__ import annotations
 
 import ipaddress
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
-from netloom.model.hoststate import Dnsmasq, FloatingNat, NeighbourBound, SourceNat
+from netloom.model.hoststate import (
+    AttachedNetwork,
+    Dnsmasq,
+    FloatingNat,
+    NeighbourBound,
+    SourceNat,
+)
 from netloom.render import values
 
 NFT_TABLE = "netloom"
@@ -16,20 +22,26 @@ NEIGHBOUR_TABLE = "netloom-neighbours"
 _MOST_LATELY = 4096
 
 DHCP_TABLE = "netloom-dhcp"
+_FAMILY = {4: "ip", 6: "ip6"}
 
 
-def nft_ruleset(floating: Iterable[FloatingNat], source: Iterable[SourceNat]) -> str:
-    """The whole NAT table of one router's namespace, for `nft -f`: it replaces what was there at once.
+def nft_ruleset(
+    floating: Iterable[FloatingNat],
+    source: Iterable[SourceNat],
+    networks: Iterable[AttachedNetwork] = (),
+) -> str:
+    """The whole table of one router's namespace, for `nft -f`: it replaces what was there at once.
 
     One DNAT and one SNAT for each floating IP and the catch-all SNAT. A connection that was redirected
     to an inside address and goes out inside again (from instance to floating IP, the hairpin) changes its source too, so
     that its answers come back through the router. Where there is a SourceNat, connections from outside
-    are forwarded only when a floating IP let them in.
+    are forwarded only when a floating IP let them in. See `tracks` for the namespaces that remember connections.
     """
     nats = sorted(floating, key=lambda nat: nat.external)
     catch_all = sorted(source, key=lambda nat: nat.device)
-    for nat in (*nats, *catch_all):
-        check_nat(nat)
+    sides = sorted(networks, key=lambda network: network.network_id)
+    for item in (*nats, *catch_all, *sides):
+        check_nat(item)
     devices = sorted({nat.device for nat in nats} | {nat.device for nat in catch_all})
     before: list[str] = []
     after: list[str] = ['meta mark 0x1 accept comment "from outside: keeps its source"']
@@ -55,20 +67,90 @@ def nft_ruleset(floating: Iterable[FloatingNat], source: Iterable[SourceNat]) ->
         f"table ip {NFT_TABLE}",
         f"delete table ip {NFT_TABLE}",
         f"table ip {NFT_TABLE} {{",
-        *_chain("prerouting", "nat", "prerouting priority dstnat", before),
-        *_chain("postrouting", "nat", "postrouting priority srcnat", after),
-        *_chain("forward", "filter", "forward priority filter", forward),
-        "}",
+        *_sources(sides),
     ]
+    if devices:
+        lines += [
+            *_chain("prerouting", "nat", "prerouting priority dstnat", before),
+            *_chain("postrouting", "nat", "postrouting priority srcnat", after),
+            *_chain("forward", "filter", "forward priority filter", forward),
+        ]
+    lines.append("}")
     return "\n".join(lines) + "\n"
 
 
-def check_nat(nat: FloatingNat | SourceNat) -> None:
+def tracks(
+    floating: Iterable[FloatingNat],
+    source: Iterable[SourceNat],
+    networks: Iterable[AttachedNetwork],
+) -> bool:
+    """Whether the kernel remembers connections for this table: for NAT, and to know an answer from a question."""
+    return bool([*floating, *source]) or any(network.external for network in networks)
+
+
+def chains_of(network_id: str) -> tuple[str, str]:
+    """The chains of a network: for what says that it comes from there, and for what goes there."""
+    return f"from-{network_id}", f"to-{network_id}"
+
+
+def _sources(networks: Sequence[AttachedNetwork], version: int = 4) -> list[str]:
+    """The chains that look at which device a forwarded packet comes in, and whether its source belongs there.
+
+    In the hook `forward` a source is as it came in, also in answers of translated connections (the kernel puts those
+    right later, in `postrouting`), and the device by which the packet will leave is known. Two look-ups for each
+    packet, before `bounds`: nobody uses up the connections of another sender.
+    """
+    family = _FAMILY[version]
+    chains: list[str] = []
+    came: list[str] = []
+    leaves: list[str] = []
+    for network in networks:
+        devices = [f'"{device}"' for device in sorted(network.devices)]
+        known = f"iifname {{ {', '.join(devices)} }} return"
+        comment = f' comment "{network.origin[0]}"' if network.origin else ""
+        connected = [cidr for cidr in network.connected if _version(cidr) == version]
+        if connected:
+            name, _ = chains_of(network.network_id)
+            # An answer from outside may have come by another router.
+            rules = [known, *(["ct direction reply return"] if network.external else [])]
+            chains += _subchain(name, [*rules, f"counter drop{comment}"])
+            came += [f"{cidr} : jump {name}" for cidr in sorted(connected)]
+        # Of an inside network the chain above has dropped the others.
+        members = [cidr for cidr in network.others if _version(cidr) == version]
+        members += connected if network.external else []
+        if members:
+            _, name = chains_of(network.network_id)
+            rule = f"{family} saddr {{ {', '.join(sorted(members))} }} counter drop{comment}"
+            chains += _subchain(name, [known, rule])
+            leaves += [f"{device} : jump {name}" for device in devices]
+    rules = [f"{family} saddr vmap {{ {', '.join(came)} }}"] if came else []
+    rules += [f"oifname vmap {{ {', '.join(leaves)} }}"] if leaves else []
+    if not rules:
+        return []
+    return [*chains, *_chain("sources", "filter", "forward priority filter - 2", rules)]
+
+
+def _version(cidr: str) -> int:
+    return 6 if ":" in cidr else 4
+
+
+def check_nat(item: FloatingNat | SourceNat | AttachedNetwork) -> None:
     """Raise Unwritable where one of its values is not what nft would take it for."""
-    values.device(nat.device)
-    for address in (nat.external, nat.internal) if isinstance(nat, FloatingNat) else (nat.address,):
+    for device in item.devices if isinstance(item, AttachedNetwork) else (item.device,):
+        values.device(device)
+    match item:
+        case FloatingNat():
+            addresses = (item.external, item.internal)
+        case SourceNat():
+            addresses = (item.address,)
+        case AttachedNetwork():
+            addresses = ()
+            values.word(item.network_id)
+            for cidr in (*item.connected, *item.others):
+                values.network(cidr, _version(cidr))
+    for address in addresses:
         values.ipv4(address)
-    for why in nat.origin[:1]:
+    for why in item.origin[:1]:
         values.word(why.replace("/", "-", 1))
 
 
@@ -113,8 +195,11 @@ def dhcp_ruleset(server: Dnsmasq) -> str:
 
 
 def _chain(name: str, kind: str, hook: str, rules: list[str]) -> list[str]:
-    head = f"    type {kind} hook {hook}; policy accept;"
-    return [f"  chain {name} {{", head, *(f"    {rule}" for rule in rules), "  }"]
+    return _subchain(name, [f"type {kind} hook {hook}; policy accept;", *rules])
+
+
+def _subchain(name: str, rules: list[str]) -> list[str]:
+    return [f"  chain {name} {{", *(f"    {rule}" for rule in rules), "  }"]
 
 
 def neighbour_ruleset(bound: NeighbourBound, known: Iterable[str]) -> str:

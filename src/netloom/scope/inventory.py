@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator, KeysView
 from typing import Any
 
 from netloom.model import (
@@ -35,30 +35,38 @@ TABLE_OF_KIND: dict[str, str] = {
 
 Keys = Callable[[Any], Iterable[str | None]]
 
-_INDEXES: dict[str, dict[str, Keys]] = {
-    "ports": {
-        "ports_of_network": lambda p: (p.network_id,),
-        "ports_of_host": lambda p: (p.host,),
-        "ports_of_group": lambda p: p.security_groups,
-        "ports_of_router": lambda p: (p.device_id,) if p.device_owner in ROUTER_OWNERS else (),
-    },
-    "subnets": {"subnets_of_network": lambda s: (s.network_id,)},
-    "routers": {"routers_of_host": lambda r: (r.host,)},
-    "floatingips": {
-        "floatingips_of_router": lambda f: (f.router_id,),
-        "floatingips_of_port": lambda f: (f.port_id,),
-    },
-    "security_group_rules": {
-        "rules_of_group": lambda r: (r.security_group_id,),
-        "rules_naming_group": lambda r: (r.remote_group_id,),
-    },
-    "servers": {
-        "servers_of_host": lambda s: (s.host,),
-        "servers_of_port": lambda s: s.port_ids,
-        "servers_of_image": lambda s: (s.image_id,),
-    },
+Read = tuple[str, str]
+"""(name of an index or a set, key), or (table, id) for one row."""
+
+INDEXES: dict[str, tuple[str, Keys]] = {
+    "ports_of_network": ("ports", lambda p: (p.network_id,)),
+    "ports_of_group": ("ports", lambda p: p.security_groups),
+    "ports_of_router": (
+        "ports",
+        lambda p: (p.device_id,) if p.device_owner in ROUTER_OWNERS else (),
+    ),
+    "subnets_of_network": ("subnets", lambda s: (s.network_id,)),
+    "routers_of_host": ("routers", lambda r: (r.host,)),
+    "floatingips_of_router": ("floatingips", lambda f: (f.router_id,)),
+    "floatingips_of_port": ("floatingips", lambda f: (f.port_id,)),
+    "rules_of_group": ("security_group_rules", lambda r: (r.security_group_id,)),
+    "servers_of_host": ("servers", lambda s: (s.host,)),
 }
-"""Table → index → what a row is found by there; an empty key is none."""
+"""Index → its table, and what a row is found by there; an empty key is none."""
+
+
+def found_by(table: str, row: Any) -> Iterator[Read]:
+    """The indexes and keys by which a row is found."""
+    for name, keys in _OF_TABLE.get(table, ()):
+        for key in keys(row):
+            if key:
+                yield name, key
+
+
+_OF_TABLE: dict[str, list[tuple[str, Keys]]] = {
+    table: [(name, keys) for name, (of, keys) in INDEXES.items() if of == table]
+    for table in {table for table, _ in INDEXES.values()}
+}
 
 
 def is_bound(port: Port) -> bool:
@@ -67,9 +75,23 @@ def is_bound(port: Port) -> bool:
 
 
 class Inventory:
-    """Tables by id and indexes over them. `put` and `remove` change one row; the rest reads.
+    """Tables by id, indexes over them, and counted sets. `put` and `remove` change one row; the rest reads.
 
     Rows may name others that are not (or no longer) there: nothing here minds the order of changes.
+
+    ======================= ================================================================
+    set                     members
+    ======================= ================================================================
+    networks_of_host        networks that are present there: a port that it realises makes them so
+    hosts_of_network        hosts on which a network is present
+    routers_of_network      routers that have a port in a network
+    groups_of_host          security groups of ports bound there; nothing is checked for routers' ports
+    own_routers             routers placed on a host
+    ports_of_floatingips    ports that floating IPs of a router stand for
+    remotes_of_group        groups that the rules of a group name
+    ports_of_servers        ports of the servers on a host
+    images_of_host          images of the servers on a host
+    ======================= ================================================================
     """
 
     def __init__(self) -> None:
@@ -83,12 +105,8 @@ class Inventory:
         self.security_group_rules: dict[str, SecurityGroupRule] = {}
         self.servers: dict[str, Server] = {}
         self.images: dict[str, Image] = {}
-        self._indexes: dict[str, dict[str, dict[str, Any]]] = {
-            name: {} for indexes in _INDEXES.values() for name in indexes
-        }
-        self._hosts_of_network: dict[str, frozenset[str]] = {}
-        self._routers_of_network: dict[str, frozenset[str]] = {}
-        self._hosts_of_group: dict[str, frozenset[str]] = {}
+        self._indexes: dict[str, dict[str, dict[str, Any]]] = {name: {} for name in INDEXES}
+        self._sets: dict[Read, dict[str, int]] = {}
 
     def copy(self) -> Inventory:
         """An inventory of its own with the same rows, which are shared: they never change. Costs 10 ms for 100,000 ports."""
@@ -100,41 +118,94 @@ class Inventory:
             name: {key: dict(rows) for key, rows in index.items()}
             for name, index in self._indexes.items()
         }
-        made._hosts_of_network = dict(self._hosts_of_network)
-        made._routers_of_network = dict(self._routers_of_network)
-        made._hosts_of_group = dict(self._hosts_of_group)
+        made._sets = {read: dict(counts) for read, counts in self._sets.items()}
         return made
 
     def table(self, name: str) -> dict[str, Any]:
         """Rows of one table of HostView by id."""
         return getattr(self, name)
 
-    def put(self, table: str, row: Any) -> None:
-        """Add a row, or replace the one of the same id."""
-        self.remove(table, row.id)
-        self.table(table)[row.id] = row
-        for name, keys in _INDEXES.get(table, {}).items():
-            for key in keys(row):
-                if key:
-                    self._indexes[name].setdefault(key, {})[row.id] = row
-        self._forget(table, row)
+    def put(self, table: str, row: Any) -> set[Read]:
+        """Add a row, or replace the one of the same id; returns the sets that are not as before."""
+        return self._replace(table, row.id, row)
 
-    def remove(self, table: str, id: str) -> None:
-        """Take a row out, where it is there."""
-        row = self.table(table).pop(id, None)
+    def remove(self, table: str, id: str) -> set[Read]:
+        """Take a row out, where it is there; returns the sets that are not as before."""
+        return self._replace(table, id, None)
+
+    def _replace(self, table: str, id: str, row: Any | None) -> set[Read]:
+        rows = self.table(table)
+        old = rows.get(id)
+        was: dict[tuple[Read, str], bool] = {}
+        # The ports of a router are where the router is.
+        beside = list(self.by("ports_of_router", id).values()) if table == "routers" else []
+        for port in beside:
+            self._count("ports", port, -1, was)
+        if old is not None:
+            self._count(table, old, -1, was)
+            for name, key in found_by(table, old):
+                found = self._indexes[name][key]
+                found.pop(id, None)
+                if not found:
+                    del self._indexes[name][key]
         if row is None:
-            return
-        for name, keys in _INDEXES.get(table, {}).items():
-            for key in keys(row):
-                if key and (found := self._indexes[name].get(key)) is not None:
-                    found.pop(id, None)
-                    if not found:
-                        del self._indexes[name][key]
-        self._forget(table, row)
+            rows.pop(id, None)
+        else:
+            rows[id] = row
+            for name, key in found_by(table, row):
+                self._indexes[name].setdefault(key, {})[id] = row
+            self._count(table, row, 1, was)
+        for port in beside:
+            self._count("ports", port, 1, was)
+        return {
+            read for (read, member), had in was.items() if (member in self.members(*read)) != had
+        }
+
+    def _count(self, table: str, row: Any, by: int, was: dict[tuple[Read, str], bool]) -> None:
+        for read, member in self._sets_of(table, row):
+            counts = self._sets.setdefault(read, {})
+            was.setdefault((read, member), member in counts)
+            number = counts.get(member, 0) + by
+            if number:
+                counts[member] = number
+                continue
+            del counts[member]
+            if not counts:
+                del self._sets[read]
+
+    def _sets_of(self, table: str, row: Any) -> Iterator[tuple[Read, str]]:
+        """The sets that a row is counted in, and as which member."""
+        if table == "ports":
+            place = self.place(row)
+            if place:
+                yield ("networks_of_host", place), row.network_id
+                yield ("hosts_of_network", row.network_id), place
+            if row.device_owner in ROUTER_OWNERS:
+                yield ("routers_of_network", row.network_id), row.device_id
+            elif row.host and is_bound(row):
+                for group in row.security_groups:
+                    yield ("groups_of_host", row.host), group
+        elif table == "routers":
+            if row.host:
+                yield ("own_routers", row.host), row.id
+        elif table == "floatingips":
+            if row.router_id and row.port_id:
+                yield ("ports_of_floatingips", row.router_id), row.port_id
+        elif table == "security_group_rules":
+            if row.remote_group_id:
+                yield ("remotes_of_group", row.security_group_id), row.remote_group_id
+        elif table == "servers" and row.host:
+            yield ("images_of_host", row.host), row.image_id
+            for port_id in row.port_ids:
+                yield ("ports_of_servers", row.host), port_id
 
     def by(self, index: str, key: str) -> dict[str, Any]:
-        """Rows by id that an index of _INDEXES finds; not to be changed."""
+        """Rows by id that an index of INDEXES finds; not to be changed."""
         return self._indexes[index].get(key, {})
+
+    def members(self, name: str, key: str) -> KeysView[str]:
+        """The members of a set; not to be kept."""
+        return self._sets.get((name, key), _NOBODY).keys()
 
     def place(self, port: Port) -> str:
         """Host that realises a port; empty where there is none, or no single one."""
@@ -145,53 +216,5 @@ class Inventory:
             return router.host if router else ""
         return port.host
 
-    def local_ports(self, host: str) -> list[Port]:
-        """Ports bound to a host: instances' and other plain ones, no router's."""
-        return [port for port in self.by("ports_of_host", host).values() if is_bound(port)]
 
-    def networks_of_host(self, host: str) -> set[str]:
-        """Ids of the networks that are present on a host: a port that it realises makes them so."""
-        found = {port.network_id for port in self.local_ports(host)}
-        for router in self.by("routers_of_host", host):
-            found.update(port.network_id for port in self.by("ports_of_router", router).values())
-        return found
-
-    def hosts_of_network(self, network: str) -> frozenset[str]:
-        """Hosts on which a network is present."""
-        found = self._hosts_of_network.get(network)
-        if found is None:
-            ports: Iterable[Port] = self.by("ports_of_network", network).values()
-            found = frozenset(place for place in map(self.place, ports) if place)
-            self._hosts_of_network[network] = found
-        return found
-
-    def routers_of_network(self, network: str) -> frozenset[str]:
-        """Ids of the routers that have a port in a network."""
-        found = self._routers_of_network.get(network)
-        if found is None:
-            ports: Iterable[Port] = self.by("ports_of_network", network).values()
-            found = frozenset(
-                port.device_id for port in ports if port.device_owner in ROUTER_OWNERS
-            )
-            self._routers_of_network[network] = found
-        return found
-
-    def hosts_of_group(self, group: str) -> frozenset[str]:
-        """Hosts to which a port with a security group is bound; nothing is checked for routers' ports."""
-        found = self._hosts_of_group.get(group)
-        if found is None:
-            ports: Iterable[Port] = self.by("ports_of_group", group).values()
-            found = frozenset(port.host for port in ports if port.host and is_bound(port))
-            self._hosts_of_group[group] = found
-        return found
-
-    def _forget(self, table: str, row: Any) -> None:
-        """Drop what was worked out from a row that comes or goes."""
-        if table == "ports":
-            self._hosts_of_network.pop(row.network_id, None)
-            self._routers_of_network.pop(row.network_id, None)
-            for group in row.security_groups:
-                self._hosts_of_group.pop(group, None)
-        elif table == "routers":
-            for port in self.by("ports_of_router", row.id).values():
-                self._forget("ports", port)
+_NOBODY: dict[str, int] = {}

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import threading
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
 
-from netloom.model import KINDS, HostView, Port, ViewDelta
-from netloom.scope.effect import Effect, neighbours, replace
+from netloom.model import KINDS, HostView, ViewDelta
+from netloom.scope.effect import Concern, Row, fresh_rows
 from netloom.scope.inventory import TABLE_OF_KIND, Inventory
-from netloom.scope.select import Tables, difference, select, tables
+from netloom.scope.select import Tables, select, tables
 from netloom.store import Reader, Store
 
 KEPT_STEPS = 1000
@@ -27,30 +28,22 @@ class _Feed:
         self.floor = floor
         self.steps: deque[ViewDelta] = deque()
 
-    def recompute(self, view: Tables, seq: int) -> bool:
-        """Go on to a view that was computed anew; true where it differs from the last one."""
-        step = difference(self.view, view, seq)
-        self.view = view
-        return self._keep(step)
-
-    def patch(self, ports: dict[str, Port | None], seq: int) -> bool:
-        """Go on to a view in which only these ports differ: they came, changed, or (None) went.
+    def patch(self, rows: Mapping[Row, Any | None], seq: int) -> bool:
+        """Go on to a view in which only these rows differ: they came, changed, or (None) went.
 
         True where anything does differ.
         """
-        had = self.view["ports"]
-        changed = [port for id, port in ports.items() if port is not None and had.get(id) != port]
-        gone = [id for id, port in ports.items() if port is None and id in had]
-        had.update((port.id, port) for port in changed)
-        for id in gone:
-            del had[id]
-        return self._keep(
-            ViewDelta(
-                seq=seq,
-                upsert={"ports": changed} if changed else {},
-                delete={"ports": gone} if gone else {},
-            )
-        )
+        upsert: dict[str, list[Any]] = {}
+        delete: dict[str, list[str]] = {}
+        for (table, id), row in rows.items():
+            had = self.view[table]
+            if row is None:
+                if had.pop(id, None) is not None:
+                    delete.setdefault(table, []).append(id)
+            elif had.get(id) != row:
+                had[id] = row
+                upsert.setdefault(table, []).append(row)
+        return self._keep(ViewDelta(seq=seq, upsert=upsert, delete=delete))
 
     @property
     def wanted(self) -> int:
@@ -100,6 +93,7 @@ class Scope:
         self._seq = 0
         self._feeds: dict[str, _Feed] = {}
         self._stepped: dict[str, int] = {}
+        self._concern = Concern()
 
     @property
     def seq(self) -> int:
@@ -125,6 +119,7 @@ class Scope:
             feed = self._feeds.get(host)
             if feed is None:
                 feed = self._feeds[host] = _Feed(tables(inventory, host), self._seq)
+                self._concern.take_in(inventory, host)
             upsert = {name: list(rows.values()) for name, rows in feed.view.items()}
             return ViewDelta(seq=self._seq, snapshot=True, upsert=upsert)
 
@@ -197,45 +192,32 @@ class Scope:
                 # The steps are lost: every host that streams must ask for a snapshot.
                 self._stepped.update(dict.fromkeys(self._feeds, seq))
                 self._feeds.clear()
+                self._concern = Concern()
             else:
-                effect = self._apply(inventory, reader, reader.changed(self._seq))
-                for host, feed in self._feeds.items():
-                    if host in effect.again:
-                        stepped = feed.recompute(tables(inventory, host), seq)
-                    elif host in effect.ports:
-                        stepped = feed.patch(effect.ports[host], seq)
-                    else:
-                        continue
-                    if stepped:
+                changes = _changes(reader, reader.changed(self._seq))
+                for host, rows in self._concern.change(inventory, changes).items():
+                    fresh = fresh_rows(inventory, self._concern.covers(host), rows)
+                    if self._feeds[host].patch(fresh, seq):
                         self._stepped[host] = seq
             # Only now: had anything above failed, the next call would begin with a fresh inventory.
             self._inventory, self._seq = inventory, seq
             return inventory
 
-    def _apply(
-        self, inventory: Inventory, reader: Reader, changed: Iterable[tuple[str, str]]
-    ) -> Effect:
-        """Read again what has changed; returns what it does to the hosts' views."""
-        ids: dict[str, list[str]] = {}
-        for kind, id in changed:
-            ids.setdefault(kind, []).append(id)
-        effect = Effect()
-        for kind, table in TABLE_OF_KIND.items():
-            if kind not in ids:
-                continue
+
+def _changes(
+    reader: Reader, changed: Iterable[tuple[str, str]]
+) -> Iterator[tuple[str, str, Any | None]]:
+    """(table, id, row) of what has changed, read again; the table `facts` for hosts."""
+    ids: dict[str, list[str]] = {}
+    for kind, id in changed:
+        ids.setdefault(kind, []).append(id)
+    for kind, table in TABLE_OF_KIND.items():
+        if kind in ids:
             rows = reader.get_many(KINDS[kind], ids[kind])
-            for id in ids[kind]:
-                effect.add(replace(inventory, table, id, rows.get(id)))
-        if "host" in ids:
-            for name in ids["host"]:
-                effect.again |= neighbours(inventory, name)
-                row = reader.host(name)
-                facts = None if row is None else row.facts
-                if facts is None:
-                    inventory.facts.pop(name, None)
-                else:
-                    inventory.facts[name] = facts
-        return effect
+            yield from ((table, id, rows.get(id)) for id in ids[kind])
+    for name in ids.get("host", ()):
+        row = reader.host(name)
+        yield "facts", name, None if row is None else row.facts
 
 
 def load(reader: Reader) -> Inventory:

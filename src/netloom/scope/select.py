@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import Any
 
-from netloom.model import TABLES, Chassis, HostFacts, HostView, Port, Router, ViewDelta
-from netloom.scope.inventory import Inventory
+from msgspec import Struct
+
+from netloom.model import TABLES, Chassis, HostFacts, HostView
+from netloom.scope.inventory import INDEXES, Inventory, Read, found_by
 
 Tables = dict[str, dict[str, Any]]
 """Table of HostView → id → row."""
@@ -18,8 +20,18 @@ def select(inventory: Inventory, host: str, seq: int = 0) -> HostView:
     return HostView(seq=seq, facts=facts, **tables(inventory, host))
 
 
-def tables(inventory: Inventory, host: str) -> Tables:
-    """Tables of the host's view.
+class Needs(Struct, frozen=True):
+    """What a host needs. `covers`: what its view has the rows of; `because`: the sets that this was worked out from.
+
+    As long as none of these sets changes, the host needs the same.
+    """
+
+    covers: frozenset[Read]
+    because: frozenset[Read]
+
+
+def needs(inventory: Inventory, host: str) -> Needs:
+    """What `host` needs.
 
     A network is present where the host realises one of its ports. Of present networks the host gets
     all subnets and ports, the routers that have ports there (their hosts are tunnel ends), and the
@@ -27,52 +39,64 @@ def tables(inventory: Inventory, host: str) -> Tables:
     ports these stand for; of instances here the floating IPs of their ports; of the security groups of its own ports the rules, the groups these name and
     all ports in them.
     """
-    own_routers: dict[str, Router] = inventory.by("routers_of_host", host)
-    present = inventory.networks_of_host(host)
-    ports: dict[str, Port] = {}
-    routers: dict[str, Router] = dict(own_routers)
-    subnets: dict[str, Any] = {}
-    hosts = {host}
-    for network in present:
-        ports.update(inventory.by("ports_of_network", network))
-        subnets.update(inventory.by("subnets_of_network", network))
-        _add(routers, inventory.routers, inventory.routers_of_network(network))
-        hosts |= inventory.hosts_of_network(network)
-    floatingips: dict[str, Any] = {}
-    for router in own_routers:
-        floatingips.update(inventory.by("floatingips_of_router", router))
-    _add(ports, inventory.ports, {fip.port_id for fip in floatingips.values()})
+    because: set[Read] = set()
 
-    used = {group for port in inventory.local_ports(host) for group in port.security_groups}
-    rules: dict[str, Any] = {}
-    for group in used:
-        rules.update(inventory.by("rules_of_group", group))
-    remote = {rule.remote_group_id for rule in rules.values() if rule.remote_group_id}
-    for group in remote:
-        ports.update(inventory.by("ports_of_group", group))
-    servers = dict(inventory.by("servers_of_host", host))
-    for server in servers.values():
-        # The instance asks its own host for its public address.
-        for port_id in server.port_ids:
-            floatingips.update(inventory.by("floatingips_of_port", port_id))
-    return {
-        "chassis": {name: _chassis(inventory, name) for name in hosts},
-        "networks": _add({}, inventory.networks, present),
-        "subnets": subnets,
-        "ports": ports,
-        "routers": routers,
-        "floatingips": floatingips,
-        "security_groups": _add({}, inventory.security_groups, used | remote),
-        "security_group_rules": rules,
-        "servers": servers,
-        "images": _add({}, inventory.images, {server.image_id for server in servers.values()}),
-    }
+    def members(name: str, key: str) -> Iterable[str]:
+        because.add((name, key))
+        return inventory.members(name, key)
+
+    covers: set[Read] = {("chassis", host), ("routers_of_host", host), ("servers_of_host", host)}
+    for network in members("networks_of_host", host):
+        covers |= {(name, network) for name in _OF_PRESENT_NETWORKS}
+        covers.update(("routers", id) for id in members("routers_of_network", network))
+        covers.update(("chassis", name) for name in members("hosts_of_network", network))
+    for router in members("own_routers", host):
+        covers.add(("floatingips_of_router", router))
+        covers.update(("ports", id) for id in members("ports_of_floatingips", router))
+    for group in members("groups_of_host", host):
+        covers |= {("rules_of_group", group), ("security_groups", group)}
+        for remote in members("remotes_of_group", group):
+            covers |= {("ports_of_group", remote), ("security_groups", remote)}
+    # The instance asks its own host for its public address.
+    covers.update(("floatingips_of_port", id) for id in members("ports_of_servers", host))
+    covers.update(("images", id) for id in members("images_of_host", host))
+    return Needs(frozenset(covers), frozenset(because))
 
 
-def _add(rows: dict[str, Any], table: dict[str, Any], ids: Iterable[str | None]) -> dict[str, Any]:
-    """Add those of `ids` that are in `table`."""
-    rows.update((id, table[id]) for id in ids if id and id in table)
-    return rows
+_OF_PRESENT_NETWORKS = ("networks", "subnets_of_network", "ports_of_network")
+
+
+def covering(table: str, row: Any) -> Iterator[Read]:
+    """The covers that would bring a row into a view."""
+    yield table, row.host if table == "chassis" else row.id
+    yield from found_by(table, row)
+
+
+def row_of(inventory: Inventory, table: str, id: str) -> Any | None:
+    """One row of a table of HostView as it is now."""
+    return _chassis(inventory, id) if table == "chassis" else inventory.table(table).get(id)
+
+
+def covered(inventory: Inventory, cover: Read) -> Iterator[tuple[str, str]]:
+    """(table, id) of the rows that a cover may bring into a view."""
+    name, key = cover
+    if name in INDEXES:
+        table = INDEXES[name][0]
+        yield from ((table, id) for id in inventory.by(name, key))
+    else:
+        yield name, key
+
+
+def tables(inventory: Inventory, host: str) -> Tables:
+    """Tables of the host's view: the rows of what it needs."""
+    found: Tables = {table: {} for table in TABLES}
+    for cover in needs(inventory, host).covers:
+        name, key = cover
+        if name in INDEXES:
+            found[INDEXES[name][0]].update(inventory.by(name, key))
+        elif (row := row_of(inventory, name, key)) is not None:
+            found[name][key] = row
+    return found
 
 
 def _chassis(inventory: Inventory, host: str) -> Chassis:
@@ -80,20 +104,3 @@ def _chassis(inventory: Inventory, host: str) -> Chassis:
     if facts is None:
         return Chassis(host=host)
     return Chassis(host=host, tunnel_ip=facts.tunnel_ip, tunnel_types=facts.tunnel_types)
-
-
-def difference(old: Tables, new: Tables, seq: int) -> ViewDelta:
-    """The step from one view's tables to another's; rows that are equal are no part of it."""
-    upsert: dict[str, list[Any]] = {}
-    delete: dict[str, list[str]] = {}
-    for table in TABLES:
-        before, after = old[table], new[table]
-        changed = [
-            row for id, row in after.items() if (was := before.get(id)) is not row and was != row
-        ]
-        gone = [id for id in before if id not in after]
-        if changed:
-            upsert[table] = changed
-        if gone:
-            delete[table] = gone
-    return ViewDelta(seq=seq, upsert=upsert, delete=delete)

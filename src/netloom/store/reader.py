@@ -237,30 +237,32 @@ class Reader:
         and `tag`; a collection means any of its values, None means null. ValueError for others.
         Rows that cannot be read are left out, and said once on the log.
         """
-        return [found.obj for found in self._found(kind, search.filters(where), Page())]
+        return [found.obj for found in self._found(kind, search.filters(where), Page(), None)]
 
     def search(
         self, kind: type[T], alternatives: Sequence[Sequence[Filter]], page: Page
     ) -> builtins.list[Found[T]]:
         """A page of the objects that meet all filters of at least one alternative, in the page's order.
 
-        The number of statements depends on the alternatives and on the page's order alone; the number of rows
-        that are read on the page where an index answers the filters (`fields`) and the order.
+        The number of statements depends on the filters and on the page's order alone; the number of rows that are
+        read on the page where an index answers the filters (`fields`) and the order.
         """
-        if len(alternatives) == 1:
-            return self._found(kind, alternatives[0], page)
         found: dict[str, Found[T]] = {}
         for alternative in alternatives:
-            found.update((each.obj.id, each) for each in self._found(kind, alternative, page))
+            own = search.plain(alternative, page)
+            rows = self._found(kind, alternative, own, self._lead(kind, alternative, own))
+            if len(alternatives) == 1:
+                return rows
+            found.update((each.obj.id, each) for each in rows)
         merged = builtins.list(found.values())
         for field, ascending in reversed(page.order):
             merged.sort(key=lambda each: _sortable(each.value(field)), reverse=not ascending)
         return merged[: page.limit] if page.limit else merged
 
-    def _found(self, kind: type[T], asked: Sequence[Filter], page: Page) -> builtins.list[Found[T]]:
+    def _found(
+        self, kind: type[T], asked: Sequence[Filter], page: Page, leading: search.Lead
+    ) -> builtins.list[Found[T]]:
         found: builtins.list[Found[T]] = []
-        page = search.plain(asked, page)
-        leading = self._lead(kind, asked, page)
         for statement, values in search.statements(kind.KIND, asked, page, leading):
             if page.limit:
                 values["limit"] = page.limit - len(found)

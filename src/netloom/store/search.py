@@ -67,11 +67,17 @@ class Page(Struct, frozen=True):
     limit: int = 0
     after: tuple[Value, ...] | None = None
 
-    def without(self, same: Collection[str]) -> Page:
-        """The same page of objects that all have the same value in these fields."""
-        kept = [n for n, (name, _) in enumerate(self.order) if name == "id" or name not in same]
-        after = None if self.after is None else tuple(self.after[n] for n in kept)
-        return Page(tuple(self.order[n] for n in kept), self.limit, after)
+    def without(self, same: Mapping[str, Value]) -> Page:
+        """The same page of objects that all have these values: they decide nothing, unless the page begins at others."""
+        kept = [
+            number
+            for number, (name, _) in enumerate(self.order)
+            if name == "id"
+            or name not in same
+            or (self.after is not None and self.after[number] != same[name])
+        ]
+        after = None if self.after is None else tuple(self.after[number] for number in kept)
+        return Page(tuple(self.order[number] for number in kept), self.limit, after)
 
     def turned(self) -> Page:
         """The same in the opposite order."""
@@ -80,7 +86,9 @@ class Page(Struct, frozen=True):
 
 def plain(asked: Sequence[Filter], page: Page) -> Page:
     """Return the page without what the filters make needless in its order: where one value is asked for, all have it."""
-    same = {each.field for each in asked if each.op == "any" and len(each.values) == 1}
+    same = {
+        each.field: each.values[0] for each in asked if each.op == "any" and len(each.values) == 1
+    }
     return page.without(same) if len(page.order) > 1 else page
 
 
@@ -144,13 +152,15 @@ def lead(asked: Sequence[Filter], page: Page, matches: Mapping[int, int]) -> Lea
 
 
 def _is_covered(asked: Sequence[Filter], page: Page) -> bool:
-    """Tell whether one index answers all filters and has the order: then there is nothing to choose."""
+    """Tell whether one index answers all filters and has the order, or ids are given: there is nothing to choose."""
     first = page.order[0][0]
     names = {each.field for each in asked}
+    if "id" in names or (len(asked) < 2 and not page.limit):
+        return True
     if any(each.op != "any" or len(each.values) != 1 for each in asked):
         return False
     if not page.limit:
-        return len(asked) < 2
+        return False
     if first == "id":
         return len(asked) < 2 or names in ({"project_id", "name"}, {"project_id", "status"})
     return not asked or (names == {"project_id"} and first in fields.COLUMNS)

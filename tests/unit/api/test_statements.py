@@ -101,6 +101,7 @@ def test_the_store_answers_every_filter_and_every_sort_key(stores, collection):
     for name, facts in MAPS[collection].items():
         if facts.get("is_filter"):
             value = {"fixed_ips": "subnet_id=x", "ethertype": "IPv4", "cidr": "10.0.0.0/24"}
+            value["remote_ip_prefix"] = value["cidr"]
             value = value.get(name, "0.0.0.0" if name == "gateway_ip" else "1")
             asked = query.parse(collection, [(name, value)])
             with stores[0].reader() as r:

@@ -9,7 +9,7 @@ import pytest
 from tests.support.host import Host
 
 import worlds
-from netloom.model.hoststate import Device, FloatingNat, SourceNat
+from netloom.model.hoststate import AttachedNetwork, Device, FloatingNat, SourceNat
 from netloom.model.names import router_namespace
 from netloom.plan import plan
 from netloom.render.nft import nft_ruleset
@@ -66,7 +66,8 @@ def two_floating() -> worlds.World:
 def put(host: Host, world: worlds.World) -> None:
     """Load the router's table as planned for a world."""
     state = plan(world.view("network1"))
-    ruleset = nft_ruleset(state.each(FloatingNat), state.each(SourceNat))
+    nats = (state.each(FloatingNat), state.each(SourceNat))
+    ruleset = nft_ruleset(*nats, state.each(AttachedNetwork))
     host.run("ip", "netns", "exec", "router", "nft", "-f", "-", stdin=ruleset)
     host.sh("ip netns exec router conntrack -F 2>/dev/null || true")
 

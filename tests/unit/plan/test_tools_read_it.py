@@ -8,7 +8,7 @@ import subprocess
 import pytest
 
 import worlds
-from netloom.model.hoststate import Dnsmasq, FloatingNat, Flow, SourceNat
+from netloom.model.hoststate import AttachedNetwork, Dnsmasq, FloatingNat, Flow, SourceNat
 from netloom.model.networking import DhcpOption
 from netloom.plan import plan
 from netloom.render.dnsmasq import dnsmasq_conf, dnsmasq_hosts, dnsmasq_opts
@@ -67,8 +67,10 @@ def test_no_two_flows_of_a_table_match_the_same():
 @pytest.mark.root
 def test_nft_reads_the_ruleset():
     state = plan(worlds.walkthrough_b().view("network1"))
-    ruleset = nft_ruleset(state.each(FloatingNat), state.each(SourceNat))
-    for text in (ruleset, nft_ruleset([], [])):
+    networks = list(state.each(AttachedNetwork))
+    ruleset = nft_ruleset(state.each(FloatingNat), state.each(SourceNat), networks)
+    assert networks
+    for text in (ruleset, nft_ruleset([], []), nft_ruleset([], [], networks)):
         done = subprocess.run(
             ["unshare", "-n", "nft", "-c", "-f", "-"],
             input=text,

@@ -2,6 +2,7 @@
 
 from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
+from tests.unit.scope import by_hand
 
 from netloom.model import (
     FixedIP,
@@ -18,8 +19,9 @@ from netloom.model import (
     Subnet,
 )
 from netloom.model.names import OWNER_DHCP, OWNER_ROUTER_GATEWAY, OWNER_ROUTER_INTERFACE
-from netloom.scope import Inventory, select
-from netloom.scope.effect import Effect, neighbours, replace
+from netloom.scope import Inventory
+from netloom.scope.effect import Concern, fresh_rows
+from netloom.scope.select import tables
 
 HOSTS = ("h1", "h2", "h3")
 FEW = st.sampled_from("ab")
@@ -96,21 +98,22 @@ CHANGES = st.one_of(
 )
 
 
-def change(world, what):
-    """Carry out one change; returns what it is said to do to views."""
+def planned(what):
+    """A change as the scope takes it: (table, id, row or None)."""
     table, what, *more = what
     if table == "facts":
-        world.facts[what] = HostFacts(host=what, tunnel_ip=f"192.0.2.{more[0]}")
-        return Effect(again=neighbours(world, what))
+        return table, what, HostFacts(host=what, tunnel_ip=f"192.0.2.{more[0]}")
     if isinstance(what, str):
-        return replace(world, table, what, None)
-    return replace(world, table, what.id, what)
+        return table, what, None
+    return table, what.id, what
 
 
-def patch(ports, changed):
-    ports.update({id: port for id, port in changed.items() if port is not None})
-    for id in [id for id, port in changed.items() if port is None]:
-        del ports[id]
+def patch(view, rows):
+    """Carry out what a change is said to do to a view's tables."""
+    for (table, id), row in rows.items():
+        view[table].pop(id, None)
+        if row is not None:
+            view[table][id] = row
 
 
 def fresh(world):
@@ -126,21 +129,60 @@ def fresh(world):
     return other
 
 
+def looked_after():
+    """An empty inventory, and what its hosts need."""
+    inventory, concern = Inventory(), Concern()
+    for host in HOSTS:
+        concern.take_in(inventory, host)
+    return inventory, concern
+
+
 # As in test_stream: the same changes in every run, no long search when one fails.
 @settings(
     max_examples=150, deadline=None, derandomize=True, database=None, phases=(Phase.generate,)
 )
-@given(st.lists(CHANGES, min_size=25, max_size=60))
-def test_a_change_alters_only_views_of_hosts_it_concerns(changes):
-    world = Inventory()
-    views = {host: select(world, host) for host in HOSTS}
-    for what in changes:
-        effect = change(world, what)
+@given(st.lists(st.lists(CHANGES, min_size=1, max_size=3), min_size=20, max_size=40))
+def test_views_that_are_patched_are_those_of_a_fresh_look(steps):
+    inventory, concern = looked_after()
+    views = {host: tables(inventory, host) for host in HOSTS}
+    for step in steps:
+        changed = concern.change(inventory, [planned(what) for what in step])
         for host in HOSTS:
-            view = select(world, host)
-            if host not in effect.again:
-                patch(views[host].ports, effect.ports.get(host, {}))
-                assert view == views[host], (what, host)
-            views[host] = view
-    rebuilt = fresh(world)
-    assert {host: select(rebuilt, host) for host in HOSTS} == views
+            patch(views[host], fresh_rows(inventory, concern.covers(host), changed.get(host, ())))
+            assert views[host] == tables(inventory, host), (step, host)
+    rebuilt = fresh(inventory)
+    assert {host: tables(rebuilt, host) for host in HOSTS} == views
+
+
+@settings(
+    max_examples=100, deadline=None, derandomize=True, database=None, phases=(Phase.generate,)
+)
+@given(st.lists(CHANGES, min_size=25, max_size=60))
+def test_no_host_is_forgotten_that_a_rule_written_by_hand_names(changes):
+    inventory, concern = looked_after()
+    for what in changes:
+        table, id, row = planned(what)
+        if table == "facts":
+            named = by_hand.neighbours(inventory, id)
+            assert set(concern.change(inventory, [(table, id, row)])) >= named, what
+            continue
+        old = inventory.table(table).get(id)
+        named = by_hand.concerned(inventory, table, old) if old is not None else set()
+        found = set(concern.change(inventory, [(table, id, row)]))
+        if row is not None:
+            named |= by_hand.concerned(inventory, table, row)
+        assert found >= named, what
+
+
+def test_one_more_port_concerns_its_row_alone_however_large_the_network_is():
+    """No host's needs are worked out again, and each host's view differs in one row."""
+    inventory, concern = Inventory(), Concern()
+    for n in range(300):
+        at = {"network_id": "a", "mac_address": "fa:1", "host": HOSTS[n % 3]}
+        inventory.put("ports", Port(id=f"{n}", **at))
+    for host in HOSTS:
+        concern.take_in(inventory, host)
+    more = Port(id="more", network_id="a", mac_address="fa:1", host="h1")
+    found = concern.change(inventory, [("ports", "more", more)])
+    assert found == {host: {("ports", "more")} for host in HOSTS}
+    assert inventory.put("ports", more) == set(), "no set has another member"

@@ -16,7 +16,15 @@ from starlette.responses import Response
 
 from netloom.api.bodies import off_loop
 from netloom.api.heads import root_url
-from netloom.api.http import body_of, caller_of, respond, run_read, run_write, services_of
+from netloom.api.http import (
+    body_of,
+    caller_of,
+    respond,
+    run_at_once,
+    run_read,
+    run_write,
+    services_of,
+)
 from netloom.api.networking import query
 from netloom.api.networking.nouns import Noun
 from netloom.api.networking.policy import NETWORK_SHARED, Policy, policy_of
@@ -84,7 +92,7 @@ async def show(request: Request, noun: Noun, id: str) -> Response:
             raise HTTPNotFound
         return docs[0]
 
-    doc = await run_read(request, work)
+    doc = run_at_once(request, work)
     return respond(200, {noun.singular: query.pick([doc], fields)[0]})
 
 
@@ -244,6 +252,12 @@ def _parents(r: Reader, ctx: Context, noun: Noun, ids: set[str]) -> dict[str, Do
     return found
 
 
+def _asked(policy: Policy, noun: Noun) -> list[tuple[str, str]]:
+    """Return the rules that say who sees an attribute of the noun, each with the attribute."""
+    every = ((f"get_{noun.singular}:{name}", name) for name in _VISIBLE[noun.collection])
+    return [(rule, name) for rule, name in every if policy.has(rule)]
+
+
 def present(
     policy: Policy,
     r: Reader,
@@ -264,22 +278,20 @@ def present(
         for doc in docs:
             doc.update(parents[doc[noun.parent]])
     if only_allowed:
-        show = f"get_{noun.singular}"
-        docs = [doc for doc in docs if policy.allows(caller, show, doc)]
+        docs = policy.allowed(caller, f"get_{noun.singular}", docs)
     visible = _VISIBLE[noun.collection]
-    asked = [(name, f"get_{noun.singular}:{name}") for name in visible]
-    asked = [(name, rule) for name, rule in asked if policy.has(rule)]
-    # A rule that reads nothing of the target is asked once for the whole list.
-    hidden = [
-        name
-        for name, rule in asked
-        if not policy.reads_target(rule) and not policy.allows(caller, rule, {})
-    ]
-    varying = [(name, rule) for name, rule in asked if policy.reads_target(rule)]
-    for doc in docs:
-        away = [name for name, rule in varying if not policy.allows(caller, rule, doc)]
-        for name in (*(doc.keys() - visible), *hidden, *away):
+    for rule, name in _asked(policy, noun):
+        # A rule that reads nothing of the target is asked once for the whole list.
+        if not policy.reads_target(rule):
+            away = () if policy.allows(caller, rule, {}) else docs
+        else:
+            allowed = {id(doc) for doc in policy.allowed(caller, rule, docs)}
+            away = [doc for doc in docs if id(doc) not in allowed]
+        for doc in away:
             doc.pop(name, None)
+    for doc in docs:
+        for name in doc.keys() - visible:
+            del doc[name]
     return docs
 
 

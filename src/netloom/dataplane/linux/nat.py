@@ -1,4 +1,4 @@
-"""NAT of a router's namespace: one nftables table, replaced as a whole in one transaction.
+"""NAT and ingress filter of a router's namespace: one nftables table, replaced as a whole in one transaction.
 
 The table `ip netloom` of a namespace of ours is ours. What it translates is read as nft's JSON. A connection that a
 floating IP let in is forgotten as soon as that floating IP goes or points elsewhere. Until that is done, the table has
@@ -16,8 +16,8 @@ from msgspec import Struct, field
 from netloom.dataplane.linux import netns, nft
 from netloom.dataplane.linux.nft import Table, Wanted
 from netloom.dataplane.process import ApplyError, run
-from netloom.model.hoststate import FloatingNat, SourceNat
-from netloom.render.nft import NFT_TABLE, nft_ruleset
+from netloom.model.hoststate import AttachedNetwork, FloatingNat, SourceNat
+from netloom.render.nft import NFT_TABLE, chains_of, nft_ruleset, tracks
 
 log = logging.getLogger(__name__)
 
@@ -105,16 +105,32 @@ def without_mark(table: Table) -> Table:
     return Table({n: c for n, c in table.chains.items() if n != _UNFINISHED}, table.sets)
 
 
-def wanted(floating: Sequence[FloatingNat], source: Sequence[SourceNat]) -> Wanted:
-    """The table for these."""
-    return Wanted(TABLE, nft_ruleset(floating, source), _BOUNDS)
+def networks(table: Table) -> set[str]:
+    """The ids of the networks that a table keeps apart from others."""
+    parts = [chain.partition("-") for chain in table.chains]
+    return {id for kind, _, id in parts if f"{kind}-{id}" in chains_of(id)}
+
+
+def wanted(
+    floating: Sequence[FloatingNat],
+    source: Sequence[SourceNat],
+    networks: Sequence[AttachedNetwork] = (),
+) -> Wanted:
+    """The table for these, with the bounds of connections where connections are remembered at all."""
+    more = _BOUNDS if tracks(floating, source, networks) else ""
+    return Wanted(TABLE, nft_ruleset(floating, source, networks), more)
 
 
 def _there(namespace: str) -> Table | None:
     return nft.ruleset(namespace).get(TABLE)
 
 
-def apply(namespace: str, floating: Sequence[FloatingNat], source: Sequence[SourceNat]) -> None:
+def apply(
+    namespace: str,
+    floating: Sequence[FloatingNat],
+    source: Sequence[SourceNat],
+    networks: Sequence[AttachedNetwork] = (),
+) -> None:
     """Replace the table, then cut the connections whose translation is gone.
 
     A change in which an earlier agent was interrupted stays unfinished: `finish` may come only when addresses that are not
@@ -127,7 +143,7 @@ def apply(namespace: str, floating: Sequence[FloatingNat], source: Sequence[Sour
     leaving_before = {(device, address) for device, (address, _) in was.source.items()}
     leaving = {(item.device, item.address) for item in source}
     with netns.inside(namespace):
-        _load(f"{nft_ruleset(floating, source)}add chain ip {NFT_TABLE} {_UNFINISHED}\n")
+        _load(wanted(floating, source, networks))
         cut(external for external, _ in there - now)
         cut({address for _, address in leaving_before} - {address for _, address in leaving})
         if before is not None and leaving - leaving_before:
@@ -147,11 +163,14 @@ def finish(namespace: str) -> None:
         run(["nft", "delete", "chain", "ip", NFT_TABLE, _UNFINISHED])
 
 
-def _load(text: str) -> None:
-    """Load a ruleset with the bounds of connections; without them where the kernel cannot count (nft_connlimit)."""
+def _load(table: Wanted) -> None:
+    """Load a table, `unfinished`; without the bounds of connections where the kernel cannot count (nft_connlimit)."""
+    text = f"{table.text}add chain ip {NFT_TABLE} {_UNFINISHED}\n"
     try:
-        run(["nft", "-f", "-"], stdin=text + _BOUNDS)
+        run(["nft", "-f", "-"], stdin=text + table.more)
     except ApplyError as error:
+        if not table.more:
+            raise
         run(["nft", "-f", "-"], stdin=text)
         log.warning("connections through routers are not bounded: %s", error)
 

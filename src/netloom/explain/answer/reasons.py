@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ipaddress
 from dataclasses import replace
 
 from netloom.explain.answer import fixes
@@ -33,7 +34,7 @@ def _of_step(cloud: Cloud, arrival: Arrival, step: Step, asked: Asked, answer: b
     if step.kind == "arp":
         return _of_arp(cloud, step, _way_before(arrival))
     if step.kind == "route":
-        return _of_route(cloud, step)
+        return _of_route(cloud, step, frame)
     if step.kind != "flow":
         return _of_place(cloud, arrival, step)
     port = _first(step, "port")
@@ -294,7 +295,7 @@ def _network_of_device(cloud: Cloud, step: Step) -> str:
     return found[0].network_id if found else ""
 
 
-def _of_route(cloud: Cloud, step: Step) -> Reason:
+def _of_route(cloud: Cloud, step: Step, frame: Frame) -> Reason:
     router, port = _first(step, "router"), _first(step, "port")
     if step.cause is Cause.LOOP and router:
         return Reason(
@@ -330,7 +331,32 @@ def _of_route(cloud: Cloud, step: Step) -> Reason:
             "openstack floating ip list --router " + ident,
             cause=Cause.ONLY_FLOATING,
         )
+    if step.cause is Cause.SOURCE_ELSEWHERE:
+        return _from_elsewhere(cloud, step, frame, router)
     return Reason(f"On {step.host}: {step.text}.", router)
+
+
+def _from_elsewhere(cloud: Cloud, step: Step, frame: Frame, router: str) -> Reason:
+    """A router refuses a packet whose source belongs to a network on another side of the router."""
+    home, port = _first(step, "network"), _first(step, "port")
+    address = ipaddress.ip_address(step.target)
+    named = next(
+        (
+            f"{cloud.name(f'subnet/{s.id}')} ({s.cidr}) on {cloud.name(home)}"
+            for _, s in sorted(cloud.subnets.items())
+            if f"network/{s.network_id}" == home and address in ipaddress.ip_network(s.cidr)
+        ),
+        cloud.name(home),
+    )
+    arrived = cloud.ports.get(port.partition("/")[2])
+    way = f" by {cloud.name(f'network/{arrived.network_id}')}" if arrived else ""
+    return Reason(
+        f"{capital(cloud.name(router))} forwards nothing from {step.target} to {frame.ip_dst} that comes in{way}: "
+        f"the address belongs to {named}.",
+        router,
+        f"send from an address of the sender's own network, or bring the packet to the router by {cloud.name(home)}",
+        cause=Cause.SOURCE_ELSEWHERE,
+    )
 
 
 def _no_route_at(cloud: Cloud, step: Step, owner: Port | None, port: str) -> Reason:

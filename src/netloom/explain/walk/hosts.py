@@ -10,6 +10,7 @@ from dataclasses import dataclass, field, replace
 from netloom.explain.walk.trace import Way
 from netloom.model.hosts import HostFacts, HostView
 from netloom.model.hoststate import (
+    AttachedNetwork,
     Bucket,
     Device,
     FloatingNat,
@@ -81,6 +82,7 @@ class Host:
     routes: dict[str, list[NsRoute]] = field(default_factory=dict)
     floating: dict[str, list[FloatingNat]] = field(default_factory=dict)
     source_nat: dict[str, list[SourceNat]] = field(default_factory=dict)
+    attached: dict[str, list[AttachedNetwork]] = field(default_factory=dict)
 
     @classmethod
     def of(cls, view: HostView) -> Host:
@@ -103,6 +105,8 @@ class Host:
             host.floating.setdefault(nat.namespace, []).append(nat)
         for nat in state.each(SourceNat):
             host.source_nat.setdefault(nat.namespace, []).append(nat)
+        for network in state.each(AttachedNetwork):
+            host.attached.setdefault(network.namespace, []).append(network)
         return host
 
     def devices_in(self, namespace: str) -> list[Device]:

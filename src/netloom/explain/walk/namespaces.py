@@ -1,4 +1,4 @@
-"""Routers' namespaces: addresses, routes, NAT and the forward filter, as the kernel would apply them."""
+"""Routers' namespaces: addresses, routes, NAT and the forward filters, as the kernel would apply them."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from netloom.explain.cause import Cause
 from netloom.explain.walk.frames import Connection, Frame
 from netloom.explain.walk.hosts import Host
 from netloom.explain.walk.trace import Step, Steps, Way
-from netloom.model.hoststate import Device, NsRoute
+from netloom.model.hoststate import AttachedNetwork, Device, NsRoute
 
 Place = tuple[str, str]
 """Host and namespace."""
@@ -88,6 +88,10 @@ class Namespaces:
         text = f"{name} routes {frame.ip_dst}{via} out of {device.name}"
         routed = _step(host, name, text, f"ip route get {frame.ip_dst}", why)
         steps = (*steps, replace(routed, way=way_of(host, found.item)))
+        answer = seen is not None and connection != seen.before
+        home = _elsewhere(host, arrived, device, connection.source, answer)
+        if home is not None:
+            return Onward((*steps, _refused(host, arrived, connection.source, home, steps)), frame)
         guarded = [n for n in host.source_nat.get(name, []) if n.device == arrived.name]
         if guarded and not redirected:
             text = f"{name} lets nothing in from outside that is not for a floating IP"
@@ -142,6 +146,43 @@ class Namespaces:
                 frame = replace(frame, ip_src=nat.address)
                 return frame, (*steps, _nat_step(host, name, was, frame, "SNAT", nat.origin))
         return frame, steps
+
+
+def _elsewhere(
+    host: Host, arrived: Device, leaving: Device, source: str, answer: bool
+) -> AttachedNetwork | None:
+    """The network that a packet should have come in from to say that it is from `source`; None where all is well."""
+    for network in host.attached.get(arrived.namespace, []):
+        if arrived.name in network.devices:
+            continue
+        neighbour = leaving.name in network.devices
+        if _in(source, network.connected) and (neighbour or not (network.external and answer)):
+            return network
+        if neighbour and _in(source, network.others):
+            return network
+    return None
+
+
+def _in(address: str, cidrs: tuple[str, ...]) -> bool:
+    parsed = ipaddress.ip_address(address)
+    return any(parsed in ipaddress.ip_network(cidr) for cidr in cidrs)
+
+
+def _refused(host: Host, arrived: Device, source: str, home: AttachedNetwork, steps: Steps) -> Step:
+    """The last step of a packet whose source belongs to a network on another side."""
+    name = arrived.namespace
+    text = (
+        f"{name} forwards nothing from {source} that comes in by {arrived.name}: "
+        f"on network/{home.network_id} the address is a neighbour's"
+    )
+    why = (*home.origin, *arrived.origin[:1])
+    shut = _step(host, name, text, "nft list table ip netloom", why)
+    ways = [s for s in steps if (s.kind, s.host, s.place) == ("route", host.name, name)]
+    if len(ways) > 1:
+        # It was here already: whoever it was sent to has sent it back.
+        text = f"routers send the packet round in circles, and {name} takes it no second time"
+        return replace(shut, text=text, cause=Cause.LOOP)
+    return replace(shut, target=source, cause=Cause.SOURCE_ELSEWHERE)
 
 
 class Routed(NamedTuple):

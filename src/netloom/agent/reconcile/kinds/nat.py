@@ -1,4 +1,4 @@
-"""NAT of this host's routers: one table a namespace, so its objects succeed or fail together."""
+"""NAT and ingress filter of this host's routers: one table a namespace, so its objects succeed or fail together."""
 
 from __future__ import annotations
 
@@ -10,35 +10,36 @@ from netloom.agent.reconcile.diff import Change, Mark
 from netloom.agent.reconcile.kind import Failure, Kind, Look, NotReady
 from netloom.agent.reconcile.kinds.inside import seen, tables
 from netloom.dataplane.linux import nat, netns, nft
-from netloom.dataplane.mark import broken, digest
+from netloom.dataplane.mark import broken, digest, fingerprint
 from netloom.dataplane.process import ApplyError
-from netloom.model.hoststate import FloatingNat, Key, SourceNat
-from netloom.render.nft import check_nat
+from netloom.model.hoststate import AttachedNetwork, FloatingNat, Key, SourceNat
+from netloom.render.nft import chains_of, check_nat
 from netloom.render.values import Unwritable
 
 Nat = FloatingNat | SourceNat
+Part = Nat | AttachedNetwork
 _NAMES = re.compile(r"[\w./-]+")
 
 
 class Nats(Kind):
-    """Floating IPs and the catch-all translation of routers.
+    """Floating IPs and the catch-all translation of routers, and the networks that they keep apart.
 
     A change that an agent did not live to finish is an object too, which nobody wants: so it is finished when addresses
     that go are gone.
     """
 
     name = "nat"
-    sorts = ("floating-nat", "source-nat", "unfinished-nat")
+    sorts = ("floating-nat", "source-nat", "attached-network", "unfinished-nat")
     after = ("namespace",)
     inside = True
 
     def __init__(self) -> None:
         self._expected = nft.Expected()
-        self._wanted: dict[str, dict[Key, Nat]] = defaultdict(dict)
+        self._wanted: dict[str, dict[Key, Part]] = defaultdict(dict)
         self._there: dict[str, dict[Key, Nat]] = defaultdict(dict)
         self._identities: dict[str, int] = {}  # namespace → which one its table is in
 
-    def mark(self, item: Nat) -> Mark:
+    def mark(self, item: Part) -> Mark:
         try:
             check_nat(item)
         except Unwritable as error:
@@ -82,6 +83,11 @@ class Nats(Kind):
         self._there[namespace] = {item.key: item for item in items}
         wanted = self._wanted[namespace]
         found = {item.key: _mark(item) for item in items}
+        for id in nat.networks(table):
+            # Which version of it the differences below say.
+            key = ("attached-network", namespace, id)
+            known = key in wanted and expected is not None
+            found[key] = _mark(wanted[key]) if known else broken("it cannot be compared")
         if said.unfinished:
             found["unfinished-nat", namespace] = broken("an agent was interrupted")
             table = nat.without_mark(table)
@@ -100,10 +106,10 @@ class Nats(Kind):
         return found
 
     def apply(self, change: Change) -> dict[Key, Failure]:
-        come: dict[str, list[Nat]] = defaultdict(list)
+        come: dict[str, list[Part]] = defaultdict(list)
         gone: dict[str, list[Key]] = defaultdict(list)
         for item in change.make:
-            if isinstance(item, FloatingNat | SourceNat):
+            if isinstance(item, FloatingNat | SourceNat | AttachedNetwork):
                 come[item.namespace].append(item)
         for key in change.remove:
             gone[key[1]].append(key)
@@ -116,17 +122,21 @@ class Nats(Kind):
                 failed |= dict.fromkeys(keys, Failure(str(error)))
         return failed
 
-    def _replace(self, namespace: str, come: list[Nat], gone: list[Key]) -> None:
+    def _replace(self, namespace: str, come: list[Part], gone: list[Key]) -> None:
         identity = netns.identity(namespace)
         before = self._there[namespace] if self._identities.get(namespace) == identity else {}
         now = {key: item for key, item in before.items() if key not in gone}
-        now |= {item.key: item for item in come}
+        now |= {item.key: item for item in come if not isinstance(item, AttachedNetwork)}
         if ("unfinished-nat", namespace) in gone:
             nat.finish(namespace)
-        if now == before and not come:
+            gone.remove(("unfinished-nat", namespace))
+        if not come and not gone:
             return
-        if now:
-            nat.apply(namespace, *_parts(now.values()))
+        # The filter is always the whole one: not even while one of its networks waits for its turn is there less.
+        wanted = self._wanted[namespace].values()
+        networks = [item for item in wanted if isinstance(item, AttachedNetwork)]
+        if now or networks:
+            nat.apply(namespace, *_parts((*now.values(), *networks)))
         else:
             nat.remove(namespace)
         self._there[namespace], self._identities[namespace] = now, identity
@@ -139,23 +149,35 @@ class Nats(Kind):
         return ("namespace", key[1])
 
 
-def _mark(item: Nat) -> Mark:
+def _mark(item: Part) -> Mark:
+    if isinstance(item, AttachedNetwork):
+        return fingerprint(item)
     if isinstance(item, FloatingNat):
         return digest(f"{item.external} {item.internal} {item.origin[:1]}")
     return digest(f"{item.device} {item.address} {item.origin[:1]}")
 
 
-def _is_about(item: Nat, words: str) -> bool:
-    own = item.external if isinstance(item, FloatingNat) else item.address
-    named = set(_NAMES.findall(words))
-    return own in named or bool(named.intersection(item.origin[:1]))
+def _is_about(item: Part, words: str) -> bool:
+    match item:
+        case FloatingNat():
+            own = (item.external,)
+        case SourceNat():
+            own = (item.address,)
+        case AttachedNetwork():
+            own = chains_of(item.network_id)
+    return not set(_NAMES.findall(words)).isdisjoint((*own, *item.origin[:1]))
 
 
 def _origin(comment: str) -> tuple[str, ...]:
     return (comment,) if comment else ()
 
 
-def _parts(items: Iterable[Nat]) -> tuple[list[FloatingNat], list[SourceNat]]:
+def _parts(
+    items: Iterable[Part],
+) -> tuple[list[FloatingNat], list[SourceNat], list[AttachedNetwork]]:
     whole = list(items)
-    floating = [item for item in whole if isinstance(item, FloatingNat)]
-    return floating, [item for item in whole if isinstance(item, SourceNat)]
+    return (
+        [item for item in whole if isinstance(item, FloatingNat)],
+        [item for item in whole if isinstance(item, SourceNat)],
+        [item for item in whole if isinstance(item, AttachedNetwork)],
+    )

@@ -1,0 +1,70 @@
+"""Which hosts a change concerns, written down by hand: the oracle of what `scope` derives from its reads.
+
+Everything is looked for in all rows, so nothing here depends on the inventory's indexes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+from netloom.scope.inventory import Inventory, is_bound
+
+
+def concerned(inventory: Inventory, table: str, row: Any) -> set[str]:
+    """Hosts whose view may differ for `row` being as it is in this inventory."""
+    found: set[str] = set()
+    if table == "ports":
+        found |= hosts_of_network(inventory, row.network_id) | _users(
+            inventory, row.security_groups
+        )
+        fips = [fip for fip in inventory.floatingips.values() if fip.port_id == row.id]
+        found |= {_host_of_router(inventory, fip.router_id) for fip in fips}
+    elif table == "networks":
+        found |= hosts_of_network(inventory, row.id)
+    elif table == "subnets":
+        found |= hosts_of_network(inventory, row.network_id)
+    elif table == "routers":
+        found.add(row.host)
+        for port in inventory.by("ports_of_router", row.id).values():
+            found |= hosts_of_network(inventory, port.network_id)
+    elif table == "floatingips":
+        servers = inventory.servers.values()
+        found.add(_host_of_router(inventory, row.router_id))
+        found |= {s.host for s in servers if row.port_id and row.port_id in s.port_ids}
+    elif table == "security_groups":
+        found |= hosts_of_group(inventory, row.id) | _users(inventory, (row.id,))
+    elif table == "security_group_rules":
+        found |= hosts_of_group(inventory, row.security_group_id)
+    elif table == "servers":
+        found.add(row.host)
+    elif table == "images":
+        found |= {s.host for s in inventory.servers.values() if s.image_id == row.id}
+    return found - {""}
+
+
+def neighbours(inventory: Inventory, host: str) -> set[str]:
+    """Hosts that know `host`: those that share a network with it, and itself."""
+    networks = {p.network_id for p in inventory.ports.values() if inventory.place(p) == host}
+    return {host}.union(*(hosts_of_network(inventory, network) for network in networks))
+
+
+def hosts_of_network(inventory: Inventory, network: str) -> set[str]:
+    ports = [port for port in inventory.ports.values() if port.network_id == network]
+    return {inventory.place(port) for port in ports} - {""}
+
+
+def hosts_of_group(inventory: Inventory, group: str) -> set[str]:
+    ports = [port for port in inventory.ports.values() if group in port.security_groups]
+    return {port.host for port in ports if is_bound(port)} - {""}
+
+
+def _users(inventory: Inventory, groups: Iterable[str]) -> set[str]:
+    """Hosts with a port whose rules name one of these groups."""
+    rules = [r for r in inventory.security_group_rules.values() if r.remote_group_id in groups]
+    return {host for r in rules for host in hosts_of_group(inventory, r.security_group_id)}
+
+
+def _host_of_router(inventory: Inventory, router_id: str | None) -> str:
+    router = inventory.routers.get(router_id or "")
+    return router.host if router else ""
