@@ -16,6 +16,7 @@ from netloom.model.hoststate import (
     HostState,
     Interface,
     Namespace,
+    Zone,
 )
 from netloom.model.openflow import Ct, Goto, Load, Match, Output, SetTunnel, ToGroup
 
@@ -30,6 +31,7 @@ def state(number: int, other: int) -> HostState:
             Bridge(name="br-int", origin=origin),
             Interface(bridge="br-int", name=device, type="internal", origin=origin),
             Interface(bridge="br-int", name=tunnel, type="vxlan", options=options, origin=origin),
+            Zone(name="net", origin=origin),
             Namespace(name="qdhcp-net", forward=True, origin=origin),
             Device(
                 namespace="qdhcp-net",

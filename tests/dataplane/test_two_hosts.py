@@ -14,8 +14,8 @@ def apply(host: Host, *words: str) -> list[str]:
 
 def test_a_ping_crosses_two_hosts_and_nothing_is_done_twice(hosts: tuple[Host, Host]) -> None:
     a, b = hosts
-    assert apply(a, "1", "2")[-1] == "changes 12"
-    assert apply(b, "2", "1")[-1] == "changes 12"
+    assert apply(a, "1", "2")[-1] == "changes 13"
+    assert apply(b, "2", "1")[-1] == "changes 13"
     out = a.run(
         "ip", "netns", "exec", "qdhcp-net", "ping", "-c", "3", "-i", "0.2", "-W", "2", "10.0.0.2"
     )

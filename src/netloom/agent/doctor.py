@@ -40,7 +40,9 @@ _DID = {"add": "made", "alter": "repaired", "remove": "removed", "wait": "ready"
 
 
 class Request(Struct, frozen=True, forbid_unknown_fields=True):
-    """`repair`: put right what differs. `hold`: repair nothing by yourself for so many seconds; 0 ends that."""
+    """`repair`: put right what differs. `hold`: look at nothing now, and repair nothing by yourself
+    for so many seconds; 0 ends that.
+    """
 
     repair: bool = False
     hold: float | None = None

@@ -352,7 +352,9 @@ class Agent:
     def _plan(self) -> None:
         if not self._replan:
             return
-        self._state, left = self._planning.plan_around(self.view, self._state)
+        before = self._state
+        self._state, left = self._planning.plan_around(self.view, before)
+        self.tracker.want(self._state, before, self._planning.delta)
         for (table, id), why in left.items() - self._left.items():
             log.error("%s %s: %s", *origin_of(table, id), why)
         self._left = left
@@ -363,12 +365,14 @@ class Agent:
         host, seq = self._facts.host, self.view.seq
         if request.hold is not None:
             self._held_until = time.monotonic() + min(request.hold, LONGEST_HOLD)
+            return Report(host, seq)
         if not self._known:
             return Report(host, wrong="the agent does not know yet what shall be on this host")
         try:
             self._plan()
             self.tracker.read(self._state)
             found = self.tracker.findings()
+            self._dirty = self._dirty or bool(found)  # else it would wait for the audit
             if not request.repair or not found:
                 return Report(host, seq, found)
             before = self.tracker.changes

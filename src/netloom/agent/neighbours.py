@@ -7,7 +7,6 @@ them. What flows say of addresses is kept by flow, so that news cost work for th
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Iterator
 
 from netloom.agent.reconcile.diff import News
 from netloom.dataplane.linux.netlink import arp_request
@@ -30,6 +29,7 @@ class Neighbours:
         self._nets: Counter[int] = Counter()  # networks that flows name
         self._net_of: dict[int, int] = {}  # port (its key) of a device here → network
         self._own: dict[int, Counter[str]] = defaultdict(Counter)  # port → addresses let out
+        self._devices: Counter[Where] = Counter()  # how many devices here have it
         self._known: dict[Where, str] = {}
         self._here: set[Where] = set()  # of this host's own devices
         self._touched: set[Where] = set()
@@ -61,24 +61,33 @@ class Neighbours:
         if match.in_port is not None:
             loads = {a.field: a.value for a in item.actions if isinstance(a, Load)}
             if "net" in loads and "src_port" in loads:
-                self._touched |= set(self._wheres(loads["src_port"]))
+                self._be(loads["src_port"], -1)
                 if more > 0:
                     self._net_of[loads["src_port"]] = loads["net"]
                 elif self._net_of.get(loads["src_port"]) == loads["net"]:
                     del self._net_of[loads["src_port"]]
-                self._touched |= set(self._wheres(loads["src_port"]))
+                self._be(loads["src_port"], 1)
         elif item.table == Stage.LOCAL and match.src_port is not None and match.arp_tpa is not None:
             # plan/ovs/local.py lets out what a device says of its own addresses.
-            self._own[match.src_port][match.arp_tpa] += more
-            self._touched |= set(self._wheres(match.src_port))
-            self._own[match.src_port] += Counter()  # drops what is 0 now
-            if not self._own[match.src_port]:
+            self._be(match.src_port, -1)
+            own = self._own[match.src_port]
+            own[match.arp_tpa] += more
+            if not own[match.arp_tpa]:
+                del own[match.arp_tpa]
+            self._be(match.src_port, 1)
+            if not own:
                 del self._own[match.src_port]
 
-    def _wheres(self, port: int) -> Iterator[Where]:
-        if port in self._net_of and port in self._own:
-            for address in self._own[port]:
-                yield self._net_of[port], address
+    def _be(self, port: int, more: int) -> None:
+        """Count the addresses of a device here in, or out."""
+        if port not in self._net_of:
+            return
+        for address in self._own.get(port, ()):
+            where = (self._net_of[port], address)
+            self._touched.add(where)
+            self._devices[where] += more
+            if not self._devices[where]:
+                del self._devices[where]
 
     def _count_net(self, net: int, more: int) -> None:
         self._nets[net] += more
@@ -95,10 +104,12 @@ class Neighbours:
         one that moved elsewhere to the devices of this host, as every host does it for its own.
         """
         touched, self._touched = self._touched, set()
-        here = {where for port in self._own for where in self._wheres(port)} if touched else set()
+        here = {where for where in touched if where in self._devices}
         came = here - self._here if self._begun else set[Where]()
+        self._here -= touched
+        self._here |= here
         told: list[tuple[bytes, str]] = []
-        for where in sorted(touched | came):
+        for where in sorted(touched):
             mac = next(reversed(self._answers[where].values()), None)
             if mac is None:
                 del self._answers[where]
@@ -111,8 +122,6 @@ class Neighbours:
             if moved or where in came:
                 frame = arp_request(mac, where[1], where[1])
                 told.append((frame, _to_devices(where[0], remote=where not in came)))
-        if touched:
-            self._here = here
         self._begun = True
         return told
 

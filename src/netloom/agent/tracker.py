@@ -38,7 +38,7 @@ from netloom.dataplane.ovs.ovsdb import Ovsdb
 from netloom.dataplane.process import ApplyError
 from netloom.instances.instances import Instances
 from netloom.metadata.listener import MetadataServer
-from netloom.model.hoststate import Device, Dnsmasq, Flow, HostState, Key
+from netloom.model.hoststate import Device, Dnsmasq, Flow, HostState, Key, StateDelta
 from netloom.model.names import INTEGRATION_BRIDGE
 
 __all__ = ["Tracker", "Trouble"]
@@ -109,7 +109,7 @@ class Tracker:
         )
         self._links = Links()
         self._link_states: dict[str, str] = {}
-        self._linkless: dict[Key, Trouble] = {}
+        self._linkless: dict[Key, Trouble] = {}  # of objects that are as wanted
         self._arp = Arp()
         self._rows = status.Rows()
         self._identities: dict[str, int] = {}
@@ -155,7 +155,7 @@ class Tracker:
             self._shields.look_again()
         # First: what changes while it is read is told of afterwards.
         self._flow_watch.follow(bridges.ours(self.database))
-        self._want(state)
+        self.want(state)
         self.reconciler.read()
         self._link_states = bridges.link_states_of(self.database)
 
@@ -242,7 +242,7 @@ class Tracker:
         Returns the addresses announced by gratuitous ARP, to be announced once more a little later.
         """
         self.runs.finished = False
-        self._want(state)
+        self.want(state)
         self.reconciler.reconcile()
         announcements, self._announcements = self._announcements, []
         self._devices.remove_dead()
@@ -250,7 +250,8 @@ class Tracker:
         self.runs.tidy()
         if self._shields is not None:
             self._shields.tidy()
-        self._say_links()
+        wanted = self._interfaces.wanted.values()
+        self._linkless = self._links.look(wanted, self._link_states, self.runs.running())
         return announcements
 
     def findings(self) -> list[Finding]:
@@ -271,23 +272,18 @@ class Tracker:
         more = f" and {len(said) - MOST_FOREIGN} more" if len(said) > MOST_FOREIGN else ""
         return "; ".join(said[:MOST_FOREIGN]) + more
 
-    def _say_links(self) -> None:
-        for key, said in self._linkless.items():
-            if self.trouble.get(key) is said:
-                del self.trouble[key]
-        wanted = self._interfaces.wanted.values()
-        self._linkless = self._links.look(wanted, self._link_states, self.runs.running())
-        self.trouble.update(self._linkless)
-
-    def _want(self, state: HostState) -> None:
-        news = self.reconciler.want(state)
+    def want(
+        self, state: HostState, before: HostState | None = None, delta: StateDelta | None = None
+    ) -> None:
+        """Set what shall be on this host from now on. `delta`: the step to it from `before`, where that is known."""
+        news = self.reconciler.want(state, before, delta)
         if news:
             self._rows.follow(news)
             self._arp.follow(news)
 
     def rows(self) -> dict[status.Row, status.Said]:
         """What is said of each object of the API."""
-        return self._rows.said(self.trouble)
+        return self._rows.said({**self._linkless, **self.trouble})
 
     def next_retry(self) -> float | None:
         """When (time.monotonic) the first failed object is due, None where none is."""

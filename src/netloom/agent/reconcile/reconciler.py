@@ -15,7 +15,7 @@ from netloom.agent.reconcile.repairs import Repairs
 from netloom.agent.reconcile.retry import Trouble, Troubles
 from netloom.dataplane.mark import why_broken
 from netloom.dataplane.process import ApplyError
-from netloom.model.hoststate import HostObject, HostState, Key
+from netloom.model.hoststate import HostObject, HostState, Key, StateDelta
 
 log = logging.getLogger(__name__)
 
@@ -70,9 +70,17 @@ class Reconciler:
 
     # --- both sides ----------------------------------------------------------------------------
 
-    def want(self, state: HostState) -> News:
-        """Set what shall be there from now on; costs work for the objects that are not the same as before."""
-        news = News.of(self.state.objects, state.objects)
+    def want(
+        self, state: HostState, before: HostState | None = None, delta: StateDelta | None = None
+    ) -> News:
+        """Set what shall be there from now on; costs work for the objects that are not the same as before.
+
+        `delta`: the step to it from `before`, where somebody knows: then not even all objects are compared.
+        """
+        if delta is not None and before is not None and before is self.state:
+            news = News(before.objects, state.objects, list(delta.put), list(delta.gone))
+        else:
+            news = News.of(self.state.objects, state.objects)
         self.state = state
         for key in news.gone:
             side = self._of.get(key[0])
