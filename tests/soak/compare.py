@@ -14,10 +14,12 @@ from netloom.model import sysctls
 from netloom.model.hoststate import (
     AttachedNetwork,
     Bridge,
+    Bucket,
     Device,
     Dnsmasq,
     FloatingNat,
     Flow,
+    Group,
     HostState,
     Instance,
     Interface,
@@ -28,7 +30,7 @@ from netloom.model.hoststate import (
 from netloom.model.server_settings import load
 from netloom.plan import plan
 from netloom.render.dnsmasq import dnsmasq_conf, dnsmasq_hosts, dnsmasq_opts
-from netloom.render.openflow import Unresolved, flow_text
+from netloom.render.openflow import Unresolved, bucket_actions_text, flow_text
 from netloom.scope import Scope
 from netloom.store import Store
 from support.running_lab import RunningLab
@@ -77,6 +79,7 @@ class Compared:
         return [
             *self.switch(),
             *self.flows(),
+            *self.groups(),
             *self.namespaces(),
             *self.translation(),
             *self.dhcp(),
@@ -151,6 +154,29 @@ class Compared:
             lines.append("br-int does not show ports of fragments")
         return lines
 
+    def groups(self) -> list[str]:
+        """Every group, and every bucket by its text."""
+        wanted: dict[str, set[Any]] = {bridge.name: set() for bridge in self.state.each(Bridge)}
+        for group in self.state.each(Group):
+            wanted[group.bridge].add(group.group)
+        for bucket in self.state.each(Bucket):
+            text = bucket_actions_text(bucket)
+            wanted[bucket.bridge].add((bucket.group, bucket.bucket, text))
+        lines: list[str] = []
+        for bridge, some in sorted(wanted.items()):
+            there: set[Any] = set()
+            dumped = self.sh(f"ovs-ofctl -O OpenFlow15 --no-names dump-groups {bridge}")
+            for number, rest in re.findall(r"group_id=(\d+),type=all(.*)", dumped):
+                there.add(int(number))
+                there |= {
+                    (int(number), int(bucket), actions)
+                    for bucket, actions in re.findall(
+                        r"bucket=bucket_id:(\d+),actions=(.*?)(?=,bucket=|$)", rest
+                    )
+                }
+            lines += sets(f"group or bucket of {bridge}", some, there)
+        return lines
+
     def namespaces(self) -> list[str]:
         """Namespaces, their devices with addresses, MAC and MTU, and their routes."""
         there = {line.split()[0] for line in self.sh("ip netns list").splitlines()}
@@ -223,9 +249,12 @@ class Compared:
             floating = [n for n in self.state.each(FloatingNat) if n.namespace == name]
             source = [n for n in self.state.each(SourceNat) if n.namespace == name]
             networks = [n for n in self.state.each(AttachedNetwork) if n.namespace == name]
-            there = nft.parsed(self.sh(f"ip netns exec {name} nft -j list ruleset"))
+            # Nothing is told of a namespace that is gone.
+            told = self.sh(f"ip netns exec {name} nft -j list ruleset")
+            there = nft.parsed(told) if told.strip() else {}
             wanted = nft.Expected().tables({name: nat.wanted(floating, source, networks)})
-            lines += [f"{name}: {w}" for w in nft.differences(wanted[name], there[nat.TABLE])]
+            table = there.get(nat.TABLE, nft.Table())
+            lines += [f"{name}: {w}" for w in nft.differences(wanted[name], table)]
             if "unfinished" in listing:
                 lines.append(f"{name}: NAT is unfinished")
             lines += sets(

@@ -34,6 +34,7 @@ class Damages:
             self.device_deleted, self.device_down, self.port_taken_out, self.dnsmasq_killed, self.namespace_deleted,
             self.flows_deleted, self.agent_killed, self.switch_killed, self.database_killed, self.setting_changed,
             self.instance_killed, self.address_removed, self.route_removed, self.nat_flushed, self.api_killed,
+            self.groups_deleted,
         ]  # fmt: skip
         kind = self.draw.choice(kinds)
         host = self.draw.choice(HOSTS)
@@ -78,6 +79,13 @@ class Damages:
     def flows_deleted(self, host: str) -> str:
         table = self.draw.choice(["", "table=0", "table=31", "table=40", "table=51", "table=60"])
         return self._do(host, "ovs-ofctl", "del-flows", "br-int", *([table] if table else []))
+
+    def groups_deleted(self, host: str) -> str:
+        """All of them, or one: the flows that name it go with it."""
+        script = "ovs-ofctl -O OpenFlow15 dump-groups br-int | sed -n 's/.*group_id=\\([0-9]*\\),.*/\\1/p'"
+        group = self._one(host, script)
+        some = [f"group_id={group}"] if group and self.draw.random() < 0.7 else []
+        return self._do(host, "ovs-ofctl", "-O", "OpenFlow15", "del-groups", "br-int", *some)
 
     def _service(self, host: str, name: str) -> str:
         pid = (self.lab.lab.host(host) / "services" / name).read_text().strip()

@@ -15,6 +15,8 @@ echo "== links"; ls /sys/class/net
 echo "== bridges"; for b in $(ovs-vsctl list-br); do echo $b; ovs-vsctl list-ports $b | sed "s/^/$b /"; done
 echo "== flows"; for b in $(ovs-vsctl list-br); do ovs-ofctl -O OpenFlow14 dump-flows $b --no-stats \
  | sed "s/^/$b /"; done
+echo "== groups"; for b in $(ovs-vsctl list-br); do ovs-ofctl -O OpenFlow15 dump-groups $b | grep group_id \
+ | sed "s/^/$b /"; done
 echo "== numbers"; ovs-vsctl get Open_vSwitch . external_ids | tr ',' '\\n' | grep -o 'netloom-[^=]*'
 echo "== limits"; ovs-appctl dpctl/ct-get-limits | grep zone
 echo "== mounts"; cut -d' ' -f2,3 /proc/1/mounts
