@@ -68,8 +68,7 @@ async def create(request: Request, noun: Noun) -> Response:
                 policy.require(caller, action, noun.collection, target)
             except PolicyNotAuthorized:
                 # Whoever may not know of the network learns no more about it here.
-                if noun.hides_parent and not _sees_parent(w, ctx, noun, target):
-                    raise noun.parent_not_found(target[noun.parent]) from None
+                _hide_parent(w, ctx, noun, target)
                 raise
         if decoded.bulk and noun.check_bulk:
             noun.check_bulk(decoded.items)
@@ -294,10 +293,13 @@ def _parents(r: Reader, ctx: Context, noun: Noun, ids: set[str]) -> dict[str, Do
     }
 
 
-def _sees_parent(r: Reader, ctx: Context, noun: Noun, target: Doc) -> bool:
-    """Tell whether the caller may see what the object is on."""
+def _hide_parent(r: Reader, ctx: Context, noun: Noun, target: Doc) -> None:
+    """Raise the parent's error where the noun hides parents that the caller may not see."""
     kind, parent = noun.parent_kind, noun.parent
-    return kind is None or parent is None or access.find(r, ctx, kind, target[parent]) is not None
+    if not noun.hides_parent or kind is None or parent is None:
+        return
+    if access.find(r, ctx, kind, target[parent]) is None:
+        raise noun.parent_not_found(target[parent]) from None
 
 
 def _asked(policy: Policy, noun: Noun) -> list[tuple[str, str]]:
