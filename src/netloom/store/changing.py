@@ -1,4 +1,4 @@
-"""The statements that change and remove rows; the parameters are single letters: kind, id, role, target, host …"""
+"""The statements that change and remove rows; the parameters are single letters: kind, id, role, target, host."""
 
 from __future__ import annotations
 
