@@ -11,12 +11,14 @@ from neutron_lib.exceptions import l3
 
 from netloom.api.networking import filters
 from netloom.api.networking.query import Computed
+from netloom.contract.rbac import RbacPolicyNotFound
 from netloom.contract.security_group_errors import SecurityGroupNotFound, SecurityGroupRuleNotFound
 from netloom.model import (
     Context,
     FloatingIP,
     Network,
     Port,
+    RbacPolicy,
     Resource,
     Router,
     SecurityGroup,
@@ -27,6 +29,7 @@ from netloom.network import (
     floatingips,
     networks,
     ports,
+    rbac_policies,
     routers,
     security_group_rules,
     security_groups,
@@ -188,6 +191,14 @@ NOUNS: dict[str, Noun] = {
             check_bulk=security_group_rules.check_bulk,
             lacks=_lacks_default_group,
             prepare=security_groups.ensure_default,
+        ),
+        Noun(
+            collection="rbac_policies",
+            singular="rbac_policy",
+            kind=RbacPolicy,
+            rules=rbac_policies,
+            not_found=lambda id: RbacPolicyNotFound(id=id),
+            taggable=False,
         ),
     )
 }
