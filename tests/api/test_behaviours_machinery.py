@@ -371,7 +371,7 @@ def test_every_advertised_alias_has_its_attributes_and_actions():
 
 
 ABSENT = """
-    subnetpools address-scopes trunks qos/policies qos/rule-types rbac-policies metering/metering-labels segments
+    subnetpools address-scopes trunks qos/policies qos/rule-types metering/metering-labels segments
     flavors service_profiles service-providers network-ip-availabilities network-segment-ranges address-groups
     default-security-group-rules auto-allocated-topology/null floatingip_pools ndp_proxies local_ips log/logs
     bgp-speakers bgpvpn/bgpvpns vpn/vpnservices fwaas/firewall_groups lbaas/loadbalancers sfc/port_chains

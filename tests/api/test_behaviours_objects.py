@@ -143,7 +143,7 @@ REFUSED = [
     ),
     *(
         Case("167", "admin", "PUT", f"/quotas/{ONE}", {"quota": {name: 1}}, (400, "HTTPBadRequest"))
-        for name in ("subnetpool", "trunk", "rbac_policy", "foo")
+        for name in ("subnetpool", "trunk", "foo")
     ),
 ]
 

@@ -192,12 +192,12 @@ KNOWN: tuple[Known, ...] = (
     ),
     Known(
         "Quotas of what is not there yet.",
-        r"^quotas?(\[\])?\.(rbac_policy|subnetpool): .* \| absent",
+        r"^quotas?(\[\])?\.subnetpool: .* \| absent",
     ),
     Known(
         "The same, set: refused.",
-        r"(status|message|type): .* \| .*(Unrecognized attribute\(s\) '(subnetpool|rbac_policy)|HTTPBadRequest)",
-        r"PUT quotas/.*'(subnetpool|rbac_policy)'",
+        r"(status|message|type): .* \| .*(Unrecognized attribute\(s\) 'subnetpool|HTTPBadRequest)",
+        r"PUT quotas/.*'subnetpool'",
     ),
     Known(
         "Neutron's answer to new tags is the request's body, whatever else is in it.",

@@ -38,6 +38,7 @@ from neutron_lib.api.definitions import (
     subnet_external_network,
 )
 
+from netloom.contract.rbac import RBAC_POLICIES
 from netloom.contract.security_groups import (
     PORT_SECURITY_GROUPS,
     SECURITY_GROUP_RULES,
@@ -180,6 +181,7 @@ MAPS: dict[str, Attributes] = {
     "floatingips": _merge(_of(l3, "floatingips"), _of(fip_port_details, "floatingips"), *_STANDARD),
     "security_groups": _merge(SECURITY_GROUPS, *_STANDARD, STATEFUL),
     "security_group_rules": _merge(SECURITY_GROUP_RULES, _REVISION, _TIMES, _DESCRIPTION),
+    "rbac_policies": _merge(RBAC_POLICIES),
     "agents": _merge(
         _of(agent, "agents"),
         _of(agent_sort_key, "agents"),
@@ -198,6 +200,7 @@ SINGULARS = {
     "floatingips": "floatingip",
     "security_groups": "security_group",
     "security_group_rules": "security_group_rule",
+    "rbac_policies": "rbac_policy",
     "agents": "agent",
     "availability_zones": "availability_zone",
 }

@@ -40,6 +40,7 @@ NETWORK_QUOTAS: dict[str, int] = {
     "floatingip": 50,
     "security_group": 10,
     "security_group_rule": 100,
+    "rbac_policy": 10,
 }
 """Resource → limit per project, as Neutron has it; `router_route` counts the routes of one router."""
 

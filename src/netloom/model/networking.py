@@ -199,6 +199,17 @@ class SecurityGroupRule(Resource, frozen=True, kw_only=True):
     belongs_to_default_sg: bool = False
 
 
+class RbacPolicy(Resource, frozen=True, kw_only=True):
+    """`target_tenant` (a project's id, or `*` for every project) may use the object `object_id` as `action` says."""
+
+    KIND: ClassVar[str] = "rbac_policy"
+
+    object_type: str
+    object_id: str
+    action: str
+    target_tenant: str
+
+
 class Quota(Resource, frozen=True, kw_only=True):
     """Limits that differ from the defaults for one project; `id` is the project's; −1 is no limit."""
 

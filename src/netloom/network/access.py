@@ -50,11 +50,19 @@ def visible(r: Reader, ctx: Context, kind: type[Resource]) -> list[tuple[Filter,
 
 
 def find_page(
-    r: Reader, ctx: Context, kind: type[T], asked: Sequence[Filter], page: Page
+    r: Reader,
+    ctx: Context,
+    kind: type[T],
+    asked: Sequence[Filter],
+    page: Page,
+    shape: type[Any] | None = None,
 ) -> list[Found[T]]:
-    """Return a page of the visible objects that meet every filter, each with the API's status."""
+    """Return a page of the visible objects that meet every filter, each with the API's status.
+
+    `shape`: see `Reader.search`.
+    """
     alternatives = [(*alternative, *asked) for alternative in visible(r, ctx, kind)]
-    return r.search(kind, alternatives, page) if alternatives else []
+    return r.search(kind, alternatives, page, shape) if alternatives else []
 
 
 def find_all(r: Reader, ctx: Context, kind: type[T], **where: Any) -> list[T]:

@@ -14,7 +14,7 @@ from neutron_lib.exceptions.external_net import ExternalNetworkInUse
 from netloom.contract.errors import DefaultExternalNetworkExists, invalid
 from netloom.model import Context, FloatingIP, Network, Port, Subnet, to_doc
 from netloom.model.names import OWNER_DHCP, OWNER_FLOATING_IP, OWNER_ROUTER_GATEWAY
-from netloom.network import floatingips, quotas, security_groups, segments
+from netloom.network import floatingips, grants, quotas, security_groups, segments
 from netloom.network.access import EVERYONE, EXTERNAL, SHARED
 from netloom.store import Reader, Writer
 
@@ -75,9 +75,9 @@ def create(w: Writer, ctx: Context, attrs: dict[str, Any]) -> Network:
     )
     network = w.insert(network)
     if attrs["shared"]:
-        w.grant(id, EVERYONE, SHARED)
+        grants.grant(w, network, EVERYONE, SHARED)
     if network.external:
-        w.grant(id, EVERYONE, EXTERNAL)
+        grants.grant(w, network, EVERYONE, EXTERNAL)
     return network
 
 
@@ -94,7 +94,7 @@ def update(w: Writer, ctx: Context, old: Network, attrs: dict[str, Any]) -> Netw
         _check_default(w, old.id)
     new = replace(new, is_default=new.is_default and new.external)
     if new.external != old.external:
-        _set_external(w, new)
+        set_external(w, new)
     shared = _set_shared(w, new, attrs["shared"]) if "shared" in attrs else False
     updated = w.update(new)
     if shared and updated.revision_number == old.revision_number:
@@ -198,25 +198,24 @@ def _check_default(r: Reader, network_id: str) -> None:
             raise DefaultExternalNetworkExists(net_id=other.id)
 
 
-def _set_external(w: Writer, network: Network) -> None:
+def set_external(w: Writer, network: Network) -> None:
     """Open a network to every project's routers, or close it where none uses it."""
     if network.external:
-        w.grant(network.id, EVERYONE, EXTERNAL)
+        grants.grant(w, network, EVERYONE, EXTERNAL)
         return
     if w.count(Port, network_id=network.id, device_owner=[OWNER_ROUTER_GATEWAY, OWNER_FLOATING_IP]):
         raise ExternalNetworkInUse(net_id=network.id)
-    for access in w.access(network.id):
-        if access.action == EXTERNAL:
-            w.revoke(network.id, access.target, EXTERNAL)
+    for policy in grants.of(w, network.id, EXTERNAL).values():
+        grants.revoke(w, policy)
 
 
 def _set_shared(w: Writer, network: Network, shared: bool) -> bool:
     """Share a network with every project, or stop where no other project uses it; tell whether that differs."""
-    targets = {access.target for access in w.access(network.id) if access.action == SHARED}
-    if shared == (EVERYONE in targets):
+    policies = grants.of(w, network.id, SHARED)
+    if shared == (EVERYONE in policies):
         return False
     if shared:
-        w.grant(network.id, EVERYONE, SHARED)
+        grants.grant(w, network, EVERYONE, SHARED)
         return True
     # What serves the network itself (gateways, DHCP …) is not there because it is shared.
     ports = [
@@ -225,9 +224,9 @@ def _set_shared(w: Writer, network: Network, shared: bool) -> bool:
         if not port.device_owner.startswith("network:")
     ]
     users = {obj.project_id for obj in (*ports, *w.list(Subnet, network_id=network.id))}
-    if users - targets - {network.project_id}:
+    if users - policies.keys() - {network.project_id}:
         raise lib.InvalidSharedSetting(network=network.name)
-    w.revoke(network.id, EVERYONE, SHARED)
+    grants.revoke(w, policies[EVERYONE])
     return True
 
 

@@ -41,6 +41,7 @@ INDEXED: dict[str, tuple[str, ...]] = {
         "remote_ip_prefix",
         "protocol",
     ),
+    "rbac_policy": ("object_id", "target_tenant"),
     "project": ("domain_id",),
     "user": ("domain_id",),
     "role_assignment": ("user_id", "role_id", "scope_id"),

@@ -63,6 +63,7 @@ LINKS: tuple[Link, ...] = (
         owner_sees=True,
     ),
     Link("security_group_rule.remote_group_id", "remote_group_id", "security_group", "cascade"),
+    Link("rbac_policy.object_id", "object_id", "network", "cascade"),
     Link("project.domain_id", "domain_id", "domain", "refuse"),
     Link("user.domain_id", "domain_id", "domain", "refuse"),
     Link("role_assignment.user_id", "user_id", "user", "cascade"),

@@ -240,17 +240,22 @@ class Reader:
         return [found.obj for found in self._found(kind, search.filters(where), Page(), None)]
 
     def search(
-        self, kind: type[T], alternatives: Sequence[Sequence[Filter]], page: Page
+        self,
+        kind: type[T],
+        alternatives: Sequence[Sequence[Filter]],
+        page: Page,
+        shape: type[Any] | None = None,
     ) -> builtins.list[Found[T]]:
         """A page of the objects that meet all filters of at least one alternative, in the page's order.
 
         The number of statements depends on the filters and on the page's order alone; the number of rows that are
-        read on the page where an index answers the filters (`fields`) and the order.
+        read on the page where an index answers the filters (`fields`) and the order. `shape`: a
+        struct with some of the kind's fields, into which the documents are decoded instead.
         """
         found: dict[str, Found[T]] = {}
         for alternative in alternatives:
             own = search.plain(alternative, page)
-            rows = self._found(kind, alternative, own, self._lead(kind, alternative, own))
+            rows = self._found(kind, alternative, own, self._lead(kind, alternative, own), shape)
             if len(alternatives) == 1:
                 return rows
             found.update((each.obj.id, each) for each in rows)
@@ -260,7 +265,12 @@ class Reader:
         return merged[: page.limit] if page.limit else merged
 
     def _found(
-        self, kind: type[T], asked: Sequence[Filter], page: Page, leading: search.Lead
+        self,
+        kind: type[T],
+        asked: Sequence[Filter],
+        page: Page,
+        leading: search.Lead,
+        shape: type[Any] | None = None,
     ) -> builtins.list[Found[T]]:
         found: builtins.list[Found[T]] = []
         for statement, values in search.statements(kind.KIND, asked, page, leading):
@@ -268,10 +278,10 @@ class Reader:
                 values["limit"] = page.limit - len(found)
             try:
                 rows = self._session.rows(statement, values)
-                objs = decode_list(kind, [row[0] for row in rows])
+                objs: Any = decode_list(shape or kind, [row[0] for row in rows])
                 found += [Found(obj, row[1]) for obj, row in zip(objs, rows, strict=True)]
             except damage.UNREADABLE:
-                found += self._readable(kind, statement, values)
+                found += self._readable(kind, statement, values, shape)
             if page.limit and len(found) >= page.limit:
                 break
         return found
@@ -285,7 +295,11 @@ class Reader:
         return search.lead(asked, page, matches)
 
     def _readable(
-        self, kind: type[T], statement: Statement, values: dict[str, Any]
+        self,
+        kind: type[T],
+        statement: Statement,
+        values: dict[str, Any],
+        shape: type[Any] | None,
     ) -> builtins.list[Found[T]]:
         """As `_found`, row by row, without those that cannot be read."""
         found: builtins.list[Found[T]] = []
@@ -297,7 +311,7 @@ class Reader:
         )
         for id, doc, status in self._session.rows(Statement(each), values):
             try:
-                found.append(Found(decode(kind, doc.decode()), status.decode()))
+                found.append(Found(decode(shape or kind, doc.decode()), status.decode()))
             except damage.UNREADABLE as error:
                 damage.left_out(kind.KIND, bytes(id or b"").decode(errors="replace"), error)
         return found

@@ -7,11 +7,9 @@ from collections.abc import Iterable, Sequence
 from typing import Any, TypeVar
 
 import msgspec
-from sqlalchemy import bindparam, delete, func, or_, select, update
-from sqlalchemy.dialects.sqlite import insert as upsert
 
 from netloom.model import KINDS, HostFacts, HostGrant, Resource, Status
-from netloom.store import fields, links, schema
+from netloom.store import changing, fields, links
 from netloom.store.codec import encode, public
 from netloom.store.credentials import REVISION
 from netloom.store.errors import Claimed, Exists, InUse, MissingTarget, NotFound
@@ -27,137 +25,9 @@ from netloom.store.inserting import (
 )
 from netloom.store.liveness import WANTED_AS_OF, Unwritten, heartbeats
 from netloom.store.reader import Kind, Reader, kind_name
-from netloom.store.search import among
-from netloom.store.session import Session, Statement
+from netloom.store.session import Session
 
 T = TypeVar("T", bound=Resource)
-
-_resource, _link, _term, _claim = schema.resource, schema.link, schema.term, schema.claim
-_key = (_resource.c.kind == bindparam("k"), _resource.c.id == bindparam("i"))
-
-_UPDATE = Statement(
-    update(_resource)
-    .where(*_key)
-    .values({name: bindparam(name) for name in ("project_id", "name", "revision", "doc")})
-)
-_DELETE = Statement(delete(_resource).where(*_key))
-_DELETE_SIDE = tuple(
-    Statement(delete(table).where(table.c.kind == bindparam("k"), table.c.id == bindparam("i")))
-    for table in (_term, schema.status)
-)
-_DELETE_LINKS = Statement(
-    delete(_link).where(_link.c.source_kind == bindparam("k"), _link.c.source == bindparam("i"))
-)
-_DELETE_ACCESS = Statement(delete(schema.access).where(schema.access.c.object_id == bindparam("i")))
-_DELETE_CLAIMS = Statement(delete(_claim).where(_claim.c.owner == bindparam("i")))
-_REMOVE_LINK = Statement(
-    delete(_link).where(
-        _link.c.source_kind == bindparam("k"),
-        _link.c.source == bindparam("i"),
-        _link.c.role == bindparam("r"),
-        _link.c.target == bindparam("t"),
-    )
-)
-_REMOVE_TERM = Statement(
-    delete(_term).where(
-        _term.c.kind == bindparam("k"),
-        _term.c.id == bindparam("i"),
-        _term.c.field == bindparam("f"),
-        _term.c.value == bindparam("v"),
-    )
-)
-_REMOVE_TERMS = Statement(
-    delete(_term).where(
-        _term.c.kind == bindparam("k"),
-        _term.c.id == bindparam("i"),
-        _term.c.field == bindparam("f"),
-    )
-)
-_ONTO = Statement(
-    select(_link.c.role, _link.c.source_kind, _link.c.source)
-    .where(_link.c.target_kind == bindparam("k"), _link.c.target == bindparam("i"))
-    .order_by(_link.c.role, _link.c.source)
-)
-_ALL_THERE = Statement(
-    select(_resource.c.kind, _resource.c.id).where(_resource.c.id.in_(among("ids")))
-)
-_RELEASE = Statement(
-    delete(_claim).where(_claim.c.scope == bindparam("s"), _claim.c.key == bindparam("c"))
-)
-_GRANT = Statement(upsert(schema.access).on_conflict_do_nothing(), schema.access.c.keys())
-_REVOKE = Statement(
-    delete(schema.access).where(
-        schema.access.c.object_id == bindparam("o"),
-        schema.access.c.target == bindparam("t"),
-        schema.access.c.action == bindparam("a"),
-    )
-)
-_PRUNE = Statement(delete(schema.change).where(schema.change.c.seq <= bindparam("limit")))
-_SET_STATUS = Statement(update(_resource).where(*_key).values(status=bindparam("s")))
-_status = upsert(schema.status)
-_PUT_STATUS = Statement(
-    _status.on_conflict_do_update(
-        index_elements=["id", "kind", "host", "aspect"],
-        set_={name: _status.excluded[name] for name in ("seq", "state", "detail", "at")},
-    ),
-    schema.status.c.keys(),
-)
-_of_host = schema.status.c.host == bindparam("h")
-_DROP_STATUS = Statement(
-    delete(schema.status).where(
-        schema.status.c.id == bindparam("i"),
-        schema.status.c.kind == bindparam("k"),
-        _of_host,
-        schema.status.c.aspect == bindparam("a"),
-    )
-)
-_DROP_STATUS_OF = Statement(
-    delete(schema.status).where(_of_host, schema.status.c.id == bindparam("i"))
-)
-_DROP_STATUSES = Statement(delete(schema.status).where(_of_host))
-_host = upsert(schema.host)
-_host_columns = ("secret_hash", "facts", "admin_state_up", "granted", "tunnel_ip")
-_PUT_HOST = Statement(
-    _host.on_conflict_do_update(
-        index_elements=["name"], set_={name: _host.excluded[name] for name in _host_columns}
-    ),
-    ("name", *_host_columns),
-)
-_DELETE_HOST = Statement(delete(schema.host).where(schema.host.c.name == bindparam("n")))
-_HEARTBEAT = Statement(
-    update(schema.host)
-    .where(schema.host.c.name == bindparam("n"))
-    .values(heartbeat_at=bindparam("at"), applied_seq=bindparam("seq"))
-)
-_HEARTBEAT_OF_MEMORY = Statement(
-    update(schema.host)
-    .where(
-        schema.host.c.name == bindparam("n"),
-        # A transaction may have written a later word of the host by itself.
-        or_(schema.host.c.heartbeat_at.is_(None), schema.host.c.heartbeat_at <= bindparam("at")),
-    )
-    .values(
-        heartbeat_at=bindparam("at"),
-        applied_seq=func.coalesce(bindparam("seq"), schema.host.c.applied_seq),
-    )
-)
-_WANTED = Statement(
-    update(schema.host)
-    .where(schema.host.c.name == bindparam("n"))
-    .values(wanted_seq=bindparam("seq"))
-)
-_MOVE_HEARTBEATS = Statement(
-    update(schema.host)
-    .where(func.abs(schema.host.c.heartbeat_at - bindparam("now")) > bindparam("near"))
-    .values(heartbeat_at=schema.host.c.heartbeat_at + bindparam("moved_by"))
-)
-_setting = upsert(schema.setting)
-_SET_SETTING = Statement(
-    _setting.on_conflict_do_update(
-        index_elements=["key"], set_={"value": _setting.excluded["value"]}
-    ),
-    schema.setting.c.keys(),
-)
 
 
 def now() -> str:
@@ -235,7 +105,7 @@ class Writer(Reader):
         added = [link for link in has if link not in had]
         self._owners(new, added)
         self._session.run(
-            _UPDATE,
+            changing.UPDATE,
             {
                 "k": new.KIND,
                 "i": new.id,
@@ -251,7 +121,7 @@ class Writer(Reader):
         gone = [link for link in had if link not in has]
         if gone:
             self._session.run_all(
-                _REMOVE_LINK,
+                changing.REMOVE_LINK,
                 [{"k": new.KIND, "i": new.id, "r": role, "t": target} for role, _, target in gone],
             )
         self._add_links(new, added)
@@ -259,7 +129,8 @@ class Writer(Reader):
         gone_terms = [term for term in had_terms if term not in has_terms]
         if gone_terms:
             self._session.run_all(
-                _REMOVE_TERM, [{"k": new.KIND, "i": new.id, "f": f, "v": v} for f, v in gone_terms]
+                changing.REMOVE_TERM,
+                [{"k": new.KIND, "i": new.id, "f": f, "v": v} for f, v in gone_terms],
             )
         added_terms = [term for term in has_terms if term not in had_terms]
         self._add_terms(new, added_terms)
@@ -276,7 +147,9 @@ class Writer(Reader):
         if old is None:
             raise NotFound(kind.KIND, id)
         users: dict[str, list[tuple[str, str]]] = {}
-        for role, source_kind, source in self._session.rows(_ONTO, {"k": kind.KIND, "i": id}):
+        for role, source_kind, source in self._session.rows(
+            changing.ONTO, {"k": kind.KIND, "i": id}
+        ):
             users.setdefault(role, []).append((source_kind, source))
         for role, sources in users.items():
             if links.ROLES[role].when_target_goes == "refuse":
@@ -292,11 +165,11 @@ class Writer(Reader):
                 self.last_seq = seq
                 raise
         here = {"k": kind.KIND, "i": id}
-        for statement in (_DELETE_LINKS, *_DELETE_SIDE):
+        for statement in (changing.DELETE_LINKS, *changing.DELETE_SIDE):
             self._session.run(statement, here)
-        for statement in (_DELETE_ACCESS, _DELETE_CLAIMS):
+        for statement in (changing.DELETE_ACCESS, changing.DELETE_CLAIMS):
             self._session.run(statement, {"i": id})
-        self._session.run(_DELETE, here)
+        self._session.run(changing.DELETE, here)
         self._count_in(old, -1)
         self._log(kind.KIND, id, "delete", public(old, encode(old)), None)
 
@@ -320,29 +193,31 @@ class Writer(Reader):
 
     def release(self, scope: str, key: str) -> None:
         """Give a claim back; no effect where there is none."""
-        self._session.run(_RELEASE, {"s": scope, "c": key})
+        self._session.run(changing.RELEASE, {"s": scope, "c": key})
 
     def release_all(self, owner: str) -> None:
         """Give back all that `owner` claimed."""
-        self._session.run(_DELETE_CLAIMS, {"i": owner})
+        self._session.run(changing.DELETE_CLAIMS, {"i": owner})
 
     def grant(self, object_id: str, target: str, action: str) -> None:
         """Let `target` (a project's id or `*`) `action` the object."""
-        self._session.run(_GRANT, {"object_id": object_id, "target": target, "action": action})
+        self._session.run(
+            changing.GRANT, {"object_id": object_id, "target": target, "action": action}
+        )
 
     def revoke(self, object_id: str, target: str, action: str) -> None:
         """Take a grant back; no effect where there is none."""
-        self._session.run(_REVOKE, {"o": object_id, "t": target, "a": action})
+        self._session.run(changing.REVOKE, {"o": object_id, "t": target, "a": action})
 
     def set_api_status(self, kind: Kind, id: str, status: str) -> None:
         """Set the API's status of an object: no revision, no change row."""
-        self._session.run(_SET_STATUS, {"k": kind_name(kind), "i": id, "s": status})
+        self._session.run(changing.SET_STATUS, {"k": kind_name(kind), "i": id, "s": status})
 
     def drop_rows(self, host: str, rows: Iterable[tuple[str, str, str]]) -> None:
         """Forget what a host reported, of these (kind, id, aspect)."""
         gone = [{"k": kind, "i": id, "h": host, "a": aspect} for kind, id, aspect in rows]
         if gone:
-            self._session.run_all(_DROP_STATUS, gone)
+            self._session.run_all(changing.DROP_STATUS, gone)
 
     def put_status(self, host: str, rows: Sequence[Status], at: str = "") -> None:
         """Note what a host reports, `at` (default: now); reports on objects that are gone are dropped."""
@@ -351,7 +226,7 @@ class Writer(Reader):
         if not rows:
             return
         ids = encode(list({row.id for row in rows}))
-        there = set(self._session.rows(_ALL_THERE, {"ids": ids}))
+        there = set(self._session.rows(changing.ALL_THERE, {"ids": ids}))
         at = at or now()
         values = [
             {**msgspec.to_builtins(row), "host": host, "at": at}
@@ -359,14 +234,14 @@ class Writer(Reader):
             if (row.kind, row.id) in there or row.kind == "host"
         ]
         if values:
-            self._session.run_all(_PUT_STATUS, values)
+            self._session.run_all(changing.PUT_STATUS, values)
 
     def drop_status(self, host: str, id: str | None = None) -> None:
         """Forget what a host reported, of one object or of all."""
         if id is None:
-            self._session.run(_DROP_STATUSES, {"h": host})
+            self._session.run(changing.DROP_STATUSES, {"h": host})
         else:
-            self._session.run(_DROP_STATUS_OF, {"h": host, "i": id})
+            self._session.run(changing.DROP_STATUS_OF, {"h": host, "i": id})
 
     def put_host(
         self,
@@ -383,7 +258,7 @@ class Writer(Reader):
         up = admin_state_up if admin_state_up is not None else (old.admin_state_up if old else True)
         secret = secret_hash if secret_hash is not None else (old.secret_hash if old else "")
         self._session.run(
-            _PUT_HOST,
+            changing.PUT_HOST,
             {
                 "name": name,
                 "secret_hash": secret,
@@ -407,7 +282,7 @@ class Writer(Reader):
         if old is None:
             raise NotFound("host", name)
         self.drop_status(name)
-        self._session.run(_DELETE_HOST, {"n": name})
+        self._session.run(changing.DELETE_HOST, {"n": name})
         self._credentials_changed()
         self._log(
             "host",
@@ -422,21 +297,21 @@ class Writer(Reader):
 
         For a transaction that writes for the host anyway: else `Liveness.heard` costs no commit.
         """
-        self._session.run(_HEARTBEAT, {"n": name, "at": at, "seq": applied_seq})
+        self._session.run(changing.HEARTBEAT, {"n": name, "at": at, "seq": applied_seq})
 
     def write_liveness(self, unwritten: Unwritten) -> None:
         """Write what hosts said (`Liveness.take`), of all of them in two statements; not in the feed."""
         if unwritten.heard:
-            self._session.run_all(_HEARTBEAT_OF_MEMORY, heartbeats(unwritten))
+            self._session.run_all(changing.HEARTBEAT_OF_MEMORY, heartbeats(unwritten))
         if unwritten.wanted:
             seqs = unwritten.wanted.items()
-            self._session.run_all(_WANTED, [{"n": host, "seq": seq} for host, seq in seqs])
+            self._session.run_all(changing.WANTED, [{"n": host, "seq": seq} for host, seq in seqs])
         if unwritten.seq:
             self.set_setting(WANTED_AS_OF, str(unwritten.seq))
 
     def move_heartbeats(self, by: float, now: float, near: float) -> None:
         """The clock was set by `by` seconds: move all heartbeats along but those within `near` of `now`."""
-        self._session.run(_MOVE_HEARTBEATS, {"now": now, "near": near, "moved_by": by})
+        self._session.run(changing.MOVE_HEARTBEATS, {"now": now, "near": near, "moved_by": by})
         self._session.liveness.moved(by, now, near)
 
     def _credentials_changed(self) -> None:
@@ -445,12 +320,12 @@ class Writer(Reader):
 
     def set_setting(self, key: str, value: str) -> None:
         """Keep a setting in the database; not in the feed."""
-        self._session.run(_SET_SETTING, {"key": key, "value": value})
+        self._session.run(changing.SET_SETTING, {"key": key, "value": value})
 
     def prune_changes(self, keep: int) -> int:
         """Drop all but the newest `keep` changes (at least one stays); returns how many went."""
         limit = self.seq() - max(keep, 1)
-        return self._session.run(_PRUNE, {"limit": limit})
+        return self._session.run(changing.PRUNE, {"limit": limit})
 
     def _owners(self, obj: Resource, found: list[tuple[str, str, str]]) -> dict[str, str]:
         """Return, by role, the project that owns what the object names; raises MissingTarget.
@@ -470,7 +345,9 @@ class Writer(Reader):
         deciding = {link.role for link in links.FROM.get(new.KIND, ()) if link.owner_sees}
         if deciding and (old.project_id != new.project_id or not deciding.isdisjoint(changed)):
             of = [link for link in links.derive(new) if link[0] in deciding]
-            self._session.run(_REMOVE_TERMS, {"k": new.KIND, "i": new.id, "f": fields.SEEN_BY})
+            self._session.run(
+                changing.REMOVE_TERMS, {"k": new.KIND, "i": new.id, "f": fields.SEEN_BY}
+            )
             self._add_terms(new, seen_by(new, self._owners(new, of)))
 
     def _count_in(self, obj: Resource, number: int) -> None:

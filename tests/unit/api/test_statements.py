@@ -1,5 +1,6 @@
 """How many statements a list needs depends on what is asked, not on how many objects there are."""
 
+import msgspec
 import pytest
 
 from netloom.api.networking import collections, query
@@ -108,3 +109,30 @@ def test_the_store_answers_every_filter_and_every_sort_key(stores, collection):
                 collections.listed(policy_of(""), r, ctx("admin"), noun, asked)
         if facts.get("is_sort_key"):
             statements(stores[0], noun, f"sort_key={name}&sort_dir=asc&limit=2&marker=0002", ctx())
+
+
+@pytest.mark.parametrize("roles", [(), ("admin",), ("service",)])
+def test_ports_are_listed_as_they_are_shown(stores, roles):
+    """The short way from the database's text to the answer, and the long one, say the same."""
+    noun, policy, context = NOUNS["ports"], policy_of(""), ctx(*roles)
+    with stores[1].writer() as w:
+        w.set_api_status(Port, "0004", "ACTIVE")
+    with stores[1].reader() as r:
+        rows = collections.listed(policy, r, context, noun, query.parse("ports", []))
+        assert rows and isinstance(rows[0], dict) is (roles == ("service",))
+        objs = access.find_all(r, context, Port)
+        shown = collections.present(policy, r, context, noun, objs, only_allowed=True)
+    as_json = [msgspec.json.decode(msgspec.json.encode(each)) for each in (rows, shown)]
+    assert as_json[0] == as_json[1]
+    assert ("binding:host_id" in shown[0]) is bool(roles)
+
+
+def test_what_policy_asks_of_each_port_is_asked(stores, tmp_path):
+    """A rule on a port's own name: the short way cannot tell, so the long one is gone."""
+    file = tmp_path / "policy.yaml"
+    file.write_text('"get_port:mac_address": "field:ports:name=open"\n"get_port": "role:reader"\n')
+    file.chmod(0o600)
+    with stores[0].reader() as r:
+        asked = query.parse("ports", [])
+        docs = collections.listed(policy_of(str(file)), r, ctx(), NOUNS["ports"], asked)
+    assert docs and all("mac_address" not in doc for doc in docs)

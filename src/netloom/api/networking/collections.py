@@ -25,7 +25,7 @@ from netloom.api.http import (
     run_write,
     services_of,
 )
-from netloom.api.networking import query
+from netloom.api.networking import query, rows
 from netloom.api.networking.nouns import Noun
 from netloom.api.networking.policy import NETWORK_SHARED, Policy, policy_of
 from netloom.contract import decode
@@ -36,9 +36,9 @@ from netloom.contract.errors import (
     PolicyNotAuthorized,
     RevisionNumberConstraintFailed,
 )
-from netloom.model import Context, Network, Resource, SecurityGroup
+from netloom.model import Context, Resource
 from netloom.network import access
-from netloom.store import Found, Reader, Writer
+from netloom.store import Filter, Found, Page, Reader, Writer
 
 Doc = dict[str, Any]
 
@@ -68,8 +68,7 @@ async def create(request: Request, noun: Noun) -> Response:
                 policy.require(caller, action, noun.collection, target)
             except PolicyNotAuthorized:
                 # Whoever may not know of the network learns no more about it here.
-                if noun.hides_parent and access.find(w, ctx, Network, target["network_id"]) is None:
-                    raise noun.parent_not_found(target["network_id"]) from None
+                _hide_parent(w, ctx, noun, target)
                 raise
         if decoded.bulk and noun.check_bulk:
             noun.check_bulk(decoded.items)
@@ -104,34 +103,76 @@ async def list_(request: Request, noun: Noun) -> Response:
         noun.collection, params, services_of(request).settings.network.pagination_max_limit
     )
 
-    def work(r: Reader, ctx: Context) -> list[Doc]:
+    def work(r: Reader, ctx: Context) -> list[Any]:
         return listed(policy, r, ctx, noun, asked)
 
     await _prepare(request, noun, asked)
     return paged(request, noun.collection, await run_read(request, work), asked)
 
 
-def listed(policy: Policy, r: Reader, ctx: Context, noun: Noun, asked: query.Query) -> list[Doc]:
-    """Return the documents of a list, as the caller is shown them."""
+def listed(policy: Policy, r: Reader, ctx: Context, noun: Noun, asked: query.Query) -> list[Any]:
+    """Return the documents of a list, as the caller is shown them: dictionaries, or structs for the encoder."""
     marker: Found[Any] | None = None
     if asked.marker:
         obj = found(r, ctx, noun, asked.marker)
         marker = Found(obj, r.api_status(noun.kind, [obj.id]).get(obj.id, ""))
     wanted = query.filters(r, ctx, noun.kind, asked, noun.computed)
-    rows = access.find_page(r, ctx, noun.kind, wanted, query.store_page(noun.kind, asked, marker))
-    if asked.reverse and asked.limit:
-        rows.reverse()
-    return present(policy, r, ctx, noun, [row.obj for row in rows], only_allowed=True)
+    page = query.store_page(noun.kind, asked, marker)
+    backwards = bool(asked.reverse and asked.limit)
+    if noun.as_stored and asked.fields is None:
+        short = _as_stored(policy, r, ctx, noun, wanted, page)
+        if short is not None:
+            return short[::-1] if backwards else short
+    found_rows = access.find_page(r, ctx, noun.kind, wanted, page)
+    if backwards:
+        found_rows.reverse()
+    return present(policy, r, ctx, noun, [row.obj for row in found_rows], only_allowed=True)
 
 
-def paged(request: Request, collection: str, docs: list[Doc], asked: query.Query) -> Response:
+def _as_stored(
+    policy: Policy, r: Reader, ctx: Context, noun: Noun, wanted: list[Filter], page: Page
+) -> list[Any] | None:
+    """Return a list's objects as `rows` makes them; None where policy wants to look at more than that can show."""
+    caller, show = ctx.caller, f"get_{noun.singular}"
+    every = _asked(policy, noun)
+    hidden = {
+        name
+        for rule, name in every
+        if not policy.reads_target(rule) and not policy.allows(caller, rule, {})
+    }
+    visible = _VISIBLE[noun.collection] - hidden
+    needed = {"id", "project_id", *(name for name, _ in page.order)} | (
+        {noun.parent} if noun.parent else set()
+    )
+    varying = [rule for rule, _ in every if policy.reads_target(rule)]
+    asked = frozenset().union(*(policy.fields_read(rule) for rule in (show, *varying)))
+    if not needed <= visible or not asked <= rows.OWNER | frozenset(noun.parent_fields):
+        return None
+    shape = rows.shape(noun.kind, visible - noun.kind.INTERNAL)
+    found_rows = access.find_page(r, ctx, noun.kind, wanted, page, shape)
+    alike = rows.groups(found_rows, noun.parent)
+    parents = _parents(r, ctx, noun, {id for _, id in alike}) if noun.parent else {}
+    away: set[tuple[str, str]] = set()
+    for (project_id, parent), _ in alike.items():
+        target = {"project_id": project_id, "tenant_id": project_id} | parents.get(parent, {})
+        if not policy.allows(caller, show, target):
+            away.add((project_id, parent))
+        elif not all(policy.allows(caller, rule, target) for rule in varying):
+            return None
+    if away:
+        gone = {id(obj) for key in away for obj in alike[key]}
+        found_rows = [row for row in found_rows if id(row.obj) not in gone]
+    return rows.complete(found_rows, bool(noun.kind.FIRST_STATUS))
+
+
+def paged(request: Request, collection: str, docs: list[Any], asked: query.Query) -> Response:
     """Return a page of a list, with its links to others where pages were asked for."""
     answer: Doc = {collection: query.pick(docs, asked.fields)}
     links = query.links(
         f"{url(request)}{request.scope['path'].removeprefix(_PREFIX)}",
         request.query_params.multi_items(),
         asked,
-        [doc["id"] for doc in docs],
+        [doc["id"] if isinstance(doc, dict) else doc.id for doc in docs],
     )
     if links:
         answer[f"{collection}_links"] = links
@@ -235,21 +276,30 @@ def targets(r: Reader, ctx: Context, noun: Noun, docs: Sequence[Doc]) -> list[Do
 
 
 def _parents(r: Reader, ctx: Context, noun: Noun, ids: set[str]) -> dict[str, Doc]:
-    """Return, by parent's id, the fields of a target that its parent gives."""
-    if noun.parent == "network_id":
-        shared = r.accessible(ctx.caller.project_id, access.SHARED)
-        found = {
-            id: {"network:project_id": network.project_id, NETWORK_SHARED: id in shared}
-            for id, network in r.get_many(Network, ids).items()
-        }
-    else:
-        groups = r.get_many(SecurityGroup, ids)
-        found = {
-            id: {"security_group:project_id": group.project_id} for id, group in groups.items()
-        }
-    for id in ids - found.keys():
+    """Return, by parent's id, the fields of a target that its parent gives, as the noun declares."""
+    assert noun.parent_kind is not None, f"{noun.collection} names a parent of no kind"
+    objs = r.get_many(noun.parent_kind, ids)
+    for id in ids - objs.keys():
         raise noun.parent_not_found(id)
-    return found
+    shared: set[str] = set()
+    if NETWORK_SHARED in noun.parent_fields:
+        shared = r.accessible(ctx.caller.project_id, access.SHARED)
+    values = {
+        id: {"project_id": obj.project_id, "shared": id in shared} for id, obj in objs.items()
+    }
+    return {
+        id: {field: own[field.rpartition(":")[2]] for field in noun.parent_fields}
+        for id, own in values.items()
+    }
+
+
+def _hide_parent(r: Reader, ctx: Context, noun: Noun, target: Doc) -> None:
+    """Raise the parent's error where the noun hides parents that the caller may not see."""
+    kind, parent = noun.parent_kind, noun.parent
+    if not noun.hides_parent or kind is None or parent is None:
+        return
+    if access.find(r, ctx, kind, target[parent]) is None:
+        raise noun.parent_not_found(target[parent]) from None
 
 
 def _asked(policy: Policy, noun: Noun) -> list[tuple[str, str]]:

@@ -122,6 +122,12 @@ _OWN = (
         "2017-02-10T10:00:00-00:00",
     ),
     _described(
+        "rbac-policies",
+        "RBAC Policies",
+        "Networks shared with one project or with all.",
+        "2015-06-17T12:15:12-00:00",
+    ),
+    _described(
         "standard-attr-description",
         "standard-attr-description",
         "A description on every object.",

@@ -11,12 +11,14 @@ from neutron_lib.exceptions import l3
 
 from netloom.api.networking import filters
 from netloom.api.networking.query import Computed
+from netloom.contract.rbac import RbacPolicyNotFound
 from netloom.contract.security_group_errors import SecurityGroupNotFound, SecurityGroupRuleNotFound
 from netloom.model import (
     Context,
     FloatingIP,
     Network,
     Port,
+    RbacPolicy,
     Resource,
     Router,
     SecurityGroup,
@@ -27,6 +29,7 @@ from netloom.network import (
     floatingips,
     networks,
     ports,
+    rbac_policies,
     routers,
     security_group_rules,
     security_groups,
@@ -40,12 +43,17 @@ Action = Callable[[Writer, Context, Any, dict[str, Any]], Any]
 class Noun(Struct, frozen=True, kw_only=True):
     """One collection of objects.
 
-    `rules`: the module with `create`, `update`, `delete` and `show`. `parent`: the field that names the
-    object whose owner policy may ask for. `hides_parent`: a create on a network that the caller may not see is
-    answered as if there were none. `check_bulk`: what must hold between the objects of one bulk
-    request. `computed`: filters that are on no field of the struct's own. `actions`: member actions, name → what carries it out, with a document for an answer, or
-    the changed object. `lacks`, `prepare`: a list first asks whether the project lacks what it should
-    find there, and makes it.
+    `rules`: the module with `create`, `update`, `delete` and `show`. `as_stored`: objects are shown as their
+    documents are, with `tenant_id` and the status beside (`rows`).
+
+    `parent`: the field that names the object, of `parent_kind`, that policy may ask of: `parent_fields` is what it is
+    told (`<kind>:project_id`, and `network:shared` for this caller). `hides_parent`: a create on a parent that the
+    caller may not see is answered as if there were none.
+
+    `check_bulk`: what must hold between the objects of one bulk request. `computed`: filters that are on no
+    field of the struct's own. `actions`: member actions, name → what carries it out, with a document for an answer,
+    or the changed object. `lacks`, `prepare`: a list first asks whether the project lacks what it should find there, and
+    makes it.
     """
 
     collection: str
@@ -55,7 +63,10 @@ class Noun(Struct, frozen=True, kw_only=True):
     not_found: Callable[[str], Exception]
     bulk: bool = True
     taggable: bool = True
+    as_stored: bool = False
     parent: str | None = None
+    parent_kind: type[Resource] | None = None
+    parent_fields: tuple[str, ...] = ()
     parent_not_found: Callable[[str], Exception] = lambda id: lib.NetworkNotFound(net_id=id)
     hides_parent: bool = False
     check_bulk: Callable[[Sequence[dict[str, Any]]], None] | None = None
@@ -112,6 +123,8 @@ NOUNS: dict[str, Noun] = {
             rules=subnets,
             not_found=lambda id: lib.SubnetNotFound(subnet_id=id),
             parent="network_id",
+            parent_kind=Network,
+            parent_fields=("network:project_id", "network:shared"),
             computed={
                 "shared": filters.shared("network_id"),
                 "router:external": filters.on_external_network,
@@ -124,7 +137,10 @@ NOUNS: dict[str, Noun] = {
             rules=ports,
             not_found=lambda id: lib.PortNotFound(port_id=id),
             parent="network_id",
+            parent_kind=Network,
+            parent_fields=("network:project_id", "network:shared"),
             hides_parent=True,
+            as_stored=True,
             computed={
                 "fixed_ips": filters.fixed_ips,
                 "security_groups": filters.named("security_group_id"),
@@ -169,10 +185,20 @@ NOUNS: dict[str, Noun] = {
             not_found=lambda id: SecurityGroupRuleNotFound(id=id),
             taggable=False,
             parent="security_group_id",
+            parent_kind=SecurityGroup,
+            parent_fields=("security_group:project_id",),
             parent_not_found=lambda id: SecurityGroupNotFound(id=id),
             check_bulk=security_group_rules.check_bulk,
             lacks=_lacks_default_group,
             prepare=security_groups.ensure_default,
+        ),
+        Noun(
+            collection="rbac_policies",
+            singular="rbac_policy",
+            kind=RbacPolicy,
+            rules=rbac_policies,
+            not_found=lambda id: RbacPolicyNotFound(id=id),
+            taggable=False,
         ),
     )
 }

@@ -174,6 +174,10 @@ class Policy:
         """Tell whether the answer depends on the target at all."""
         return bool(self._now.fields_read(rule))
 
+    def fields_read(self, rule: str) -> frozenset[str]:
+        """Return the fields of a target that decide a rule."""
+        return frozenset(self._now.fields_read(rule))
+
     def require(
         self,
         caller: Caller,

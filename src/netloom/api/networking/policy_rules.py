@@ -198,6 +198,17 @@ SECURITY_GROUPS = {
     "delete_security_group_rule": f"({ADMIN}) or (role:member and {GROUP_OWNER})",
 }
 
+NOT_EVERYONE = f"({ADMIN}) or (not field:rbac_policy:target_tenant=*)"
+
+RBAC_POLICIES = {
+    "create_rbac_policy": MEMBER,
+    "create_rbac_policy:target_tenant": NOT_EVERYONE,
+    "get_rbac_policy": READER,
+    "update_rbac_policy": MEMBER,
+    "update_rbac_policy:target_tenant": NOT_EVERYONE,
+    "delete_rbac_policy": MEMBER,
+}
+
 OPERATIONS = {
     "get_agent": ADMIN,
     "update_agent": ADMIN,
@@ -209,6 +220,14 @@ OPERATIONS = {
 }
 
 RULES: dict[str, str] = (
-    GENERAL | NETWORKS | SUBNETS | PORTS | ROUTERS | FLOATING_IPS | SECURITY_GROUPS | OPERATIONS
+    GENERAL
+    | NETWORKS
+    | SUBNETS
+    | PORTS
+    | ROUTERS
+    | FLOATING_IPS
+    | SECURITY_GROUPS
+    | RBAC_POLICIES
+    | OPERATIONS
 )
 """Name → rule; the defaults of this server."""
