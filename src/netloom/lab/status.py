@@ -16,6 +16,9 @@ from netloom.store import Reader, Store
 WANTED_SECONDS = 3.0
 """How long the server is waited for, until it has written how far each host should be."""
 
+SILENT_SECONDS = 15.0
+"""A simulated host that was not heard for so long is shown by itself."""
+
 
 def collect(lab: Lab) -> dict[str, Any]:
     """Gather the status from processes and from what the hosts reported to the server."""
@@ -112,7 +115,10 @@ def text(found: dict[str, Any]) -> str:
         + ("" if found["server_running"] else " (the server is NOT running)")
         + f", change {found['seq']}"
     ]
+    plain = [host["host"] for host in found["hosts"] if _is_plain(host)]
     for host in found["hosts"]:
+        if host["host"] in plain:
+            continue
         heard = host["heard_seconds_ago"]
         words = [
             "running" if host["running"] else "NOT running",
@@ -122,6 +128,9 @@ def text(found: dict[str, Any]) -> str:
         if not host["running"]:
             words = ["NOT running"]
         lines.append(f"  {host['host']:<12} {'+'.join(host['roles']):<8} {', '.join(words)}")
+    if plain:
+        names = plain[0] if len(plain) == 1 else f"{plain[0]} … {plain[-1]}"
+        lines.append(f"  {names:<12} simulated {len(plain)} running, up to date")
     for error in found["errors"]:
         where = f" on {error['host']}" if error["host"] else ""
         lines.append(f"  error: {error['object']}{where} ({error['aspect']}): {error['detail']}")
@@ -135,3 +144,15 @@ def text(found: dict[str, Any]) -> str:
     if found["well"] and not found["waiting"]:
         lines.append("  no errors")
     return "\n".join(lines)
+
+
+def _is_plain(host: dict[str, Any]) -> bool:
+    """A simulated host of which there is nothing to say: one line is enough for all of them."""
+    heard = host["heard_seconds_ago"]
+    return (
+        host["roles"] == ["simulated"]
+        and host["running"]
+        and not host["behind"]
+        and heard is not None
+        and heard < SILENT_SECONDS
+    )

@@ -253,10 +253,12 @@ def _keep_logs(lab: Lab) -> str:
 
 
 @contextmanager
-def temporary(lab: Lab, computes: int, *, bare: bool = False) -> Generator[LabState]:
+def temporary(
+    lab: Lab, computes: int, *, simulated: int = 0, bare: bool = False
+) -> Generator[LabState]:
     """Return a lab that exists for as long as the context lasts (tests)."""
     down.down(lab)
     try:
-        yield up(lab, computes, bare=bare, say=lambda _: None)
+        yield up(lab, computes, simulated=simulated, bare=bare, say=lambda _: None)
     finally:
         down.down(lab)
