@@ -20,7 +20,7 @@ from netloom.bench import api as bench_api
 from netloom.bench import lab as bench_lab
 from netloom.bench import scale, store_scale
 from netloom.bench.api import Endpoint
-from netloom.bench.starting import token, wait
+from netloom.bench.starting import free_port, token, wait
 from netloom.lab import checks, state
 from netloom.lab.down import down
 from netloom.lab.up import up
@@ -171,7 +171,7 @@ def demo(lab: state.Lab) -> float:
 def server() -> Generator[Endpoint]:
     """Run a server with an empty database; give its Networking API with an administrator's token."""
     with tempfile.TemporaryDirectory(prefix="netloom-bench-") as folder:
-        port = checks.choose_port(None)
+        port = free_port()
         config = Path(folder) / "server.toml"
         config.write_text(f'[server]\nlisten = "127.0.0.1:{port}"\nstate_dir = "{folder}/state"\n')
         log = Path(folder) / "log"
@@ -182,7 +182,7 @@ def server() -> Generator[Endpoint]:
                 stderr=output,
             )
         try:
-            wait(process, port, log)
+            wait(process, port, Path(folder) / "state", log)
             endpoint = Endpoint(
                 f"http://127.0.0.1:{port}/networking",
                 {"X-Auth-Token": token(port, Path(folder) / "state")},

@@ -20,8 +20,7 @@ import msgspec
 from msgspec import Struct
 
 from netloom.bench.api import BULK, Endpoint
-from netloom.bench.starting import token, wait
-from netloom.lab import checks
+from netloom.bench.starting import free_port, token, wait
 from netloom.model import HostFacts
 from netloom.model.credentials import secret_hash
 from netloom.model.errors import UserError
@@ -199,7 +198,7 @@ def scale_world(names: Sequence[str]) -> Generator[ScaleWorld]:
     folder = Path(tempfile.mkdtemp(prefix="netloom-scale-"))
     (folder / "secrets").mkdir()
     (folder / "hosts.json").write_text(json.dumps(list(names)))
-    port = checks.choose_port(None)
+    port = free_port()
     sockets = "\n".join(f'"{name}" = "{folder}/hosts.sock"' for name in names)
     config = folder / "server.toml"
     # Most hosts are introduced and never run: they must count as alive all the same.
@@ -216,7 +215,7 @@ def scale_world(names: Sequence[str]) -> Generator[ScaleWorld]:
         )
     world: ScaleWorld | None = None
     try:
-        wait(server, port, log)
+        wait(server, port, folder / "state", log)
         headers = {"X-Auth-Token": token(port, folder / "state")}
         endpoint = Endpoint(f"http://127.0.0.1:{port}/networking", headers)
         world = ScaleWorld(folder, server, endpoint, port)
