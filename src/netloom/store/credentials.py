@@ -1,15 +1,16 @@
 """The hashes of all hosts' credentials, in memory: a host's request reads none of them from the database.
 
-`netloom host add` and `netloom host remove` are other processes, and an old secret ends with their commit. SQLite counts
-the commits of others in memory that its processes share (`PRAGMA data_version`, some microseconds). Only where that
-count moved, a revision is read that each change of a credential raises (`Writer`), and only where the revision
-moved, the hashes are read again.
+`netloom host add` and `netloom host remove` are other processes, and an old secret ends with their commit (LOOK_SECONDS later
+at most). SQLite counts the commits of others in memory that its processes share (`PRAGMA data_version`, some system
+calls). Only where that count moved, a revision is read that each change of a credential raises (`Writer`), and only where
+the revision moved, the hashes are read again.
 """
 
 from __future__ import annotations
 
 import sqlite3
 import threading
+import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 
@@ -22,6 +23,9 @@ from netloom.store.reader import Reader
 
 REVISION = "credentials"
 """The setting that counts changes of credentials."""
+
+LOOK_SECONDS = 0.02
+"""For how long what was looked at counts as new: of a thousand hosts' requests a few look."""
 
 
 class Credentials:
@@ -39,16 +43,20 @@ class Credentials:
         self._lock = threading.Lock()
         self._connection: PoolProxiedConnection | None = None
         self._version: int | None = None
+        self._looked_at = float("-inf")
         self._revision: str | None = None
         self._hashes: dict[str, str] = {}
 
     def of(self, host: str) -> str | None:
         """The hash of a host's credential as of now; None for a host that is not registered. Raises UserError."""
         with self._lock:
-            version = self._data_version()
-            if version is None or version != self._version:
-                self._look()
-                self._version = version
+            now = time.monotonic()
+            if now >= self._looked_at + LOOK_SECONDS:
+                version = self._data_version()
+                if version is None or version != self._version:
+                    self._look()
+                    self._version = version
+                self._looked_at = now
             return self._hashes.get(host)
 
     def _data_version(self) -> int | None:

@@ -10,13 +10,14 @@ import pytest
 from netloom.keeper.loop import write_liveness
 from netloom.model import HostFacts
 from netloom.model.errors import UserError
-from netloom.store import Store
+from netloom.store import Store, credentials
 from netloom.store.liveness import WANTED_AS_OF
 
 
 @pytest.fixture
-def stores(tmp_path: Path) -> Iterator[tuple[Store, Store]]:
+def stores(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[Store, Store]]:
     """The server's store, and that of another process on the same database."""
+    monkeypatch.setattr(credentials, "LOOK_SECONDS", 0.0)
     url = f"sqlite:///{tmp_path}/x.db"
     server, other = Store.open(url), Store.open(url)
     server.upgrade()
@@ -133,18 +134,18 @@ def test_an_old_secret_ends_with_the_commit_of_another_process(
     stores: tuple[Store, Store],
 ) -> None:
     server, other = stores
-    credentials = server.credentials
-    assert credentials.of("h1") == "hash of h1" and credentials.of("nobody") is None
+    of = server.credentials.of
+    assert of("h1") == "hash of h1" and of("nobody") is None
     with other.writer() as w:
         w.put_host("h1", secret_hash="new")
         w.put_host("h4", secret_hash="hash of h4")
         w.delete_host("h2")
-        assert credentials.of("h1") == "hash of h1"  # not before the commit
-    assert [credentials.of(name) for name in ("h1", "h2", "h4")] == ["new", None, "hash of h4"]
+        assert of("h1") == "hash of h1"  # not before the commit
+    assert [of(name) for name in ("h1", "h2", "h4")] == ["new", None, "hash of h4"]
     # By this process as well.
     with server.writer() as w:
         w.delete_host("h4")
-    assert credentials.of("h4") is None
+    assert of("h4") is None
 
 
 def test_credentials_are_read_again_only_where_one_changed(
@@ -197,3 +198,18 @@ def test_who_ends_tunnels_at_an_address_is_found_without_decoding_facts(
     with server.reader() as r:
         assert r.hosts_with_tunnel_ip("192.0.2.1") == ["h1", "h3"]
         assert r.hosts_with_tunnel_ip("192.0.2.7") == []
+
+
+def test_credentials_that_were_looked_at_just_now_are_not_looked_at_again(
+    stores: tuple[Store, Store], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    server, other = stores
+    now = [100.0]
+    monkeypatch.setattr(credentials, "LOOK_SECONDS", 0.02)
+    monkeypatch.setattr(credentials.time, "monotonic", lambda: now[0])
+    assert server.credentials.of("h1") == "hash of h1"
+    with other.writer() as w:
+        w.put_host("h1", secret_hash="new")
+    assert server.credentials.of("h1") == "hash of h1"
+    now[0] += 0.03
+    assert server.credentials.of("h1") == "new"
