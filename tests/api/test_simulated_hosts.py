@@ -71,7 +71,8 @@ def put(server: Serving, *objects: Network | Subnet | Port) -> None:
 
 def port(name: str, host: str, network: str = "n") -> Port:
     number = int(name.removeprefix("p"))
-    return Port(id=name, network_id=network, mac_address=f"fa:16:3e:00:00:{number:02x}", host=host)
+    mac = f"fa:16:3e:00:00:{number:02x}"
+    return Port(id=name, network_id=network, mac_address=mac, host=host, key=number)
 
 
 def test_only_the_host_of_a_port_has_anything_to_do(tmp_path: Path) -> None:

@@ -266,6 +266,8 @@ class Link:
                     after, epoch, attempt = step.seq, step.epoch, 0
                 raise ServerError("the server ended the stream")
             except ServerError as error:
+                if self._stopping.is_set():
+                    return  # it was this host that hung up
                 self._say("stream", str(error))
             except (ValueError, RecursionError) as error:
                 words = bounds.one_line(str(error), 200)

@@ -27,7 +27,7 @@ from msgspec import Struct
 
 from netloom.agent import status, view
 from netloom.agent.link import Link, Step
-from netloom.agent.planning import plan_around
+from netloom.agent.planning import Planning
 from netloom.agent.settings import AgentSettings
 from netloom.model import bounds, toml
 from netloom.model.hosts import HostFacts, HostView
@@ -113,7 +113,7 @@ class Remembered:
             had = self.objects.get(key)
             if had is None:
                 counts.added += 1
-            elif had != item:
+            elif had is not item and had != item:
                 counts.altered += 1
             else:
                 continue
@@ -141,6 +141,7 @@ class SimulatedHost:
         self._post = post
         self._view = HostView(seq=0, facts=self.facts)
         self._state = HostState()
+        self._planning = Planning()
         self._sent: dict[status.Row, tuple[str, str]] = {}
         self._dirty = self._replan = self._known = False
         self._link = Link(settings, self.facts)
@@ -166,6 +167,7 @@ class SimulatedHost:
                 self._link.stands_at(step.seq)
             return
         self._view = view.apply_delta(self._view, step.delta)
+        self._planning.tell(step.delta)
         self._known = self._dirty = self._replan = True
         self.counts.steps += 1
         status.say_again(self._sent, (port.id for port in step.delta.upsert.get("ports", ())))
@@ -181,7 +183,7 @@ class SimulatedHost:
         self._dirty = False
         if self._replan:
             self._replan = False
-            self._state, left = plan_around(self._view, self._state)
+            self._state, left = self._planning.plan_around(self._view, self._state)
             for (table, id), why in left.items():
                 log.error("%s: %s %s: %s", self.settings.host, table, id, why)
             self.counts.plans += 1

@@ -64,10 +64,10 @@ class Figure(Struct, frozen=True):
     reach: str = ""
 
 
-Row = Callable[[Sizes, Say], list[Figure]]
+Row = Callable[[Sizes], list[Figure]]
 
 
-def unconcerned(sizes: Sizes, say: Say) -> list[Figure]:
+def unconcerned(sizes: Sizes) -> list[Figure]:
     """Changes that concern no host, beside many hosts and beside none."""
     names = [f"sim-{n + 1}" for n in range(sizes.unconcerned)]
     with scale_world(names) as world:
@@ -103,7 +103,7 @@ def unconcerned(sizes: Sizes, say: Say) -> list[Figure]:
         ]
 
 
-def idle(sizes: Sizes, say: Say) -> list[Figure]:
+def idle(sizes: Sizes) -> list[Figure]:
     """Hosts that have nothing to say but that they live."""
     names = [f"sim-{n + 1}" for n in range(sizes.idle)]
     with scale_world(names) as world:
@@ -132,7 +132,7 @@ def idle(sizes: Sizes, say: Say) -> list[Figure]:
         ]
 
 
-def local(sizes: Sizes, say: Say) -> list[Figure]:
+def local(sizes: Sizes) -> list[Figure]:
     """One port more on a host that has many; its agent begins anew."""
     found: list[Figure] = []
     for count in sizes.local:
@@ -147,13 +147,12 @@ def local(sizes: Sizes, say: Say) -> list[Figure]:
             reach = {50: "≤ 5 ms", 1000: "≤ 8 ms"}.get(count, "")
             name = f"one port bound on a host with {count:,} local ports: CPU of the host; flows"
             found.append(Figure(name, f"{cost:.0f} ms; {flows}", reach))
-            say(f"  {found[-1].work}: {found[-1].found}")
         if count == sizes.local[-1]:
-            found += _restart(sizes, count, say)
+            found += _restart(count)
     return found
 
 
-def _restart(sizes: Sizes, count: int, say: Say) -> list[Figure]:
+def _restart(count: int) -> list[Figure]:
     with scale_world(["sim-1"]) as world:
         world.introduce(["sim-1"])
         world.ports(world.network("10.64.0.0/16"), ["sim-1"], count)
@@ -167,7 +166,7 @@ def _restart(sizes: Sizes, count: int, say: Say) -> list[Figure]:
         return [Figure(name, f"{seconds:.1f} s; {after.total.changes}", "≤ 2 s; 0")]
 
 
-def elsewhere(sizes: Sizes, say: Say) -> list[Figure]:
+def elsewhere(sizes: Sizes) -> list[Figure]:
     """One port more in a network that has many on other hosts, for a host with one port of it."""
     found: list[Figure] = []
     others = [f"far-{n + 1}" for n in range(20)]
@@ -183,11 +182,10 @@ def elsewhere(sizes: Sizes, say: Say) -> list[Figure]:
             )
             name = f"the same, for another host of a network with {count:,} ports"
             found.append(Figure(name, f"{cost:.0f} ms; {flows}", "≤ 3 ms"))
-            say(f"  {found[-1].work}: {found[-1].found}")
     return found
 
 
-def group(sizes: Sizes, say: Say) -> list[Figure]:
+def group(sizes: Sizes) -> list[Figure]:
     """One member more of a large security group whose rules name the group itself."""
     names = [f"sim-{n + 1}" for n in range(sizes.member_hosts)]
     with scale_world(names) as world:
@@ -204,7 +202,7 @@ def group(sizes: Sizes, say: Say) -> list[Figure]:
         return [Figure(work, f"{each:.0f} ms; {flows / len(names):.0f}", "≤ 5 ms")]
 
 
-def explained(sizes: Sizes, say: Say) -> list[Figure]:
+def explained(sizes: Sizes) -> list[Figure]:
     """One question to explain, from a port on one host to a port on another."""
     found: list[Figure] = []
     names = [f"far-{n + 1}" for n in range(20)]
@@ -219,7 +217,6 @@ def explained(sizes: Sizes, say: Say) -> list[Figure]:
                 seconds.append(world.cpu() - begun)
             name = f"explain, one question, {count:,} ports on {len(names)} hosts: server CPU"
             found.append(Figure(name, f"{statistics.median(seconds):.2f} s", "≤ 0.3 s at 100,000"))
-            say(f"  {found[-1].work}: {found[-1].found}")
     return found
 
 
@@ -264,7 +261,7 @@ def measure(rows: Sequence[str], sizes: Sizes, say: Say) -> list[Figure]:
         if rows and name not in rows:
             continue
         say(f"{name}: {(row.__doc__ or '').strip()}")
-        figures = row(sizes, say)
+        figures = row(sizes)
         for figure in figures:
             say(f"  {figure.work}: {figure.found}")
         found += figures
