@@ -97,7 +97,7 @@ def _check_unused(r: Reader, network: Network, policy: RbacPolicy, target: str |
         raise _in_use(
             network,
             f"Unable to reconfigure sharing settings for network {network.id}. "
-            "Multiple tenants are using it.",
+            "Multiple projects are using it.",
         )
     if lost == EVERYONE and network.is_default:
         raise _in_use(network, "Default external networks must be shared to everyone.")

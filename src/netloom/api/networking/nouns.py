@@ -198,6 +198,7 @@ NOUNS: dict[str, Noun] = {
             kind=RbacPolicy,
             rules=rbac_policies,
             not_found=lambda id: RbacPolicyNotFound(id=id),
+            bulk=False,
             taggable=False,
         ),
     )
