@@ -9,12 +9,13 @@ from pathlib import Path
 from support.running_lab import RunningLab
 
 HOSTS = ("network1", "compute1", "compute2")
+# Flows name ports and have no cookie here: a port that was made anew has another number.
 SCRIPT = """
 echo "== namespaces"; ip netns list | cut -d' ' -f1
 echo "== links"; ls /sys/class/net
 echo "== bridges"; for b in $(ovs-vsctl list-br); do echo $b; ovs-vsctl list-ports $b | sed "s/^/$b /"; done
-echo "== flows"; for b in $(ovs-vsctl list-br); do ovs-ofctl -O OpenFlow14 dump-flows $b --no-stats \
- | sed "s/^/$b /"; done
+echo "== flows"; for b in $(ovs-vsctl list-br); do ovs-ofctl -O OpenFlow14 --names dump-flows $b --no-stats \
+ | sed "s/cookie=[^,]*, //; s/^/$b /"; done
 echo "== groups"; for b in $(ovs-vsctl list-br); do ovs-ofctl -O OpenFlow15 dump-groups $b | grep group_id \
  | sed "s/^/$b /"; done
 echo "== numbers"; ovs-vsctl get Open_vSwitch . external_ids | tr ',' '\\n' | grep -o 'netloom-[^=]*'

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 import threading
+import traceback
 from collections import Counter
 from collections.abc import Callable
 from typing import Any
@@ -127,7 +128,7 @@ class Tenant(threading.Thread):
 
     def rule(self) -> None:
         group, other = self.one("security-groups"), self.one("security-groups")
-        if not group:
+        if not group or not other:
             return
         low = self.draw.randrange(1, 60000)
         rule = self.draw.choice(
@@ -236,7 +237,11 @@ class Tenant(threading.Thread):
                 self.go.wait(0.2)
                 continue
             self.idle.clear()
-            self.draw.choice(deeds)()
+            try:
+                self.draw.choice(deeds)()
+            except Exception:
+                # Our own mistake, or an answer of a form that no client expects. Without this the thread would be gone.
+                self.faults.append(f"{self.name}: {traceback.format_exc()}")
         self.idle.set()
 
     def clear(self) -> list[str]:
