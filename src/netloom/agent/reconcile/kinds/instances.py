@@ -294,7 +294,12 @@ class Runs(Kind):
         kept = {
             key[1] for key in (*dict(self._around().there(self.name)), *self.busy, *self._wanted)
         }
-        self._allocator.keep("uids", kept)
+        try:
+            self._allocator.keep("uids", kept)
+            self._allocator.save()
+        except ApplyError as error:
+            log.warning("user ids stay in use: %s", error)  # until images are looked at next
+            self._images_looked_at = False
         images = {item.image_id for item in self._wanted.values()}
         if self._instances.images.unwanted(images):
             self.busy[_IMAGES] = ""
