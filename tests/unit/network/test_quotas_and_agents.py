@@ -23,6 +23,7 @@ def test_165_defaults_and_settings(world: World) -> None:
         "floatingip": 50,
         "security_group": 10,
         "security_group_rule": 100,
+        "rbac_policy": 10,
     }
     assert quotas.limits(world.w, context(quotas={"port": 7}), ALICE)["port"] == 7
     assert quotas.list_own(world.w, world.ctx) == []

@@ -11,7 +11,7 @@ from alembic.migration import MigrationContext
 from sqlalchemy import create_engine, text
 
 from netloom.cli.main import main
-from netloom.model import HostGrant, Network, Port, Server
+from netloom.model import HostGrant, Network, Port, RbacPolicy, Server
 from netloom.model.errors import UserError
 from netloom.store import Store, fields, migrate, schema
 from netloom.store.store import _engine
@@ -246,3 +246,24 @@ def test_ports_of_before_get_their_numbers(url):
     with store.reader() as r:
         assert {port.id: port.key for port in r.list(Port)} == {"a": 1, "b": 2}
         assert r.claims("port-key") == {"1": "a", "2": "b"}
+
+
+def test_grants_of_an_older_database_become_policies(url):
+    with create_engine(url).begin() as connection:
+        command.upgrade(migrate.config(connection), "0006")
+        connection.execute(
+            text(
+                "INSERT INTO resource (kind, id, project_id, doc) "
+                """VALUES ('network', 'n', 'a', '{"id":"n","project_id":"a"}')"""
+            )
+        )
+        connection.execute(text("INSERT INTO access VALUES ('n', '*', 'access_as_shared')"))
+    store = Store.open(url)
+    store.upgrade()
+    with store.writer() as w:
+        (policy,) = w.list(RbacPolicy, object_id="n")
+        assert (policy.project_id, policy.target_tenant) == ("a", "*")
+        assert (policy.object_type, policy.action) == ("network", "access_as_shared")
+        assert w.tally(RbacPolicy, "a") == 1
+        w.delete(Network, "n")
+        assert w.list(RbacPolicy) == []
