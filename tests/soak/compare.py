@@ -125,7 +125,8 @@ class Compared:
         }
         listed = self.json("ovs-vsctl --format=json --columns=name,ofport list Interface")
         for name, number in listed["data"] if listed else ():
-            numbers["port", name] = str(number)
+            if isinstance(number, int):  # a set without elements: the switch has not made it yet
+                numbers["port", name] = str(number)
 
         wanted: dict[str, dict[int, str]] = {}
         lines: list[str] = []
@@ -290,8 +291,8 @@ class Compared:
         there = {path.name for path in home.iterdir()} if home.is_dir() else set[str]()
         lines = sets("instance", wanted, there - off)
         for server in sorted(wanted & there):
-            running = home / server / "running"
-            pid = running.read_text().split()[0] if running.is_file() else "-"
+            said = self.sh(f"cat {home / server / 'running'} 2>/dev/null").split()
+            pid = said[0] if said else "-"
             if not self.sh(f"kill -0 {pid} && echo lives").strip():
                 lines.append(f"instance {server} does not run")
         return lines
