@@ -43,7 +43,9 @@ def test_a_requests_id_finds_its_lines_on_the_server_and_on_the_host(lab: Runnin
 
 def test_a_support_archive_of_a_running_cloud(lab: RunningLab, tmp_path: Path) -> None:
     output = tmp_path / "dump.tar.gz"
-    support_dump.write(output, support_dump.settings.load(settings.server_file(lab.lab)), lab.lab)
+    support_dump.write(
+        output, support_dump.server_settings.load(settings.server_file(lab.lab)), lab.lab
+    )
     with tarfile.open(output) as archive:
         files = {
             name.removeprefix("netloom-support/"): archive.extractfile(name).read().decode()  # type: ignore[union-attr]
