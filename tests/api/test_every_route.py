@@ -182,6 +182,14 @@ def test_who_may_look_only_changes_nothing(cloud: Cloud) -> None:
         there["security_group_rules"] = make(
             demo, "security_group_rules", direction="ingress", **group
         )
+        there["rbac_policies"] = make(
+            demo,
+            "rbac_policies",
+            object_type="network",
+            object_id=network,
+            action="access_as_shared",
+            target_tenant="a" * 32,
+        )
     assert there.keys() == NOUNS.keys()
     before = seq(cloud)
     for noun in NOUNS.values():
@@ -189,7 +197,9 @@ def test_who_may_look_only_changes_nothing(cloud: Cloud) -> None:
         path = f"/networking/v2.0/{noun.collection.replace('_', '-')}"
         asked = [("POST", path, new), ("DELETE", f"{path}/{ident}", None)]
         if noun.collection != "security_group_rules":  # there is nothing of a rule to change
-            asked.append(("PUT", f"{path}/{ident}", {noun.singular: {"description": "x"}}))
+            changed = {"rbac_policies": {"target_tenant": "b" * 32}}
+            attrs = changed.get(noun.collection, {"description": "x"})
+            asked.append(("PUT", f"{path}/{ident}", {noun.singular: attrs}))
         asked += [
             ("PUT", f"{path}/{ident}/{name}", {"subnet_id": there["subnets"][0]})
             for name in noun.actions

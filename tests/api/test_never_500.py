@@ -5,7 +5,7 @@ import json
 import pytest
 from tests.support.networking import NETWORK
 
-from netloom.contract.attributes import MAPS
+from netloom.contract.attributes import MAPS, SINGULARS
 from netloom.model import NetworkSettings
 
 VALUES = [
@@ -75,6 +75,8 @@ def world(tmp_path_factory):
         rule = admin.make(
             "security_group_rule", security_group_id=group, direction="ingress", protocol="tcp"
         )
+        policy = {"object_type": "network", "object_id": network, "action": "access_as_shared"}
+        policy |= {"target_tenant": "a" * 32}
         ids = {
             "networks": network,
             "subnets": subnet,
@@ -83,6 +85,7 @@ def world(tmp_path_factory):
             "floatingips": admin.make("floatingip", floating_network_id=external)["id"],
             "security_groups": group,
             "security_group_rules": rule["id"],
+            "rbac_policies": admin.make("rbac_policy", **policy)["id"],
         }
         bodies = {
             "subnets": {"network_id": network, "ip_version": 4, "cidr": "10.9.0.0/24"},
@@ -93,6 +96,7 @@ def world(tmp_path_factory):
                 "direction": "egress",
                 "protocol": "udp",
             },
+            "rbac_policies": policy | {"target_tenant": "b" * 32},
         }
         yield cloud, ids, bodies
 
@@ -108,7 +112,7 @@ def path_of(collection):
 @pytest.mark.parametrize("collection", COLLECTIONS)
 def test_bodies(world, collection):
     cloud, ids, bodies = world
-    singular = collection[:-1]
+    singular = SINGULARS[collection]
     for name in MAPS[collection]:
         for value in VALUES:
             body = {singular: bodies.get(collection, {}) | {name: value}}

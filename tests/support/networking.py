@@ -7,6 +7,7 @@ import asyncio
 import httpx
 
 from netloom.api.networking import routes
+from netloom.contract.attributes import SINGULARS
 from netloom.model import NetworkSettings
 from netloom.server.app import compose
 
@@ -41,7 +42,8 @@ class Client:
         return asyncio.run(send())
 
     def make(self, singular, **attrs):
-        answer = self("POST", f"/{singular.replace('_', '-')}s", {singular: attrs})
+        collection = next(many for many, one in SINGULARS.items() if one == singular)
+        answer = self("POST", f"/{collection.replace('_', '-')}", {singular: attrs})
         assert answer.status_code == 201, answer.text
         return answer.json()[singular]
 
