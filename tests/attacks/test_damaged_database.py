@@ -113,6 +113,9 @@ def test_a_row_that_is_no_document_is_left_out_and_said_once(
                 assert r.hosts()["c1"].facts is not None
                 with pytest.raises(UserError, match=f"network n{number} in the database"):
                     r.get(Network, f"n{number}")
+                # A filter reads each document, from an index or from the row.
+                assert r.list(Network, external=True) == [] == r.list(Network, mtu=7)
+                assert len(r.list(Network, segmentation_id=None)) == 40 - number - 1
             views = Scope(store).views()
             assert f"n{number}" not in views["c1"].networks and "n39" in views["c1"].networks
     lines = [record.getMessage() for record in caplog.records]

@@ -109,8 +109,12 @@ def nullable(kind: str, field: str) -> bool:
 
 
 def expression(name: str) -> str:
-    """SQL of one field of the document; an index serves only where it is written in the same words."""
-    return f"json_extract(doc, '$.\"{name}\"')"
+    """SQL of one field of the document, NULL where a damaged document is no JSON.
+
+    Without the guard one damaged row fails each statement that looks at it: every list of its kind, and its own
+    delete. An index serves only where it is written in the same words.
+    """
+    return f"CASE WHEN json_valid(doc) THEN json_extract(doc, '$.\"{name}\"') END"
 
 
 def index_statements() -> dict[str, str]:

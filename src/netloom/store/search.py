@@ -333,8 +333,9 @@ def _entry(kind: str, field: str, names: tuple[str, ...], parameter: str) -> Col
             else f"{of_entry} IN ({wanted})"
         )
     path = fields.encoded_names(kind)[field]
+    document = "CASE WHEN json_valid(resource.doc) THEN resource.doc END"
     return literal_column(
-        f"EXISTS (SELECT 1 FROM json_each(resource.doc, '$.\"{path}\"') AS entry WHERE {' AND '.join(parts)})"
+        f"EXISTS (SELECT 1 FROM json_each({document}, '$.\"{path}\"') AS entry WHERE {' AND '.join(parts)})"
     )
 
 

@@ -86,7 +86,7 @@ def upgrade() -> None:
         for field, path, rows in indexes:
             connection.exec_driver_sql(
                 f"CREATE INDEX {kind}_{field} ON resource "
-                f"(json_extract(doc, '$.\"{path}\"'), id) WHERE kind = '{kind}'"
+                f"(CASE WHEN json_valid(doc) THEN json_extract(doc, '$.\"{path}\"') END, id) WHERE kind = '{kind}'"
             )
             figures[f"{kind}_{field}"] = f"100000 {rows} 1"
     for index, rows in figures.items():

@@ -54,7 +54,7 @@ def upgrade() -> None:
     for field in INDEXED:
         connection.exec_driver_sql(
             f"CREATE INDEX rbac_policy_{field} ON resource "
-            f"(json_extract(doc, '$.\"{field}\"'), id) WHERE kind = 'rbac_policy'"
+            f"(CASE WHEN json_valid(doc) THEN json_extract(doc, '$.\"{field}\"') END, id) WHERE kind = 'rbac_policy'"
         )
         connection.exec_driver_sql(
             "INSERT INTO sqlite_stat1 VALUES ('resource', ?, '100000 10 1')",
