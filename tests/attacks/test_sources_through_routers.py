@@ -12,7 +12,7 @@ from tests.support import raw_frames
 from tests.support.agents import apply_view, plug, settings
 from tests.support.host import Host
 from tests.support.raw_frames import udp
-from tests.support.routed import attacked, outside
+from tests.support.routed import attacked, routed_host
 
 from netloom.model import Port
 
@@ -27,12 +27,8 @@ SPOKEN = re.compile(rb"from ([\d.]+)")
 @pytest.fixture
 def host() -> Iterator[Host]:
     """A host whose eth1 leads to a namespace that plays the outside, 198.51.100.1."""
-    made = Host("a")
-    try:
-        outside(made)
+    with routed_host() as made:
         yield made
-    finally:
-        made.close()
 
 
 def listening(host: Host, namespace: str) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from tests.support.agents import apply_view, plug, settings
 from tests.support.host import Host
-from tests.support.routed import outside, two_routers
+from tests.support.routed import routed_host, two_routers
 
 from netloom.explain.answer.explain import explain
 from support.explained import cloud as explained
@@ -18,12 +18,8 @@ pytestmark = pytest.mark.root
 
 @pytest.fixture
 def host() -> Iterator[Host]:
-    made = Host("a")
-    try:
-        outside(made)
+    with routed_host() as made:
         yield made
-    finally:
-        made.close()
 
 
 def test_packets_and_explain_agree(host: Host, tmp_path: Path) -> None:

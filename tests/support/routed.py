@@ -2,10 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 from tests.support.host import Host
 from tests.worlds import World
 
 from netloom.model import Port, Route
+
+
+@contextmanager
+def routed_host() -> Iterator[Host]:
+    """A host `a` whose eth1 leads to a namespace that plays the outside."""
+    made = Host("a")
+    try:
+        outside(made)
+        yield made
+    finally:
+        made.close()
 
 
 def outside(host: Host) -> None:

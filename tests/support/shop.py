@@ -16,8 +16,8 @@ from typing import Any
 
 import httpx
 from tests.support.cloud import ADMIN, Cloud, running
+from tests.support.status_rows import collect
 
-from netloom.agent.status import collect
 from netloom.lab.openstack import OpenStack
 from netloom.lab.state import Lab
 from netloom.model import Caller, Context, HostFacts, Server, Status

@@ -28,6 +28,7 @@ from msgspec import Struct
 from netloom.agent import status, view
 from netloom.agent.link import Link, Step
 from netloom.agent.planning import Planning
+from netloom.agent.reconcile.diff import News
 from netloom.agent.settings import AgentSettings
 from netloom.model import bounds, toml
 from netloom.model.hosts import HostFacts, HostView
@@ -107,10 +108,10 @@ class Remembered:
     def __init__(self) -> None:
         self.objects: dict[Key, HostObject] = {}
 
-    def apply(self, state: HostState, counts: Counts) -> None:
-        """Bring it to `state`; counts what differed."""
-        for key, item in state.objects.items():
-            had = self.objects.get(key)
+    def apply(self, news: News, counts: Counts) -> None:
+        """Bring it to the state after `news`; counts what differed."""
+        for key in news.fresh:
+            item, had = news.after[key], self.objects.get(key)
             if had is None:
                 counts.added += 1
             elif had is not item and had != item:
@@ -119,7 +120,7 @@ class Remembered:
                 continue
             self.objects[key] = item
             counts.flows += isinstance(item, Flow)
-        for key in self.objects.keys() - state.objects.keys():
+        for key in news.gone:
             counts.flows += isinstance(self.objects.pop(key), Flow)
             counts.removed += 1
 
@@ -142,6 +143,7 @@ class SimulatedHost:
         self._view = HostView(seq=0, facts=self.facts)
         self._state = HostState()
         self._planning = Planning()
+        self._rows = status.Rows()
         self._sent: dict[status.Row, tuple[str, str]] = {}
         self._dirty = self._replan = self._known = False
         self._link = Link(settings, self.facts)
@@ -183,12 +185,18 @@ class SimulatedHost:
         self._dirty = False
         if self._replan:
             self._replan = False
-            self._state, left = self._planning.plan_around(self._view, self._state)
+            before = self._state
+            self._state, left = self._planning.plan_around(self._view, before)
             for (table, id), why in left.items():
                 log.error("%s: %s %s: %s", self.settings.host, table, id, why)
             self.counts.plans += 1
-            self.there.apply(self._state, self.counts)
-        rows = status.collect(self._state, {})
+            news = News.step(before, self._state, self._planning.delta)
+            self._rows.follow(news)
+            # What an agent before this one applied is compared whole, once.
+            if not before.objects:
+                news = News.of(self.there.objects, self._state.objects)
+            self.there.apply(news, self.counts)
+        rows = self._rows.said({})
         self.reached = self._view.seq
         news = status.changes(self._sent, rows, self.reached)
         self._link.report(self.reached, news, whole=not self._sent)

@@ -10,7 +10,7 @@ from netloom.agent.reconcile.diff import News
 from netloom.agent.reconcile.retry import Trouble
 from netloom.model import bounds
 from netloom.model.hosts import Aspect, State, Status
-from netloom.model.hoststate import HostObject, HostState, Interface, Key, Refusal
+from netloom.model.hoststate import HostObject, Interface, Key, Refusal
 from netloom.model.networking import Port
 
 _WEIGHT: dict[State, int] = {"ok": 0, "pending": 1, "error": 2}
@@ -22,13 +22,6 @@ Row = tuple[str, str, Aspect]
 """(kind, id, aspect)."""
 Said = tuple[State, str]
 """(state, detail)."""
-
-
-def collect(state: HostState, trouble: Mapping[Key, Trouble]) -> dict[Row, Said]:
-    """Every object of the API behind a host object → (state, detail): the worst that befell any of them."""
-    rows = Rows()
-    rows.follow(News.of({}, state.objects))
-    return rows.said(trouble)
 
 
 class Rows:
@@ -70,7 +63,7 @@ class Rows:
                     del self._here[origin]
 
     def said(self, trouble: Mapping[Key, Trouble]) -> dict[Row, Said]:
-        """What is said of each object of the API; `trouble`: with host objects."""
+        """Each object of the API behind a host object → the worst that befell any of them; `trouble`: with host objects."""
         rows: dict[Row, Said] = {
             row: ("ok", "")
             for row in self._known

@@ -217,10 +217,6 @@ class Index:
         servers = self.rows("servers", "servers_of_port", port_id)
         return servers[-1] if servers else None
 
-    def remote_hosts(self, network_id: str) -> list[str]:
-        """Tunnel addresses of the other hosts on which a network is present, sorted by host."""
-        return self.tunnel_ips(h for h in self.members("places", network_id) if h != self.host)
-
     def tunnel_ips(self, hosts: Iterable[str]) -> list[str]:
         """Tunnel addresses of hosts, in the hosts' order by name; hosts that have none are left out."""
         found = (self.tunnel_ip(host) for host in sorted(hosts))

@@ -109,7 +109,7 @@ class Inventory:
         self._sets: dict[Read, dict[str, int]] = {}
 
     def copy(self) -> Inventory:
-        """An inventory of its own with the same rows, which are shared: they never change. Costs 10 ms for 100,000 ports."""
+        """An inventory of its own with the same rows, which are shared: they never change. Costs 65 ms of CPU for 100,000 ports."""
         made = Inventory()
         made.facts = dict(self.facts)
         for table in TABLE_OF_KIND.values():

@@ -20,7 +20,6 @@ from starlette.routing import BaseRoute
 from netloom.api import explain
 from netloom.api.compute import routes as compute
 from netloom.api.hosts import endpoints
-from netloom.api.hosts.wake import PAUSE_SECONDS
 from netloom.api.identity import tokens as identity
 from netloom.api.image import images as image
 from netloom.api.networking import routes
@@ -31,6 +30,7 @@ from netloom.identity.tokens import Tokens
 from netloom.image import files
 from netloom.keeper.clock import Clock, was_set, was_set_back_meanwhile
 from netloom.keeper.loop import Memory, tick
+from netloom.keeper.statuses import PAUSE_SECONDS
 from netloom.model.cloud import Image
 from netloom.model.errors import UserError
 from netloom.model.server_settings import ServerSettings, Settings

@@ -2,8 +2,10 @@ from __future__ import annotations
 
 import random
 
+from tests.support.status_rows import collect
+
 from netloom.agent.reconcile.diff import News
-from netloom.agent.status import Row, Rows, changes, collect, say_again
+from netloom.agent.status import Row, Rows, changes, say_again
 from netloom.agent.tracker import Trouble
 from netloom.model.hoststate import Flow, HostObject, HostState, Interface, Key
 from netloom.model.openflow import Match

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 
 from msgspec import Struct
 
-from netloom.model.hoststate import HostObject, Key
+from netloom.model.hoststate import HostObject, HostState, Key, StateDelta
 
 Mark = str
 
@@ -79,6 +79,13 @@ class News(Struct, frozen=True):
     def of(cls, before: Mapping[Key, HostObject], after: Mapping[Key, HostObject]) -> News:
         """Compare two states."""
         return cls(before, after, *changed(before, after))
+
+    @classmethod
+    def step(cls, before: HostState, after: HostState, delta: StateDelta | None) -> News:
+        """What leads from one state to the next; `delta`: the same as the plan says it, None where that is not known."""
+        if delta is None:
+            return cls.of(before.objects, after.objects)
+        return cls(before.objects, after.objects, list(delta.put), list(delta.gone))
 
 
 def changed(

@@ -60,6 +60,7 @@ class Reconciler:
     ) -> None:
         self._sides = [_Side(kind, {}, {}, set(), set()) for kind in in_order(kinds)]
         self._of = {sort: side for side in self._sides for sort in side.kind.sorts}
+        self._named = {side.kind.name: side for side in self._sides}
         self.state = HostState()
         self.trouble = Troubles(now)
         self.leaving = Troubles(now)  # what could not be removed
@@ -77,10 +78,7 @@ class Reconciler:
 
         `delta`: the step to it from `before`, where somebody knows: then not even all objects are compared.
         """
-        if delta is not None and before is not None and before is self.state:
-            news = News(before.objects, state.objects, list(delta.put), list(delta.gone))
-        else:
-            news = News.of(self.state.objects, state.objects)
+        news = News.step(self.state, state, delta if before is self.state else None)
         self.state = state
         for key in news.gone:
             side = self._of.get(key[0])
@@ -103,7 +101,7 @@ class Reconciler:
 
     def marks(self, kind: str) -> Mapping[Key, Mark]:
         """The marks of all wanted objects of a kind."""
-        return next(side for side in self._sides if side.kind.name == kind).marks
+        return self._named[kind].marks
 
     def is_well(self, key: Key) -> bool:
         """Whether an object is wanted and there as wanted."""
@@ -200,11 +198,11 @@ class Reconciler:
 
     def look_at(self, name: str) -> bool:
         """Look at everything of one kind again; true where something is not as it was known. Raises ApplyError."""
-        side = next(side for side in self._sides if side.kind.name == name)
+        side = self._named[name]
         return self._take(side, self._look(None), list(side.there))
 
     def _look(self, only: frozenset[str] | None, sorts: frozenset[str] | None = None) -> Look:
-        marks = {side.kind.name: side.marks for side in self._sides}
+        marks = {name: side.marks for name, side in self._named.items()}
         return Look(self.state.objects, marks, only, sorts)
 
     def _take(self, side: _Side, look: Look, before: Iterable[Key]) -> bool:

@@ -18,9 +18,6 @@ from netloom.store import Store
 
 log = logging.getLogger("netloom.api.hosts.wake")
 
-PAUSE_SECONDS = 5.0
-"""How long what the operator must mend is left alone before it is tried, and said, again."""
-
 
 class Feed:
     """Wakes a host's stream when a change concerns the host; keeps statuses in step with changed objects."""
@@ -124,7 +121,7 @@ class Feed:
                 self._store.liveness.wanted(stepped, looked)
             except UserError as error:
                 log.error("nobody hears of changes after %d: %s", seq, error)
-                self._stopping.wait(PAUSE_SECONDS)
+                self._stopping.wait(statuses.PAUSE_SECONDS)
                 continue
             except Exception:
                 # Without this thread no host would hear of anything any more.
