@@ -29,7 +29,7 @@ down:
 # Hosts under random requests and damage, compared exactly with their plans and emptied in the end.
 SECONDS ?= 600
 soak: install
-	@PYTHONPATH=.:tests $(BIN)/python -m soak --seconds $(SECONDS) $(if $(SEED),--seed "$(SEED)")
+	@$(BIN)/python -m tests.soak --seconds $(SECONDS) $(if $(SEED),--seed "$(SEED)")
 
 bench: install
 	@$(BIN)/netloom bench

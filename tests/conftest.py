@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, settings
+
 from tests.support.host import Host
 
 # The same examples each time, however slow the machine: what is new is searched for with --hypothesis-profile=default.

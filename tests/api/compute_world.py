@@ -9,12 +9,12 @@ from pathlib import Path
 from typing import Any
 
 import httpx
-from tests.support.cloud import Cloud, running
 
 from netloom.model import HostFacts, Status
 from netloom.model.cloud import Server
 from netloom.network import status
 from netloom.store import Reader
+from tests.support.cloud import Cloud, running
 
 URL = "/compute/v2.1"
 OCTETS = {"content-type": "application/octet-stream"}

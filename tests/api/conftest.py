@@ -6,13 +6,13 @@ import contextlib
 import os
 
 import pytest
-from tests.support.networking import NETWORK, Cloud
 
 from netloom.api.services import Services
 from netloom.identity.tokens import Tokens
 from netloom.model import Away
 from netloom.model.server_settings import ServerSettings, Settings
 from netloom.store import Store
+from tests.support.networking import NETWORK, Cloud
 
 
 @contextlib.contextmanager

@@ -14,7 +14,6 @@ from typing import Any, ClassVar
 
 import httpx
 import pytest
-from serving import Serving, serving
 
 from netloom.agent.link import Link, Step
 from netloom.agent.settings import AgentSettings
@@ -22,6 +21,7 @@ from netloom.api.hosts.presence import FRESH_SECONDS, Presence
 from netloom.model import HostFacts, Status
 from netloom.model.errors import Conflict
 from netloom.store import Store
+from tests.api.serving import Serving, serving
 
 FACTS = HostFacts(host="c1", tunnel_ip="192.0.2.1")
 ADMIN = {"X-Roles": "admin,member,reader", "X-Project-Id": "a" * 32}

@@ -18,12 +18,12 @@ from typing import Any
 
 import httpx
 import pytest
-from serving import free_port, netloom, serving
 
 from netloom.image import files
 from netloom.model.server_settings import ServerSettings
 from netloom.server.sockets import listen
 from netloom.store import Store
+from tests.api.serving import free_port, netloom, serving
 
 TRUSTED = 'auth = "trusted-headers"'
 OCTETS = {"Content-Type": "application/octet-stream"}

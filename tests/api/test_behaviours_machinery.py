@@ -5,13 +5,13 @@ from __future__ import annotations
 import re
 
 import pytest
-from tests.api.conftest import make_clouds
-from tests.support.behaviours import Case, check, named
-from tests.support.networking import ONE, TWO, error_of
 
 from netloom.api.networking import extensions
 from netloom.api.networking.nouns import NOUNS
 from netloom.contract.attributes import MAPS
+from tests.api.conftest import make_clouds
+from tests.support.behaviours import Case, check, named
+from tests.support.networking import ONE, TWO, error_of
 
 BAD = (400, "HTTPBadRequest")
 HIDDEN = (404, "HTTPNotFound", "The resource could not be found.")

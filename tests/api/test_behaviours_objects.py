@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+
 from tests.api.conftest import make_clouds
 from tests.api.test_operations import host
 from tests.support.behaviours import Case, check, named

@@ -9,11 +9,11 @@ from typing import Any
 
 import httpx
 import pytest
-from serving import serving
 
 from netloom.agent.link import Link
 from netloom.agent.settings import AgentSettings
 from netloom.model import HostFacts
+from tests.api.serving import serving
 
 pytestmark = pytest.mark.slow
 

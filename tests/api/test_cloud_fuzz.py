@@ -9,11 +9,11 @@ import httpx
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from tests.api.compute_world import World, world
 
 from netloom.api.compute import routes
 from netloom.api.identity import tokens as identity
 from netloom.api.image import images as image
+from tests.api.compute_world import World, world
 
 pytestmark = pytest.mark.slow
 

@@ -1,6 +1,7 @@
 """The unmodified `openstack` client against the compute service."""
 
 import pytest
+
 from tests.api.compute_world import World, world
 
 pytestmark = pytest.mark.slow

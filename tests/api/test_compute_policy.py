@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+
 from tests.api.compute_world import URL, boot, booted, network, world
 
 

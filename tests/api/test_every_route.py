@@ -10,11 +10,11 @@ from typing import Any
 import httpx
 import pytest
 from starlette.routing import Mount, Route
-from tests.support.cloud import Cloud, running
 
 from netloom.api.networking.agents_zones_quotas import ANSWERS
 from netloom.api.networking.nouns import NOUNS
 from netloom.server.process import all_routes
+from tests.support.cloud import Cloud, running
 
 DISCOVERY = {
     *(

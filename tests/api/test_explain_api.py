@@ -10,13 +10,13 @@ import time
 
 import pytest
 from msgspec import structs
-from tests.api.serving import serving
 
-import worlds
 from netloom.model import Status
 from netloom.network import status
 from netloom.plan import VERSION
 from netloom.store import Store
+from tests import worlds
+from tests.api.serving import serving
 
 ORDER = (
     "networks",

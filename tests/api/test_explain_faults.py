@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
 from tests.support.faults import FAULTS, Fault, plain
 from tests.support.shop import Shop, shop
 

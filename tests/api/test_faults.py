@@ -16,7 +16,8 @@ import httpx
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from serving import Serving, free_port, serving
+
+from tests.api.serving import Serving, free_port, serving
 
 TRUSTED = 'auth = "trusted-headers"'
 ADMIN = {"X-Roles": "admin,member,reader", "X-Project-Id": "a" * 32}

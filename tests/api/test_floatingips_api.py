@@ -1,6 +1,7 @@
 """Floating IPs over HTTP, by the numbers of the behaviours list."""
 
 import pytest
+
 from tests.support.networking import ONE, error_of
 
 

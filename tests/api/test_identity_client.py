@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import pytest
+
 from tests.support.cloud import ADMIN, Cloud, running
 
 pytestmark = pytest.mark.slow

@@ -14,7 +14,6 @@ from typing import Any
 import httpx
 import msgspec
 import pytest
-from serving import free_port
 
 from netloom.api.hosts import stream
 from netloom.api.services import Services
@@ -26,6 +25,7 @@ from netloom.server.process import _Process
 from netloom.server.sockets import listen
 from netloom.store import Store
 from netloom.store.session import Session
+from tests.api.serving import free_port
 
 ADMIN = {"X-Roles": "admin,member,reader", "X-Project-Id": "a" * 32}
 

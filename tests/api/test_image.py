@@ -11,9 +11,9 @@ from typing import Any
 
 import httpx
 import pytest
-from tests.support.cloud import Cloud, running
 
 from netloom.image import files
+from tests.support.cloud import Cloud, running
 
 LIMIT = 3 * 1024**2
 DATA = os.urandom(2**20 + 17)

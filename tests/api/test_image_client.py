@@ -4,6 +4,7 @@ import hashlib
 import subprocess
 
 import pytest
+
 from tests.support.cloud import Cloud, running
 
 pytestmark = pytest.mark.slow

@@ -16,7 +16,6 @@ from typing import Any
 import httpx
 import msgspec
 import pytest
-from serving import Serving, free_port, serving
 
 from netloom.agent import view
 from netloom.agent.link import Link, Step
@@ -25,8 +24,9 @@ from netloom.model import HostFacts, HostView, Status
 from netloom.model.hosts import TABLES
 from netloom.scope import Scope
 from netloom.store import Store
-from support.ledger import COMPUTE, IDENTITY, IMAGE, NETWORKING, OCTETS, PLACES, Ledger
-from support.whole import check_world
+from tests.api.serving import Serving, free_port, serving
+from tests.support.ledger import COMPUTE, IDENTITY, IMAGE, NETWORKING, OCTETS, PLACES, Ledger
+from tests.support.whole import check_world
 
 pytestmark = pytest.mark.slow
 

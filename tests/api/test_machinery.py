@@ -3,6 +3,7 @@
 from urllib.parse import quote
 
 import pytest
+
 from tests.support.networking import error_of
 
 MISSING = (404, "HTTPNotFound", "The resource could not be found.")

@@ -5,6 +5,7 @@ from pathlib import Path
 import openstack
 import pytest
 from openstack import exceptions
+
 from tests.support.cloud import ADMIN, DEMO, Cloud, running
 
 pytestmark = pytest.mark.slow

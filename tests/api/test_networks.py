@@ -1,9 +1,9 @@
 """Networks over HTTP, against what Neutron 29 answered (asked of the oracle)."""
 
 import pytest
-from tests.support.networking import error_of
 
 from netloom.model import NetworkSettings
+from tests.support.networking import error_of
 
 FLAT = {"provider:network_type": "flat", "provider:physical_network": "extnet"}
 

@@ -3,10 +3,10 @@
 import json
 
 import pytest
-from tests.support.networking import NETWORK
 
 from netloom.contract.attributes import MAPS, SINGULARS
 from netloom.model import NetworkSettings
+from tests.support.networking import NETWORK
 
 VALUES = [
     None,

@@ -2,9 +2,8 @@
 
 import time
 
-from tests.support.networking import ONE, TWO, error_of
-
 from netloom.model import HostFacts
+from tests.support.networking import ONE, TWO, error_of
 
 
 def host(cloud, name, *roles, age=0):

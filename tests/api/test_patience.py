@@ -9,10 +9,10 @@ from pathlib import Path
 
 import httpx
 import pytest
-from serving import Serving, serving
-from tests.support.cloud import running
 
 from netloom.server import patience
+from tests.api.serving import Serving, serving
+from tests.support.cloud import running
 
 BODY = b"POST /identity/v3/auth/tokens HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\n\r\n{"
 

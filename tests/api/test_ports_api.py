@@ -3,6 +3,7 @@
 import re
 
 import pytest
+
 from tests.support.networking import ONE, TWO, error_of
 
 HIDDEN = ("binding:host_id", "binding:vif_type", "binding:vif_details", "binding:profile")

@@ -14,9 +14,9 @@ from pathlib import Path
 
 import httpx
 import pytest
-from serving import free_port, netloom, serving
 
 from netloom.store import Store
+from tests.api.serving import free_port, netloom, serving
 
 pytestmark = pytest.mark.slow
 

@@ -3,6 +3,7 @@
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
+
 from tests.support.networking import error_of
 
 ALL = "name=a&name=b&name=c"

@@ -1,6 +1,7 @@
 """RBAC policies over HTTP, by the numbers of the behaviours list."""
 
 import pytest
+
 from tests.support.networking import ONE, TWO, error_of
 
 

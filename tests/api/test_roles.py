@@ -10,6 +10,7 @@ from typing import Any
 
 import httpx
 import pytest
+
 from tests.support.cloud import Cloud, running
 
 PASSWORD = "a-password"

@@ -1,6 +1,7 @@
 """Routers over HTTP, by the numbers of the behaviours list; what the rules alone decide is in tests/unit/network."""
 
 import pytest
+
 from tests.support.networking import ONE, TWO, error_of
 
 UNKNOWN = "aaaaaaaa-aaaa-4aaa-8aaa-aaaaaaaaaaaa"

@@ -1,6 +1,7 @@
 """Security groups and rules over HTTP, by the numbers of the behaviours list."""
 
 import pytest
+
 from tests.support.networking import ONE, TWO, error_of
 
 UNKNOWN = "aaaaaaaa-aaaa-4aaa-8aaa-aaaaaaaaaaaa"

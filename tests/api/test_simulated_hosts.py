@@ -10,12 +10,12 @@ from pathlib import Path
 
 import httpx
 import pytest
-from serving import Serving, serving
 
 from netloom.agent.simulated import SimulatedSettings, Simulation
 from netloom.model import Network, Port, Subnet
 from netloom.model.credentials import secret_hash
 from netloom.store import Store
+from tests.api.serving import Serving, serving
 
 HOSTS = 20
 ADMIN = {"X-Roles": "admin,member,reader", "X-Project-Id": "a" * 32}

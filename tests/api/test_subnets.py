@@ -1,6 +1,7 @@
 """Subnets over HTTP, against what Neutron 29 answered (asked of the oracle)."""
 
 import pytest
+
 from tests.support.networking import error_of
 
 P = {"cidr": "10.7.0.0/24"}

@@ -7,11 +7,11 @@ import json
 from pathlib import Path
 
 import httpx
-from serving import Serving, serving
 
 from netloom.model import HostFacts, Network, Port
 from netloom.model.credentials import secret_hash
 from netloom.store import Store
+from tests.api.serving import Serving, serving
 
 HOSTS = 40
 CHANGES = 25

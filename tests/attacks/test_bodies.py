@@ -9,11 +9,11 @@ from collections.abc import Iterator
 
 import httpx
 import pytest
-from tests.support.cloud import Cloud, running
 
 from netloom.api import bodies
 from netloom.api.hosts.endpoints import secret_hash
 from netloom.model.errors import BadRequest
+from tests.support.cloud import Cloud, running
 
 SECRET = "s" * 40
 

@@ -9,11 +9,11 @@ from pathlib import Path
 
 import httpx
 import pytest
-from tests.support.cloud import Cloud, running
 
 from netloom.api.hosts.presence import MOST_STREAMS, Presence
 from netloom.model.errors import Conflict
 from netloom.server import patience
+from tests.support.cloud import Cloud, running
 
 
 @pytest.fixture(scope="module")

@@ -6,12 +6,12 @@ import re
 from pathlib import Path
 
 import pytest
+
+from netloom.dataplane.linux.nat import CONNECTIONS
 from tests.support.host import Host
 from tests.support.plugged import Plugged
 from tests.support.running_lab import RunningLab
 from tests.worlds import World
-
-from netloom.dataplane.linux.nat import CONNECTIONS
 
 pytestmark = pytest.mark.root
 

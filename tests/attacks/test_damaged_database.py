@@ -9,12 +9,12 @@ from pathlib import Path
 
 import httpx
 import pytest
-from serving import free_port, netloom, serving
 
 from netloom.model import KINDS, HostFacts, HostGrant, Network, Port, Router, Server, Status, Subnet
 from netloom.model.errors import UserError
 from netloom.scope import Scope
 from netloom.store import Store
+from tests.api.serving import free_port, netloom, serving
 
 
 def fill(path: Path) -> Store:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
 from tests.support import dhcp_judge
 from tests.support.agents import apply_view, lease, plug, settings
 from tests.support.host import SOURCE, Host

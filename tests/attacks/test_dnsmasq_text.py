@@ -11,12 +11,12 @@ from pathlib import Path
 import pytest
 from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
-from tests.support import dhcp_judge
 
 from netloom.model.dhcp_options import CODES, DhcpValue, Refused, addresses_option, user_option
 from netloom.model.hoststate import DhcpLease, DhcpRange, Dnsmasq
 from netloom.render.dnsmasq import dnsmasq_conf, dnsmasq_hosts, dnsmasq_opts
 from netloom.render.values import Unwritable
+from tests.support import dhcp_judge
 
 pytestmark = pytest.mark.root
 

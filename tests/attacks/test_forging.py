@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from ipaddress import IPv6Address
 
 import pytest
+
 from tests.support import raw_frames
 from tests.support.host import Host
 from tests.support.plugged import Plugged

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
 from tests.support import raw_frames
 from tests.support.agents import apply_view, plug, settings
 from tests.support.host import Host

@@ -11,9 +11,7 @@ import msgspec
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from serving import Serving, serving
 
-import worlds
 from netloom.agent.reconcile import repairs
 from netloom.api.hosts import reports
 from netloom.api.hosts.presence import MOST_STREAMS, Presence
@@ -25,6 +23,8 @@ from netloom.network import admission
 from netloom.plan import plan
 from netloom.render.openflow import flow_text
 from netloom.store import Store
+from tests import worlds
+from tests.api.serving import Serving, serving
 
 NO_ENDS = (
     *("", "x", "192.0.2.1\n", "192.0.2.1\x00", " 192.0.2.1", "192.0.2.1,output:1", "192.0.2.256"),

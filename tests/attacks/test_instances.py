@@ -11,14 +11,14 @@ import time
 from pathlib import Path
 
 import pytest
-from tests.support.agents import apply_view
-from tests.support.host import Host
-from tests.support.instances import agent_settings, image_root, inside, pids, world
 
 from netloom.agent import view
 from netloom.instances.container import MOST_PROCESSES
 from netloom.instances.masks import SHOWN_PROC, SHOWN_SYS
 from netloom.instances.seccomp import FAMILIES
+from tests.support.agents import apply_view
+from tests.support.host import Host
+from tests.support.instances import agent_settings, image_root, inside, pids, world
 
 pytestmark = pytest.mark.root
 

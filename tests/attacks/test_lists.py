@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from tests.api.conftest import cloud, make_cloud  # noqa: F401
-from tests.support.networking import Cloud, error_of
 
 from netloom.contract.decode import MOST_ITEMS, MOST_OBJECTS
+from tests.api.conftest import cloud, make_cloud  # noqa: F401
+from tests.support.networking import Cloud, error_of
 
 
 def addresses(count: int) -> list[str]:

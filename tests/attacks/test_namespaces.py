@@ -6,12 +6,12 @@ import sys
 from pathlib import Path
 
 import pytest
+
+from netloom.model import Port
 from tests.support.agents import apply_view, plug, settings
 from tests.support.host import Host
 from tests.support.raw_frames import arp, ethernet, udp
 from tests.worlds import World, pair
-
-from netloom.model import Port
 
 pytestmark = pytest.mark.root
 

@@ -9,12 +9,12 @@ from pathlib import Path
 
 import httpx
 import pytest
-from tests.support.cloud import DEMO, Cloud, running
 
 from netloom.api.fair import FairPool, client_of
 from netloom.identity import brake as brake_module
 from netloom.identity.brake import FREE, LONGEST_SECONDS, Brake
 from netloom.model.errors import Busy, TooManyRequests
+from tests.support.cloud import DEMO, Cloud, running
 
 
 class Clock:

@@ -8,13 +8,13 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+
+from netloom.model import Port
 from tests.support import raw_frames
 from tests.support.agents import apply_view, plug, settings
 from tests.support.host import Host
 from tests.support.raw_frames import udp
 from tests.support.routed import attacked, routed_host
-
-from netloom.model import Port
 
 pytestmark = pytest.mark.root
 

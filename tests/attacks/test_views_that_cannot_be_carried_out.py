@@ -10,7 +10,6 @@ from typing import Any
 
 import msgspec
 import pytest
-from tests.unit.agent.test_loop import FACTS, agent_without_a_switch
 
 from netloom.agent import link, status, view
 from netloom.agent.link import Step
@@ -29,6 +28,7 @@ from netloom.model import (
 )
 from netloom.model.hoststate import HostState
 from netloom.plan import plan
+from tests.unit.agent.test_loop import FACTS, agent_without_a_switch
 
 HOST = HostFacts(host="a", tunnel_ip="192.0.2.1")
 

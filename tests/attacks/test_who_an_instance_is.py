@@ -8,11 +8,11 @@ from typing import Any
 
 import httpx
 import pytest
-from tests.api.compute_world import URL, World, at, boot, booted, network, show, world
 
 from netloom.metadata.answers import answer
 from netloom.model import Router
 from netloom.network import dhcp, placement
+from tests.api.compute_world import URL, World, at, boot, booted, network, show, world
 
 SECRET = base64.b64encode(b"the victim's secret").decode()
 PORTS = "/networking/v2.0/ports"

@@ -6,12 +6,12 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from tests.support.agents import apply_view, plug, settings
-from tests.support.host import Host
-from tests.support.routed import routed_host, two_routers
 
 from netloom.explain.answer.explain import explain
-from support.explained import cloud as explained
+from tests.support.agents import apply_view, plug, settings
+from tests.support.explained import cloud as explained
+from tests.support.host import Host
+from tests.support.routed import routed_host, two_routers
 
 pytestmark = pytest.mark.root
 

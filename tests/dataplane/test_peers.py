@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+
 from tests.support.host import Host, join
 
 pytestmark = pytest.mark.root

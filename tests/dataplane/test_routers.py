@@ -10,13 +10,13 @@ from pathlib import Path
 
 import msgspec
 import pytest
-from tests.support.agents import apply_view, lease, plug, settings
-from tests.support.host import Host
-from tests.worlds import World, open_group
 
 from netloom.model import FixedIP, HostView, Port, Route
 from netloom.model.hoststate import SourceNat
 from netloom.render.nft import nft_ruleset
+from tests.support.agents import apply_view, lease, plug, settings
+from tests.support.host import Host
+from tests.worlds import World, open_group
 
 pytestmark = pytest.mark.root
 

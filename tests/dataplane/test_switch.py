@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+
 from tests.support.host import Host
 
 pytestmark = pytest.mark.root

@@ -3,11 +3,11 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+
+from netloom.model import Chassis, HostView
 from tests.support.agents import apply_view, lease, plug, settings
 from tests.support.host import Host
 from tests.worlds import World
-
-from netloom.model import Chassis, HostView
 
 pytestmark = pytest.mark.root
 

@@ -10,10 +10,10 @@ import json
 from typing import Any
 from urllib.parse import quote
 
-from differential import pick
-from differential.operations import COLLECTIONS, UNKNOWN, Request, Twin, World
-from differential.pick import Draw
-from differential.querying import ATTRIBUTES, DRAWN
+from tests.differential import pick
+from tests.differential.operations import COLLECTIONS, UNKNOWN, Request, Twin, World
+from tests.differential.pick import Draw
+from tests.differential.querying import ATTRIBUTES, DRAWN
 
 DEEP: Any = json.loads('{"a":' * 60 + "1" + "}" * 60)
 

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from differential import pick
-from differential.operations import COLLECTIONS, UNKNOWN, Request, Text, World
-from differential.pick import Draw
+from tests.differential import pick
+from tests.differential.operations import COLLECTIONS, UNKNOWN, Request, Text, World
+from tests.differential.pick import Draw
 
 
 def tags(world: World, draw: Draw) -> Request:

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from differential import pick
-from differential.attributes import (
+from tests.differential import pick
+from tests.differential.attributes import (
     floatingip_attributes,
     maybe,
     names,
@@ -18,8 +18,8 @@ from differential.attributes import (
     switches,
     texts,
 )
-from differential.operations import COLLECTIONS, UNKNOWN, Request, Text, Twin, World
-from differential.pick import Draw
+from tests.differential.operations import COLLECTIONS, UNKNOWN, Request, Text, Twin, World
+from tests.differential.pick import Draw
 
 Sort = Callable[[World, Draw], Request]
 """A sort of request."""

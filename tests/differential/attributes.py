@@ -8,9 +8,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from differential import pick
-from differential.operations import World
-from differential.pick import Draw
+from tests.differential import pick
+from tests.differential.operations import World
+from tests.differential.pick import Draw
 
 
 def maybe(draw: Draw, attributes: dict[str, Any], odds: int, **choices: Any) -> dict[str, Any]:

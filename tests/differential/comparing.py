@@ -7,13 +7,13 @@ from dataclasses import dataclass, field
 from random import Random
 from typing import Any
 
-from differential import anything, around, asking, pick, querying, transport
-from differential.compare import Pairs, changed_unseen, differences
-from differential.known_differences import Known, explanation, without_dhcp
-from differential.novelty import Novelty
-from differential.operations import COLLECTIONS, UNKNOWN, Request, Twin, World
-from differential.sides import Answer, Identity, Side
-from differential.stories import STORIES
+from tests.differential import anything, around, asking, pick, querying, transport
+from tests.differential.compare import Pairs, changed_unseen, differences
+from tests.differential.known_differences import Known, explanation, without_dhcp
+from tests.differential.novelty import Novelty
+from tests.differential.operations import COLLECTIONS, UNKNOWN, Request, Twin, World
+from tests.differential.sides import Answer, Identity, Side
+from tests.differential.stories import STORIES
 
 CANDIDATES = 12
 """Requests that are drawn for each that is asked: the newest of them."""

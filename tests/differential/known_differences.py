@@ -5,8 +5,8 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass, replace
 
-from differential.operations import Request
-from differential.sides import Answer
+from tests.differential.operations import Request
+from tests.differential.sides import Answer
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ from itertools import combinations
 from pathlib import Path
 from typing import Any
 
-from differential.operations import UNKNOWN, Request, Twin, World
+from tests.differential.operations import UNKNOWN, Request, Twin, World
 
 Feature = tuple[Any, ...]
 

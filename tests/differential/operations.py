@@ -10,9 +10,9 @@ from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import quote
 
-from differential import pick
-from differential.pick import Draw
-from differential.sides import Identity
+from tests.differential import pick
+from tests.differential.pick import Draw
+from tests.differential.sides import Identity
 
 UNKNOWN = "00000000-0000-4000-8000-000000000bad"
 

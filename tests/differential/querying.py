@@ -7,11 +7,11 @@ import re
 from typing import Any
 from urllib.parse import quote
 
-from differential import pick
-from differential.operations import COLLECTIONS, UNKNOWN, Request, Text, Twin, World, both
-from differential.pick import Draw
-from differential.sides import Answer, Identity, Side
 from netloom.contract.attributes import MAPS
+from tests.differential import pick
+from tests.differential.operations import COLLECTIONS, UNKNOWN, Request, Text, Twin, World, both
+from tests.differential.pick import Draw
+from tests.differential.sides import Answer, Identity, Side
 
 ATTRIBUTES = {kind: sorted(MAPS[name.replace("-", "_")]) for kind, name in COLLECTIONS.items()}
 

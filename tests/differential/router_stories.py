@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from differential import pick, steps
-from differential.operations import UNKNOWN, Request, Twin, World
-from differential.pick import Draw
+from tests.differential import pick, steps
+from tests.differential.operations import UNKNOWN, Request, Twin, World
+from tests.differential.pick import Draw
 
 
 def behind_a_router(world: World, draw: Draw) -> steps.Story:

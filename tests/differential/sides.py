@@ -15,7 +15,8 @@ from pathlib import Path
 from typing import Any
 
 import httpx
-from serving import free_port
+
+from tests.api.serving import free_port
 
 REPOSITORY = Path(__file__).parents[2]
 

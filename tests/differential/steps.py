@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Generator
 from typing import Any
 
-from differential import pick
-from differential.operations import COLLECTIONS, UNKNOWN, Request, Twin, World
-from differential.pick import Draw
-from differential.sides import Identity
+from tests.differential import pick
+from tests.differential.operations import COLLECTIONS, UNKNOWN, Request, Twin, World
+from tests.differential.pick import Draw
+from tests.differential.sides import Identity
 
 Story = Generator[Request, Twin | None]
 

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from differential import pick, router_stories, steps
-from differential.operations import COLLECTIONS, UNKNOWN, Request, Text, Twin, World, both
-from differential.pick import Draw
+from tests.differential import pick, router_stories, steps
+from tests.differential.operations import COLLECTIONS, UNKNOWN, Request, Text, Twin, World, both
+from tests.differential.pick import Draw
 
 
 def shared_with_others(world: World, draw: Draw) -> steps.Story:

@@ -16,10 +16,10 @@ from pathlib import Path
 
 import pytest
 
-from differential.comparing import Comparison, Found, clear, shortened
-from differential.known_differences import KNOWN
-from differential.novelty import Novelty
-from differential.sides import Side, netloom, neutron
+from tests.differential.comparing import Comparison, Found, clear, shortened
+from tests.differential.known_differences import KNOWN
+from tests.differential.novelty import Novelty
+from tests.differential.sides import Side, netloom, neutron
 
 pytestmark = pytest.mark.slow
 

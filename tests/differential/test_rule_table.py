@@ -11,8 +11,8 @@ from typing import Any
 
 import pytest
 
-from differential.sides import Identity, neutron
-from support import rule_table
+from tests.differential.sides import Identity, neutron
+from tests.support import rule_table
 
 pytestmark = pytest.mark.slow
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from differential import pick
-from differential.anything import ordinary
-from differential.operations import COLLECTIONS, Request, Text, Twin, World
-from differential.pick import Draw
+from tests.differential import pick
+from tests.differential.anything import ordinary
+from tests.differential.operations import COLLECTIONS, Request, Text, Twin, World
+from tests.differential.pick import Draw
 
 
 def _name(text: str) -> bytes:

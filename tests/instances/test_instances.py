@@ -6,6 +6,7 @@ import time
 from pathlib import Path
 
 import pytest
+
 from tests.support.agents import apply_view
 from tests.support.host import Host
 from tests.support.instances import inside, pids, wait, world

@@ -9,13 +9,13 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+
+from netloom.agent import view
+from netloom.instances import volume
 from tests.support.agents import apply_view
 from tests.support.host import Host
 from tests.support.instances import pids, world
 from tests.worlds import World
-
-from netloom.agent import view
-from netloom.instances import volume
 
 pytestmark = pytest.mark.root
 

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 import pytest
 
 from netloom.lab import state, up
-from support.running_lab import RunningLab
+from tests.support.running_lab import RunningLab
 
 
 @pytest.fixture(scope="session")

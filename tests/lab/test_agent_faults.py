@@ -18,8 +18,8 @@ from typing import Any
 import pytest
 
 from netloom.lab import wiring
-from support.pings import answered, unanswered
-from support.running_lab import RunningLab
+from tests.support.pings import answered, unanswered
+from tests.support.running_lab import RunningLab
 
 pytestmark = [pytest.mark.root, pytest.mark.slow]
 

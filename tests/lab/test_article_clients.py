@@ -17,7 +17,7 @@ import pytest
 from netloom.lab import guest, settings, state, up
 from netloom.lab.image import small_image
 from netloom.lab.topology import GATEWAYS, RANGES, WEB
-from support.running_lab import RunningLab
+from tests.support.running_lab import RunningLab
 
 pytestmark = [pytest.mark.root, pytest.mark.slow]
 

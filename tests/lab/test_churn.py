@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from support.running_lab import RunningLab
-from support.tenant import COMPUTE, NETWORKING, Tenant
+from tests.support.running_lab import RunningLab
+from tests.support.tenant import COMPUTE, NETWORKING, Tenant
 
 pytestmark = [pytest.mark.root, pytest.mark.slow]
 

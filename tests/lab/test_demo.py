@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-from support.running_lab import RunningLab
+from tests.support.running_lab import RunningLab
 
 pytestmark = [pytest.mark.root, pytest.mark.slow]
 

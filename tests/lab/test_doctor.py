@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 
 from netloom.agent.doctor import Report, Request, ask
-from support.running_lab import RunningLab
-from support.tenant import Instance, Tenant
+from tests.support.running_lab import RunningLab
+from tests.support.tenant import Instance, Tenant
 
 pytestmark = [pytest.mark.root, pytest.mark.slow]
 

@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 
 from netloom.lab.client import Client
-from support.pings import answered
-from support.running_lab import RunningLab
+from tests.support.pings import answered
+from tests.support.running_lab import RunningLab
 
 pytestmark = [pytest.mark.root, pytest.mark.slow]
 

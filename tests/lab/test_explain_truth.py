@@ -22,9 +22,9 @@ import pytest
 
 from netloom.lab import hosts, settings
 from netloom.lab.topology import WEB
-from support import probe
-from support.running_lab import RunningLab
-from support.tenant import NETWORKING, Background, Instance, Tenant, flat_network, on_host
+from tests.support import probe
+from tests.support.running_lab import RunningLab
+from tests.support.tenant import NETWORKING, Background, Instance, Tenant, flat_network, on_host
 
 pytestmark = [pytest.mark.root, pytest.mark.slow]
 

@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from netloom.lab.client import Client
-from support.running_lab import RunningLab
+from tests.support.running_lab import RunningLab
 
 pytestmark = [pytest.mark.root, pytest.mark.slow]
 

@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 
 from netloom.lab import state, status, up
-from support.running_lab import RunningLab
-from support.tenant import COMPUTE, NETWORKING, Tenant
+from tests.support.running_lab import RunningLab
+from tests.support.tenant import COMPUTE, NETWORKING, Tenant
 
 pytestmark = [pytest.mark.root, pytest.mark.slow]
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from support.running_lab import RunningLab
-from support.tenant import Tenant, background
+from tests.support.running_lab import RunningLab
+from tests.support.tenant import Tenant, background
 
 pytestmark = [pytest.mark.root, pytest.mark.slow]
 

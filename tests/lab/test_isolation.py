@@ -12,10 +12,10 @@ from types import SimpleNamespace
 import pytest
 
 from netloom.instances.container import CAPABILITIES
-from support import raw_frames
-from support.raw_frames import BROADCAST, arp, icmpv6, udp, vlan
-from support.running_lab import RunningLab
-from support.tenant import Background, Instance, Tenant, background, on_host
+from tests.support import raw_frames
+from tests.support.raw_frames import BROADCAST, arp, icmpv6, udp, vlan
+from tests.support.running_lab import RunningLab
+from tests.support.tenant import Background, Instance, Tenant, background, on_host
 
 pytestmark = [pytest.mark.root, pytest.mark.slow]
 

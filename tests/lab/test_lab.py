@@ -13,11 +13,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from lab_traces import picture
 
 from netloom.lab import content, processes, state, topology
-from support.pings import unanswered
-from support.running_lab import RunningLab
+from tests.lab.lab_traces import picture
+from tests.support.pings import unanswered
+from tests.support.running_lab import RunningLab
 
 pytestmark = [pytest.mark.root, pytest.mark.slow]
 

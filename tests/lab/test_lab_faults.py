@@ -12,9 +12,9 @@ import pytest
 
 from netloom.lab import up
 from netloom.lab.topology import WEB
-from support.pings import Pinging, unanswered
-from support.running_lab import RunningLab
-from support.tenant import NETWORKING, Instance, Tenant
+from tests.support.pings import Pinging, unanswered
+from tests.support.running_lab import RunningLab
+from tests.support.tenant import NETWORKING, Instance, Tenant
 
 pytestmark = [pytest.mark.root, pytest.mark.slow]
 

@@ -11,11 +11,11 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from lab_traces import picture
 
 from netloom.lab import down, hosts, state, topology, wiring
 from netloom.lab.processes import Process
 from netloom.lab.state import Lab
+from tests.lab.lab_traces import picture
 
 pytestmark = pytest.mark.root
 

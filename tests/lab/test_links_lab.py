@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from netloom.lab import status
-from support.running_lab import RunningLab
-from support.tenant import NETWORKING, Instance, Tenant
+from tests.support.running_lab import RunningLab
+from tests.support.tenant import NETWORKING, Instance, Tenant
 
 pytestmark = [pytest.mark.root, pytest.mark.slow]
 

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import pytest
-from test_instance_faults import processes
 
-from support.running_lab import RunningLab
-from support.tenant import COMPUTE, Tenant
+from tests.lab.test_instance_faults import processes
+from tests.support.running_lab import RunningLab
+from tests.support.tenant import COMPUTE, Tenant
 
 pytestmark = [pytest.mark.root, pytest.mark.slow]
 

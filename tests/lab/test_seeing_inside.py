@@ -11,7 +11,7 @@ import pytest
 from netloom.bench import lab as bench_lab
 from netloom.lab import settings
 from netloom.support import dump as support_dump
-from support.running_lab import RunningLab
+from tests.support.running_lab import RunningLab
 
 pytestmark = [pytest.mark.root, pytest.mark.slow]
 

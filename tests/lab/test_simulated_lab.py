@@ -8,7 +8,7 @@ import pytest
 
 from netloom.lab import settings, state, status, up
 from netloom.lab.client import Client
-from support.running_lab import RunningLab
+from tests.support.running_lab import RunningLab
 
 pytestmark = [pytest.mark.root, pytest.mark.slow]
 

@@ -14,10 +14,10 @@ from types import SimpleNamespace
 import pytest
 
 from netloom.lab.topology import GATEWAYS, WEB
-from support import tcp_talk
-from support.pings import Pinging
-from support.running_lab import RunningLab
-from support.tenant import (
+from tests.support import tcp_talk
+from tests.support.pings import Pinging
+from tests.support.running_lab import RunningLab
+from tests.support.tenant import (
     NETWORKING,
     Background,
     Capture,

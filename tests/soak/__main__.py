@@ -1,4 +1,4 @@
-"""`python -m soak` (tests on the path): see README.md beside this file."""
+"""`python -m tests.soak`: see README.md beside this file."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from functools import partial
 from pathlib import Path
 
 from netloom.lab import down, state, up
-from soak.run import Soak
-from support.running_lab import RunningLab
+from tests.soak.run import Soak
+from tests.support.running_lab import RunningLab
 
 
 def free_port() -> int:

@@ -33,7 +33,7 @@ from netloom.render.dnsmasq import dnsmasq_conf, dnsmasq_hosts, dnsmasq_opts
 from netloom.render.openflow import Unresolved, bucket_actions_text, flow_text
 from netloom.scope import Scope
 from netloom.store import Store
-from support.running_lab import RunningLab
+from tests.support.running_lab import RunningLab
 
 UNDERLAY = {"br-phy"}
 DHCP = "/run/netloom/agent/dhcp"

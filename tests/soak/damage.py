@@ -10,7 +10,7 @@ from collections.abc import Callable
 
 from netloom.lab import up
 from netloom.model.errors import UserError
-from support.running_lab import RunningLab
+from tests.support.running_lab import RunningLab
 
 HOSTS = ("network1", "compute1", "compute2")
 

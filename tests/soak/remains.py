@@ -6,7 +6,7 @@ import re
 from collections import Counter
 from pathlib import Path
 
-from support.running_lab import RunningLab
+from tests.support.running_lab import RunningLab
 
 HOSTS = ("network1", "compute1", "compute2")
 # Flows name ports and have no cookie here: a port that was made anew has another number.

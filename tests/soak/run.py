@@ -7,14 +7,14 @@ import time
 from collections import Counter
 from collections.abc import Callable
 
-import support.tenant
 from netloom.lab import settings, status
 from netloom.lab.client import Client
-from soak import compare, remains
-from soak.damage import Damages
-from soak.standing import Standing
-from soak.tenants import C, N, Tenant
-from support.running_lab import RunningLab
+from tests.soak import compare, remains
+from tests.soak.damage import Damages
+from tests.soak.standing import Standing
+from tests.soak.tenants import C, N, Tenant
+from tests.support import tenant as lab_tenant
+from tests.support.running_lab import RunningLab
 
 ROUND = 40.0
 """Seconds of changes and damages before everything pauses and is compared."""
@@ -175,7 +175,7 @@ class Soak:
 
     def _first_use(self) -> None:
         """Have each host carry something once: folders and groups that it then keeps are no remains."""
-        with support.tenant.Tenant(self.lab) as tenant:
+        with lab_tenant.Tenant(self.lab) as tenant:
             network = tenant.network("first", "10.8.0.0/24")
             tenant.router(network)
             group = tenant.group({})

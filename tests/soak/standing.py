@@ -9,8 +9,8 @@ import time
 from dataclasses import dataclass, field
 from typing import Any
 
-from support.running_lab import RunningLab
-from support.tenant import COMPUTE, Tenant, machine_pid
+from tests.support.running_lab import RunningLab
+from tests.support.tenant import COMPUTE, Tenant, machine_pid
 
 
 @dataclass

@@ -6,10 +6,10 @@ import sys
 from pathlib import Path
 
 import msgspec
-from tests.support.host import Host
 
 from netloom.model import HostView, Port
 from netloom.model.names import tap
+from tests.support.host import Host
 
 UDHCPC = """#!/bin/sh
 case "$1" in

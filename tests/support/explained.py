@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-import worlds
 from netloom.explain.cloud import Cloud, Health
 from netloom.plan import VERSION
 from netloom.store import StatusRow
+from tests import worlds
 
 KIND_OF_TABLE = {
     "networks": "network",

@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from netloom.model import Port, Route
 from tests.support.host import Host
 from tests.worlds import World
-
-from netloom.model import Port, Route
 
 
 @contextmanager

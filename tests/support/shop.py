@@ -15,14 +15,14 @@ from pathlib import Path
 from typing import Any
 
 import httpx
-from tests.support.cloud import ADMIN, Cloud, running
-from tests.support.status_rows import collect
 
 from netloom.lab.openstack import OpenStack
 from netloom.lab.state import Lab
 from netloom.model import Caller, Context, HostFacts, Server, Status
 from netloom.network import placement, status
 from netloom.plan import VERSION, plan
+from tests.support.cloud import ADMIN, Cloud, running
+from tests.support.status_rows import collect
 
 NETWORKING, COMPUTE = "/networking/v2.0", "/compute/v2.1"
 MAPPINGS = {"public": "br-public", "extnet": "br-extnet"}

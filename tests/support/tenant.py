@@ -16,8 +16,8 @@ import httpx
 
 from netloom.lab import settings
 from netloom.lab.topology import GATEWAYS, WEB
-from support.pings import answered
-from support.running_lab import RunningLab
+from tests.support.pings import answered
+from tests.support.running_lab import RunningLab
 
 NETWORKING = "/networking/v2.0"
 COMPUTE = "/compute/v2.1"

@@ -7,6 +7,7 @@ from typing import Any
 import httpx
 import pytest
 from cryptography.hazmat.primitives import serialization
+
 from tests.api.compute_world import URL, World, act, at, boot, booted, show
 
 

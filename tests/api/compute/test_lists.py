@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import httpx
 import pytest
+
 from tests.api.compute_world import URL, World, at, boot, booted
 
 

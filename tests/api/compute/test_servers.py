@@ -5,10 +5,10 @@ from __future__ import annotations
 import base64
 
 import httpx
-from tests.api.compute_world import URL, World, act, at, boot, booted, network, show
 
 from netloom.model import Port
 from netloom.model.cloud import Server
+from tests.api.compute_world import URL, World, act, at, boot, booted, network, show
 
 
 def test_a_server_and_its_port(cloud: World, demo: httpx.Client, private: str):

@@ -1,12 +1,11 @@
 from __future__ import annotations
 
-from tests.worlds import World
-
 from netloom.agent.neighbours import Neighbours
 from netloom.agent.reconcile.diff import News
 from netloom.dataplane.linux.netlink import arp_request
 from netloom.model.hoststate import HostState
 from netloom.plan import plan
+from tests.worlds import World
 
 ADDRESS = "10.0.0.12"
 OLD, NEW = "fa:16:3e:00:02:01", "fa:16:3e:00:02:02"

@@ -2,13 +2,13 @@
 
 import msgspec
 
-import worlds
 from netloom.agent.planning import Planning
 from netloom.agent.reconcile.diff import News
 from netloom.agent.reconcile.reconciler import Reconciler
 from netloom.model.hosts import ViewDelta
 from netloom.model.hoststate import HostState, StateDelta
 from netloom.plan import plan
+from tests import worlds
 
 
 def step(view, **changes):

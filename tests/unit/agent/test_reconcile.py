@@ -9,7 +9,6 @@ from collections.abc import Iterator
 import pytest
 from hypothesis import given
 from hypothesis import strategies as some
-from tests.support.toy_kernel import Card, Door, Kernel, Killed, Net, Path, Toys, kinds, state
 
 from netloom.agent.reconcile.diff import Diff, changed, diff
 from netloom.agent.reconcile.order import in_order
@@ -17,6 +16,7 @@ from netloom.agent.reconcile.reconciler import Reconciler
 from netloom.agent.reconcile.repairs import AT_ONCE
 from netloom.agent.reconcile.retry import FIRST_PAUSE, LONGEST_PAUSE
 from netloom.model.hoststate import HostObject, HostState, Key
+from tests.support.toy_kernel import Card, Door, Kernel, Killed, Net, Path, Toys, kinds, state
 
 EMPTY = HostState()
 ONE = state(a={"one": ("10.0.0.1",)})

@@ -2,13 +2,12 @@ from __future__ import annotations
 
 import random
 
-from tests.support.status_rows import collect
-
 from netloom.agent.reconcile.diff import News
 from netloom.agent.status import Row, Rows, changes, say_again
 from netloom.agent.tracker import Trouble
 from netloom.model.hoststate import Flow, HostObject, HostState, Interface, Key
 from netloom.model.openflow import Match
+from tests.support.status_rows import collect
 
 TAP = Interface(bridge="br-int", name="tap1", type="veth", origin=("port/p1",))
 SHARED = Flow(

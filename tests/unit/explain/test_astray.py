@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import pytest
 
-import worlds
 from netloom.explain.answer.explain import Explanation, explain
 from netloom.model import Route
 from netloom.model.errors import UserError
 from netloom.store import StatusRow
-from support.explained import cloud
+from tests import worlds
+from tests.support.explained import cloud
 
 
 def ask(world: worlds.World, source: str, destination: str, *service) -> Explanation:

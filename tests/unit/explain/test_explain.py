@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import pytest
 
-import worlds
 from netloom.explain.answer.explain import explain
 from netloom.model.errors import UserError
 from netloom.store import StatusRow
-from support.explained import cloud
+from tests import worlds
+from tests.support.explained import cloud
 
 
 def ssh(world, source, destination, **more):

@@ -6,10 +6,10 @@ from dataclasses import replace
 
 import pytest
 
-import worlds
 from netloom.explain.walk.frames import UDP, Frame
 from netloom.explain.walk.hosts import World
 from netloom.explain.walk.ovs import Switches
+from tests import worlds
 
 
 def way(stateful: bool = True) -> tuple[Switches, World, Frame]:

@@ -8,11 +8,11 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-import worlds
 from netloom.explain.walk.hosts import World
 from netloom.explain.walk.walk import Outside, Walker
 from netloom.plan import plan
 from netloom.scope import Inventory, select
+from tests import worlds
 
 HOSTS = ("compute1", "compute2", "network1")
 SERVICES = (("icmp", 1, 0), ("tcp", 6, 22), ("tcp", 6, 443), ("udp", 17, 53))

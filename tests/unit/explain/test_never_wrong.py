@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import pytest
 
-import worlds
 from netloom.explain.answer.explain import Explanation, explain
 from netloom.model import AllocationPool, FixedIP, Route
 from netloom.model.errors import UserError
 from netloom.store import StatusRow
-from support.explained import cloud
-from worlds import pair
+from tests import worlds
+from tests.support.explained import cloud
+from tests.worlds import pair
 
 
 def ask(world: worlds.World, source: str, destination: str, *service, **more) -> Explanation:

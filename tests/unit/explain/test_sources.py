@@ -5,9 +5,9 @@ from __future__ import annotations
 from netloom.explain.answer.explain import Explanation, explain
 from netloom.explain.walk.hosts import World
 from netloom.explain.walk.walk import Arrival, Outside, Walker
-from support.explained import cloud
-from support.routed import attacked, two_routers
-from worlds import pair
+from tests.support.explained import cloud
+from tests.support.routed import attacked, two_routers
+from tests.worlds import pair
 
 
 def ask(world, source: str, destination: str) -> Explanation:

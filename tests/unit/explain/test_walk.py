@@ -6,13 +6,13 @@ from dataclasses import replace
 
 import pytest
 
-import worlds
 from netloom.explain.walk.frames import ICMP, TCP, UDP, Frame, arp_request
 from netloom.explain.walk.hosts import World
 from netloom.explain.walk.namespaces import route
 from netloom.explain.walk.walk import Outside, Walker
 from netloom.model import Route
 from netloom.model.hoststate import Device
+from tests import worlds
 
 
 def walker(world: worlds.World) -> Walker:

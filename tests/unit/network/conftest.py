@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from support_rules import World, new_store
+from tests.support_rules import World, new_store
 
 
 @pytest.fixture

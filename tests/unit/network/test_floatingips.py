@@ -13,7 +13,7 @@ from netloom.contract.errors import code_of
 from netloom.contract.port_errors import IpAddressAlreadyAllocated
 from netloom.model import FloatingIP, Network, Port, Router, Subnet
 from netloom.network import floatingips, routers
-from support_rules import ALICE, BOB, World, as_json, context
+from tests.support_rules import ALICE, BOB, World, as_json, context
 
 UNKNOWN = "aaaaaaaa-aaaa-4aaa-8aaa-aaaaaaaaaaaa"
 

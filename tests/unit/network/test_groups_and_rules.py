@@ -15,7 +15,7 @@ from netloom.contract.errors import code_of
 from netloom.contract.security_groups import SecurityGroupInvalidPortValue
 from netloom.model import SecurityGroup, SecurityGroupRule
 from netloom.network import security_group_rules, security_groups
-from support_rules import ALICE, BOB, World, context, rule_attrs
+from tests.support_rules import ALICE, BOB, World, context, rule_attrs
 
 
 def rules_of(world: World, group: SecurityGroup) -> set[tuple[str, str, str | None]]:

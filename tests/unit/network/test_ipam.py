@@ -14,7 +14,7 @@ from netloom.contract.errors import HTTPBadRequest
 from netloom.contract.port_errors import IpAddressAlreadyAllocated
 from netloom.model import AllocationPool, FixedIP, Subnet
 from netloom.network import ipam
-from support_rules import World
+from tests.support_rules import World
 
 numbers = st.integers(0, 300)
 pools = st.lists(st.tuples(numbers, numbers).map(lambda p: (min(p), max(p))), max_size=4)

@@ -14,7 +14,7 @@ from netloom.contract.port_errors import IpAddressAlreadyAllocated, NeutronDbObj
 from netloom.contract.security_group_errors import SecurityGroupNotFound
 from netloom.model import AddressPair, FloatingIP, Port, Router, Subnet
 from netloom.network import binding, dhcp, ports, routers, security_groups
-from support_rules import ALICE, BOB, World, as_json, context
+from tests.support_rules import ALICE, BOB, World, as_json, context
 
 
 def update(world: World, port: Port, **attrs: Any) -> Port:

@@ -10,7 +10,7 @@ from neutron_lib.exceptions.agent import AgentNotFound
 
 from netloom.contract.errors import HTTPBadRequest, code_of
 from netloom.network import neutron_agents, quotas
-from support_rules import ALICE, World, as_json, context
+from tests.support_rules import ALICE, World, as_json, context
 
 
 def test_165_defaults_and_settings(world: World) -> None:

@@ -32,8 +32,8 @@ from netloom.network import (
     subnets,
 )
 from netloom.store import Reader, Store, Writer
-from support.whole import check_world
-from support_rules import ALICE, BOB, World, context, new_store, rule_attrs
+from tests.support.whole import check_world
+from tests.support_rules import ALICE, BOB, World, context, new_store, rule_attrs
 
 STEPS = 300
 CHECKED_EVERY = 5

@@ -16,7 +16,7 @@ from netloom.contract.port_errors import IpAddressAlreadyAllocated
 from netloom.model import FixedIP, Network, Port, Route, Router
 from netloom.network import dhcp, placement, ports, routers, routes
 from netloom.network.access import SHARED
-from support_rules import ALICE, BOB, World, as_json, context
+from tests.support_rules import ALICE, BOB, World, as_json, context
 
 UNKNOWN = "aaaaaaaa-aaaa-4aaa-8aaa-aaaaaaaaaaaa"
 

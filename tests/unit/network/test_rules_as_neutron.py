@@ -9,8 +9,8 @@ from netloom.contract.decode import decode_create
 from netloom.contract.errors import body_of, code_of
 from netloom.model import SecurityGroup, SecurityGroupRule
 from netloom.network import security_group_rules, security_groups
-from support import rule_table
-from support_rules import World
+from tests.support import rule_table
+from tests.support_rules import World
 
 UNMATCHED = ("dccp", "udplite")
 """Open vSwitch cannot match their ports: Netloom refuses the rule, in Neutron nothing comes in by it."""

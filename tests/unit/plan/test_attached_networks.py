@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import pytest
 
-import worlds
 from netloom.model import FixedIP
 from netloom.model.hoststate import AttachedNetwork
 from netloom.plan import plan
 from netloom.render.nft import nft_ruleset
 from netloom.render.values import Unwritable
+from tests import worlds
 
 
 def attached(world: worlds.World) -> dict[str, AttachedNetwork]:

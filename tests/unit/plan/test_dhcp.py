@@ -7,12 +7,12 @@ import itertools
 
 import pytest
 
-import worlds
 from netloom.model.dhcp_options import CODES, DhcpValue
 from netloom.model.hoststate import Dnsmasq, Refusal
 from netloom.model.networking import DhcpOption, Route
 from netloom.plan import plan
 from netloom.render.dnsmasq import dnsmasq_hosts, dnsmasq_opts
+from tests import worlds
 
 METADATA = "169.254.169.254/32"
 

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import pytest
-from tests.support.state_text import state_text
 
-import worlds
 from netloom.plan import plan
 from netloom.scope import Inventory, select
+from tests import worlds
+from tests.support.state_text import state_text
 
 SCENARIOS = [
     worlds.two_hosts,

@@ -6,13 +6,13 @@ import sys
 import time
 
 import pytest
-from tests.support.host import Host
 
-import worlds
 from netloom.model.hoststate import AttachedNetwork, Device, FloatingNat, SourceNat
 from netloom.model.names import router_namespace
 from netloom.plan import plan
 from netloom.render.nft import nft_ruleset
+from tests import worlds
+from tests.support.host import Host
 
 pytestmark = pytest.mark.root
 

@@ -7,9 +7,7 @@ import re
 import sys
 
 import pytest
-from tests.support.host import Host
 
-import worlds
 from netloom.dataplane.ovs.groups import Groups
 from netloom.model.hoststate import Bucket, Flow, Group, Interface
 from netloom.model.networking import Network
@@ -17,6 +15,8 @@ from netloom.model.openflow import LARGEST_PORT_KEY
 from netloom.plan import plan
 from netloom.plan.ovs.pipeline import Domain, shards_for
 from netloom.render.openflow import bucket_actions_text, flow_text
+from tests import worlds
+from tests.support.host import Host
 
 pytestmark = pytest.mark.root
 

@@ -6,13 +6,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-import worlds
 from netloom.model import SecurityGroupRule
 from netloom.model.hoststate import Flow
 from netloom.model.openflow import Ct
 from netloom.plan import plan
 from netloom.plan.ovs.pipeline import Stage
 from netloom.plan.ovs.rule_services import port_masks, protocol_number, service_of
+from tests import worlds
 
 
 @given(st.tuples(st.integers(0, 65535), st.integers(0, 65535)).map(sorted))

@@ -8,12 +8,12 @@ from collections import Counter
 import msgspec
 import pytest
 
-import worlds
 from netloom.model.hoststate import Bucket, Dnsmasq, Flow, Group, Interface, Refusal
 from netloom.model.openflow import Load, Output, ToGroup
 from netloom.plan import plan
 from netloom.plan.ovs.pipeline import MOST_BUCKETS, Stage
-from worlds import two_hosts
+from tests import worlds
+from tests.worlds import two_hosts
 
 
 def shuffled(view, seed):

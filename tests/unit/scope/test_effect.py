@@ -2,7 +2,6 @@
 
 from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
-from tests.unit.scope import by_hand
 
 from netloom.model import (
     FixedIP,
@@ -22,6 +21,7 @@ from netloom.model.names import OWNER_DHCP, OWNER_ROUTER_GATEWAY, OWNER_ROUTER_I
 from netloom.scope import Inventory
 from netloom.scope.effect import Concern, fresh_rows
 from netloom.scope.select import tables
+from tests.unit.scope import by_hand
 
 HOSTS = ("h1", "h2", "h3")
 FEW = st.sampled_from("ab")
