@@ -21,7 +21,7 @@ from netloom.api.hosts.presence import FRESH_SECONDS, Presence
 from netloom.model import HostFacts, Status
 from netloom.model.errors import Conflict
 from netloom.store import Store
-from tests.api.serving import Serving, serving
+from tests.support.serving import Serving, serving
 
 FACTS = HostFacts(host="c1", tunnel_ip="192.0.2.1")
 ADMIN = {"X-Roles": "admin,member,reader", "X-Project-Id": "a" * 32}

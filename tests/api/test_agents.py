@@ -12,7 +12,7 @@ import pytest
 from netloom.model import Flavor, HostFacts, Image, Network, Port, Server, Status, ViewDelta
 from netloom.model.credentials import secret_hash
 from netloom.store import Store
-from tests.api.serving import Serving, serving
+from tests.support.serving import Serving, serving
 
 SERVER_ID = "5c2f6d6e-0000-4000-8000-000000000001"
 

@@ -23,7 +23,7 @@ from netloom.image import files
 from netloom.model.server_settings import ServerSettings
 from netloom.server.sockets import listen
 from netloom.store import Store
-from tests.api.serving import free_port, netloom, serving
+from tests.support.serving import free_port, netloom, serving
 
 TRUSTED = 'auth = "trusted-headers"'
 OCTETS = {"Content-Type": "application/octet-stream"}

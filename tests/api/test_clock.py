@@ -13,7 +13,7 @@ import pytest
 from netloom.agent.link import Link
 from netloom.agent.settings import AgentSettings
 from netloom.model import HostFacts
-from tests.api.serving import serving
+from tests.support.serving import serving
 
 pytestmark = pytest.mark.slow
 

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from netloom.api.compute import routes
 from netloom.api.identity import tokens as identity
 from netloom.api.image import images as image
-from tests.api.compute_world import World, world
+from tests.support.compute_cloud import ComputeCloud, world
 
 pytestmark = pytest.mark.slow
 
@@ -26,7 +26,7 @@ def cloud(tmp_path_factory: pytest.TempPathFactory):
 
 
 @pytest.fixture(scope="module")
-def admin(cloud: World):
+def admin(cloud: ComputeCloud):
     with cloud.cloud.client("admin", "admin") as client:
         yield client
 
@@ -319,7 +319,12 @@ def replaced(document: Any, path: tuple[Any, ...], value: Any) -> Any:
     version=st.sampled_from(["2.1", "2.37", "2.92"]),
 )
 def test_one_thing_wrong_is_never_a_500(
-    cloud: World, admin: httpx.Client, data: st.DataObject, number: int, value: Any, version: str
+    cloud: ComputeCloud,
+    admin: httpx.Client,
+    data: st.DataObject,
+    number: int,
+    value: Any,
+    version: str,
 ):
     method, path, body = valid(cloud.image)[number]
     where = data.draw(st.sampled_from(spots(body)))

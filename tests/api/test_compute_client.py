@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.api.compute_world import World, world
+from tests.support.compute_cloud import ComputeCloud, world
 
 pytestmark = pytest.mark.slow
 DEMO = {"user": "demo", "project": "demo"}
@@ -15,7 +15,7 @@ def cloud(tmp_path_factory: pytest.TempPathFactory):
         yield there
 
 
-def test_a_server_from_its_making_to_its_end(cloud: World):
+def test_a_server_from_its_making_to_its_end(cloud: ComputeCloud):
     run, get = cloud.cloud.openstack, cloud.cloud.openstack_json
     run("keypair", "create", "--private-key", str(cloud.cloud.folder / "key"), "k", **DEMO)
     run("network", "create", "private", **DEMO)
@@ -71,7 +71,7 @@ def test_a_server_from_its_making_to_its_end(cloud: World):
     ] == []
 
 
-def test_floating_ip_of_a_server(cloud: World):
+def test_floating_ip_of_a_server(cloud: ComputeCloud):
     run, get = cloud.cloud.openstack, cloud.cloud.openstack_json
     run("network", "create", "inner", **DEMO)
     run("subnet", "create", "--network", "inner", "--subnet-range", "10.2.0.0/24", "inner", **DEMO)
@@ -129,7 +129,7 @@ def test_floating_ip_of_a_server(cloud: World):
     run("server", "delete", "f1", "bare", **DEMO)
 
 
-def test_what_admins_do(cloud: World):
+def test_what_admins_do(cloud: ComputeCloud):
     run, get = cloud.cloud.openstack, cloud.cloud.openstack_json
     run("flavor", "create", "--ram", "128", "--vcpus", "1", "--disk", "2", "--private", "m1.mine")
     assert "m1.mine" not in {f["Name"] for f in get("flavor", "list", **DEMO)}

@@ -7,7 +7,7 @@ from typing import Any
 
 import httpx
 
-from tests.api.compute_world import URL, boot, booted, network, world
+from tests.support.compute_cloud import URL, boot, booted, network, world
 
 
 def test_ports_of_others_and_addresses_on_networks_of_others(tmp_path: Path):

@@ -15,8 +15,8 @@ from netloom.model import Status
 from netloom.network import status
 from netloom.plan import VERSION
 from netloom.store import Store
-from tests import worlds
-from tests.api.serving import serving
+from tests.support import worlds
+from tests.support.serving import serving
 
 ORDER = (
     "networks",

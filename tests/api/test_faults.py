@@ -17,7 +17,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.api.serving import Serving, free_port, serving
+from tests.support.serving import Serving, free_port, serving
 
 TRUSTED = 'auth = "trusted-headers"'
 ADMIN = {"X-Roles": "admin,member,reader", "X-Project-Id": "a" * 32}

@@ -25,7 +25,7 @@ from netloom.server.process import _Process
 from netloom.server.sockets import listen
 from netloom.store import Store
 from netloom.store.session import Session
-from tests.api.serving import free_port
+from tests.support.serving import free_port
 
 ADMIN = {"X-Roles": "admin,member,reader", "X-Project-Id": "a" * 32}
 

@@ -24,8 +24,8 @@ from netloom.model import HostFacts, HostView, Status
 from netloom.model.hosts import TABLES
 from netloom.scope import Scope
 from netloom.store import Store
-from tests.api.serving import Serving, free_port, serving
 from tests.support.ledger import COMPUTE, IDENTITY, IMAGE, NETWORKING, OCTETS, PLACES, Ledger
+from tests.support.serving import Serving, free_port, serving
 from tests.support.whole import check_world
 
 pytestmark = pytest.mark.slow

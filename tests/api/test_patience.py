@@ -11,8 +11,8 @@ import httpx
 import pytest
 
 from netloom.server import patience
-from tests.api.serving import Serving, serving
 from tests.support.cloud import running
+from tests.support.serving import Serving, serving
 
 BODY = b"POST /identity/v3/auth/tokens HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\n\r\n{"
 

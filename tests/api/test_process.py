@@ -16,7 +16,7 @@ import httpx
 import pytest
 
 from netloom.store import Store
-from tests.api.serving import free_port, netloom, serving
+from tests.support.serving import free_port, netloom, serving
 
 pytestmark = pytest.mark.slow
 

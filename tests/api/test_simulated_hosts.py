@@ -15,7 +15,7 @@ from netloom.agent.simulated import SimulatedSettings, Simulation
 from netloom.model import Network, Port, Subnet
 from netloom.model.credentials import secret_hash
 from netloom.store import Store
-from tests.api.serving import Serving, serving
+from tests.support.serving import Serving, serving
 
 HOSTS = 20
 ADMIN = {"X-Roles": "admin,member,reader", "X-Project-Id": "a" * 32}

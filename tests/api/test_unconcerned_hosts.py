@@ -11,7 +11,7 @@ import httpx
 from netloom.model import HostFacts, Network, Port
 from netloom.model.credentials import secret_hash
 from netloom.store import Store
-from tests.api.serving import Serving, serving
+from tests.support.serving import Serving, serving
 
 HOSTS = 40
 CHANGES = 25

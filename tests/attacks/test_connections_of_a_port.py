@@ -11,7 +11,7 @@ from netloom.dataplane.linux.nat import CONNECTIONS
 from tests.support.host import Host
 from tests.support.plugged import Plugged
 from tests.support.running_lab import RunningLab
-from tests.worlds import World
+from tests.support.worlds import World
 
 pytestmark = pytest.mark.root
 

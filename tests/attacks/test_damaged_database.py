@@ -14,7 +14,7 @@ from netloom.model import KINDS, HostFacts, HostGrant, Network, Port, Router, Se
 from netloom.model.errors import UserError
 from netloom.scope import Scope
 from netloom.store import Store
-from tests.api.serving import free_port, netloom, serving
+from tests.support.serving import free_port, netloom, serving
 
 
 def fill(path: Path) -> Store:

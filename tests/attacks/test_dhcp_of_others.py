@@ -14,7 +14,7 @@ import pytest
 from tests.support import dhcp_judge
 from tests.support.agents import apply_view, lease, plug, settings
 from tests.support.host import SOURCE, Host
-from tests.worlds import World
+from tests.support.worlds import World
 
 pytestmark = [pytest.mark.root, pytest.mark.slow]
 

@@ -11,7 +11,7 @@ import pytest
 from tests.support import raw_frames
 from tests.support.host import Host
 from tests.support.plugged import Plugged
-from tests.worlds import World, pair
+from tests.support.worlds import World, pair
 
 pytestmark = pytest.mark.root
 

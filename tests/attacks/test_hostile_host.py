@@ -23,8 +23,8 @@ from netloom.network import admission
 from netloom.plan import plan
 from netloom.render.openflow import flow_text
 from netloom.store import Store
-from tests import worlds
-from tests.api.serving import Serving, serving
+from tests.support import worlds
+from tests.support.serving import Serving, serving
 
 NO_ENDS = (
     *("", "x", "192.0.2.1\n", "192.0.2.1\x00", " 192.0.2.1", "192.0.2.1,output:1", "192.0.2.256"),

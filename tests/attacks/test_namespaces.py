@@ -11,7 +11,7 @@ from netloom.model import Port
 from tests.support.agents import apply_view, plug, settings
 from tests.support.host import Host
 from tests.support.raw_frames import arp, ethernet, udp
-from tests.worlds import World, pair
+from tests.support.worlds import World, pair
 
 pytestmark = pytest.mark.root
 

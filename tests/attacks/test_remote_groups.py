@@ -9,10 +9,10 @@ import pytest
 from netloom.explain.walk.frames import Frame
 from netloom.explain.walk.hosts import World as Planned
 from netloom.explain.walk.ovs import Switches
-from tests import worlds
+from tests.support import worlds
 from tests.support.agents import apply_view, plug, settings
 from tests.support.host import Host
-from tests.worlds import World, pair
+from tests.support.worlds import World, pair
 
 PORTS = ("server", "member", "second", "stranger", "spoofer")
 

@@ -19,8 +19,8 @@ from netloom.api.networking.policy import Policy
 from netloom.identity import tokens as tokens_module
 from netloom.model.errors import UserError
 from netloom.server import logs
-from tests.api.serving import free_port, netloom, serving
 from tests.support.cloud import ADMIN, DEMO, Cloud, running
+from tests.support.serving import free_port, netloom, serving
 
 
 @pytest.fixture(scope="module")

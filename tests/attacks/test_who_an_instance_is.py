@@ -12,27 +12,27 @@ import pytest
 from netloom.metadata.answers import answer
 from netloom.model import Router
 from netloom.network import dhcp, placement
-from tests.api.compute_world import URL, World, at, boot, booted, network, show, world
+from tests.support.compute_cloud import URL, ComputeCloud, at, boot, booted, network, show, world
 
 SECRET = base64.b64encode(b"the victim's secret").decode()
 PORTS = "/networking/v2.0/ports"
 
 
 @pytest.fixture(scope="module")
-def cloud(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
+def cloud(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ComputeCloud]:
     with world(tmp_path_factory.mktemp("who")) as there:
         there.host("node1")
         yield there
 
 
 @pytest.fixture(scope="module")
-def victim(cloud: World) -> Iterator[httpx.Client]:
+def victim(cloud: ComputeCloud) -> Iterator[httpx.Client]:
     with cloud.cloud.client("admin", "admin") as client:
         yield client
 
 
 @pytest.fixture(scope="module")
-def attacker(cloud: World) -> Iterator[httpx.Client]:
+def attacker(cloud: ComputeCloud) -> Iterator[httpx.Client]:
     with cloud.cloud.client() as client:
         yield client
 
@@ -44,7 +44,7 @@ def shared(victim: httpx.Client) -> str:
 
 
 @pytest.fixture
-def target(victim: httpx.Client, cloud: World, shared: str) -> Iterator[str]:
+def target(victim: httpx.Client, cloud: ComputeCloud, shared: str) -> Iterator[str]:
     """The victim's server, ACTIVE."""
     made = booted(victim, cloud, networks=[{"uuid": shared}], user_data=SECRET)
     cloud.runs(made["id"])
@@ -77,7 +77,7 @@ def claims(client: httpx.Client, network_id: str, server_id: str) -> list[dict[s
 
 
 def test_to_read_its_metadata(
-    cloud: World, victim: httpx.Client, attacker: httpx.Client, shared: str, target: str
+    cloud: ComputeCloud, victim: httpx.Client, attacker: httpx.Client, shared: str, target: str
 ) -> None:
     evil = claims(attacker, shared, target)
     # A card of an instance of the attacker's own, on the same host, that says it is the victim's.
@@ -100,7 +100,7 @@ def test_to_read_its_metadata(
 
 
 def test_to_stand_among_its_addresses_and_to_block_it(
-    cloud: World, victim: httpx.Client, attacker: httpx.Client, shared: str, target: str
+    cloud: ComputeCloud, victim: httpx.Client, attacker: httpx.Client, shared: str, target: str
 ) -> None:
     path = f"{URL}/servers/{target}"
     before = show(victim, target)
@@ -148,7 +148,7 @@ def test_to_stand_among_its_addresses_and_to_block_it(
 
 
 def test_to_have_one_card_in_two_instances(
-    cloud: World, attacker: httpx.Client, shared: str
+    cloud: ComputeCloud, attacker: httpx.Client, shared: str
 ) -> None:
     card = port(attacker, shared)
     first = booted(attacker, cloud, networks=[{"port": card["id"]}])
@@ -190,7 +190,7 @@ def test_to_have_a_router_s_or_dhcp_s_port_on_another_s_network(
 
 
 def test_to_delete_a_server_whose_port_became_a_router_s(
-    cloud: World, attacker: httpx.Client
+    cloud: ComputeCloud, attacker: httpx.Client
 ) -> None:
     """Not to be able to delete one's own server would be a way to hold a host's place for ever."""
     own = network(attacker, cidr="10.9.0.0/24")
@@ -210,7 +210,7 @@ def test_to_delete_a_server_whose_port_became_a_router_s(
 
 
 def test_to_have_another_s_router_placed_by_ports_that_name_it(
-    cloud: World, victim: httpx.Client, attacker: httpx.Client, shared: str
+    cloud: ComputeCloud, victim: httpx.Client, attacker: httpx.Client, shared: str
 ) -> None:
     router = victim.post("/networking/v2.0/routers", json={"router": {}}).json()["router"]["id"]
     own = network(attacker, cidr="10.10.0.0/24")

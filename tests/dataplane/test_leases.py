@@ -8,7 +8,7 @@ import pytest
 
 from tests.support.agents import apply_view, lease, plug, settings
 from tests.support.host import Host
-from tests.worlds import World
+from tests.support.worlds import World
 
 pytestmark = pytest.mark.root
 

@@ -16,7 +16,7 @@ from netloom.model.hoststate import SourceNat
 from netloom.render.nft import nft_ruleset
 from tests.support.agents import apply_view, lease, plug, settings
 from tests.support.host import Host
-from tests.worlds import World, open_group
+from tests.support.worlds import World, open_group
 
 pytestmark = pytest.mark.root
 

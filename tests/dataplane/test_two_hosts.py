@@ -10,7 +10,7 @@ pytestmark = pytest.mark.root
 
 
 def apply(host: Host, *words: str) -> list[str]:
-    return host.run(sys.executable, "-m", "tests.dataplane.hand_made", *words).strip().splitlines()
+    return host.run(sys.executable, "-m", "tests.support.hand_made", *words).strip().splitlines()
 
 
 def test_a_ping_crosses_two_hosts_and_nothing_is_done_twice(hosts: tuple[Host, Host]) -> None:

@@ -7,7 +7,7 @@ import pytest
 from netloom.model import Chassis, HostView
 from tests.support.agents import apply_view, lease, plug, settings
 from tests.support.host import Host
-from tests.worlds import World
+from tests.support.worlds import World
 
 pytestmark = pytest.mark.root
 

@@ -11,7 +11,7 @@ from typing import Any
 from urllib.parse import quote
 
 from tests.differential import pick
-from tests.differential.operations import COLLECTIONS, UNKNOWN, Request, Twin, World
+from tests.differential.operations import COLLECTIONS, UNKNOWN, Request, Twin, Twins
 from tests.differential.pick import Draw
 from tests.differential.querying import ATTRIBUTES, DRAWN
 
@@ -175,7 +175,7 @@ NOT_HERE = {
 """Attributes that belong to extensions, or to nothing."""
 
 
-def value(world: World, draw: Draw) -> Any:
+def value(world: Twins, draw: Draw) -> Any:
     """Return what some attribute might get: mostly nonsense, else what another one would be happy with."""
     if draw(pick.integers(0, 3)):
         return draw(pick.sampled_from(ODD))
@@ -184,7 +184,7 @@ def value(world: World, draw: Draw) -> Any:
     return world.some(draw, draw(pick.sampled_from(sorted(COLLECTIONS))))
 
 
-def _fill(world: World, draw: Draw, shape: Any) -> Any:
+def _fill(world: Twins, draw: Draw, shape: Any) -> Any:
     if shape == "?":
         return value(world, draw)
     if shape == "outside":
@@ -197,7 +197,7 @@ def _fill(world: World, draw: Draw, shape: Any) -> Any:
     return [_fill(world, draw, each) for each in shape] if isinstance(shape, list) else shape
 
 
-def _attribute(world: World, draw: Draw, kind: str) -> dict[str, Any]:
+def _attribute(world: Twins, draw: Draw, kind: str) -> dict[str, Any]:
     """Return one attribute with a value of chance."""
     name = draw(
         pick.sampled_from([*ATTRIBUTES[kind], *draw(pick.sampled_from([[], NOT_HERE[kind]]))])
@@ -207,7 +207,7 @@ def _attribute(world: World, draw: Draw, kind: str) -> dict[str, Any]:
     return {name: value(world, draw)}
 
 
-def ordinary(world: World, draw: Draw, kind: str) -> dict[str, Any]:
+def ordinary(world: Twins, draw: Draw, kind: str) -> dict[str, Any]:
     """Return attributes that make an object."""
     octet = draw(pick.integers(20, 99))
     return {
@@ -232,7 +232,7 @@ def ordinary(world: World, draw: Draw, kind: str) -> dict[str, Any]:
     }[kind]
 
 
-def create(world: World, draw: Draw) -> Request:
+def create(world: Twins, draw: Draw) -> Request:
     kind = draw(pick.sampled_from(sorted(COLLECTIONS)))
     attributes = ordinary(world, draw, kind)
     for _ in range(draw(pick.sampled_from([1, 1, 1, 2]))):
@@ -242,7 +242,7 @@ def create(world: World, draw: Draw) -> Request:
     return Request(world.who(draw), "POST", (COLLECTIONS[kind],), {kind: attributes}, makes=kind)
 
 
-def create_many(world: World, draw: Draw) -> Request:
+def create_many(world: Twins, draw: Draw) -> Request:
     """Several at once, of every kind; mostly one of them is wrong."""
     kind = draw(pick.sampled_from(sorted(COLLECTIONS)))
     items: list[Any] = [ordinary(world, draw, kind) for _ in range(draw(pick.integers(1, 3)))]
@@ -265,7 +265,7 @@ def create_many(world: World, draw: Draw) -> Request:
     return Request(world.who(draw), "POST", (COLLECTIONS[kind],), body, makes=kind)
 
 
-def change(world: World, draw: Draw) -> Request:
+def change(world: Twins, draw: Draw) -> Request:
     kind = draw(pick.sampled_from(sorted(COLLECTIONS)))
     attributes: dict[str, Any] = {}
     for _ in range(draw(pick.sampled_from([1, 1, 1, 2]))):
@@ -275,7 +275,7 @@ def change(world: World, draw: Draw) -> Request:
     )
 
 
-def act(world: World, draw: Draw) -> Request:
+def act(world: Twins, draw: Draw) -> Request:
     """An action of a router with any body."""
     name = draw(pick.sampled_from(["subnet_id", "port_id", "network_id", "foo"]))
     action = draw(pick.sampled_from(["add_router_interface", "remove_router_interface"]))
@@ -288,7 +288,7 @@ def act(world: World, draw: Draw) -> Request:
     )
 
 
-def tag(world: World, draw: Draw) -> Request:
+def tag(world: Twins, draw: Draw) -> Request:
     """Tags of every kind, whether it has some or not."""
     kind = draw(pick.sampled_from(sorted(COLLECTIONS)))
     method = draw(pick.sampled_from(["GET", "PUT", "POST", "DELETE", "PATCH"]))
@@ -320,7 +320,7 @@ _PLURALS = [
 ]
 
 
-def quota(world: World, draw: Draw) -> Request:
+def quota(world: Twins, draw: Draw) -> Request:
     """Any quota of any project, set to anything."""
     names = [identity.project for identity in world.identities]
     project = draw(pick.sampled_from([*names, "nobody", "x" * 300, "%C3%9C", "default", UNKNOWN]))
@@ -345,7 +345,7 @@ def quota(world: World, draw: Draw) -> Request:
     )
 
 
-def _told(world: World, draw: Draw) -> str | Twin:
+def _told(world: Twins, draw: Draw) -> str | Twin:
     """Return a value for a query."""
     if draw(pick.integers(0, 3)) == 0:
         return world.some(draw, draw(pick.sampled_from(sorted(COLLECTIONS))))
@@ -370,7 +370,7 @@ LIMITS = [
 ]
 
 
-def query(world: World, draw: Draw) -> Request:
+def query(world: Twins, draw: Draw) -> Request:
     """A list, filtered, sorted and cut by anything."""
     kind = draw(pick.sampled_from(sorted(COLLECTIONS)))
     every = [*ATTRIBUTES[kind], "foo"]

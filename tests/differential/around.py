@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from tests.differential import pick
-from tests.differential.operations import COLLECTIONS, UNKNOWN, Request, Text, World
+from tests.differential.operations import COLLECTIONS, UNKNOWN, Request, Text, Twins
 from tests.differential.pick import Draw
 
 
-def tags(world: World, draw: Draw) -> Request:
+def tags(world: Twins, draw: Draw) -> Request:
     kind = draw(
         pick.sampled_from(["network", "subnet", "port", "router", "floatingip", "security_group"])
     )
@@ -32,7 +32,7 @@ def tags(world: World, draw: Draw) -> Request:
     )
 
 
-def quotas(world: World, draw: Draw) -> Request:
+def quotas(world: Twins, draw: Draw) -> Request:
     project = draw(pick.sampled_from(world.identities)).project
     method, tail, body = draw(
         pick.sampled_from(
@@ -67,7 +67,7 @@ def quotas(world: World, draw: Draw) -> Request:
     return Request(world.who(draw), method, (f"quotas/{project}{tail}",), body)
 
 
-def spoken(world: World, draw: Draw) -> Request:
+def spoken(world: Twins, draw: Draw) -> Request:
     """An ordinary request with headers that say otherwise."""
     headers: dict[str, str | Text] = draw(
         pick.sampled_from(
@@ -99,7 +99,7 @@ def spoken(world: World, draw: Draw) -> Request:
     return Request(who, "PUT", path, {kind: {"name": "h"}}, headers)
 
 
-def operating(world: World, draw: Draw) -> Request:
+def operating(world: Twins, draw: Draw) -> Request:
     """Agents and zones, as each role; there are no hosts here, so they are what nobody has."""
     method, path, body = draw(
         pick.sampled_from(
@@ -132,7 +132,7 @@ def operating(world: World, draw: Draw) -> Request:
     return Request(world.who(draw), method, (path,), body)
 
 
-def malformed(world: World, draw: Draw) -> Request:
+def malformed(world: Twins, draw: Draw) -> Request:
     kind = draw(pick.sampled_from(sorted(COLLECTIONS)))
     body = draw(
         pick.sampled_from(
@@ -160,7 +160,7 @@ def malformed(world: World, draw: Draw) -> Request:
     return Request(world.who(draw), "PUT", (COLLECTIONS[kind], "/", world.some(draw, kind)), body)
 
 
-def odd(world: World, draw: Draw) -> Request:
+def odd(world: Twins, draw: Draw) -> Request:
     method, path = draw(
         pick.sampled_from(
             [

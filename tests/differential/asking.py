@@ -18,15 +18,15 @@ from tests.differential.attributes import (
     switches,
     texts,
 )
-from tests.differential.operations import COLLECTIONS, UNKNOWN, Request, Text, Twin, World
+from tests.differential.operations import COLLECTIONS, UNKNOWN, Request, Text, Twin, Twins
 from tests.differential.pick import Draw
 
-Sort = Callable[[World, Draw], Request]
+Sort = Callable[[Twins, Draw], Request]
 """A sort of request."""
 
 
 def _create(
-    world: World, draw: Draw, kind: str, attributes: dict[str, Any], bulk: bool = False
+    world: Twins, draw: Draw, kind: str, attributes: dict[str, Any], bulk: bool = False
 ) -> Request:
     who = world.who(draw)
     path = (COLLECTIONS[kind],)
@@ -36,7 +36,7 @@ def _create(
     return Request(who, "POST", path, {kind: attributes}, makes=kind)
 
 
-def _change(world: World, draw: Draw, kind: str, attributes: dict[str, Any]) -> Request:
+def _change(world: Twins, draw: Draw, kind: str, attributes: dict[str, Any]) -> Request:
     headers: dict[str, str | Text] = {}
     if draw(pick.integers(1, 20)) == 1:
         headers["If-Match"] = draw(
@@ -59,11 +59,11 @@ def _change(world: World, draw: Draw, kind: str, attributes: dict[str, Any]) -> 
     return Request(world.who(draw), "PUT", path, {kind: attributes}, headers)
 
 
-def create_network(world: World, draw: Draw) -> Request:
+def create_network(world: Twins, draw: Draw) -> Request:
     return _create(world, draw, "network", network_attributes(world, draw), bulk=True)
 
 
-def create_external(world: World, draw: Draw) -> Request:
+def create_external(world: Twins, draw: Draw) -> Request:
     attributes = {"router:external": True, "name": "ext"} | maybe(
         draw, {}, 4, shared=True, is_default=True
     )
@@ -72,40 +72,40 @@ def create_external(world: World, draw: Draw) -> Request:
     )
 
 
-def update_network(world: World, draw: Draw) -> Request:
+def update_network(world: Twins, draw: Draw) -> Request:
     return _change(world, draw, "network", network_attributes(world, draw, updating=True))
 
 
-def create_subnet(world: World, draw: Draw) -> Request:
+def create_subnet(world: Twins, draw: Draw) -> Request:
     attributes = subnet_attributes(world, draw, world.some(draw, "network"))
     return _create(world, draw, "subnet", attributes, bulk=True)
 
 
-def update_subnet(world: World, draw: Draw) -> Request:
+def update_subnet(world: Twins, draw: Draw) -> Request:
     network = world.some(draw, "network")
     return _change(world, draw, "subnet", subnet_attributes(world, draw, network, updating=True))
 
 
-def create_port(world: World, draw: Draw) -> Request:
+def create_port(world: Twins, draw: Draw) -> Request:
     return _create(
         world, draw, "port", port_attributes(world, draw, world.some(draw, "network")), bulk=True
     )
 
 
-def update_port(world: World, draw: Draw) -> Request:
+def update_port(world: Twins, draw: Draw) -> Request:
     network = world.some(draw, "network")
     return _change(world, draw, "port", port_attributes(world, draw, network, updating=True))
 
 
-def create_router(world: World, draw: Draw) -> Request:
+def create_router(world: Twins, draw: Draw) -> Request:
     return _create(world, draw, "router", router_attributes(world, draw), bulk=True)
 
 
-def update_router(world: World, draw: Draw) -> Request:
+def update_router(world: Twins, draw: Draw) -> Request:
     return _change(world, draw, "router", router_attributes(world, draw))
 
 
-def router_action(world: World, draw: Draw) -> Request:
+def router_action(world: Twins, draw: Draw) -> Request:
     action = draw(
         pick.sampled_from(
             ["add_router_interface"] * 3
@@ -175,7 +175,7 @@ extra_routes = pick.one_of(
 )
 
 
-def set_gateway(world: World, draw: Draw) -> Request:
+def set_gateway(world: Twins, draw: Draw) -> Request:
     network = world.likely(draw, "network", "router:external", True)
     subnet = world.some(draw, "subnet")
     info = draw(
@@ -204,7 +204,7 @@ def set_gateway(world: World, draw: Draw) -> Request:
     return _change(world, draw, "router", {"external_gateway_info": info})
 
 
-def share(world: World, draw: Draw) -> Request:
+def share(world: Twins, draw: Draw) -> Request:
     """Share a network, or take it back; open it to routers, or close it."""
     attributes = draw(
         pick.sampled_from(
@@ -221,22 +221,22 @@ def share(world: World, draw: Draw) -> Request:
     return Request(world.identities[0], "PUT", path, {"network": attributes})
 
 
-def create_floatingip(world: World, draw: Draw) -> Request:
+def create_floatingip(world: Twins, draw: Draw) -> Request:
     return _create(world, draw, "floatingip", floatingip_attributes(world, draw))
 
 
-def update_floatingip(world: World, draw: Draw) -> Request:
+def update_floatingip(world: Twins, draw: Draw) -> Request:
     return _change(world, draw, "floatingip", floatingip_attributes(world, draw, updating=True))
 
 
-def create_group(world: World, draw: Draw) -> Request:
+def create_group(world: Twins, draw: Draw) -> Request:
     attributes = maybe(
         draw, {"name": draw(names)}, 6, description=texts, stateful=switches, name="default", foo=1
     )
     return _create(world, draw, "security_group", attributes, bulk=True)
 
 
-def update_group(world: World, draw: Draw) -> Request:
+def update_group(world: Twins, draw: Draw) -> Request:
     return _change(
         world,
         draw,
@@ -245,11 +245,11 @@ def update_group(world: World, draw: Draw) -> Request:
     )
 
 
-def create_rule(world: World, draw: Draw) -> Request:
+def create_rule(world: Twins, draw: Draw) -> Request:
     return _create(world, draw, "security_group_rule", rule_attributes(world, draw), bulk=True)
 
 
-def show(world: World, draw: Draw) -> Request:
+def show(world: Twins, draw: Draw) -> Request:
     kind = draw(pick.sampled_from(sorted(COLLECTIONS)))
     path: tuple[str | Twin, ...] = (COLLECTIONS[kind], "/", world.some(draw, kind))
     if draw(pick.integers(1, 5)) == 1:
@@ -260,7 +260,7 @@ def show(world: World, draw: Draw) -> Request:
     return Request(world.who(draw), "GET", path)
 
 
-def remove(world: World, draw: Draw) -> Request:
+def remove(world: Twins, draw: Draw) -> Request:
     kind = draw(pick.sampled_from(sorted(COLLECTIONS)))
     twin = world.some(draw, kind)
     return Request(
@@ -271,7 +271,7 @@ def remove(world: World, draw: Draw) -> Request:
     )
 
 
-def listing(world: World, draw: Draw) -> Request:
+def listing(world: Twins, draw: Draw) -> Request:
     kind = draw(pick.sampled_from(sorted(COLLECTIONS)))
     who = world.who(draw)
     query = [f"project_id={world.identities[1].project}"] if who.name == "admin" else []

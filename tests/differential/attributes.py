@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import Any
 
 from tests.differential import pick
-from tests.differential.operations import World
+from tests.differential.operations import Twins
 from tests.differential.pick import Draw
 
 
@@ -28,7 +28,7 @@ switches = pick.sampled_from([True, False, "true", "False", 0, 1, "maybe", None]
 texts = pick.one_of(names, names, names, bad_names)
 
 
-def network_attributes(world: World, draw: Draw, updating: bool = False) -> dict[str, Any]:
+def network_attributes(world: Twins, draw: Draw, updating: bool = False) -> dict[str, Any]:
     attributes = maybe(
         draw,
         {},
@@ -100,7 +100,7 @@ bad_cidrs = pick.sampled_from(
 
 
 def subnet_attributes(
-    world: World, draw: Draw, network: Any, updating: bool = False
+    world: Twins, draw: Draw, network: Any, updating: bool = False
 ) -> dict[str, Any]:
     attributes: dict[str, Any] = {}
     base = "10.0.0"
@@ -180,7 +180,7 @@ def subnet_attributes(
 
 
 def port_attributes(
-    world: World, draw: Draw, network: Any, updating: bool = False
+    world: Twins, draw: Draw, network: Any, updating: bool = False
 ) -> dict[str, Any]:
     attributes: dict[str, Any] = {} if updating else {"network_id": network}
     subnet = world.some(draw, "subnet")
@@ -247,7 +247,7 @@ def port_attributes(
     return attributes or {"name": "p"}
 
 
-def router_attributes(world: World, draw: Draw) -> dict[str, Any]:
+def router_attributes(world: Twins, draw: Draw) -> dict[str, Any]:
     attributes = maybe(draw, {}, 3, name=texts, admin_state_up=switches, description=texts)
     network, subnet = world.some(draw, "network"), world.some(draw, "subnet")
     maybe(
@@ -282,7 +282,7 @@ def router_attributes(world: World, draw: Draw) -> dict[str, Any]:
     return attributes
 
 
-def floatingip_attributes(world: World, draw: Draw, updating: bool = False) -> dict[str, Any]:
+def floatingip_attributes(world: Twins, draw: Draw, updating: bool = False) -> dict[str, Any]:
     attributes: dict[str, Any] = {}
     if not updating:
         attributes["floating_network_id"] = world.likely(draw, "network", "router:external", True)
@@ -308,7 +308,7 @@ def floatingip_attributes(world: World, draw: Draw, updating: bool = False) -> d
     )
 
 
-def rule_attributes(world: World, draw: Draw) -> dict[str, Any]:
+def rule_attributes(world: Twins, draw: Draw) -> dict[str, Any]:
     attributes: dict[str, Any] = {
         "security_group_id": world.some(draw, "security_group"),
         "direction": draw(pick.sampled_from(["ingress", "ingress", "ingress", "egress", "moon"])),

@@ -11,7 +11,7 @@ from tests.differential import anything, around, asking, pick, querying, transpo
 from tests.differential.compare import Pairs, changed_unseen, differences
 from tests.differential.known_differences import Known, explanation, without_dhcp
 from tests.differential.novelty import Novelty
-from tests.differential.operations import COLLECTIONS, UNKNOWN, Request, Twin, World
+from tests.differential.operations import COLLECTIONS, UNKNOWN, Request, Twin, Twins
 from tests.differential.sides import Answer, Identity, Side
 from tests.differential.stories import STORIES
 
@@ -115,7 +115,7 @@ class Comparison:
 
     def __init__(self, sides: tuple[Side, Side], who: list[Identity] | None = None) -> None:
         self.theirs, self.ours = sides
-        self.world = World(who or identities())
+        self.world = Twins(who or identities())
         self.pairs = Pairs()
         self.asked: list[Asked] = []
         self.found: list[Found] = []

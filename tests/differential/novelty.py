@@ -9,7 +9,7 @@ from itertools import combinations
 from pathlib import Path
 from typing import Any
 
-from tests.differential.operations import UNKNOWN, Request, Twin, World
+from tests.differential.operations import UNKNOWN, Request, Twin, Twins
 
 Feature = tuple[Any, ...]
 
@@ -48,12 +48,12 @@ class Novelty:
         if self._past:
             self._past.write_text("".join(f"{each}\n" for each in sorted(self._seen)))
 
-    def note(self, request: Request, world: World) -> None:
+    def note(self, request: Request, world: Twins) -> None:
         self.different.add(told(request, world))
         self._seen.add(told(request, world))
         self._asked.update(features(request))
 
-    def newest(self, requests: list[Request], world: World) -> Request:
+    def newest(self, requests: list[Request], world: Twins) -> Request:
         """Return the request whose features were asked the least."""
         fresh = [each for each in requests if told(each, world) not in self._seen]
         return max(fresh or requests, key=lambda each: self._rarity(each))
@@ -65,7 +65,7 @@ class Novelty:
         return sum(rarities) / len(rarities) / (4 if vain else 1)
 
 
-def told(request: Request, world: World) -> str:
+def told(request: Request, world: Twins) -> str:
     """Return a request in words that are the same in each world."""
     path = "".join(_word(part) for part in request.path)
     text = f"{request.who.name}: {request.method} {path} {_plain(request.body)!r} {_plain(request.headers)}"

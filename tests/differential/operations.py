@@ -90,7 +90,7 @@ COLLECTIONS = {
 }
 
 
-class World:
+class Twins:
     """What was made so far, and the drawing of what a request may name."""
 
     def __init__(self, identities: list[Identity]) -> None:

@@ -9,7 +9,7 @@ from urllib.parse import quote
 
 from netloom.contract.attributes import MAPS
 from tests.differential import pick
-from tests.differential.operations import COLLECTIONS, UNKNOWN, Request, Text, Twin, World, both
+from tests.differential.operations import COLLECTIONS, UNKNOWN, Request, Text, Twin, Twins, both
 from tests.differential.pick import Draw
 from tests.differential.sides import Answer, Identity, Side
 
@@ -60,7 +60,7 @@ SORTABLE = {
 }
 
 
-def filtering(world: World, draw: Draw) -> Request:
+def filtering(world: Twins, draw: Draw) -> Request:
     """Ask for the objects that have a value, mostly one that some object really has."""
     kind = draw(pick.sampled_from(sorted(COLLECTIONS)))
     parts: list[str | Twin] = []
@@ -76,12 +76,12 @@ def filtering(world: World, draw: Draw) -> Request:
     return Request(_asker(world, draw), "GET", (COLLECTIONS[kind], *parts))
 
 
-def _asker(world: World, draw: Draw) -> Identity:
+def _asker(world: Twins, draw: Draw) -> Identity:
     # An administrator sees what other tests on the same sides left: nothing, while they run one by one.
     return world.who(draw)
 
 
-def _value(world: World, draw: Draw, kind: str, name: str) -> str | Twin:
+def _value(world: Twins, draw: Draw, kind: str, name: str) -> str | Twin:
     twins = [twin for twin in world.of(kind) if name in twin.facts]
     if not twins or name in DRAWN or draw(pick.integers(0, 3)) == 0:
         return draw(GARBAGE)
@@ -100,7 +100,7 @@ def _value(world: World, draw: Draw, kind: str, name: str) -> str | Twin:
     return both(theirs, ours)
 
 
-def addresses(world: World, draw: Draw) -> Request:
+def addresses(world: Twins, draw: Draw) -> Request:
     """Ask for ports by their addresses, in each form."""
     subnet = world.some(draw, "subnet")
     forms: list[Text] = [
@@ -131,7 +131,7 @@ def addresses(world: World, draw: Draw) -> Request:
     return Request(_asker(world, draw), "GET", draw(pick.sampled_from(forms)))
 
 
-def fields(world: World, draw: Draw) -> Request:
+def fields(world: Twins, draw: Draw) -> Request:
     """Ask for some attributes only, of one object or of all."""
     kind = draw(pick.sampled_from(sorted(COLLECTIONS)))
     names = draw(
@@ -147,7 +147,7 @@ def fields(world: World, draw: Draw) -> Request:
     return Request(_asker(world, draw), "GET", path)
 
 
-def pages(world: World, draw: Draw) -> Request:
+def pages(world: Twins, draw: Draw) -> Request:
     """Return the request for the first page of a list; `walk` follows its links to the end."""
     kind = draw(pick.sampled_from(sorted(COLLECTIONS)))
     query = [f"limit={draw(pick.sampled_from([1, 2, 2, 3, 1000]))}"]

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from tests.differential import pick, steps
-from tests.differential.operations import UNKNOWN, Request, Twin, World
+from tests.differential.operations import UNKNOWN, Request, Twin, Twins
 from tests.differential.pick import Draw
 
 
-def behind_a_router(world: World, draw: Draw) -> steps.Story:
+def behind_a_router(world: Twins, draw: Draw) -> steps.Story:
     """A network behind a router, a floating IP on its port, and all of it taken apart again in some order."""
     admin, member, *_ = world.identities
     who = steps.some(draw, member, member, member, admin)
@@ -62,7 +62,7 @@ def behind_a_router(world: World, draw: Draw) -> steps.Story:
         yield steps.show(who, twin)
 
 
-def gateways(world: World, draw: Draw) -> steps.Story:
+def gateways(world: Twins, draw: Draw) -> steps.Story:
     """A router's gateway in all its forms, by member and administrator."""
     admin, member, *_, manager = world.identities
     outside = yield steps.make(admin, "network", name="out", router__external=True)
@@ -114,7 +114,7 @@ def gateways(world: World, draw: Draw) -> steps.Story:
     yield steps.delete(member, router)
 
 
-def outside_in_use(world: World, draw: Draw) -> steps.Story:
+def outside_in_use(world: Twins, draw: Draw) -> steps.Story:
     """Two subnets of an external network, with gateways and floating IPs of several projects on them."""
     admin, member, reader, other, _, manager = world.identities
     outside = yield steps.make(admin, "network", name="busy", router__external=True)
@@ -199,7 +199,7 @@ def outside_in_use(world: World, draw: Draw) -> steps.Story:
         yield steps.show(steps.some(draw, member, other, admin), twin)
 
 
-def routed(world: World, draw: Draw) -> steps.Story:
+def routed(world: Twins, draw: Draw) -> steps.Story:
     """A router's extra routes, set whole and bit by bit, while its interfaces come and go."""
     admin, member, *_ = world.identities
     who = steps.some(draw, member, member, admin)

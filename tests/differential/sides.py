@@ -16,7 +16,7 @@ from typing import Any
 
 import httpx
 
-from tests.api.serving import free_port
+from tests.support.serving import free_port
 
 REPOSITORY = Path(__file__).parents[2]
 

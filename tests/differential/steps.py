@@ -6,7 +6,7 @@ from collections.abc import Generator
 from typing import Any
 
 from tests.differential import pick
-from tests.differential.operations import COLLECTIONS, UNKNOWN, Request, Twin, World
+from tests.differential.operations import COLLECTIONS, UNKNOWN, Request, Twin, Twins
 from tests.differential.pick import Draw
 from tests.differential.sides import Identity
 
@@ -46,5 +46,5 @@ def some(draw: Draw, *choices: Any) -> Any:
     return draw(pick.sampled_from(choices))
 
 
-def outside(world: World, draw: Draw) -> Any:
+def outside(world: Twins, draw: Draw) -> Any:
     return world.likely(draw, "network", "router:external", True)

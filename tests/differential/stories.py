@@ -9,11 +9,11 @@ from __future__ import annotations
 from typing import Any
 
 from tests.differential import pick, router_stories, steps
-from tests.differential.operations import COLLECTIONS, UNKNOWN, Request, Text, Twin, World, both
+from tests.differential.operations import COLLECTIONS, UNKNOWN, Request, Text, Twin, Twins, both
 from tests.differential.pick import Draw
 
 
-def shared_with_others(world: World, draw: Draw) -> steps.Story:
+def shared_with_others(world: Twins, draw: Draw) -> steps.Story:
     """Another project uses a network that is shared; then its owner wants it back."""
     admin, member, reader, other, service, manager = world.identities
     network = yield steps.make(
@@ -78,7 +78,7 @@ def shared_with_others(world: World, draw: Draw) -> steps.Story:
     )
 
 
-def _port_change(world: World, draw: Draw, subnet: Any, base: str) -> dict[str, Any]:
+def _port_change(world: Twins, draw: Draw, subnet: Any, base: str) -> dict[str, Any]:
     return steps.some(
         draw,
         {"name": "changed"},
@@ -103,7 +103,7 @@ def _port_change(world: World, draw: Draw, subnet: Any, base: str) -> dict[str, 
     )
 
 
-def secured(world: World, draw: Draw) -> steps.Story:
+def secured(world: Twins, draw: Draw) -> steps.Story:
     """Port security, groups and address pairs of one port, in every order."""
     admin, member, *_ = world.identities
     who = steps.some(draw, member, admin)
@@ -134,7 +134,7 @@ def secured(world: World, draw: Draw) -> steps.Story:
     yield steps.delete(who, group)
 
 
-def counted(world: World, draw: Draw) -> steps.Story:
+def counted(world: Twins, draw: Draw) -> steps.Story:
     """A project at the edge of its quota, with single requests and bulks."""
     admin, member, _, other, *_ = world.identities
     who = steps.some(draw, other, other, member)
@@ -182,7 +182,7 @@ def counted(world: World, draw: Draw) -> steps.Story:
     yield Request(admin, "DELETE", (quota,))
 
 
-def subnet_in_use(world: World, draw: Draw) -> steps.Story:
+def subnet_in_use(world: Twins, draw: Draw) -> steps.Story:
     """A subnet's gateway, pools and options change under its ports and routers."""
     admin, member, *_ = world.identities
     who = steps.some(draw, member, member, admin)
@@ -238,7 +238,7 @@ def subnet_in_use(world: World, draw: Draw) -> steps.Story:
     yield steps.show(who, network)
 
 
-def by_name(world: World, draw: Draw) -> steps.Story:
+def by_name(world: Twins, draw: Draw) -> steps.Story:
     """How command line clients find an object: by id, then by name."""
     who = world.who(draw)
     collection = COLLECTIONS[draw(pick.sampled_from(sorted(COLLECTIONS)))]
@@ -252,7 +252,7 @@ def by_name(world: World, draw: Draw) -> steps.Story:
     )
 
 
-def guarded(world: World, draw: Draw) -> steps.Story:
+def guarded(world: Twins, draw: Draw) -> steps.Story:
     """Change or delete an object only at the revision that it has, or at another one."""
     kind = steps.some(draw, *sorted(COLLECTIONS))
     twin = world.some(draw, kind)
@@ -272,7 +272,7 @@ def guarded(world: World, draw: Draw) -> steps.Story:
         yield Request(world.who(draw), "DELETE", path, headers=guard, removes=twin)
 
 
-def mixed_owners(world: World, draw: Draw) -> steps.Story:
+def mixed_owners(world: Twins, draw: Draw) -> steps.Story:
     """An administrator puts subnets and ports of several projects on one network; each of them works with it."""
     admin, member, reader, other, service, manager = world.identities
     network = yield steps.make(member, "network", name="mixed")

@@ -6,7 +6,7 @@ from typing import Any
 
 from tests.differential import pick
 from tests.differential.anything import ordinary
-from tests.differential.operations import COLLECTIONS, Request, Text, Twin, World
+from tests.differential.operations import COLLECTIONS, Request, Text, Twin, Twins
 from tests.differential.pick import Draw
 
 
@@ -64,7 +64,7 @@ RAW: list[bytes] = [
 ]
 
 
-def raw(world: World, draw: Draw) -> Request:
+def raw(world: Twins, draw: Draw) -> Request:
     """A body that no JSON library would write."""
     kind = draw(pick.sampled_from(sorted(COLLECTIONS)))
     body = draw(pick.sampled_from(RAW)).replace(b"%s", kind.encode())
@@ -73,7 +73,7 @@ def raw(world: World, draw: Draw) -> Request:
     return Request(world.who(draw), "PUT", (COLLECTIONS[kind], "/", world.some(draw, kind)), body)
 
 
-def transport(world: World, draw: Draw) -> Request:
+def transport(world: Twins, draw: Draw) -> Request:
     """Other methods, paths and headers than a client's."""
     kind = draw(pick.sampled_from(sorted(COLLECTIONS)))
     path: Text = (COLLECTIONS[kind],)
@@ -144,7 +144,7 @@ HEADERS: dict[str, list[str]] = {
 }
 
 
-def extensions(world: World, draw: Draw) -> Request:
+def extensions(world: Twins, draw: Draw) -> Request:
     """One extension as both describe it, or none."""
     alias = draw(pick.sampled_from(ALIASES))
     tail = draw(pick.sampled_from(["", "", "", ".json", "/", "?fields=alias", "?foo=1"]))

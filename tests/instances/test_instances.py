@@ -10,7 +10,7 @@ import pytest
 from tests.support.agents import apply_view
 from tests.support.host import Host
 from tests.support.instances import inside, pids, wait, world
-from tests.worlds import World
+from tests.support.worlds import World
 
 pytestmark = pytest.mark.root
 

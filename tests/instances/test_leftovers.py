@@ -15,7 +15,7 @@ from netloom.instances import volume
 from tests.support.agents import apply_view
 from tests.support.host import Host
 from tests.support.instances import pids, world
-from tests.worlds import World
+from tests.support.worlds import World
 
 pytestmark = pytest.mark.root
 

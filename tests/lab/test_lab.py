@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from netloom.lab import content, processes, state, topology
-from tests.lab.lab_traces import picture
+from tests.support.lab_traces import picture
 from tests.support.pings import unanswered
 from tests.support.running_lab import RunningLab
 

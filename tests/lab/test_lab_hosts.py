@@ -15,7 +15,7 @@ import pytest
 from netloom.lab import down, hosts, state, topology, wiring
 from netloom.lab.processes import Process
 from netloom.lab.state import Lab
-from tests.lab.lab_traces import picture
+from tests.support.lab_traces import picture
 
 pytestmark = pytest.mark.root
 

@@ -8,7 +8,7 @@ from typing import Any
 from netloom.explain.cloud import Cloud, Health
 from netloom.plan import VERSION
 from netloom.store import StatusRow
-from tests import worlds
+from tests.support import worlds
 
 KIND_OF_TABLE = {
     "networks": "network",

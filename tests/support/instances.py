@@ -11,7 +11,7 @@ from netloom.instances.rootfs import unpack
 from netloom.lab.image import small_image
 from tests.support.agents import settings
 from tests.support.host import Host
-from tests.worlds import World, open_group
+from tests.support.worlds import World, open_group
 
 
 def world() -> World:

@@ -9,7 +9,7 @@ from tests.support import raw_frames
 from tests.support.agents import apply_view, plug, settings
 from tests.support.host import Host
 from tests.support.running_lab import RunningLab
-from tests.worlds import World
+from tests.support.worlds import World
 
 
 class Frames:

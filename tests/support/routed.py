@@ -7,7 +7,7 @@ from contextlib import contextmanager
 
 from netloom.model import Port, Route
 from tests.support.host import Host
-from tests.worlds import World
+from tests.support.worlds import World
 
 
 @contextmanager

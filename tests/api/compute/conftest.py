@@ -5,7 +5,7 @@ from __future__ import annotations
 import httpx
 import pytest
 
-from tests.api.compute_world import World, network, world
+from tests.support.compute_cloud import ComputeCloud, network, world
 
 
 @pytest.fixture(scope="module")
@@ -19,13 +19,13 @@ def cloud(tmp_path_factory: pytest.TempPathFactory):
 
 
 @pytest.fixture(scope="module")
-def demo(cloud: World):
+def demo(cloud: ComputeCloud):
     with cloud.cloud.client() as client:
         yield client
 
 
 @pytest.fixture(scope="module")
-def admin(cloud: World):
+def admin(cloud: ComputeCloud):
     with cloud.cloud.client("admin", "admin") as client:
         yield client
 

@@ -8,10 +8,10 @@ import httpx
 import pytest
 from cryptography.hazmat.primitives import serialization
 
-from tests.api.compute_world import URL, World, act, at, boot, booted, show
+from tests.support.compute_cloud import URL, ComputeCloud, act, at, boot, booted, show
 
 
-def test_version_documents_need_no_token(cloud: World):
+def test_version_documents_need_no_token(cloud: ComputeCloud):
     http = cloud.cloud.http
     for path in ("/compute", "/compute/"):
         assert http.get(path).json()["versions"][0]["version"] == "2.92"
@@ -102,7 +102,7 @@ def test_keypairs(demo: httpx.Client, admin: httpx.Client):
     assert demo.delete(url + "/made").status_code == 404
 
 
-def test_security_group_proxies(cloud: World, demo: httpx.Client, private: str):
+def test_security_group_proxies(cloud: ComputeCloud, demo: httpx.Client, private: str):
     made = demo.post(
         URL + "/os-security-groups", json={"security_group": {"name": "all", "description": "d"}}
     )
@@ -138,7 +138,7 @@ def test_security_group_proxies(cloud: World, demo: httpx.Client, private: str):
     assert demo.get(URL + "/os-security-groups", headers=at("2.36")).status_code == 404
 
 
-def test_quotas(admin: httpx.Client, cloud: World, demo: httpx.Client):
+def test_quotas(admin: httpx.Client, cloud: ComputeCloud, demo: httpx.Client):
     project = demo.get("/identity/v3/auth/projects").json()["projects"][0]["id"]
     url = f"{URL}/os-quota-sets/{project}"
     assert demo.put(url, json={"quota_set": {"instances": 1}}).status_code == 403

@@ -5,14 +5,16 @@ from __future__ import annotations
 import httpx
 import pytest
 
-from tests.api.compute_world import URL, World, at, boot, booted
+from tests.support.compute_cloud import URL, ComputeCloud, at, boot, booted
 
 
 @pytest.mark.parametrize(
     ("pattern", "found"),
     [("web", 2), ("^web$", 0), ("^web-1$", 1), ("web.*", 2), ("w.*-2", 1), ("^b$", 1), ("none", 0)],
 )
-def test_names_in_lists(cloud: World, demo: httpx.Client, private: str, pattern: str, found: int):
+def test_names_in_lists(
+    cloud: ComputeCloud, demo: httpx.Client, private: str, pattern: str, found: int
+):
     made = [
         booted(demo, cloud, "2.37", name=name, networks="none")["id"]
         for name in ("web-1", "web-2", "b")
@@ -70,14 +72,14 @@ def test_bad_filters(demo: httpx.Client):
         ("changes-before=2020-01-01T00:00:00Z", []),
     ],
 )
-def test_filters(cloud: World, demo: httpx.Client, two: None, query: str, found: list[str]):
+def test_filters(cloud: ComputeCloud, demo: httpx.Client, two: None, query: str, found: list[str]):
     answer = demo.get(f"{URL}/servers?{query}", headers=at("2.92"))
     assert answer.status_code == 200, answer.text
     assert sorted(server["name"] for server in answer.json()["servers"]) == found
 
 
 @pytest.fixture(scope="module")
-def two(cloud: World, demo: httpx.Client, private: str):
+def two(cloud: ComputeCloud, demo: httpx.Client, private: str):
     """A server that runs and one that is being made."""
     more = {"networks": [{"uuid": private}], "description": "first", "tags": ["a", "b"]}
     up = booted(demo, cloud, "2.92", name="up", **more)["id"]

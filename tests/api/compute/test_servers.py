@@ -8,10 +8,10 @@ import httpx
 
 from netloom.model import Port
 from netloom.model.cloud import Server
-from tests.api.compute_world import URL, World, act, at, boot, booted, network, show
+from tests.support.compute_cloud import URL, ComputeCloud, act, at, boot, booted, network, show
 
 
-def test_a_server_and_its_port(cloud: World, demo: httpx.Client, private: str):
+def test_a_server_and_its_port(cloud: ComputeCloud, demo: httpx.Client, private: str):
     text = base64.b64encode(b"secret data").decode()
     server = booted(
         demo,
@@ -51,7 +51,7 @@ def test_a_server_and_its_port(cloud: World, demo: httpx.Client, private: str):
         assert reader.get(Port, port.id) is None
 
 
-def test_servers_are_spread(cloud: World, demo: httpx.Client, private: str):
+def test_servers_are_spread(cloud: ComputeCloud, demo: httpx.Client, private: str):
     made = [booted(demo, cloud, networks=[{"uuid": private}])["id"] for _ in range(4)]
     with cloud.reader() as reader:
         hosts = [server.host for server in reader.list(Server, id=made)]
@@ -60,7 +60,7 @@ def test_servers_are_spread(cloud: World, demo: httpx.Client, private: str):
         demo.delete(f"{URL}/servers/{ident}")
 
 
-def test_no_valid_host(cloud: World, demo: httpx.Client, admin: httpx.Client):
+def test_no_valid_host(cloud: ComputeCloud, demo: httpx.Client, admin: httpx.Client):
     flat = {"provider:network_type": "flat", "shared": True, "name": "provider"}
     here = network(admin, "192.0.2.0/24", **flat, **{"provider:physical_network": "extnet"})
     nowhere = network(admin, "198.51.100.0/24", **flat, **{"provider:physical_network": "absent"})
@@ -79,7 +79,7 @@ def test_no_valid_host(cloud: World, demo: httpx.Client, admin: httpx.Client):
         admin.delete(f"/networking/v2.0/networks/{ident}")
 
 
-def test_networks_of_a_server(cloud: World, demo: httpx.Client, private: str):
+def test_networks_of_a_server(cloud: ComputeCloud, demo: httpx.Client, private: str):
     assert boot(demo, cloud, "2.37").status_code == 400
     assert boot(demo, cloud, "2.36", networks="none").status_code == 400
     bare = booted(demo, cloud, "2.37", networks="none")
@@ -104,7 +104,7 @@ def test_networks_of_a_server(cloud: World, demo: httpx.Client, private: str):
     demo.delete(f"/networking/v2.0/networks/{no_subnet}")
 
 
-def test_several_at_once(cloud: World, demo: httpx.Client, private: str):
+def test_several_at_once(cloud: ComputeCloud, demo: httpx.Client, private: str):
     made = boot(demo, cloud, name="many", min_count=3, networks=[{"uuid": private}])
     assert made.status_code == 202
     found = demo.get(URL + "/servers?name=many&sort_key=name&sort_dir=asc").json()["servers"]
@@ -113,7 +113,7 @@ def test_several_at_once(cloud: World, demo: httpx.Client, private: str):
         demo.delete(f"{URL}/servers/{server['id']}")
 
 
-def test_what_is_refused(cloud: World, demo: httpx.Client, private: str):
+def test_what_is_refused(cloud: ComputeCloud, demo: httpx.Client, private: str):
     nics = [{"uuid": private}]
     for code, attrs in [
         (400, {"imageRef": "11111111-2222-4333-8444-555555555555"}),
@@ -155,7 +155,7 @@ def test_what_is_refused(cloud: World, demo: httpx.Client, private: str):
 
 
 def test_another_project_sees_nothing(
-    cloud: World, demo: httpx.Client, admin: httpx.Client, private: str
+    cloud: ComputeCloud, demo: httpx.Client, admin: httpx.Client, private: str
 ):
     server = booted(demo, cloud, networks=[{"uuid": private}])["id"]
     with cloud.cloud.client("admin", "admin") as other:
@@ -192,7 +192,7 @@ def test_another_project_sees_nothing(
     demo.delete(f"{URL}/servers/{server}")
 
 
-def test_readers_only_read(cloud: World, admin: httpx.Client, private: str):
+def test_readers_only_read(cloud: ComputeCloud, admin: httpx.Client, private: str):
     role = admin.get("/identity/v3/roles?name=reader").json()["roles"][0]["id"]
     demo = admin.get("/identity/v3/projects?name=demo").json()["projects"][0]["id"]
     user = admin.post(
@@ -206,7 +206,7 @@ def test_readers_only_read(cloud: World, admin: httpx.Client, private: str):
         assert rita.post("/image/v2/images", json={"name": "i"}).status_code == 403
 
 
-def test_actions(cloud: World, demo: httpx.Client, private: str):
+def test_actions(cloud: ComputeCloud, demo: httpx.Client, private: str):
     server = booted(demo, cloud, networks=[{"uuid": private}])["id"]
     assert act(demo, server, **{"os-start": None}).status_code == 409
     assert act(demo, server, **{"os-stop": None}).status_code == 202
@@ -227,7 +227,7 @@ def test_actions(cloud: World, demo: httpx.Client, private: str):
     demo.delete(f"{URL}/servers/{server}")
 
 
-def test_changes(cloud: World, demo: httpx.Client, private: str):
+def test_changes(cloud: ComputeCloud, demo: httpx.Client, private: str):
     ident = booted(demo, cloud, networks=[{"uuid": private}])["id"]
     url = f"{URL}/servers/{ident}"
     renamed = demo.put(url, json={"server": {"name": "new"}})
@@ -253,7 +253,7 @@ def test_changes(cloud: World, demo: httpx.Client, private: str):
     demo.delete(url)
 
 
-def test_hints_are_refused_under_both_names(cloud: World, demo: httpx.Client):
+def test_hints_are_refused_under_both_names(cloud: ComputeCloud, demo: httpx.Client):
     server = {"name": "vm", "imageRef": cloud.image, "flavorRef": "1"}
     for name in ("os:scheduler_hints", "OS-SCH-HNT:scheduler_hints"):
         answer = demo.post(f"{URL}/servers", json={"server": server, name: {"group": "g"}})
@@ -262,7 +262,7 @@ def test_hints_are_refused_under_both_names(cloud: World, demo: httpx.Client):
 
 
 def test_a_place_that_is_not_there_is_refused(
-    cloud: World, demo: httpx.Client, admin: httpx.Client
+    cloud: ComputeCloud, demo: httpx.Client, admin: httpx.Client
 ):
     refused = boot(demo, cloud, "2.37", networks="none", availability_zone="moon")
     assert refused.status_code == 400
@@ -279,7 +279,7 @@ def test_a_place_that_is_not_there_is_refused(
         )
 
 
-def test_reboot_as_nova_has_it(cloud: World, demo: httpx.Client, private: str):
+def test_reboot_as_nova_has_it(cloud: ComputeCloud, demo: httpx.Client, private: str):
     made = booted(demo, cloud, networks=[{"uuid": private}])["id"]
     building = act(demo, made, reboot={"type": "HARD"})
     assert building.status_code == 409 and "vm_state building" in building.text
@@ -303,7 +303,7 @@ def test_reboot_as_nova_has_it(cloud: World, demo: httpx.Client, private: str):
     assert demo.delete(f"{URL}/servers/{made}").status_code == 204
 
 
-def test_servers_of_one_request_are_numbered(cloud: World, admin: httpx.Client):
+def test_servers_of_one_request_are_numbered(cloud: ComputeCloud, admin: httpx.Client):
     group = boot(admin, cloud, "2.37", networks="none", min_count=3, max_count=3)
     assert group.status_code == 202, group.text
     first = show(admin, group.json()["server"]["id"], "2.3")

@@ -5,7 +5,7 @@ from netloom.agent.reconcile.diff import News
 from netloom.dataplane.linux.netlink import arp_request
 from netloom.model.hoststate import HostState
 from netloom.plan import plan
-from tests.worlds import World
+from tests.support.worlds import World
 
 ADDRESS = "10.0.0.12"
 OLD, NEW = "fa:16:3e:00:02:01", "fa:16:3e:00:02:02"

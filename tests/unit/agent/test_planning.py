@@ -8,7 +8,7 @@ from netloom.agent.reconcile.reconciler import Reconciler
 from netloom.model.hosts import ViewDelta
 from netloom.model.hoststate import HostState, StateDelta
 from netloom.plan import plan
-from tests import worlds
+from tests.support import worlds
 
 
 def step(view, **changes):

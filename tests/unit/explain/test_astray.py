@@ -8,7 +8,7 @@ from netloom.explain.answer.explain import Explanation, explain
 from netloom.model import Route
 from netloom.model.errors import UserError
 from netloom.store import StatusRow
-from tests import worlds
+from tests.support import worlds
 from tests.support.explained import cloud
 
 

@@ -7,7 +7,7 @@ import pytest
 from netloom.explain.answer.explain import explain
 from netloom.model.errors import UserError
 from netloom.store import StatusRow
-from tests import worlds
+from tests.support import worlds
 from tests.support.explained import cloud
 
 

@@ -9,7 +9,7 @@ import pytest
 from netloom.explain.walk.frames import UDP, Frame
 from netloom.explain.walk.hosts import World
 from netloom.explain.walk.ovs import Switches
-from tests import worlds
+from tests.support import worlds
 
 
 def way(stateful: bool = True) -> tuple[Switches, World, Frame]:

@@ -12,7 +12,7 @@ from netloom.explain.walk.hosts import World
 from netloom.explain.walk.walk import Outside, Walker
 from netloom.plan import plan
 from netloom.scope import Inventory, select
-from tests import worlds
+from tests.support import worlds
 
 HOSTS = ("compute1", "compute2", "network1")
 SERVICES = (("icmp", 1, 0), ("tcp", 6, 22), ("tcp", 6, 443), ("udp", 17, 53))

@@ -8,9 +8,9 @@ from netloom.explain.answer.explain import Explanation, explain
 from netloom.model import AllocationPool, FixedIP, Route
 from netloom.model.errors import UserError
 from netloom.store import StatusRow
-from tests import worlds
+from tests.support import worlds
 from tests.support.explained import cloud
-from tests.worlds import pair
+from tests.support.worlds import pair
 
 
 def ask(world: worlds.World, source: str, destination: str, *service, **more) -> Explanation:

@@ -7,7 +7,7 @@ from netloom.explain.walk.hosts import World
 from netloom.explain.walk.walk import Arrival, Outside, Walker
 from tests.support.explained import cloud
 from tests.support.routed import attacked, two_routers
-from tests.worlds import pair
+from tests.support.worlds import pair
 
 
 def ask(world, source: str, destination: str) -> Explanation:

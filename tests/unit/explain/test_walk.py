@@ -12,7 +12,7 @@ from netloom.explain.walk.namespaces import route
 from netloom.explain.walk.walk import Outside, Walker
 from netloom.model import Route
 from netloom.model.hoststate import Device
-from tests import worlds
+from tests.support import worlds
 
 
 def walker(world: worlds.World) -> Walker:

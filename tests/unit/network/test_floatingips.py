@@ -13,7 +13,7 @@ from netloom.contract.errors import code_of
 from netloom.contract.port_errors import IpAddressAlreadyAllocated
 from netloom.model import FloatingIP, Network, Port, Router, Subnet
 from netloom.network import floatingips, routers
-from tests.support_rules import ALICE, BOB, World, as_json, context
+from tests.support.records import ALICE, BOB, Records, as_json, context
 
 UNKNOWN = "aaaaaaaa-aaaa-4aaa-8aaa-aaaaaaaaaaaa"
 
@@ -21,7 +21,7 @@ UNKNOWN = "aaaaaaaa-aaaa-4aaa-8aaa-aaaaaaaaaaaa"
 class Routed:
     """A private network behind a router with a gateway on an external one."""
 
-    def __init__(self, world: World):
+    def __init__(self, world: Records):
         self.world = world
         self.network, self.subnet = world.private()
         self.external, self.outside = world.external()
@@ -39,7 +39,7 @@ class Routed:
 
 
 @pytest.fixture
-def routed(world: World) -> Routed:
+def routed(world: Records) -> Routed:
     return Routed(world)
 
 
@@ -47,7 +47,7 @@ def bad(message: str) -> Any:
     return pytest.raises(lib.BadRequest, match=message)
 
 
-def test_151_networks_that_give_no_floating_ip(world: World) -> None:
+def test_151_networks_that_give_no_floating_ip(world: Records) -> None:
     internal, _ = world.private()
     bare = world.network("e" * 32, external=True)
     with bad(rf"Bad floatingip request: Network {internal.id} is not a valid external network\."):
@@ -58,7 +58,7 @@ def test_151_networks_that_give_no_floating_ip(world: World) -> None:
         world.floatingip(Network(id=UNKNOWN))
 
 
-def test_151_named_addresses_and_subnets(world: World) -> None:
+def test_151_named_addresses_and_subnets(world: Records) -> None:
     external, subnet = world.external()
     _, elsewhere = world.private()
     assert world.floatingip(external, floating_ip_address="203.0.113.50").floating_ip_address == (
@@ -145,7 +145,7 @@ def test_153_a_fixed_address_has_one_floating_ip_per_network(routed: Routed) -> 
     assert routed.update(first, port_id=port.id) == first
 
 
-def test_ports_of_others(world: World) -> None:
+def test_ports_of_others(world: Records) -> None:
     bob = context(BOB)
     shared = world.network(shared=True)
     subnet = world.subnet(shared, "10.1.0.0/24")
@@ -193,7 +193,7 @@ def test_of_two_routers_the_one_at_the_gateway_address_is_taken(routed: Routed) 
         assert routed.fip(port_id=routed.port().id).router_id == routed.router.id
 
 
-def test_an_exhausted_external_network(world: World) -> None:
+def test_an_exhausted_external_network(world: Records) -> None:
     external, subnet = world.external("198.51.100.0/30")
     world.floatingip(external)
     with pytest.raises(lib.IpAddressGenerationFailure):

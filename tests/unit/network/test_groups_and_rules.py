@@ -15,10 +15,10 @@ from netloom.contract.errors import code_of
 from netloom.contract.security_groups import SecurityGroupInvalidPortValue
 from netloom.model import SecurityGroup, SecurityGroupRule
 from netloom.network import security_group_rules, security_groups
-from tests.support_rules import ALICE, BOB, World, context, rule_attrs
+from tests.support.records import ALICE, BOB, Records, context, rule_attrs
 
 
-def rules_of(world: World, group: SecurityGroup) -> set[tuple[str, str, str | None]]:
+def rules_of(world: Records, group: SecurityGroup) -> set[tuple[str, str, str | None]]:
     rules = world.w.list(SecurityGroupRule, security_group_id=group.id)
     return {(rule.direction, rule.ethertype, rule.remote_group_id) for rule in rules}
 
@@ -26,7 +26,7 @@ def rules_of(world: World, group: SecurityGroup) -> set[tuple[str, str, str | No
 EGRESS = {("egress", "IPv4", None), ("egress", "IPv6", None)}
 
 
-def test_119_120_the_default_group_is_made_once_with_its_rules(world: World) -> None:
+def test_119_120_the_default_group_is_made_once_with_its_rules(world: Records) -> None:
     group = security_groups.ensure_default(world.w, world.ctx, ALICE)
     assert group is not None
     assert (group.name, group.is_default, group.project_id) == ("default", True, ALICE)
@@ -37,7 +37,7 @@ def test_119_120_the_default_group_is_made_once_with_its_rules(world: World) -> 
     assert world.w.count(SecurityGroup, project_id=ALICE) == 2
 
 
-def test_121_the_default_group_keeps_its_name_and_stays(world: World) -> None:
+def test_121_the_default_group_keeps_its_name_and_stays(world: Records) -> None:
     group = world.group()
     default = security_groups.ensure_default(world.w, world.ctx, ALICE)
     assert default is not None
@@ -58,11 +58,11 @@ def test_121_the_default_group_keeps_its_name_and_stays(world: World) -> None:
     assert security_groups.default_of(world.w, ALICE) is None
 
 
-def test_122_names_may_be_the_same(world: World) -> None:
+def test_122_names_may_be_the_same(world: Records) -> None:
     assert world.group(name="a").id != world.group(name="a").id
 
 
-def test_124_a_rule_is_the_same_however_it_is_written(world: World) -> None:
+def test_124_a_rule_is_the_same_however_it_is_written(world: Records) -> None:
     group = world.group()
     first = world.rule(group, protocol="tcp", port_range_min=80, port_range_max=80)
     for same in ({"protocol": "6"}, {"protocol": "tcp", "description": "again"}):
@@ -123,21 +123,21 @@ def test_124_a_rule_is_the_same_however_it_is_written(world: World) -> None:
     ],
 )
 def test_125_to_128_rules_that_make_no_sense(
-    world: World, attrs: dict[str, Any], error: type[Exception]
+    world: Records, attrs: dict[str, Any], error: type[Exception]
 ) -> None:
     with pytest.raises(error) as caught:
         world.rule(world.group(), **attrs)
     assert code_of(caught.value) == (404 if "NotFound" in error.__name__ else 400)
 
 
-def test_126_icmp_type_and_code_start_at_zero(world: World) -> None:
+def test_126_icmp_type_and_code_start_at_zero(world: Records) -> None:
     group = world.group()
     for low, high in ((8, None), (8, 0), (0, 0)):
         rule = world.rule(group, protocol="icmp", port_range_min=low, port_range_max=high)
         assert (rule.port_range_min, rule.port_range_max) == (low, high)
 
 
-def test_128_host_bits_stay_in_the_prefix_and_not_in_the_normalized_one(world: World) -> None:
+def test_128_host_bits_stay_in_the_prefix_and_not_in_the_normalized_one(world: Records) -> None:
     rule = world.rule(world.group(), remote_ip_prefix="10.1.2.3/8")
     assert (rule.remote_ip_prefix, rule.normalized_cidr) == ("10.1.2.3/8", "10.0.0.0/8")
 
@@ -169,7 +169,7 @@ def test_validation_never_fails_but_with_the_api_s_own_errors(
         assert low is None and high is None
 
 
-def test_130_rules_of_one_request_belong_to_one_group_and_differ(world: World) -> None:
+def test_130_rules_of_one_request_belong_to_one_group_and_differ(world: Records) -> None:
     tcp = rule_attrs("g", protocol="tcp")
     security_group_rules.check_bulk([tcp, rule_attrs("g", protocol="udp")])
     with pytest.raises(errors.SecurityGroupNotSingleGroupRules):
@@ -178,7 +178,7 @@ def test_130_rules_of_one_request_belong_to_one_group_and_differ(world: World) -
         security_group_rules.check_bulk([tcp, rule_attrs("g", protocol="tcp", description="x")])
 
 
-def test_131_a_group_in_use_neither_goes_nor_changes_its_state(world: World) -> None:
+def test_131_a_group_in_use_neither_goes_nor_changes_its_state(world: Records) -> None:
     network, _ = world.private()
     group, other = world.group(), world.group(stateful=False)
     port = world.port(network, security_groups=[group.id])
@@ -192,7 +192,7 @@ def test_131_a_group_in_use_neither_goes_nor_changes_its_state(world: World) -> 
     assert world.w.get(type(port), port.id) == port
 
 
-def test_a_group_that_others_name_as_remote_goes_with_their_rules(world: World) -> None:
+def test_a_group_that_others_name_as_remote_goes_with_their_rules(world: Records) -> None:
     group, remote = world.group(), world.group()
     rule = world.rule(group, remote_group_id=remote.id)
     security_groups.delete(world.w, world.ctx, remote)
@@ -200,7 +200,7 @@ def test_a_group_that_others_name_as_remote_goes_with_their_rules(world: World) 
     assert rules_of(world, group) == EGRESS
 
 
-def test_133_groups_of_others_are_unknown(world: World) -> None:
+def test_133_groups_of_others_are_unknown(world: Records) -> None:
     network, _ = world.private()
     foreign = world.group(context(BOB))
     with pytest.raises(errors.SecurityGroupNotFound):
@@ -211,7 +211,7 @@ def test_133_groups_of_others_are_unknown(world: World) -> None:
         world.rule(world.group(), remote_group_id=foreign.id)
 
 
-def test_a_rule_raises_its_group_s_revision(world: World) -> None:
+def test_a_rule_raises_its_group_s_revision(world: Records) -> None:
     group = world.group()
     rule = world.rule(group, protocol="tcp")
     security_group_rules.delete(world.w, world.ctx, rule)
@@ -219,7 +219,7 @@ def test_a_rule_raises_its_group_s_revision(world: World) -> None:
     assert found is not None and found.revision_number == group.revision_number + 2
 
 
-def test_what_the_api_shows(world: World) -> None:
+def test_what_the_api_shows(world: Records) -> None:
     group = world.group(name="web", description="d")
     rule = world.rule(group, protocol="tcp", port_range_min=22, port_range_max=22)
     shown = security_groups.show(world.w, world.ctx, [group])[0]

@@ -12,7 +12,7 @@ from netloom.keeper.clock import was_set, was_set_back_meanwhile
 from netloom.model import Away, HostFacts
 from netloom.network import liveness
 from netloom.store import Store
-from tests.support_rules import context, new_store
+from tests.support.records import context, new_store
 
 NOW = 1_000_000.0
 DOWN = 75.0

@@ -14,7 +14,7 @@ from netloom.contract.errors import HTTPBadRequest
 from netloom.contract.port_errors import IpAddressAlreadyAllocated
 from netloom.model import AllocationPool, FixedIP, Subnet
 from netloom.network import ipam
-from tests.support_rules import World
+from tests.support.records import Records
 
 numbers = st.integers(0, 300)
 pools = st.lists(st.tuples(numbers, numbers).map(lambda p: (min(p), max(p))), max_size=4)
@@ -63,7 +63,7 @@ def test_an_update_keeps_what_it_names_and_no_address_twice(
     )
 
 
-def test_91_addresses_are_random_within_the_pool_and_all_of_it_can_be_used(world: World) -> None:
+def test_91_addresses_are_random_within_the_pool_and_all_of_it_can_be_used(world: Records) -> None:
     network = world.network()
     subnet = world.subnet(network, "10.0.0.0/28")
     got = [ipam.take_any(world.w, network.id, subnet, f"p{i}") for i in range(13)]
@@ -73,7 +73,7 @@ def test_91_addresses_are_random_within_the_pool_and_all_of_it_can_be_used(world
     assert ipam.take_any(world.w, network.id, subnet, "late") is None
 
 
-def test_a_large_pool_costs_no_more_than_a_small_one(world: World) -> None:
+def test_a_large_pool_costs_no_more_than_a_small_one(world: Records) -> None:
     network = world.network()
     subnet = world.subnet(network, "10.0.0.0/8")
     tracemalloc.start()
@@ -85,7 +85,7 @@ def test_a_large_pool_costs_no_more_than_a_small_one(world: World) -> None:
         tracemalloc.stop()
 
 
-def test_addresses_taken_outside_of_the_pools_do_not_confuse_the_count(world: World) -> None:
+def test_addresses_taken_outside_of_the_pools_do_not_confuse_the_count(world: Records) -> None:
     network = world.network()
     subnet = world.subnet(
         network, "10.0.0.0/24", allocation_pools=(AllocationPool("10.0.0.10", "10.0.0.11"),)
@@ -96,7 +96,7 @@ def test_addresses_taken_outside_of_the_pools_do_not_confuse_the_count(world: Wo
     assert ipam.take_any(world.w, network.id, subnet, "z") is None
 
 
-def test_dhcp_gets_the_lowest_free_address(world: World) -> None:
+def test_dhcp_gets_the_lowest_free_address(world: Records) -> None:
     network = world.network()
     subnet = world.subnet(network, "10.0.0.0/24")
     ipam.claim(world.w, network.id, subnet, "10.0.0.2", "x")
@@ -105,7 +105,7 @@ def test_dhcp_gets_the_lowest_free_address(world: World) -> None:
     )
 
 
-def test_93_addresses_taken_or_outside(world: World) -> None:
+def test_93_addresses_taken_or_outside(world: Records) -> None:
     network = world.network()
     subnet, other = world.subnet(network, "10.0.0.0/24"), world.subnet(network, "10.0.1.0/24")
     both = [subnet, other]
@@ -122,14 +122,14 @@ def test_93_addresses_taken_or_outside(world: World) -> None:
             ipam.wishes(network.id, both, [{"subnet_id": subnet.id, "ip_address": address}])
 
 
-def test_94_the_gateway_address_may_be_named(world: World) -> None:
+def test_94_the_gateway_address_may_be_named(world: Records) -> None:
     network = world.network()
     subnet = world.subnet(network, "10.0.0.0/24")
     wanted = ipam.wishes(network.id, [subnet], [{"ip_address": "10.0.0.1"}])
     assert ipam.allocate(world.w, network.id, wanted, "p") == [FixedIP(subnet.id, "10.0.0.1")]
 
 
-def test_95_wrong_subnets_and_duplicates(world: World) -> None:
+def test_95_wrong_subnets_and_duplicates(world: Records) -> None:
     network = world.network()
     subnet = world.subnet(network, "10.0.0.0/24")
     with pytest.raises(lib.InvalidInput, match="fixed_ips included invalid subnet foreign"):
@@ -144,7 +144,7 @@ def test_95_wrong_subnets_and_duplicates(world: World) -> None:
         ipam.wishes(network.id, [], [{"ip_address": "10.0.0.9"}])
 
 
-def test_98_an_exhausted_pool(world: World) -> None:
+def test_98_an_exhausted_pool(world: Records) -> None:
     network = world.network()
     full = world.subnet(network, "10.0.0.0/30")
     wish = ipam.wishes(network.id, [full], [{"subnet_id": full.id}])
@@ -156,7 +156,7 @@ def test_98_an_exhausted_pool(world: World) -> None:
     assert ipam.allocate(world.w, network.id, anywhere, "r") == [FixedIP(second.id, "10.0.1.2")]
 
 
-def test_a_random_address_does_not_take_one_that_the_request_names(world: World) -> None:
+def test_a_random_address_does_not_take_one_that_the_request_names(world: Records) -> None:
     network = world.network()
     subnet = world.subnet(network, "10.0.0.0/29")
     for n in range(20):

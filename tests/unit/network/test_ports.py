@@ -14,10 +14,10 @@ from netloom.contract.port_errors import IpAddressAlreadyAllocated, NeutronDbObj
 from netloom.contract.security_group_errors import SecurityGroupNotFound
 from netloom.model import AddressPair, FloatingIP, Port, Router, Subnet
 from netloom.network import binding, dhcp, ports, routers, security_groups
-from tests.support_rules import ALICE, BOB, World, as_json, context
+from tests.support.records import ALICE, BOB, Records, as_json, context
 
 
-def update(world: World, port: Port, **attrs: Any) -> Port:
+def update(world: Records, port: Port, **attrs: Any) -> Port:
     return ports.update(world.w, world.ctx, port, attrs)
 
 
@@ -25,7 +25,7 @@ def addresses(port: Port) -> list[str]:
     return [fixed.ip_address for fixed in port.fixed_ips]
 
 
-def test_a_port_gets_an_address_a_mac_and_the_default_group(world: World) -> None:
+def test_a_port_gets_an_address_a_mac_and_the_default_group(world: Records) -> None:
     network, subnet = world.private()
     port = world.port(network)
     default = security_groups.default_of(world.w, ALICE)
@@ -42,31 +42,31 @@ def test_a_port_gets_an_address_a_mac_and_the_default_group(world: World) -> Non
     assert shown["fixed_ips"] == [{"subnet_id": subnet.id, "ip_address": addresses(port)[0]}]
 
 
-def test_92_a_network_without_subnets(world: World) -> None:
+def test_92_a_network_without_subnets(world: Records) -> None:
     port = world.port(world.network())
     assert port.fixed_ips == () and len(port.security_groups) == 1
 
 
-def test_a_network_that_the_caller_does_not_see(world: World) -> None:
+def test_a_network_that_the_caller_does_not_see(world: Records) -> None:
     network, _ = world.private()
     with pytest.raises(lib.NetworkNotFound):
         world.port(network, context(BOB))
 
 
-def test_93_a_taken_address_rolls_nothing_forward(world: World) -> None:
+def test_93_a_taken_address_rolls_nothing_forward(world: Records) -> None:
     network, _ = world.private()
     world.port(network, fixed_ips=[{"ip_address": "10.0.0.7"}])
     with pytest.raises(IpAddressAlreadyAllocated):
         world.port(network, fixed_ips=[{"ip_address": "10.0.0.7"}])
 
 
-def test_99_many_fixed_ips(world: World) -> None:
+def test_99_many_fixed_ips(world: Records) -> None:
     network, subnet = world.private()
     port = world.port(network, fixed_ips=[{"subnet_id": subnet.id}] * 6)
     assert len(set(addresses(port))) == 6
 
 
-def test_100_macs_are_unique_per_network(world: World) -> None:
+def test_100_macs_are_unique_per_network(world: Records) -> None:
     network, _ = world.private()
     other, _ = world.private()
     port = world.port(network, mac_address="FA:16:3E:00:00:99")
@@ -84,7 +84,7 @@ def test_100_macs_are_unique_per_network(world: World) -> None:
     assert world.port(network, mac_address=None).mac_address != other_mac
 
 
-def test_fixed_ips_on_update_keep_what_fits(world: World) -> None:
+def test_fixed_ips_on_update_keep_what_fits(world: Records) -> None:
     network, subnet = world.private()
     port = world.port(network, fixed_ips=[{"ip_address": "10.0.0.65"}])
     assert update(world, port, fixed_ips=[{"subnet_id": subnet.id}]) == port
@@ -97,7 +97,7 @@ def test_fixed_ips_on_update_keep_what_fits(world: World) -> None:
     world.port(network, fixed_ips=[{"ip_address": "10.0.0.33"}, {"ip_address": "10.0.0.65"}])
 
 
-def test_101_the_mac_of_a_bound_port_stays(world: World) -> None:
+def test_101_the_mac_of_a_bound_port_stays(world: Records) -> None:
     network, _ = world.private()
     world.host("c1")
     port = world.port(network, **{"binding:host_id": "c1"})
@@ -108,7 +108,7 @@ def test_101_the_mac_of_a_bound_port_stays(world: World) -> None:
 @pytest.mark.parametrize(
     ("host", "vif_type"), [("c1", "ovs"), ("dead", "binding_failed"), ("nowhere", "binding_failed")]
 )
-def test_105_107_binding_to_a_host_that_lives(world: World, host: str, vif_type: str) -> None:
+def test_105_107_binding_to_a_host_that_lives(world: Records, host: str, vif_type: str) -> None:
     network, _ = world.private()
     world.host("c1", capabilities={"datapath_type": "netdev"})
     world.host("dead", alive=False)
@@ -123,7 +123,7 @@ def test_105_107_binding_to_a_host_that_lives(world: World, host: str, vif_type:
         assert details == {}
 
 
-def test_105_binding_needs_the_physical_network_or_a_tunnel(world: World) -> None:
+def test_105_binding_needs_the_physical_network_or_a_tunnel(world: Records) -> None:
     flat = world.network(network_type="flat", physical_network="extnet", segmentation_id=None)
     tunnel = world.network()
     world.host("flat", tunnel_ip=None, bridge_mappings={"extnet": "br-extnet"})
@@ -136,7 +136,7 @@ def test_105_binding_needs_the_physical_network_or_a_tunnel(world: World) -> Non
     assert found == ["ovs", "binding_failed", "binding_failed", "ovs"]
 
 
-def test_a_binding_can_be_moved_taken_away_and_tried_again(world: World) -> None:
+def test_a_binding_can_be_moved_taken_away_and_tried_again(world: Records) -> None:
     network, _ = world.private()
     world.host("c1")
     port = world.port(network)
@@ -149,7 +149,7 @@ def test_a_binding_can_be_moved_taken_away_and_tried_again(world: World) -> None
     assert (free.host, free.vif_type, free.vif_details) == ("", "unbound", {})
 
 
-def test_direct_ports_are_not_bound_and_a_bound_port_keeps_its_vnic_type(world: World) -> None:
+def test_direct_ports_are_not_bound_and_a_bound_port_keeps_its_vnic_type(world: Records) -> None:
     network, _ = world.private()
     world.host("c1")
     direct = world.port(network, **{"binding:host_id": "c1", "binding:vnic_type": "direct"})
@@ -159,7 +159,7 @@ def test_direct_ports_are_not_bound_and_a_bound_port_keeps_its_vnic_type(world: 
         update(world, bound, **{"binding:vnic_type": "direct"})
 
 
-def test_112_port_security_without_groups_and_pairs(world: World) -> None:
+def test_112_port_security_without_groups_and_pairs(world: Records) -> None:
     network, _ = world.private()
     group = world.group()
     pair = [{"ip_address": "1.2.3.4"}]
@@ -191,7 +191,7 @@ def test_112_port_security_without_groups_and_pairs(world: World) -> None:
     assert again.security_groups == (group.id,)
 
 
-def test_port_security_of_the_network_is_the_default(world: World) -> None:
+def test_port_security_of_the_network_is_the_default(world: Records) -> None:
     network = world.network(port_security_enabled=False)
     assert not world.port(network).port_security_enabled
     assert world.port(network, port_security_enabled=True).security_groups
@@ -199,7 +199,7 @@ def test_port_security_of_the_network_is_the_default(world: World) -> None:
         world.port(network, security_groups=[world.group().id])
 
 
-def test_113_allowed_address_pairs(world: World) -> None:
+def test_113_allowed_address_pairs(world: Records) -> None:
     network, _ = world.private()
 
     def pairs(*entries: dict[str, str]) -> Port:
@@ -222,7 +222,7 @@ def test_113_allowed_address_pairs(world: World) -> None:
         pairs({"ip_address": "224.0.0.1"})
 
 
-def test_115_extra_dhcp_options(world: World) -> None:
+def test_115_extra_dhcp_options(world: Records) -> None:
     network, _ = world.private()
     mtu, router = (
         {"opt_name": "mtu", "opt_value": "1400"},
@@ -238,7 +238,7 @@ def test_115_extra_dhcp_options(world: World) -> None:
         world.port(network, extra_dhcp_opts=[mtu, mtu])
 
 
-def test_109_ports_of_routers_and_floating_ips_go_with_those_only(world: World) -> None:
+def test_109_ports_of_routers_and_floating_ips_go_with_those_only(world: Records) -> None:
     network, subnet = world.private()
     external, _ = world.external()
     router = world.router(external_gateway_info={"network_id": external.id})
@@ -259,14 +259,14 @@ def test_109_ports_of_routers_and_floating_ips_go_with_those_only(world: World) 
     assert subnet.gateway_ip == "10.0.0.1"
 
 
-def test_deleting_a_port_gives_its_address_and_mac_back(world: World) -> None:
+def test_deleting_a_port_gives_its_address_and_mac_back(world: Records) -> None:
     network, _ = world.private()
     port = world.port(network, fixed_ips=[{"ip_address": "10.0.0.9"}])
     ports.delete(world.w, world.ctx, port)
     world.port(network, mac_address=port.mac_address, fixed_ips=[{"ip_address": "10.0.0.9"}])
 
 
-def test_166_over_quota(world: World) -> None:
+def test_166_over_quota(world: Records) -> None:
     network, _ = world.private()
     ctx = context(quotas={"port": 1})
     world.port(network, ctx)
@@ -274,7 +274,7 @@ def test_166_over_quota(world: World) -> None:
         world.port(network, ctx)
 
 
-def test_an_unknown_group_on_update(world: World) -> None:
+def test_an_unknown_group_on_update(world: Records) -> None:
     network, _ = world.private()
     port = world.port(network)
     with pytest.raises(SecurityGroupNotFound):
@@ -282,7 +282,7 @@ def test_an_unknown_group_on_update(world: World) -> None:
     assert update(world, port, security_groups=None).security_groups == ()
 
 
-def test_unbound_ports_bring_no_dhcp_port_and_the_first_bound_one_does(world: World) -> None:
+def test_unbound_ports_bring_no_dhcp_port_and_the_first_bound_one_does(world: Records) -> None:
     network, subnet = world.private()
     world.host("c1")
     port = world.port(network)
@@ -300,7 +300,7 @@ def test_unbound_ports_bring_no_dhcp_port_and_the_first_bound_one_does(world: Wo
     assert {fixed.subnet_id for fixed in found.fixed_ips} == {subnet.id, second.id}
 
 
-def test_dhcp_that_finds_no_address_does_not_refuse_the_port(world: World) -> None:
+def test_dhcp_that_finds_no_address_does_not_refuse_the_port(world: Records) -> None:
     network = world.network()
     subnet = world.subnet(network, "10.0.0.0/30")
     world.host("c1")
@@ -311,7 +311,7 @@ def test_dhcp_that_finds_no_address_does_not_refuse_the_port(world: World) -> No
     assert world.w.get(Subnet, subnet.id) is not None
 
 
-def test_156_the_address_that_a_floating_ip_points_at_stays(world: World) -> None:
+def test_156_the_address_that_a_floating_ip_points_at_stays(world: Records) -> None:
     network, subnet = world.private()
     external, _ = world.external()
     router = world.router(external_gateway_info={"network_id": external.id})
@@ -331,7 +331,7 @@ def test_156_the_address_that_a_floating_ip_points_at_stays(world: World) -> Non
     assert world.w.get(Router, router.id) is not None
 
 
-def test_the_service_port_of_a_floating_ip_has_no_status(world: World) -> None:
+def test_the_service_port_of_a_floating_ip_has_no_status(world: Records) -> None:
     external, _ = world.external()
     fip = world.floatingip(external)
     port = world.w.get(Port, fip.floating_port_id)

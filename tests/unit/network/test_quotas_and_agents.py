@@ -10,10 +10,10 @@ from neutron_lib.exceptions.agent import AgentNotFound
 
 from netloom.contract.errors import HTTPBadRequest, code_of
 from netloom.network import neutron_agents, quotas
-from tests.support_rules import ALICE, World, as_json, context
+from tests.support.records import ALICE, Records, as_json, context
 
 
-def test_165_defaults_and_settings(world: World) -> None:
+def test_165_defaults_and_settings(world: Records) -> None:
     assert quotas.limits(world.w, world.ctx, ALICE) == {
         "network": 100,
         "subnet": 100,
@@ -29,7 +29,7 @@ def test_165_defaults_and_settings(world: World) -> None:
     assert quotas.list_own(world.w, world.ctx) == []
 
 
-def test_166_checking(world: World) -> None:
+def test_166_checking(world: Records) -> None:
     quotas.update(world.w, world.ctx, ALICE, {"network": 1, "router": -1, "floatingip": 0})
     quotas.check(world.w, world.ctx, ALICE, "network")
     world.network()
@@ -65,7 +65,7 @@ def test_166_checking(world: World) -> None:
     ],
 )
 def test_167_limits_that_are_refused(
-    world: World, attrs: dict[str, Any], error: type[Exception], message: str
+    world: Records, attrs: dict[str, Any], error: type[Exception], message: str
 ) -> None:
     world.network()
     with pytest.raises(error) as caught:
@@ -73,7 +73,7 @@ def test_167_limits_that_are_refused(
     assert message in str(caught.value) and code_of(caught.value) == 400
 
 
-def test_167_168_own_limits_come_and_go(world: World) -> None:
+def test_167_168_own_limits_come_and_go(world: Records) -> None:
     world.network()
     assert quotas.update(world.w, world.ctx, ALICE, {"network": 0, "force": True})["network"] == 0
     assert quotas.update(world.w, world.ctx, ALICE, {"subnet": "5"})["subnet"] == 5
@@ -90,7 +90,7 @@ def test_167_168_own_limits_come_and_go(world: World) -> None:
     assert quotas.list_own(world.w, world.ctx) == []
 
 
-def test_172_agents_of_hosts(world: World) -> None:
+def test_172_agents_of_hosts(world: Records) -> None:
     world.host("net1", "network", bridge_mappings={"public": "br-public"})
     world.host("c1", alive=False)
     shown = as_json(
@@ -113,7 +113,7 @@ def test_172_agents_of_hosts(world: World) -> None:
     assert switch["id"] == neutron_agents.agent_id("net1", "Open vSwitch agent")
 
 
-def test_agents_are_switched_off_and_dead_ones_deleted(world: World) -> None:
+def test_agents_are_switched_off_and_dead_ones_deleted(world: Records) -> None:
     world.host("net1", "network")
     world.host("c1", alive=False)
     live = neutron_agents.get(world.w, world.ctx, neutron_agents.agent_id("net1", "L3 agent"))
@@ -129,7 +129,7 @@ def test_agents_are_switched_off_and_dead_ones_deleted(world: World) -> None:
         neutron_agents.get(world.w, world.ctx, dead.id)
 
 
-def test_availability_zones(world: World) -> None:
+def test_availability_zones(world: Records) -> None:
     world.host("net1", "network")
     world.host("c1", availability_zone="west", alive=False)
     found = neutron_agents.availability_zones(world.w, world.ctx)

@@ -32,8 +32,8 @@ from netloom.network import (
     subnets,
 )
 from netloom.store import Reader, Store, Writer
+from tests.support.records import ALICE, BOB, Records, context, new_store, rule_attrs
 from tests.support.whole import check_world
-from tests.support_rules import ALICE, BOB, World, context, new_store, rule_attrs
 
 STEPS = 300
 CHECKED_EVERY = 5
@@ -236,7 +236,7 @@ OPERATIONS = [
 def test_random_requests_keep_the_world_whole(tmp_path: Path, seed: int) -> None:
     with new_store(tmp_path) as store:
         with store.writer() as w:
-            world = World(w)
+            world = Records(w)
             world.host("n1", "network", "compute")
             for cidr in ("10.0.0.0/28", "10.0.0.0/28", "10.0.1.0/24"):
                 world.private(cidr)

@@ -16,16 +16,16 @@ from netloom.contract.port_errors import IpAddressAlreadyAllocated
 from netloom.model import FixedIP, Network, Port, Route, Router
 from netloom.network import dhcp, placement, ports, routers, routes
 from netloom.network.access import SHARED
-from tests.support_rules import ALICE, BOB, World, as_json, context
+from tests.support.records import ALICE, BOB, Records, as_json, context
 
 UNKNOWN = "aaaaaaaa-aaaa-4aaa-8aaa-aaaaaaaaaaaa"
 
 
-def add(world: World, router: Router, ctx: Any = None, **attrs: Any) -> dict[str, Any]:
+def add(world: Records, router: Router, ctx: Any = None, **attrs: Any) -> dict[str, Any]:
     return routers.add_interface(world.w, ctx or world.ctx, router, attrs)
 
 
-def remove(world: World, router: Router, **attrs: Any) -> dict[str, Any]:
+def remove(world: Records, router: Router, **attrs: Any) -> dict[str, Any]:
     return routers.remove_interface(world.w, world.ctx, world.again(router), attrs)
 
 
@@ -34,11 +34,11 @@ def at(external: Network, address: str) -> dict[str, Any]:
     return {"network_id": external.id, "external_fixed_ips": [{"ip_address": address}]}
 
 
-def update(world: World, router: Router, **attrs: Any) -> Router:
+def update(world: Records, router: Router, **attrs: Any) -> Router:
     return routers.update(world.w, world.ctx, world.again(router), attrs)
 
 
-def test_137_an_interface_takes_the_gateway_address(world: World) -> None:
+def test_137_an_interface_takes_the_gateway_address(world: Records) -> None:
     network, subnet = world.private()
     router = world.router()
     answer = add(world, router, subnet_id=subnet.id)
@@ -63,7 +63,7 @@ def bad(message: str) -> Any:
     return pytest.raises(lib.BadRequest, match=message)
 
 
-def test_138_interfaces_that_are_refused(world: World) -> None:
+def test_138_interfaces_that_are_refused(world: Records) -> None:
     network, subnet = world.private()
     router = world.router()
     none = world.subnet(network, "10.0.9.0/24", gateway_ip=None)
@@ -95,14 +95,14 @@ def test_138_interfaces_that_are_refused(world: World) -> None:
         add(world, router, port_id=twice.id)
 
 
-def test_139_a_port_of_a_device_is_in_use(world: World) -> None:
+def test_139_a_port_of_a_device_is_in_use(world: Records) -> None:
     network, _ = world.private()
     port = world.port(network, device_id="server")
     with pytest.raises(lib.PortInUse, match="attached device server"):
         add(world, world.router(), port_id=port.id)
 
 
-def test_an_interface_by_port_keeps_the_port_as_it_is(world: World) -> None:
+def test_an_interface_by_port_keeps_the_port_as_it_is(world: Records) -> None:
     network, _ = world.private()
     router, port = world.router(), world.port(network, name="mine")
     assert add(world, router, port_id=port.id)["port_id"] == port.id
@@ -111,14 +111,14 @@ def test_an_interface_by_port_keeps_the_port_as_it_is(world: World) -> None:
     assert found.fixed_ips == port.fixed_ips
 
 
-def test_the_gateway_address_is_taken_already(world: World) -> None:
+def test_the_gateway_address_is_taken_already(world: Records) -> None:
     network, subnet = world.private()
     world.port(network, fixed_ips=[{"ip_address": "10.0.0.1"}])
     with pytest.raises(IpAddressAlreadyAllocated):
         add(world, world.router(), subnet_id=subnet.id)
 
 
-def test_141_networks_of_others(world: World) -> None:
+def test_141_networks_of_others(world: Records) -> None:
     bob = context(BOB)
     named = world.network()
     world.w.grant(named.id, BOB, SHARED)
@@ -136,7 +136,7 @@ def test_141_networks_of_others(world: World) -> None:
         add(world, router, bob, subnet_id=for_all.id)
 
 
-def test_142_removing_interfaces(world: World) -> None:
+def test_142_removing_interfaces(world: Records) -> None:
     network, subnet = world.private()
     _, other = world.private("10.9.0.0/24")
     router = world.router()
@@ -158,7 +158,7 @@ def test_142_removing_interfaces(world: World) -> None:
     assert world.w.get(Port, mine.id) is None
 
 
-def test_143_deleting_a_router(world: World) -> None:
+def test_143_deleting_a_router(world: Records) -> None:
     _, subnet = world.private()
     external, _ = world.external()
     router = world.router(external_gateway_info=at(external, "203.0.113.5"))
@@ -172,7 +172,7 @@ def test_143_deleting_a_router(world: World) -> None:
     assert world.w.count(Port, network_id=external.id) == 0
 
 
-def test_144_gateways(world: World) -> None:
+def test_144_gateways(world: Records) -> None:
     internal, _ = world.private()
     bare = world.network("e" * 32, external=True)
     with bad(f"Network {internal.id} is not an external network"):
@@ -189,7 +189,7 @@ def test_144_gateways(world: World) -> None:
     assert shown["status"] == "ACTIVE" and "gw_port_id" not in shown and "host" not in shown
 
 
-def test_145_the_same_gateway_keeps_its_address_and_turns_snat_on(world: World) -> None:
+def test_145_the_same_gateway_keeps_its_address_and_turns_snat_on(world: Records) -> None:
     external, subnet = world.external()
     router = world.router(external_gateway_info={"network_id": external.id, "enable_snat": False})
     before = router.external_gateway_info
@@ -216,7 +216,7 @@ def test_145_the_same_gateway_keeps_its_address_and_turns_snat_on(world: World) 
         assert update(world, router, external_gateway_info=same).external_gateway_info == info
 
 
-def test_gateway_addresses_that_are_refused(world: World) -> None:
+def test_gateway_addresses_that_are_refused(world: Records) -> None:
     external, _ = world.external()
 
     def at(address: str) -> Router:
@@ -232,7 +232,7 @@ def test_gateway_addresses_that_are_refused(world: World) -> None:
         at("203.0.114.9")
 
 
-def test_146_a_gateway_that_floating_ips_need(world: World) -> None:
+def test_146_a_gateway_that_floating_ips_need(world: Records) -> None:
     network, subnet = world.private()
     external, _ = world.external()
     second, _ = world.external("198.51.100.0/24")
@@ -247,7 +247,7 @@ def test_146_a_gateway_that_floating_ips_need(world: World) -> None:
         remove(world, router, subnet_id=subnet.id)
 
 
-def test_a_gateway_changes_its_network_and_is_cleared(world: World) -> None:
+def test_a_gateway_changes_its_network_and_is_cleared(world: Records) -> None:
     first, _ = world.external()
     second, _ = world.external("198.51.100.0/24")
     router = world.router(external_gateway_info={"network_id": first.id})
@@ -259,7 +259,7 @@ def test_a_gateway_changes_its_network_and_is_cleared(world: World) -> None:
     assert world.w.count(Port, network_id=second.id) == 0
 
 
-def test_a_gateway_that_routes_need_stays(world: World) -> None:
+def test_a_gateway_that_routes_need_stays(world: Records) -> None:
     external, _ = world.external()
     router = world.router(external_gateway_info=at(external, "203.0.113.5"))
     update(world, router, routes=[{"destination": "192.168.0.0/24", "nexthop": "203.0.113.200"}])
@@ -267,7 +267,7 @@ def test_a_gateway_that_routes_need_stays(world: World) -> None:
         update(world, router, external_gateway_info={})
 
 
-def test_147_routes(world: World) -> None:
+def test_147_routes(world: Records) -> None:
     _, subnet = world.private()
     router = world.router()
     add(world, router, subnet_id=subnet.id)
@@ -289,7 +289,7 @@ def test_147_routes(world: World) -> None:
     assert len(update(world, router, routes=many[:30]).routes) == 30
 
 
-def test_148_routes_one_by_one(world: World) -> None:
+def test_148_routes_one_by_one(world: Records) -> None:
     _, subnet = world.private()
     router = world.router()
     add(world, router, subnet_id=subnet.id)
@@ -334,7 +334,7 @@ def test_150_routes_of_any_shape_are_refused_in_the_api_s_words(asked: Any) -> N
         assert all(route.nexthop == "10.0.0.9" for route in found)
 
 
-def test_149_addresses_of_an_interface_do_not_change(world: World) -> None:
+def test_149_addresses_of_an_interface_do_not_change(world: Records) -> None:
     _, subnet = world.private()
     router = world.router()
     port = world.w.get(Port, add(world, router, subnet_id=subnet.id)["port_id"])
@@ -344,14 +344,14 @@ def test_149_addresses_of_an_interface_do_not_change(world: World) -> None:
     assert ports.update(world.w, world.ctx, port, {"name": "x"}).name == "x"
 
 
-def test_ha_and_distributed_routers_are_refused_and_their_absence_is_not(world: World) -> None:
+def test_ha_and_distributed_routers_are_refused_and_their_absence_is_not(world: Records) -> None:
     for name in ("ha", "distributed"):
         with bad("this cloud has no"):
             world.router(**{name: True})
         assert not getattr(world.router(**{name: False}), name)
 
 
-def test_a_router_is_placed_where_its_networks_are(world: World) -> None:
+def test_a_router_is_placed_where_its_networks_are(world: Records) -> None:
     external, _ = world.external(
         network_type="flat", physical_network="public", segmentation_id=None
     )
@@ -372,7 +372,7 @@ def test_a_router_is_placed_where_its_networks_are(world: World) -> None:
     ]
 
 
-def test_a_router_waits_for_a_host(world: World) -> None:
+def test_a_router_waits_for_a_host(world: Records) -> None:
     external, _ = world.external(
         network_type="flat", physical_network="public", segmentation_id=None
     )
@@ -384,7 +384,7 @@ def test_a_router_waits_for_a_host(world: World) -> None:
     assert (world.again(router).host, world.again(idle).host) == ("n1", "")
 
 
-def test_routers_are_spread_over_hosts(world: World) -> None:
+def test_routers_are_spread_over_hosts(world: Records) -> None:
     external, _ = world.external()
     world.host("n1", "network")
     world.host("n2", "network")
@@ -397,7 +397,7 @@ def test_routers_are_spread_over_hosts(world: World) -> None:
 
 
 def test_a_router_moves_from_a_dead_host_but_not_from_one_that_is_switched_off(
-    world: World,
+    world: Records,
 ) -> None:
     external, _ = world.external()
     world.host("n1", "network")
@@ -411,7 +411,7 @@ def test_a_router_moves_from_a_dead_host_but_not_from_one_that_is_switched_off(
     assert world.again(router).host == "n2"
 
 
-def test_availability_zones(world: World) -> None:
+def test_availability_zones(world: Records) -> None:
     external, _ = world.external()
     gateway = {"external_gateway_info": {"network_id": external.id}}
     world.host("n1", "network")
@@ -421,7 +421,7 @@ def test_availability_zones(world: World) -> None:
     assert world.router(availability_zone_hints=["west"], **gateway).host == "n2"
 
 
-def test_a_gateway_on_a_network_whose_subnet_is_an_interface(world: World) -> None:
+def test_a_gateway_on_a_network_whose_subnet_is_an_interface(world: Records) -> None:
     external, subnet = world.external()
     admin = context("e" * 32, "admin")
     router = world.router(admin)

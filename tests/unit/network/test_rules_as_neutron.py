@@ -10,13 +10,13 @@ from netloom.contract.errors import body_of, code_of
 from netloom.model import SecurityGroup, SecurityGroupRule
 from netloom.network import security_group_rules, security_groups
 from tests.support import rule_table
-from tests.support_rules import World
+from tests.support.records import Records
 
 UNMATCHED = ("dccp", "udplite")
 """Open vSwitch cannot match their ports: Netloom refuses the rule, in Neutron nothing comes in by it."""
 
 
-def answers(world: World, every: int = 1) -> dict[str, list[Any]]:
+def answers(world: Records, every: int = 1) -> dict[str, list[Any]]:
     """Ask for the table (`every` as in rule_table.run): the contract's decoder and the rules, without HTTP."""
 
     def ask(method: str, path: str, body: Any) -> tuple[int, Any]:
@@ -52,7 +52,7 @@ def spelled(rule: dict[str, Any]) -> str:
     return json.dumps(rule | ({"protocol": "any"} if anything else {}))
 
 
-def test_rules_are_stored_and_refused_as_by_neutron(world: World) -> None:
+def test_rules_are_stored_and_refused_as_by_neutron(world: Records) -> None:
     found, recorded = answers(world), rule_table.recorded()
     asked = [json.dumps(rule) for rule in rule_table.cases()]
     wanted = dict(zip(asked, recorded["single"], strict=True))
@@ -69,7 +69,7 @@ def test_rules_are_stored_and_refused_as_by_neutron(world: World) -> None:
     assert compared >= 600
 
 
-def test_rules_that_say_the_same_are_found_as_by_neutron(world: World) -> None:
+def test_rules_that_say_the_same_are_found_as_by_neutron(world: Records) -> None:
     found, recorded = answers(world, 1000)["twins"], rule_table.recorded()["twins"]
     wrong: list[str] = []
     for (first, second), ours, theirs in zip(rule_table.TWINS, found, recorded, strict=True):

@@ -9,7 +9,7 @@ from netloom.model.hoststate import AttachedNetwork
 from netloom.plan import plan
 from netloom.render.nft import nft_ruleset
 from netloom.render.values import Unwritable
-from tests import worlds
+from tests.support import worlds
 
 
 def attached(world: worlds.World) -> dict[str, AttachedNetwork]:

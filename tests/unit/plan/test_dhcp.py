@@ -12,7 +12,7 @@ from netloom.model.hoststate import Dnsmasq, Refusal
 from netloom.model.networking import DhcpOption, Route
 from netloom.plan import plan
 from netloom.render.dnsmasq import dnsmasq_hosts, dnsmasq_opts
-from tests import worlds
+from tests.support import worlds
 
 METADATA = "169.254.169.254/32"
 

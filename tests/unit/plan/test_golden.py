@@ -6,7 +6,7 @@ import pytest
 
 from netloom.plan import plan
 from netloom.scope import Inventory, select
-from tests import worlds
+from tests.support import worlds
 from tests.support.state_text import state_text
 
 SCENARIOS = [

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from netloom.model.hoststate import Dnsmasq
 from netloom.plan import plan
-from tests.worlds import World, two_hosts
+from tests.support.worlds import World, two_hosts
 
 
 def names(world: World) -> dict[str, str]:

@@ -6,7 +6,7 @@ import base64
 import json
 
 from netloom.metadata.answers import EC2_VERSIONS, OPENSTACK_VERSIONS, answer
-from tests.worlds import two_hosts, walkthrough_b
+from tests.support.worlds import two_hosts, walkthrough_b
 
 
 def view():

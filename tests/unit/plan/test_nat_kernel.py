@@ -11,7 +11,7 @@ from netloom.model.hoststate import AttachedNetwork, Device, FloatingNat, Source
 from netloom.model.names import router_namespace
 from netloom.plan import plan
 from netloom.render.nft import nft_ruleset
-from tests import worlds
+from tests.support import worlds
 from tests.support.host import Host
 
 pytestmark = pytest.mark.root

@@ -15,7 +15,7 @@ from netloom.model.openflow import LARGEST_PORT_KEY
 from netloom.plan import plan
 from netloom.plan.ovs.pipeline import Domain, shards_for
 from netloom.render.openflow import bucket_actions_text, flow_text
-from tests import worlds
+from tests.support import worlds
 from tests.support.host import Host
 
 pytestmark = pytest.mark.root

@@ -27,7 +27,7 @@ from netloom.model import (
     Subnet,
 )
 from netloom.plan import Parts, plan
-from tests import worlds
+from tests.support import worlds
 
 HOSTS = ("h1", "h2", "h3")
 NETWORKS, GROUPS, ROUTERS, SERVERS = ("n1", "n2", "wire"), ("g1", "g2", "g3"), ("r1", "r2"), "st"

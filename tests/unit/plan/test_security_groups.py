@@ -12,7 +12,7 @@ from netloom.model.openflow import Ct
 from netloom.plan import plan
 from netloom.plan.ovs.pipeline import Stage
 from netloom.plan.ovs.rule_services import port_masks, protocol_number, service_of
-from tests import worlds
+from tests.support import worlds
 
 
 @given(st.tuples(st.integers(0, 65535), st.integers(0, 65535)).map(sorted))

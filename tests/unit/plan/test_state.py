@@ -12,8 +12,8 @@ from netloom.model.hoststate import Bucket, Dnsmasq, Flow, Group, Interface, Ref
 from netloom.model.openflow import Load, Output, ToGroup
 from netloom.plan import plan
 from netloom.plan.ovs.pipeline import MOST_BUCKETS, Stage
-from tests import worlds
-from tests.worlds import two_hosts
+from tests.support import worlds
+from tests.support.worlds import two_hosts
 
 
 def shuffled(view, seed):

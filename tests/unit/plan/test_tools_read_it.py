@@ -13,7 +13,7 @@ from netloom.plan import plan
 from netloom.render.dnsmasq import dnsmasq_conf, dnsmasq_hosts, dnsmasq_opts
 from netloom.render.nft import nft_ruleset
 from netloom.render.openflow import flow_text
-from tests import worlds
+from tests.support import worlds
 
 SCENARIOS = [
     worlds.two_hosts,

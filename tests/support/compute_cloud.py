@@ -20,7 +20,7 @@ URL = "/compute/v2.1"
 OCTETS = {"content-type": "application/octet-stream"}
 
 
-class World:
+class ComputeCloud:
     """A cloud with an image, a flavor and, where `hosts` says so, compute hosts."""
 
     def __init__(self, cloud: Cloud) -> None:
@@ -79,11 +79,11 @@ class World:
 
 
 @contextlib.contextmanager
-def world(folder: Path, **sections: dict[str, Any]) -> Iterator[World]:
+def world(folder: Path, **sections: dict[str, Any]) -> Iterator[ComputeCloud]:
     """Start one. Its hosts report once: that must do for as long as a test may take on a busy machine."""
     sections.setdefault("network", {"agent_down_seconds": 3600})
     with running(folder, **sections) as cloud:
-        yield World(cloud)
+        yield ComputeCloud(cloud)
 
 
 def network(client: httpx.Client, cidr: str = "10.0.0.0/24", **attrs: Any) -> str:
@@ -103,13 +103,15 @@ def at(version: str) -> dict[str, str]:
     return {"openstack-api-version": f"compute {version}"}
 
 
-def boot(client: httpx.Client, cloud: World, version: str = "2.1", **attrs: Any) -> httpx.Response:
+def boot(
+    client: httpx.Client, cloud: ComputeCloud, version: str = "2.1", **attrs: Any
+) -> httpx.Response:
     body = {"name": "vm", "imageRef": cloud.image, "flavorRef": "1", **attrs}
     return client.post(URL + "/servers", json={"server": body}, headers=at(version))
 
 
 def booted(
-    client: httpx.Client, cloud: World, version: str = "2.1", **attrs: Any
+    client: httpx.Client, cloud: ComputeCloud, version: str = "2.1", **attrs: Any
 ) -> dict[str, Any]:
     made = boot(client, cloud, version, **attrs)
     assert made.status_code == 202, made.text

@@ -44,7 +44,7 @@ def context(project: str = ALICE, *roles: str, **settings: Any) -> Context:
 
 
 @dataclass
-class World:
+class Records:
     """One writer's transaction, and shorthands for what tests make; `ctx` asks."""
 
     w: Writer
