@@ -15,9 +15,9 @@ from typing import Any, ClassVar
 import httpx
 import pytest
 
-from netloom.agent.link import Link, Step
+from netloom.agent.link import Link, Step, heartbeat_of
 from netloom.agent.settings import AgentSettings
-from netloom.api.hosts.presence import FRESH_SECONDS, Presence
+from netloom.api.hosts.presence import Presence
 from netloom.model import HostFacts, Status
 from netloom.model.errors import Conflict
 from netloom.store import Store
@@ -108,16 +108,16 @@ def test_of_two_agents_with_one_name_the_second_is_told_so(
 def test_an_agent_that_is_silent_may_be_replaced(monkeypatch: pytest.MonkeyPatch) -> None:
     now = [1000.0]
     monkeypatch.setattr(time, "monotonic", lambda: now[0])
-    presence = Presence()
+    presence = Presence(5.0)
     presence.heard("c1", "old")
     presence.heard("c1", "young")  # neither has a stream: nobody speaks for the host yet
     presence.begun("c1", "old")
     with pytest.raises(Conflict, match="host c1"):
         presence.heard("c1", "young")
     presence.heard("c2", "young")
-    now[0] += FRESH_SECONDS - 1
+    now[0] += presence.fresh_seconds - 1
     presence.heard("c1", "old")
-    now[0] += FRESH_SECONDS - 1
+    now[0] += presence.fresh_seconds - 1
     with pytest.raises(Conflict):
         presence.heard("c1", "young")
     now[0] += 2  # its machine lost power: the connection is still open
@@ -131,7 +131,7 @@ def test_an_agent_that_is_silent_may_be_replaced(monkeypatch: pytest.MonkeyPatch
 
 
 def test_a_host_is_away_when_its_last_stream_has_ended() -> None:
-    presence = Presence()
+    presence = Presence(5.0)
     assert not presence.is_away("c1")  # nobody has heard of it yet
     presence.begun("c1", "one")
     presence.begun("c1", "one")  # its first stream is gone, and the server has not noticed yet
@@ -242,3 +242,13 @@ def test_what_is_not_understood_is_said_once_and_nothing_after_it_is_taken(
     assert all("after=5" in path for path in asked[1:])
     said = lines(caplog, "stream:")
     assert len(said) == 1 and "change 6 is not understood" in said[0] and "same version" in said[0]
+
+
+@pytest.mark.parametrize(
+    ("said", "seconds"),
+    [("25", 25.0), ("", 5.0), ("often", 5.0), ("0", 1.0), ("1e9", 60.0), ("nan", 1.0)],
+)
+def test_an_agent_reports_as_often_as_the_server_wishes_within_bounds(
+    said: str, seconds: float
+) -> None:
+    assert heartbeat_of(said) == seconds

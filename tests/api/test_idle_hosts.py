@@ -15,11 +15,12 @@ import httpx
 import msgspec
 import pytest
 
-from netloom.api.hosts import stream
+from netloom.api.hosts import wake
 from netloom.api.services import Services
 from netloom.identity.tokens import Tokens
 from netloom.model import Away, Flavor, HostFacts, Network, Port, Server, Status
 from netloom.model.credentials import secret_hash
+from netloom.model.hosts import HEARTBEAT_HEADER
 from netloom.model.server_settings import ServerSettings, Settings
 from netloom.server.process import _Process
 from netloom.server.sockets import listen
@@ -152,7 +153,7 @@ async def heartbeat(client: httpx.AsyncClient, server: Inside, number: int, appl
 def test_idle_hosts_share_one_transaction_a_second(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, hosts: int
 ) -> None:
-    monkeypatch.setattr(stream, "KEEPALIVE_SECONDS", 0.5)
+    monkeypatch.setattr(wake, "KEEPALIVE_SECONDS", 0.5)
     with inside(tmp_path, hosts, monkeypatch) as server:
 
         async def idle(client: httpx.AsyncClient) -> None:
@@ -179,6 +180,53 @@ def test_idle_hosts_share_one_transaction_a_second(
         with server.store.reader() as reader:
             rows = reader.hosts()
         assert all(time.time() - (row.heartbeat_at or 0) < 30 for row in rows.values())
+
+
+def test_a_heartbeat_alone_ends_before_the_machinery_of_a_request(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with inside(tmp_path, 1, monkeypatch) as server:
+
+        async def ask(client: httpx.AsyncClient) -> None:
+            seq = server.services.scope.seq
+            await heartbeat(client, server, 0, seq)  # the first one says how far it is
+            row = Status(kind="port", id="there", aspect="l2", seq=1, state="ok")
+            asked: list[tuple[dict[str, Any], dict[str, str], int, bool]] = [
+                ({"applied_seq": seq}, secret(0), 204, True),
+                ({"applied_seq": seq, "rows": [], "whole": False}, secret(0), 204, True),
+                ({"applied_seq": seq, "rows": [row]}, secret(0), 204, False),
+                ({"applied_seq": seq, "whole": True}, secret(0), 204, False),
+                ({"applied_seq": seq + 1000}, secret(0), 400, False),
+                ({"applied_seq": seq, "more": 1}, secret(0), 400, False),
+                ({"applied_seq": seq}, secret(1), 401, False),
+                ({"applied_seq": seq}, {}, 401, False),
+                ({"applied_seq": seq}, secret(0) | {"x-netloom-agent": "w" * 65}, 400, False),
+            ]
+            for said, headers, code, early in asked:
+                path, body = server.path("c0", "status"), msgspec.json.encode(said)
+                answer = await client.post(path, content=body, headers=headers)
+                assert answer.status_code == code, (said, answer.text)
+                assert ("x-openstack-request-id" not in answer.headers) is early, said
+            again = [("authorization", "Bearer c0"), ("authorization", "Bearer c0")]
+            answer = await client.post(server.path("c0", "status"), content=b"{}", headers=again)
+            assert answer.status_code == 400 and "stands twice" in answer.text
+
+        asyncio.run(with_streams(server, 1, ask))
+
+
+def test_the_stream_says_how_often_an_idle_host_shall_report(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with inside(tmp_path, 1, monkeypatch) as server:
+
+        async def ask() -> str:
+            async with (
+                httpx.AsyncClient() as client,
+                client.stream("GET", server.path("c0", "stream"), headers=secret(0)) as response,
+            ):
+                return response.headers[HEARTBEAT_HEADER]
+
+        assert asyncio.run(ask()) == "25"
 
 
 def test_a_change_that_concerns_no_host_costs_hosts_nothing(

@@ -85,5 +85,5 @@ def test_only_the_host_of_the_port_hears_of_it(tmp_path: Path) -> None:
     assert upserts(heard.pop("c0"))[-1] == f"n{CHANGES - 1}"
     for name, said in heard.items():
         assert all(line.get("keepalive") and not line.get("upsert") for line in said), name
-        # A keepalive every five seconds, however many changes there are: far fewer than the changes.
+        # A keepalive every ten seconds, however many changes there are: far fewer than the changes.
         assert len(said) < CHANGES // 2, name

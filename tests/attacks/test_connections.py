@@ -272,7 +272,7 @@ def test_other_methods_are_refused_and_echo_nothing(cloud: Cloud, method: str, p
 
 
 def test_an_agent_has_four_streams_at_most() -> None:
-    presence = Presence()
+    presence = Presence(5.0)
     for _ in range(MOST_STREAMS):
         presence.begun("c1", "one")
     with pytest.raises(Conflict):

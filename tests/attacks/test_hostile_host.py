@@ -188,7 +188,7 @@ def test_names_that_no_host_has(name: str) -> None:
 
 
 def test_of_two_agents_that_come_at_once_one_streams_and_it_has_few_streams() -> None:
-    presence = Presence()
+    presence = Presence(5.0)
     presence.heard("c1", "one")
     presence.heard("c1", "two")  # both asked before either stream was open
     presence.begun("c1", "one")

@@ -9,6 +9,7 @@ from __future__ import annotations
 import http.client
 import logging
 import queue
+import random
 import secrets
 import socket
 import ssl
@@ -32,6 +33,7 @@ from netloom.model.errors import UserError
 from netloom.model.hosts import (
     AGENT_HEADER,
     EPOCH_HEADER,
+    HEARTBEAT_HEADER,
     MOST_ROWS,
     HostFacts,
     Status,
@@ -41,6 +43,8 @@ from netloom.model.hosts import (
 log = logging.getLogger(__name__)
 
 HEARTBEAT_SECONDS = 5.0
+"""Between two reports of a host that has nothing to say, where the server names no other number."""
+LEAST_HEARTBEAT, LONGEST_HEARTBEAT = 1.0, 60.0
 SILENCE_SECONDS = 20.0
 """A stream that says nothing, not even that it lives, for so long is dead."""
 PAUSES = (0.2, 0.5, 1.0, 2.0, 5.0)
@@ -98,6 +102,7 @@ class Link:
         self._whole = False
         self._consoles: dict[str, bytes] = {}
         self._applied = 0
+        self._heartbeat = HEARTBEAT_SECONDS
         self._stopping = threading.Event()
         self._trouble: dict[str, str] = {}
         self._streaming: http.client.HTTPConnection | None = None
@@ -282,6 +287,7 @@ class Link:
         path = f"/stream?after={after}&epoch={quote(epoch, safe='')}"
         with self._open("GET", path, timeout=SILENCE_SECONDS) as response:
             epoch = response.headers.get(EPOCH_HEADER, "")
+            self._heartbeat = heartbeat_of(response.headers.get(HEARTBEAT_HEADER, ""))
             connected()
             while line := response.readline(LONGEST_LINE):
                 if not line.strip():
@@ -320,7 +326,8 @@ class Link:
                     self._send_console(server_id, tail)
                     del consoles[server_id]
                 attempt = 0
-                heartbeat = time.monotonic() + HEARTBEAT_SECONDS
+                # Hosts that began together, as after a restart of the server, drift apart.
+                heartbeat = time.monotonic() + self._heartbeat * random.uniform(0.8, 1.0)
                 self._say("report", "")
             except ServerError as error:
                 self._say("report", str(error))
@@ -359,6 +366,14 @@ def _typed(delta: ViewDelta) -> ViewDelta:
             f"change {delta.seq} is not understood, and this host stays as it is until both programs are of the same"
             f" version: {error}"
         ) from error
+
+
+def heartbeat_of(said: str) -> float:
+    """Seconds between two reports, as the server wishes; an older server says nothing."""
+    try:
+        return min(LONGEST_HEARTBEAT, max(LEAST_HEARTBEAT, float(said)))
+    except ValueError:
+        return HEARTBEAT_SECONDS
 
 
 def _parts(rows: list[Status]) -> Generator[list[Status]]:

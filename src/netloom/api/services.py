@@ -14,6 +14,7 @@ from netloom.identity.tokens import Tokens
 from netloom.model import Away
 from netloom.model.server_settings import Settings
 from netloom.model.structs import compile_structs
+from netloom.network.liveness import heartbeat_seconds
 from netloom.scope import Scope
 from netloom.store import Committer, Store
 
@@ -69,7 +70,7 @@ class Services:
             costly=FairPool(COSTLY_THREADS, COSTLY_OF_ONE, COSTLY),
             brake=Brake(),
             away=away,
-            presence=Presence(),
+            presence=Presence(heartbeat_seconds(settings.network)),
         )
 
     def stop(self) -> None:

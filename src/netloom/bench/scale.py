@@ -32,7 +32,7 @@ class Sizes(Struct, frozen=True, kw_only=True):
     unconcerned: int = 200
     requests: int = 100
     idle: int = 500
-    seconds: float = 20.0
+    seconds: float = 40.0
     local: tuple[int, ...] = (50, 1000)
     network: tuple[int, ...] = (100, 1000, 10_000)
     members: int = 1000
@@ -46,7 +46,7 @@ QUICK = Sizes(
     unconcerned=50,
     requests=40,
     idle=100,
-    seconds=10.0,
+    seconds=25.0,
     local=(50, 200),
     network=(100, 1000),
     members=100,
@@ -119,7 +119,7 @@ def idle(sizes: Sizes) -> list[Figure]:
         # Two hundred a process: its threads must not wait for each other.
         for start in range(0, len(names), 200):
             world.start(names[start : start + 200])
-        time.sleep(6)  # the first heartbeats
+        time.sleep(10)  # the first reports
         beside = share()
         many = alone + (beside - alone) * 2000 / len(names)
         return [

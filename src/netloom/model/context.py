@@ -55,8 +55,8 @@ class NetworkSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     attributes gets, as a flat network. MTUs in bytes: `global_physnet_mtu` of the physical networks, `path_mtu`
     of the way between tunnel ends (0: the former). `base_mac`: how MAC addresses of ports begin. `quotas`:
     limits per project that differ from Neutron's (−1 is no limit). `pagination_max_limit`: longest page of a
-    list (0: no limit). `agent_down_seconds`: a host that was not heard for so long is dead; agents report
-    every 5 seconds.
+    list (0: no limit). `agent_down_seconds`: a host that was not heard for so long is dead; idle
+    agents report three times as often, at least every 25 seconds.
     """
 
     project_network_types: tuple[Literal["vxlan", "vlan"], ...] = ("vxlan",)

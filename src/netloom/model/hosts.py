@@ -25,6 +25,9 @@ EPOCH_HEADER = "x-netloom-epoch"
 AGENT_HEADER = "x-netloom-agent"
 """Which process speaks for the host: a word that it draws when it starts."""
 
+HEARTBEAT_HEADER = "x-netloom-heartbeat"
+"""Seconds between two reports of a host that has nothing to say: the server's wish, with the stream."""
+
 
 Role = Literal["network", "compute"]
 TunnelType = Literal["vxlan", "gre", "geneve"]

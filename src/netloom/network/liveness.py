@@ -4,8 +4,16 @@ from __future__ import annotations
 
 import time
 
-from netloom.model import Away, Context, HostFacts
+from netloom.model import Away, Context, HostFacts, NetworkSettings
 from netloom.store import HostRow, Reader
+
+LONGEST_HEARTBEAT = 25.0
+"""Seconds between two reports of an idle host at most."""
+
+
+def heartbeat_seconds(settings: NetworkSettings) -> float:
+    """How often an idle host reports: a host is dead when three reports did not come."""
+    return min(LONGEST_HEARTBEAT, settings.agent_down_seconds / 3)
 
 
 def alive(row: HostRow, ctx: Context, now: float | None = None) -> bool:

@@ -11,16 +11,17 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from netloom.api.auth import Authenticate
 from netloom.api.heads import Heads
+from netloom.api.hosts.heartbeats import Heartbeats
 from netloom.api.http import respond, services_of
 from netloom.api.services import Services
 from netloom.server.request_log import RequestLog
 
 
 def compose(services: Services, routes: Sequence[BaseRoute]) -> ASGIApp:
-    """Put the middlewares round the routes: request id and log outermost, then the head, then who asks."""
+    """Put the middlewares round the routes: heartbeats outermost, then request id and log, then the head, then who asks."""
     router = ByService([Route("/", _root), *routes])
     trusted = services.settings.server.trusted_proxies
-    return RequestLog(Heads(Authenticate(router), trusted), services)
+    return Heartbeats(RequestLog(Heads(Authenticate(router), trusted), services), services)
 
 
 class ByService:

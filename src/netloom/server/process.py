@@ -43,8 +43,8 @@ from netloom.server.sockets import listen
 
 log = logging.getLogger("netloom.server")
 
-KEPT_SECONDS = 15
-"""How long a connection on which nothing is asked stays open."""
+KEPT_SECONDS = 35
+"""How long a connection on which nothing is asked stays open: longer than a host is silent between two heartbeats."""
 
 GRACE_SECONDS = 10
 """How long requests that are being answered may take after SIGTERM."""
@@ -116,7 +116,6 @@ class _Process(uvicorn.Server):
                 log_config=None,
                 access_log=False,
                 server_header=False,
-                # A host that sends its heartbeat every five seconds does so on one connection.
                 timeout_keep_alive=KEPT_SECONDS,
                 # Whom a proxy asks for is believed by `heads`, of the proxies that the settings name.
                 proxy_headers=False,

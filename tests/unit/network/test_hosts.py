@@ -9,7 +9,7 @@ import pytest
 from msgspec.structs import replace
 
 from netloom.keeper.clock import was_set, was_set_back_meanwhile
-from netloom.model import Away, HostFacts
+from netloom.model import Away, HostFacts, NetworkSettings
 from netloom.network import liveness
 from netloom.store import Store
 from tests.support.records import context, new_store
@@ -99,3 +99,8 @@ def test_a_clock_that_was_set_back_while_the_server_was_away_kills_no_host(store
     heard(store, "good", back + 60)
     assert alive(store, "good", back + 70, away)
     assert not alive(store, "good", back + 60 + DOWN + 1, away)
+
+
+@pytest.mark.parametrize(("down", "heartbeat"), [(75.0, 25.0), (15.0, 5.0), (86400.0, 25.0)])
+def test_a_host_is_dead_when_three_reports_did_not_come(down: float, heartbeat: float) -> None:
+    assert liveness.heartbeat_seconds(NetworkSettings(agent_down_seconds=down)) == heartbeat

@@ -14,6 +14,7 @@ from collections.abc import Awaitable, Callable
 from starlette.requests import Request
 from starlette.responses import FileResponse, Response
 from starlette.routing import Route
+from starlette.types import Scope
 
 from netloom.api.hosts import reports, words
 from netloom.api.hosts.stream import HostStream
@@ -42,7 +43,8 @@ from netloom.model.hosts import AGENT_HEADER
 LONGEST_AGENT = 64
 """Characters of the word that an agent calls itself by."""
 
-Handler = Callable[[Request, str], Awaitable[Response]]
+Answer = Response | HostStream
+Handler = Callable[[Request, str], Awaitable[Answer]]
 
 
 def routes() -> list[Route]:
@@ -57,17 +59,18 @@ def routes() -> list[Route]:
     ]
 
 
-def _of_host(handler: Handler) -> Callable[[Request], Awaitable[Response]]:
+def _of_host(handler: Handler) -> Callable[[Request], Awaitable[Answer]]:
     """Let only the host itself in; give errors their form."""
 
     @functools.wraps(handler)
-    async def endpoint(request: Request) -> Response:
+    async def endpoint(request: Request) -> Answer:
         try:
             host = request.path_params["host"]
-            _check_socket(services_of(request), request, host)
-            # No thread and no statement: the hashes are in memory.
-            _check_secret(services_of(request), request, host)
-            services_of(request).presence.heard(host, _agent(request))
+            headers = request.headers
+            agent = headers.get(AGENT_HEADER, "")
+            admit(
+                services_of(request), request.scope, host, headers.get("authorization", ""), agent
+            )
             return await handler(request, host)
         except (BadRequest, Unauthorized, Forbidden, NotFound, Conflict, TooLarge) as error:
             return respond(error.code, error_body(error.code, error.title, str(error)))
@@ -75,34 +78,30 @@ def _of_host(handler: Handler) -> Callable[[Request], Awaitable[Response]]:
     return endpoint
 
 
-def _check_socket(services: Services, request: Request, host: str) -> None:
-    """Refuse a host on another host's socket. `server` in the scope is the socket the request came through."""
-    address, port = request.scope.get("server") or ("", 0)
+def admit(services: Services, scope: Scope, host: str, authorization: str, agent: str) -> None:
+    """Let a request of `host` in, and note it; raises a ServiceError. No thread, no statement: the hashes are in memory.
+
+    `server` in the scope is the socket that the request came through. `agent`: the word of its process.
+    """
+    address, port = scope.get("server") or ("", 0)
     if port is None and services.settings.server.agent_sockets.get(host) != address:
         raise Forbidden(f"This socket is not that of host {host}.")
-
-
-def _check_secret(services: Services, request: Request, host: str) -> None:
-    scheme, _, secret = request.headers.get("authorization", "").partition(" ")
+    scheme, _, secret = authorization.partition(" ")
     # An unknown host and a wrong secret take the same way and get the same answer.
     expected = services.store.credentials.of(host) or secret_hash("")
     given = secret_hash(secret.strip())
     if scheme.lower() != "bearer" or not secret or not hmac.compare_digest(given, expected):
         raise _not_valid()
+    if len(agent) > LONGEST_AGENT or not agent.isprintable():
+        raise BadRequest(f"{AGENT_HEADER} takes at most {LONGEST_AGENT} characters.")
+    services.presence.heard(host, agent)
 
 
 def _not_valid() -> Unauthorized:
     return Unauthorized("The host's credential is not valid: see `netloom host add`.")
 
 
-def _agent(request: Request) -> str:
-    agent = request.headers.get(AGENT_HEADER, "")
-    if len(agent) > LONGEST_AGENT or not agent.isprintable():
-        raise BadRequest(f"{AGENT_HEADER} takes at most {LONGEST_AGENT} characters.")
-    return agent
-
-
-async def _stream(request: Request, host: str) -> Response:
+async def _stream(request: Request, host: str) -> HostStream:
     services = services_of(request)
     after = request.query_params.get("after", "0")
     if not (after.isascii() and after.isdigit() and len(after) <= 18):
@@ -111,7 +110,8 @@ async def _stream(request: Request, host: str) -> Response:
     if secret is None:
         raise _not_valid()  # removed in this moment
     known = int(after) if request.query_params.get("epoch", "") == services.feed.epoch else None
-    return HostStream(services, host, secret, _agent(request), known)
+    agent = request.headers.get(AGENT_HEADER, "")
+    return HostStream(services, host, secret, agent, known)
 
 
 def _scoped_image(services: Services, host: str, image_id: str) -> Image:

@@ -8,9 +8,8 @@ from dataclasses import dataclass
 
 from netloom.model.errors import Conflict
 
-FRESH_SECONDS = 12.0
-"""An agent reports every five seconds: one that has been silent for so long may be replaced."""
-
+LATE_SECONDS = 7.0
+"""An agent whose heartbeat is late by so much may be replaced."""
 
 MOST_STREAMS = 4
 """Of one agent: the one that it reads, and those that it left and the server has not noticed yet."""
@@ -25,9 +24,13 @@ class _Agent:
 
 
 class Presence:
-    """Any thread may ask. An agent is a random word that its process sends with every request."""
+    """Any thread may ask. An agent is a random word that its process sends with every request.
 
-    def __init__(self) -> None:
+    `heartbeat`: seconds between two reports of an idle host.
+    """
+
+    def __init__(self, heartbeat: float) -> None:
+        self.fresh_seconds = heartbeat + LATE_SECONDS
         self._lock = threading.Lock()
         self._hosts: dict[str, dict[str, _Agent]] = {}
         self._away: set[str] = set()
@@ -43,7 +46,7 @@ class Presence:
 
     def _check_alone(self, host: str, agent: str, now: float) -> None:
         for name, other in self._hosts.get(host, {}).items():
-            if name != agent and now - other.heard < FRESH_SECONDS:
+            if name != agent and now - other.heard < self.fresh_seconds:
                 raise Conflict(
                     f"Another agent reports as host {host}: stop that one, or give this host a name of its own."
                 )

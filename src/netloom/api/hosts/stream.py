@@ -2,24 +2,22 @@
 
 from __future__ import annotations
 
+import asyncio
 import functools
 import logging
 from collections.abc import AsyncIterator, Sequence
 
 import msgspec
 from msgspec import Struct
-from starlette.responses import StreamingResponse
 from starlette.types import Receive, Scope, Send
 
 from netloom.api.http import in_host_thread
 from netloom.api.services import Services
 from netloom.model import ViewDelta
 from netloom.model.errors import UserError
-from netloom.model.hosts import EPOCH_HEADER
+from netloom.model.hosts import EPOCH_HEADER, HEARTBEAT_HEADER
+from netloom.network.liveness import heartbeat_seconds
 from netloom.store import Change
-
-KEEPALIVE_SECONDS = 5.0
-"""The stream says at least this often that it lives."""
 
 MOST_CHANGES = 200
 """How many changes are looked through for the requests behind a step."""
@@ -34,7 +32,7 @@ class Keepalive(Struct, frozen=True):
     keepalive: bool = True
 
 
-class HostStream(StreamingResponse):
+class HostStream:
     """The answer that goes on for as long as the host listens.
 
     `secret`: the hash of the credential that it was asked for with. `after`: the change that the host stands at, None
@@ -46,18 +44,38 @@ class HostStream(StreamingResponse):
     ) -> None:
         self._services, self._host, self._agent = services, host, agent
         services.presence.begun(host, agent)
-        super().__init__(
-            _lines(services, host, secret, after),
-            media_type="application/x-ndjson",
-            headers={EPOCH_HEADER: services.feed.epoch},
-        )
+        self._lines = _lines(services, host, secret, after)
+        heartbeat = heartbeat_seconds(services.settings.network)
+        self._headers = [
+            (b"content-type", b"application/x-ndjson"),
+            (EPOCH_HEADER.encode(), services.feed.epoch.encode()),
+            (HEARTBEAT_HEADER.encode(), f"{heartbeat:g}".encode()),
+        ]
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        saying = asyncio.create_task(self._say(send))
+        leaving = asyncio.create_task(_gone(receive))
         try:
-            await super().__call__(scope, receive, send)
+            await asyncio.wait((saying, leaving), return_when=asyncio.FIRST_COMPLETED)
+            if saying.done():
+                saying.result()
         finally:
+            saying.cancel()
+            leaving.cancel()
             # Here, not in the generator: one whose client is gone at once is never begun.
             self._services.presence.ended(self._host, self._agent)
+
+    async def _say(self, send: Send) -> None:
+        await send({"type": "http.response.start", "status": 200, "headers": self._headers})
+        async for line in self._lines:
+            await send({"type": "http.response.body", "body": line, "more_body": True})
+        await send({"type": "http.response.body", "body": b""})
+
+
+async def _gone(receive: Receive) -> None:
+    """Wait until the client has hung up."""
+    while (await receive())["type"] != "http.disconnect":
+        pass
 
 
 async def _lines(
@@ -86,7 +104,7 @@ async def _lines(
                 services.feed.told(host, told[-1] if told else 0)
                 for delta in deltas or [ViewDelta(seq=seq)]:
                     yield _line(delta)
-            fresh = await services.feed.wait(host, seq, KEEPALIVE_SECONDS)
+            fresh = await services.feed.wait(host, seq)
     except UserError as error:
         # What the operator must mend (a damaged database): the agent asks again, as for an answer of 503.
         log.error("the stream of host %s ends: %s", host, error)

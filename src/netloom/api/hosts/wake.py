@@ -10,11 +10,19 @@ from __future__ import annotations
 import asyncio
 import logging
 import threading
+from collections import deque
+from collections.abc import Iterable
 
 from netloom.keeper import statuses
 from netloom.model.errors import UserError
 from netloom.scope import Scope
 from netloom.store import Store
+
+KEEPALIVE_SECONDS = 10.0
+"""A stream says at least this often that it lives; an agent takes one that is silent for 20 s for dead."""
+
+TURNS = 10
+"""In so many turns streams say so: one timer for all of them, and the loop wakes once for many."""
 
 log = logging.getLogger("netloom.api.hosts.wake")
 
@@ -28,7 +36,8 @@ class Feed:
         self._loop: asyncio.AbstractEventLoop | None = None
         self._stepped: dict[str, int] = {}
         self._looked = 0
-        self._waiting: dict[str, set[asyncio.Event]] = {}
+        self._waiting: dict[str, set[asyncio.Future[None]]] = {}
+        self._turns: deque[list[asyncio.Future[None]]] = deque([] for _ in range(TURNS))
         self._stopping = threading.Event()
         self._threads: list[threading.Thread] = []
         self.epoch = ""
@@ -47,6 +56,7 @@ class Feed:
             thread = threading.Thread(target=work, name=name, daemon=True)
             thread.start()
             self._threads.append(thread)
+        self._turn()
 
     def stop(self) -> None:
         """End the streams (from any thread, or a signal handler)."""
@@ -71,41 +81,46 @@ class Feed:
         """Whether a change past `after` concerns the host; true as well where this process cannot tell yet."""
         return self._stepped.get(host, after + 1) > after
 
-    async def wait(self, host: str, after: int, timeout: float) -> int | None:
-        """Return as soon as a change past `after` concerns the host, the feed stops, or the time is over.
+    async def wait(self, host: str, after: int) -> int | None:
+        """Return as soon as a change past `after` concerns the host, the feed stops, or a sign of life is due.
 
         What is returned is the newest change up to which none after `after` concerns the host; None where one does.
         """
-        await self._wait(host, after, timeout)
+        if self._stepped.get(host, 0) <= after and not self.stopped:
+            await self._sleep(host)
         return None if self._stepped.get(host, 0) > after else max(after, self._looked)
 
-    async def _wait(self, host: str, after: int, timeout: float) -> None:
-        if self._stepped.get(host, 0) > after or self.stopped:
-            return
-        woken = asyncio.Event()
+    async def _sleep(self, host: str) -> None:
+        woken = asyncio.get_running_loop().create_future()
         waiting = self._waiting.setdefault(host, set())
         waiting.add(woken)
+        self._turns[-1].append(woken)
         try:
-            async with asyncio.timeout(timeout):
-                await woken.wait()
-        except TimeoutError:
-            pass
+            await woken
         finally:
             waiting.discard(woken)
             if not waiting and self._waiting.get(host) is waiting:
                 del self._waiting[host]
 
+    def _turn(self) -> None:
+        """Wake the streams whose sign of life is due; those that sleep from now on have theirs after all turns."""
+        loop = self._loop
+        if loop is None or self.stopped:
+            return
+        due = self._turns.popleft()
+        self._turns.append([])
+        _wake(due)
+        loop.call_later(KEEPALIVE_SECONDS / TURNS, self._turn)
+
     def _wake(self, seq: int, stepped: dict[str, int]) -> None:
         self._looked = seq
         self._stepped.update(stepped)
         for host in stepped:
-            for woken in self._waiting.get(host, ()):
-                woken.set()
+            _wake(self._waiting.get(host, ()))
 
     def _wake_all(self) -> None:
         for waiting in self._waiting.values():
-            for woken in waiting:
-                woken.set()
+            _wake(waiting)
 
     def _watch(self) -> None:
         loop = self._loop
@@ -133,3 +148,9 @@ class Feed:
 
     def _follow(self) -> None:
         statuses.follow(self._store, self._stopping)
+
+
+def _wake(waiting: Iterable[asyncio.Future[None]]) -> None:
+    for woken in waiting:
+        if not woken.done():
+            woken.set_result(None)
