@@ -63,6 +63,18 @@ def test_a_fight_slows_down_and_is_said_ever_more_seldom(caplog: pytest.LogCaptu
     assert repairs.rows(200.0 + TOLD_SECONDS) == {}
 
 
+def test_what_is_damaged_now_and_then_is_always_repaired_at_once() -> None:
+    """An object of a busy host: each restart of the switch, each slip of an operator takes it away."""
+    repairs = Repairs()
+    assert {damage(repairs, 25.0 * number) for number in range(100)} == {0.0}
+    # And a daemon that takes it away as soon as it is there waits ever longer, as ever.
+    now, waits = 2500.0, list[float]()
+    for _ in range(30):
+        waits.append(damage(repairs, now))
+        now += waits[-1] + 0.5
+    assert waits[-10:] == [LONGEST_PAUSE] * 10
+
+
 def test_links_that_are_not_ours_are_shown() -> None:
     def wrong(kind: str, now: str, running: bool = True, expected: bool = False) -> str:
         item = Interface(bridge="b", name="dev", type=kind, expected=expected, origin=("port/one",))
