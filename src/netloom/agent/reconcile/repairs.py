@@ -102,7 +102,10 @@ class Repairs:
         if late <= 0:
             return 0.0, ""
         known.wait = min(LONGEST_PAUSE, FIRST_PAUSE * 2 ** min(late - 1, 16))
-        return known.wait, f"somebody damages it again and again ({_times(known.count)}), last: {why}"
+        return (
+            known.wait,
+            f"somebody damages it again and again ({_times(known.count)}), last: {why}",
+        )
 
     def _say(self, line: str) -> None:
         if len(self._lines) < MOST_LINES:

@@ -183,7 +183,7 @@ def _odd_map(
 
 
 def link_states_of(database: Ovsdb) -> dict[str, str]:
-    """The ports that are devices of this host's kernel, whoever plugged them → `up`, `down` or `no link`."""
+    """The ports that are devices of this host's kernel, whoever plugged them → `netlink.link_states`."""
     links = link_states()
     names = (row["name"] for row in database.rows("Interface").values() if _is_device(row))
     return {name: links[name] for name in names if name in links}
