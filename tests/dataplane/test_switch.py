@@ -69,3 +69,37 @@ print(bridges.read(database, {}).keys(), bridges.remove(database, [("bridge", "b
     assert "is not Netloom's" in said
     assert "device nic0 is not there" in said
     assert host.run("ovs-vsctl", "list-br").split() == ["br-int"]
+
+
+def test_ports_and_bridges_of_ours_that_others_made_anew_are_taken_over(host: Host) -> None:
+    """As after `ovs-vsctl del-port … -- add-port …` or a NetworkManager that was started again: the mark is gone."""
+    script = """
+import subprocess
+
+bridge = Bridge(name="br-int")
+port = Interface(bridge="br-int", name="tapone", type="veth", external_ids={"iface-id": "one"})
+
+def after(*words):
+    subprocess.run(["ovs-vsctl", *words], check=True)
+    import time
+    time.sleep(0.5)
+
+def done(*wanted, **more):
+    print(bridges.apply(database, wanted, True, **more), sorted(bridges.read(database, {i.key: i for i in wanted})))
+
+done(bridge, port)
+after("del-port", "br-int", "tapone", "--", "add-port", "br-int", "tapone")
+done(bridge, port)
+after("clear", "port", "tapone", "external_ids")
+done(port)
+after("del-br", "br-int")
+after("add-br", "br-int", "--", "set", "bridge", "br-int", "datapath_type=netdev")
+done(bridge)
+done(bridge, port, known={"br-int"})
+print(subprocess.run(["ovs-vsctl", "get", "interface", "tapone", "external_ids:iface-id"], capture_output=True, text=True).stdout)
+"""
+    said = host.python(OPEN + script).splitlines()
+    both = "{} [('bridge', 'br-int'), ('interface', 'br-int', 'tapone')]"
+    assert said[:3] == [both, both, "{} [('bridge', 'br-int'), ('interface', 'br-int', 'tapone')]"]
+    assert "is not Netloom's" in said[3], "nobody says that this bridge was ours"
+    assert said[4:6] == [both, "one"]

@@ -240,7 +240,18 @@ def test_what_is_announced_is_repaired_without_an_audit(lab: RunningLab, ward: W
     flows = "ovs-ofctl -O OpenFlow14 {} br-int cookie=" + cookie
     same = lab.exec(MAIN, "sh", "-c", flows.format("dump-flows --no-stats") + "/-1").strip()
     rule = nft(ward, "prerouting", f"daddr {ward.floating}")
+    dumped = "ovs-ofctl -O OpenFlow15 dump-groups br-int | sort | md5sum"
+    same_groups = f"{dumped} | grep -q '{lab.exec(MAIN, 'sh', '-c', dumped).strip()}'"
+    group = f"br-int group_id={ward.group()}"
+    zone = f"external_ids:netloom-zone-{ward.instance.port['id']}"
+    leases = f"/run/netloom/agent/dhcp/{ward.network}/hosts"
     cases = [
+        (MAIN, f"ovs-ofctl -O OpenFlow15 remove-buckets {group},command_bucket_id=first", same_groups),
+        (MAIN, f"ovs-ofctl -O OpenFlow15 del-groups {group}", same_groups),
+        (MAIN, "ovs-ofctl -O OpenFlow15 del-groups br-int", same_groups),
+        (MAIN, "ovs-ofctl -O OpenFlow15 add-group br-int group_id=77,type=select,bucket=actions=drop", same_groups),
+        (MAIN, f"ovs-vsctl remove Open_vSwitch . {zone.replace(':', ' ')}", f"ovs-vsctl get Open_vSwitch . {zone} | grep -q {ward.zone()}"),
+        (MAIN, f"echo 02:00:00:00:00:03,10.58.0.99,x >> {leases}", f"! grep -q 10.58.0.99 {leases}"),
         (MAIN, flows.format("del-flows") + "/-1", flows.format("dump-flows") + f"/-1 | grep -q {cookie}"),
         (MAIN, flows.format("mod-flows") + "/-1,actions=drop", flows.format("dump-flows --no-stats") + f"/-1 | grep -qF '{same}'"),
         (MAIN, "ovs-ofctl -O OpenFlow14 add-flow br-int cookie=0x4e4c00000000beef,table=99,actions=drop", "! ovs-ofctl -O OpenFlow14 dump-flows br-int | grep -q beef"),

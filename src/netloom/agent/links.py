@@ -12,39 +12,29 @@ from netloom.agent.reconcile.retry import Trouble
 from netloom.model.hoststate import Interface, Key
 
 
-class Links:
-    """Remembers which devices had a link: one that never had is still being set up by its instance."""
+def linkless(
+    wanted: Iterable[Interface], links: Mapping[str, str], running: Container[str]
+) -> dict[Key, Trouble]:
+    """The trouble of ports without a link. One that never had any is still being set up by its instance.
 
-    def __init__(self) -> None:
-        self._had: set[str] = set()
-
-    def look(
-        self, wanted: Iterable[Interface], links: Mapping[str, str], running: Container[str]
-    ) -> dict[Key, Trouble]:
-        """The trouble of ports without a link.
-
-        `links`: device → `up`, `down` or `no link`; `running`: devices of running instances.
-        """
-        found: dict[Key, Trouble] = {}
-        had: set[str] = set()
-        for item in wanted:
-            now = links.get(item.name)
-            ours = item.type == "veth" and not item.expected
-            if now is None or (ours and item.name not in running):
-                continue
-            if now == "up" or (now == "no link" and item.name in self._had):
-                had.add(item.name)
-            if now == "up" or (now == "down" and ours):
-                continue  # ours is put up, or its failure is said
-            if item.type == "system":
-                wrong = "is down" if now == "down" else "has no link"
-                told = f"device {item.name} {wrong}: it is this host's card, which Netloom leaves as it is"
-                found[item.key] = Trouble("error", told)
-            elif now == "down":
-                told = f"device {item.name} is down: whoever plugged it must put it up"
-                found[item.key] = Trouble("pending", told)
-            elif item.name in self._had:
-                told = f"device {item.name} has no link: its other end, in the instance, is down"
-                found[item.key] = Trouble("pending", told)
-        self._had = had
-        return found
+    `links`: device → its state, as `netlink.link_states` says; `running`: devices of running instances.
+    """
+    found: dict[Key, Trouble] = {}
+    for item in wanted:
+        now = links.get(item.name)
+        ours = item.type == "veth" and not item.expected
+        if now in (None, "up") or (ours and (now == "down" or item.name not in running)):
+            continue  # ours is put up, or its failure is said
+        if item.type == "system":
+            wrong = "is down" if now == "down" else "has no link"
+            told = (
+                f"device {item.name} {wrong}: it is this host's card, which Netloom leaves as it is"
+            )
+            found[item.key] = Trouble("error", told)
+        elif now == "down":
+            told = f"device {item.name} is down: whoever plugged it must put it up"
+            found[item.key] = Trouble("pending", told)
+        elif now == "no link":
+            told = f"device {item.name} has no link: its other end, in the instance, is down"
+            found[item.key] = Trouble("pending", told)
+    return found

@@ -29,7 +29,7 @@ from netloom.agent.workers import Workers
 from netloom.dataplane.linux import neightable
 from netloom.dataplane.linux.watch import Watch
 from netloom.dataplane.ovs import bridges
-from netloom.dataplane.ovs.flowwatch import Change, FlowWatch
+from netloom.dataplane.ovs.flowwatch import Change, Command, FlowWatch
 from netloom.dataplane.ovs.groups import GroupTable
 from netloom.dataplane.ovs.openflow import Switch
 from netloom.dataplane.ovs.ovsdb import Ovsdb
@@ -81,7 +81,10 @@ class Agent:
             self._switch,
             GroupTable(rundir),
             FlowWatch(
-                rundir, lambda name, news: self.post(lambda: self._flows_changed(name, news))
+                rundir,
+                lambda name, flows, groups: self.post(
+                    lambda: self._flows_changed(name, flows, groups)
+                ),
             ),
             MetadataServer(self._metadata),
             self._instances,
@@ -173,10 +176,15 @@ class Agent:
         elif self.tracker.switch_moved():
             self._dirty = True
 
-    def _flows_changed(self, bridge: str, changes: list[Change] | None) -> None:
+    def _flows_changed(
+        self, bridge: str, changes: list[Change] | None, commands: list[Command]
+    ) -> None:
         if changes is None:
             self._stale = True
-        else:
+            return
+        if commands:  # first: flows need the groups that they name
+            self._told_of(lambda: self.tracker.groups_changed(bridge, commands))
+        if changes:
             self._told_of(lambda: self.tracker.flows_changed(bridge, changes))
 
     def _told_of(self, look: Callable[[], bool]) -> None:

@@ -11,7 +11,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from netloom.agent import status
-from netloom.agent.links import Links
+from netloom.agent.links import linkless
 from netloom.agent.neighbours import Neighbours as Arp
 from netloom.agent.reconcile.kinds.flows import Flows
 from netloom.agent.reconcile.kinds.groups import Groups
@@ -31,7 +31,7 @@ from netloom.dataplane.linux import dnsmasq, namespaces, netns, watch
 from netloom.dataplane.mark import broken
 from netloom.dataplane.ovs import bridges
 from netloom.dataplane.ovs.allocator import Allocator
-from netloom.dataplane.ovs.flowwatch import Change, FlowWatch
+from netloom.dataplane.ovs.flowwatch import Change, Command, FlowWatch
 from netloom.dataplane.ovs.groups import GroupTable
 from netloom.dataplane.ovs.openflow import Switch
 from netloom.dataplane.ovs.ovsdb import Ovsdb
@@ -77,7 +77,9 @@ class Tracker:
         self.runs = Runs(instances, workers, self._allocator, lambda: self.reconciler)
         self._shields = Shields(database) if userspace else None
         self._interfaces = Interfaces(database, self._shields, self.runs.made)
-        self._groups = Groups(database, groups, lambda: self.reconciler.look_at("flow"))
+        self._groups = Groups(
+            database, groups, lambda: self.reconciler.look_at("flow"), self._groups_made
+        )
         self._flows = Flows(
             database,
             switch,
@@ -86,6 +88,7 @@ class Tracker:
             item=self._flow,
             interfaces=self._interfaces.wanted,
         )
+        self._dhcp = DhcpServers(self._dhcp_directory)
         self._devices = Devices(
             self._disturbed, self._let_go, self._come, lambda name: self._has_port(name)
         )
@@ -98,7 +101,7 @@ class Tracker:
                 self._devices,
                 Routes(),
                 Neighbours(),
-                DhcpServers(self._dhcp_directory),
+                self._dhcp,
                 Metadata(metadata),
                 self._groups,
                 Zones(switch, self._allocator, connections_per_port, self._flows.left),
@@ -107,7 +110,6 @@ class Tracker:
             ],
             told=self._told,
         )
-        self._links = Links()
         self._link_states: dict[str, str] = {}
         self._linkless: dict[Key, Trouble] = {}  # of objects that are as wanted
         self._arp = Arp()
@@ -166,6 +168,9 @@ class Tracker:
         self._link_states = links
         moved = self.reconciler.look_at("bridge") or moved
         moved = self.reconciler.look_at("interface") or moved
+        if self._allocator.lost("zone"):
+            self._allocator.load()
+            moved = self.reconciler.look_at("zone") or moved
         return self._flows.moved() or moved
 
     def taken_away(self, ids: frozenset[int]) -> bool:
@@ -202,6 +207,10 @@ class Tracker:
         self.reconciler.foreign = kept | foreign
         return bool(fresh) or moved
 
+    def groups_changed(self, bridge: str, commands: list[Command]) -> bool:
+        """Look again at groups that the switch tells of; true where others changed something."""
+        return self._groups.others_changed(bridge, commands) and self.reconciler.look_at("group")
+
     def replaced(self) -> bool:
         """Look whether the name of each namespace still leads to where it led; true where one does not.
 
@@ -228,10 +237,13 @@ class Tracker:
         alive = dnsmasq.read(self._dhcp_directory)
         moved = False
         for key, mark in list(self.reconciler.there("dnsmasq")):
-            now = alive.get(key)
-            if now != mark and self.reconciler.is_well(key):
-                self.reconciler.note(key, now)
-                moved = True
+            if self.reconciler.is_well(key):
+                item = self.reconciler.state.objects[key]
+                assert isinstance(item, Dnsmasq)
+                now = alive.get(key) if alive.get(key) != mark else self._dhcp.touched(item) or mark
+                if now != mark:
+                    self.reconciler.note(key, now)
+                    moved = True
         return self.runs.look() or moved
 
     # --- bringing it about ---------------------------------------------------------------------
@@ -251,7 +263,7 @@ class Tracker:
         if self._shields is not None:
             self._shields.tidy()
         wanted = self._interfaces.wanted.values()
-        self._linkless = self._links.look(wanted, self._link_states, self.runs.running())
+        self._linkless = linkless(wanted, self._link_states, self.runs.running())
         return announcements
 
     def findings(self) -> list[Finding]:
@@ -321,6 +333,11 @@ class Tracker:
             if key[1] == name:
                 self.repairs.expect(key)
                 self.reconciler.note(key, None)
+        self._flow_watch.follow([name])
+
+    def _groups_made(self) -> None:
+        """Flows that name them were refused until now."""
+        self.trouble.try_again(key for key in self.trouble if key[0] == "flow")
 
     def _flow(self, key: Key) -> Flow:
         item = self.reconciler.state.objects[key]

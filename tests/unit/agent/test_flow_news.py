@@ -8,7 +8,15 @@ import struct
 import threading
 from pathlib import Path
 
-from netloom.dataplane.ovs.flowwatch import ADDED, MODIFIED, REMOVED, Change, FlowWatch
+from netloom.dataplane.ovs.flowwatch import (
+    ADDED,
+    ALL_GROUPS,
+    MODIFIED,
+    REMOVED,
+    Change,
+    Command,
+    FlowWatch,
+)
 
 
 def update(event: int, cookie: int, more: int = 8) -> bytes:
@@ -18,7 +26,7 @@ def update(event: int, cookie: int, more: int = 8) -> bytes:
 
 
 def message(kind: int, body: bytes) -> bytes:
-    return struct.pack("!BBHI", 5, kind, 8 + len(body), 1) + body
+    return struct.pack("!BBHI", 6, kind, 8 + len(body), 1) + body
 
 
 def answer(*updates: bytes) -> bytes:
@@ -32,8 +40,9 @@ class Switch:
         self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         self._socket.bind(str(folder / "br-int.mgmt"))
         self._socket.listen()
-        self.told: queue.SimpleQueue[tuple[str, list[Change] | None]] = queue.SimpleQueue()
-        self.watch = FlowWatch(folder, lambda bridge, news: self.told.put((bridge, news)))
+        self.told: queue.SimpleQueue[tuple[str, list[Change] | None, list[Command]]]
+        self.told = queue.SimpleQueue()
+        self.watch = FlowWatch(folder, lambda *news: self.told.put(news))
         self.watch.follow(["br-int"])
         self.link, _ = self._socket.accept()
         self.asked = self.link.recv(4096)
@@ -49,16 +58,38 @@ class Switch:
 def test_changes_are_told_together_in_their_order(tmp_path: Path) -> None:
     switch = Switch(tmp_path)
     try:
-        assert switch.asked[:2] == bytes([5, 0]) and switch.asked[9] == 18
+        # Hello, what it wants to be told unasked, what it asks.
+        assert switch.asked[:2] == bytes([6, 0]) and switch.asked[9] == 28
+        assert switch.asked[8 + struct.unpack_from("!H", switch.asked, 10)[0] + 1] == 18
         said = answer(update(ADDED, 1), update(REMOVED, 2, 40)) + answer(update(MODIFIED, 3))
         for place in range(0, len(said), 7):
             switch.link.sendall(said[place : place + 7])
-        assert switch.told.get(timeout=10) == ("br-int", [(1, ADDED), (2, REMOVED), (3, MODIFIED)])
+        assert switch.told.get(timeout=10) == (
+            "br-int",
+            [(1, ADDED), (2, REMOVED), (3, MODIFIED)],
+            [],
+        )
         switch.link.sendall(message(2, b"are you there?"))
         assert switch.link.recv(4096) == message(3, b"are you there?")
         # It had no room for all that it had to say.
         switch.link.sendall(answer(update(ADDED, 4), struct.pack("!HHI", 8, 5, 0)))
-        assert switch.told.get(timeout=10) == ("br-int", None)
+        assert switch.told.get(timeout=10) == ("br-int", None, [])
+    finally:
+        switch.close()
+
+
+def forwarded(command: int, group: int) -> bytes:
+    """A command about groups that another connection gave (ofp15_group_mod)."""
+    return message(32, message(15, struct.pack("!HBxIHxxI", command, 0, group, 0, 0xFFFFFFFF)))
+
+
+def test_commands_about_groups_are_told_with_what_they_do_to_flows(tmp_path: Path) -> None:
+    switch = Switch(tmp_path)
+    try:
+        gone = forwarded(2, 5) + answer(update(REMOVED, 9)) + forwarded(2, ALL_GROUPS)
+        switch.link.sendall(gone)
+        expected = ("br-int", [(9, REMOVED)], [(2, 5), (2, ALL_GROUPS)])
+        assert switch.told.get(timeout=10) == expected
     finally:
         switch.close()
 

@@ -6,7 +6,7 @@ import logging
 
 import pytest
 
-from netloom.agent.links import Links
+from netloom.agent.links import linkless
 from netloom.agent.reconcile.repairs import (
     AT_ONCE,
     LONGEST_PAUSE,
@@ -15,7 +15,7 @@ from netloom.agent.reconcile.repairs import (
     Repairs,
 )
 from netloom.dataplane.mark import broken
-from netloom.model.hoststate import HostState, Interface
+from netloom.model.hoststate import Interface
 
 ITEM = Interface(bridge="br-int", name="tapone", type="veth", origin=("port/one",))
 
@@ -63,13 +63,24 @@ def test_a_fight_slows_down_and_is_said_ever_more_seldom(caplog: pytest.LogCaptu
     assert repairs.rows(200.0 + TOLD_SECONDS) == {}
 
 
+def test_what_is_damaged_now_and_then_is_always_repaired_at_once() -> None:
+    """An object of a busy host: each restart of the switch, each slip of an operator takes it away."""
+    repairs = Repairs()
+    assert {damage(repairs, 25.0 * number) for number in range(100)} == {0.0}
+    # And a daemon that takes it away as soon as it is there waits ever longer, as ever.
+    now, waits = 2500.0, list[float]()
+    for _ in range(30):
+        waits.append(damage(repairs, now))
+        now += waits[-1] + 0.5
+    assert waits[-10:] == [LONGEST_PAUSE] * 10
+
+
 def test_links_that_are_not_ours_are_shown() -> None:
     def wrong(kind: str, now: str, running: bool = True, expected: bool = False) -> str:
         item = Interface(bridge="b", name="dev", type=kind, expected=expected, origin=("port/one",))
-        links, state = Links(), HostState.of([item])
         at = {"dev"} if running else set[str]()
-        assert links.look(state.each(Interface), {"dev": "up"}, at) == {}
-        trouble = links.look(state.each(Interface), {"dev": now}, at).get(item.key)
+        assert linkless([item], {"dev": "up"}, at) == {}
+        trouble = linkless([item], {"dev": now}, at).get(item.key)
         return f"{trouble.state}: {trouble.detail}" if trouble else ""
 
     assert wrong("system", "down").startswith("error: device dev is down")
@@ -80,5 +91,6 @@ def test_links_that_are_not_ours_are_shown() -> None:
     assert wrong("veth", "down") == ""  # ours: put up
     assert wrong("veth", "no link", running=False) == ""  # its instance is off
     # One that never had a link is still being set up.
-    fresh = HostState.of([Interface(bridge="b", name="dev", type="veth", origin=("port/one",))])
-    assert Links().look(fresh.each(Interface), {"dev": "no link"}, {"dev"}) == {}
+    assert wrong("veth", "no link yet") == ""
+    assert wrong("internal", "no link yet", expected=True) == ""
+    assert wrong("system", "no link yet").startswith("error: device dev has no link")

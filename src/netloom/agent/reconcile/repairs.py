@@ -7,6 +7,7 @@ are made at once; whoever damages the same object again and again has each repai
 from __future__ import annotations
 
 import logging
+import math
 import time
 
 from msgspec import Struct
@@ -19,6 +20,8 @@ log = logging.getLogger(__name__)
 
 AT_ONCE = 6
 """So many repairs of one object are made at once; each further one waits, from the first pause to the longest."""
+FORGIVEN_SECONDS = 20.0
+"""Each such time in peace makes up for one repair: what is damaged now and then is always repaired at once."""
 FIRST_PAUSE, LONGEST_PAUSE = 1.0, 30.0
 QUIET_SECONDS = 120.0
 """After so long in peace, an object's repairs are made at once again."""
@@ -34,12 +37,17 @@ Row = tuple[str, str, Aspect]
 
 
 class Repair(Struct):
-    """Repairs of one object: why the last one, how often in all and in this fight, and when (time.monotonic)."""
+    """Repairs of one object: why the last one, how often in all and in this fight, and when (time.monotonic).
+
+    `pressure`: how many of them came so fast that peace has not made up for them; `wait`: the last one's pause.
+    """
 
     origin: str
     why: str
     count: int = 0
     fight: int = 0
+    pressure: float = 0.0
+    wait: float = 0.0
     last: float = 0.0
     at: str = ""
 
@@ -77,7 +85,11 @@ class Repairs:
         del self._well[item.key]
         why = "it was gone" if there is None else why_broken(there) or "it was changed"
         known = self._known.setdefault(item.key, Repair(item.origin[0] if item.origin else "", why))
-        known.fight = known.fight + 1 if now - known.last < QUIET_SECONDS else 1
+        # The pause itself was no peace: there was nothing to damage.
+        peace = max(0.0, now - known.last - known.wait)
+        fights = now - known.last < QUIET_SECONDS
+        known.fight = known.fight + 1 if fights else 1
+        known.pressure = max(0.0, known.pressure - peace / FORGIVEN_SECONDS) + 1 if fights else 1.0
         known.count += 1
         known.why, known.last = why, now
         known.at = time.strftime("%H:%M:%S UTC", time.gmtime())
@@ -85,11 +97,15 @@ class Repairs:
             known.fight & (known.fight - 1) == 0
         ):  # a fight is told of ever more seldom: 1, 2, 4, 8, …
             self._say(f"{_name(item.key)}: {why}: repaired ({_times(known.count)})")
-        late = known.fight - AT_ONCE
+        late = math.ceil(known.pressure) - AT_ONCE
+        known.wait = 0.0
         if late <= 0:
             return 0.0, ""
-        wait = min(LONGEST_PAUSE, FIRST_PAUSE * 2 ** min(late - 1, 16))
-        return wait, f"somebody damages it again and again ({_times(known.count)}), last: {why}"
+        known.wait = min(LONGEST_PAUSE, FIRST_PAUSE * 2 ** min(late - 1, 16))
+        return (
+            known.wait,
+            f"somebody damages it again and again ({_times(known.count)}), last: {why}",
+        )
 
     def _say(self, line: str) -> None:
         if len(self._lines) < MOST_LINES:

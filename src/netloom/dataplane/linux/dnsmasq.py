@@ -40,6 +40,7 @@ STOP_SECONDS = 1.0
 HUNG_LOOKS = 3
 """How often in a row a server is found with work and idle before it is taken to hang."""
 TABLE = ("ip", DHCP_TABLE)
+_FILES = ("conf", "hosts", "opts")
 _SERVER_PORT = 67
 _LEASE = re.compile(
     r"^([0-9a-f]{2}(?::[0-9a-f]{2}){5}),(?:[^\n]*,)?(\d+\.\d+\.\d+\.\d+),[^,\n]*$", re.MULTILINE
@@ -54,6 +55,23 @@ def read(directory: Path) -> dict[Key, str]:
             mark = _mark(home)[0] or broken("its start was interrupted")
             found["dnsmasq", home.name] = mark if _running(home) else broken("it did not run")
     return found
+
+
+Stamp = tuple[tuple[int, int, int], ...]
+"""(inode, size, time of the last change) of each file of a server; zeros for one that is not there."""
+
+
+def stamp(network_id: str, directory: Path) -> Stamp:
+    """What tells that somebody changed a file of a server, without reading it."""
+    return tuple(_stamp(directory / network_id / name) for name in _FILES)
+
+
+def _stamp(path: Path) -> tuple[int, int, int]:
+    try:
+        found = path.stat()
+    except OSError:
+        return 0, 0, 0
+    return found.st_ino, found.st_size, found.st_ctime_ns
 
 
 def damage(item: Dnsmasq, directory: Path) -> str:

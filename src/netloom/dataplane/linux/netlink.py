@@ -57,21 +57,25 @@ def links_by_name() -> dict[str, Link]:
     """Devices of this namespace."""
     with open_netlink() as link:
         return {
-            item.get("ifname"): Link(_state(item["flags"]), item.get("mtu"))
-            for item in link.get_links()
+            item.get("ifname"): Link(_state(item), item.get("mtu")) for item in link.get_links()
         }
 
 
 def link_states() -> dict[str, str]:
-    """Devices of this namespace: name → `up`, `down` (somebody put it down) or `no link` (the other end is)."""
+    """Devices of this namespace: name → `up`, `down` (somebody put it down), `no link` (the other end is) or
+    `no link yet` (the other end never was up).
+    """
     with open_netlink() as link:
-        return {item.get("ifname"): _state(item["flags"]) for item in link.get_links()}
+        return {item.get("ifname"): _state(item) for item in link.get_links()}
 
 
-def _state(flags: int) -> str:
-    if not flags & UP:
+def _state(item: Any) -> str:
+    if not item["flags"] & UP:
         return "down"
-    return "up" if flags & LOWER_UP else "no link"
+    if item["flags"] & LOWER_UP:
+        return "up"
+    # Counted by the kernel: a link that came and went between two looks, or two agents, is not overlooked.
+    return "no link yet" if item.get("carrier_up_count") == 0 else "no link"
 
 
 def holder_of(address: str) -> tuple[str, str] | None:

@@ -7,7 +7,7 @@ other end later.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence, Set
 from pathlib import Path
 from typing import Any
 
@@ -183,7 +183,7 @@ def _odd_map(
 
 
 def link_states_of(database: Ovsdb) -> dict[str, str]:
-    """The ports that are devices of this host's kernel, whoever plugged them → `up`, `down` or `no link`."""
+    """The ports that are devices of this host's kernel, whoever plugged them → `netlink.link_states`."""
     links = link_states()
     names = (row["name"] for row in database.rows("Interface").values() if _is_device(row))
     return {name: links[name] for name in names if name in links}
@@ -239,15 +239,20 @@ def _interface_columns(item: Interface) -> dict[str, Any]:
     }
 
 
-def _operations(database: Ovsdb, item: Bridge | Interface, number: int) -> list[dict[str, Any]]:
-    """What makes one bridge or interface as wanted; raises ApplyError where it is somebody else's."""
+def _operations(
+    database: Ovsdb, item: Bridge | Interface, number: int, known: Set[str]
+) -> list[dict[str, Any]]:
+    """What makes one bridge or interface as wanted; raises ApplyError where it is somebody else's.
+
+    A port with a name of ours in a bridge of ours is ours, whoever plugged it last.
+    """
     if isinstance(item, Bridge):
         row = next(
             (row for row in database.rows("Bridge").values() if row["name"] == item.name), None
         )
         if row is None:
             return _bridge_rows(item, number)
-        if _marked(row) is None:
+        if _marked(row) is None and item.name not in known:
             raise ApplyError(f"bridge {item.name} exists and is not Netloom's: remove or rename it")
         where = [["name", "==", item.name]]
         return [{"op": "update", "table": "Bridge", "where": where, "row": _bridge_columns(item)}]
@@ -264,7 +269,7 @@ def _operations(database: Ovsdb, item: Bridge | Interface, number: int) -> list[
             {"op": "mutate", "table": "Bridge", "where": where, "mutations": [join]},
         ]
     bridge, port, _ = there
-    if _marked(port) is None:
+    if _marked(port) is None and bridge not in {*ours(database), *known}:
         raise ApplyError(f"port {item.name} of {bridge} is not Netloom's")
     if bridge != item.bridge:
         raise ApplyError(f"port {item.name} is still in {bridge}")
@@ -305,22 +310,27 @@ def _bring_up(item: Interface) -> None:
         link.link("set", index=index, state="up")
 
 
-def apply(database: Ovsdb, wanted: Sequence[Bridge | Interface], userspace: bool) -> dict[Key, str]:
+def apply(
+    database: Ovsdb,
+    wanted: Sequence[Bridge | Interface],
+    userspace: bool,
+    known: Set[str] = frozenset(),
+) -> dict[Key, str]:
     """Make these as wanted, all in one transaction; returns key → reason of those that failed.
 
-    No device of ours is up before it is shielded.
+    No device of ours is up before it is shielded. `known`: bridges that are ours though their mark is gone.
     """
     failed: dict[Key, str] = {}
     operations: dict[Key, list[dict[str, Any]]] = {}
-    ours = [item for item in wanted if isinstance(item, Interface) and item.type in _DEVICES]
-    for item in ours:
+    devices = [item for item in wanted if isinstance(item, Interface) and item.type in _DEVICES]
+    for item in devices:
         try:
             if _make_device(item, userspace) and item.name in _interfaces(database):
                 # The switch holds on to the device of that name that is gone: it must let go first.
                 failed.update(remove(database, [item.key], keep_device=True))
         except ApplyError as error:
             failed[item.key] = str(error)
-    there = [item for item in ours if item.key not in failed]
+    there = [item for item in devices if item.key not in failed]
     open_ = shield.ensure(there) if userspace else {}
     for number, item in enumerate(wanted):
         if item.key in failed:
@@ -330,7 +340,7 @@ def apply(database: Ovsdb, wanted: Sequence[Bridge | Interface], userspace: bool
                 if item.name in open_:
                     raise ApplyError(open_[item.name])
                 _bring_up(item)
-            operations[item.key] = _operations(database, item, number)
+            operations[item.key] = _operations(database, item, number, known)
         except ApplyError as error:
             failed[item.key] = str(error)
     failed.update(_commit(database, operations))

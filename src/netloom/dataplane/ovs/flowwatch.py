@@ -1,7 +1,8 @@
-"""Which flows of a bridge others change: Open vSwitch tells it at once (OpenFlow 1.4, flow monitor).
+"""Which flows and groups of a bridge others change: Open vSwitch tells it at once (OpenFlow 1.5).
 
-A connection to each bridge asks for changes of flows and takes of each its cookie and whether it came, changed or went. What the
-flow says is not decoded: whoever is told reads it again.
+A connection to each bridge asks for changes of flows (flow monitor) and takes of each its cookie and whether it came, changed or went;
+and for commands about groups that others give (OFPT_REQUESTFORWARD), of which it takes the command and the group. What a
+flow or group says is not decoded: whoever is told reads it again.
 """
 
 from __future__ import annotations
@@ -20,17 +21,34 @@ ADDED, REMOVED, MODIFIED = 1, 2, 3
 _ABBREVIATED, _PAUSED, _RESUMED = 4, 5, 6
 TOGETHER_SECONDS = 0.2
 """News of so long is told at once."""
-_VERSION = 5  # of the protocol on the wire: OpenFlow 1.4
-_HELLO, _ERROR, _ECHO, _ECHO_REPLY, _ASK, _ANSWER = 0, 1, 2, 3, 18, 19
+_VERSION = 6
+"""OpenFlow 1.5. In an older one the switch could not tell of a bucket that is inserted: it ends over the attempt."""
+_HELLO, _ERROR, _ECHO, _ECHO_REPLY, _ASK, _ANSWER, _SET_ASYNC, _FORWARDED = (
+    0,
+    1,
+    2,
+    3,
+    18,
+    19,
+    28,
+    32,
+)
 _FLOW_MONITOR = 16
 _HEADER = struct.Struct("!BBHI")
+_GROUP_MOD = struct.Struct("!HxxI")
+_OTHER_NEWS = range(10)
+"""Kinds of messages that a connection gets unasked when it is to get any: packets, ports, flows that expire, roles, tables."""
+_FORWARDED_GROUPS = (11, 1)  # (property OFPACPT_REQUESTFORWARD_MASTER, for OFPRFR_GROUP_MOD)
 _ANY = 0xFFFFFFFF
 _ADD_REMOVED_MODIFY = 2 | 4 | 8
 
 Change = tuple[int, int]
 """(cookie, ADDED, REMOVED or MODIFIED)."""
-Told = Callable[[str, "list[Change] | None"], None]
-"""Is called with the bridge and what became of its flows, in order; None: news were lost."""
+Command = tuple[int, int]
+"""(a command about groups as OpenFlow numbers it, the group; ALL_GROUPS: all of them)."""
+ALL_GROUPS = 0xFFFFFFFC
+Told = Callable[[str, "list[Change] | None", list[Command]], None]
+"""Is called with the bridge, what became of its flows, in order (None: news were lost), and commands about its groups."""
 
 
 class FlowWatch:
@@ -56,7 +74,7 @@ class FlowWatch:
         try:
             with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as link:
                 link.connect(str(self._rundir / f"{bridge}.mgmt"))
-                link.sendall(_message(_HELLO) + _question())
+                link.sendall(_message(_HELLO) + _wishes() + _question())
                 self._follow(bridge, link)
         except OSError as error:
             # The audit finds what is missed, and a switch that was started again is listened to anew.
@@ -65,11 +83,13 @@ class FlowWatch:
     def _follow(self, bridge: str, link: socket.socket) -> None:
         data = b""
         changes: list[Change] = []
+        commands: list[Command] = []
         lost = False
         while True:
-            if (changes or lost) and not select.select([link], [], [], TOGETHER_SECONDS)[0]:
-                self._told(bridge, None if lost else changes)
-                changes, lost = [], False
+            news = changes or commands or lost
+            if news and not select.select([link], [], [], TOGETHER_SECONDS)[0]:
+                self._told(bridge, None if lost else changes, commands)
+                changes, commands, lost = [], [], False
             more = link.recv(1 << 16)
             if not more:
                 return
@@ -86,6 +106,8 @@ class FlowWatch:
                         "this Open vSwitch does not tell of changed flows: the audit finds them"
                     )
                     return
+                elif kind == _FORWARDED:
+                    commands.append(_GROUP_MOD.unpack_from(body, _HEADER.size))
                 elif kind == _ANSWER:
                     fresh = list(_changes(body[8:]))
                     lost = lost or (0, _PAUSED) in fresh
@@ -94,6 +116,14 @@ class FlowWatch:
 
 def _message(kind: int, body: bytes = b"") -> bytes:
     return _HEADER.pack(_VERSION, kind, _HEADER.size + len(body), 1) + body
+
+
+def _wishes() -> bytes:
+    """Says what the connection wants to be told unasked: commands about groups, and nothing else."""
+    properties = [(kind, 0) for kind in _OTHER_NEWS] + [_FORWARDED_GROUPS]
+    return _message(
+        _SET_ASYNC, b"".join(struct.pack("!HHI", kind, 8, mask) for kind, mask in properties)
+    )
 
 
 def _question() -> bytes:

@@ -8,15 +8,20 @@ the plan spreads large broadcast domains over several groups.
 from __future__ import annotations
 
 import re
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
+from netloom.dataplane.ovs.flowwatch import Command
 from netloom.dataplane.process import ApplyError, run
 
 Groups = dict[int, dict[int, str]]
 """Group → bucket → its actions, as `ovs-ofctl` writes them."""
 
 _GROUP = re.compile(r"^ *group_id=(\d+),type=(\w+)(.*)$", re.MULTILINE)
+_COMMAND = re.compile(r"^group (\w+) group_id=(\d+)", re.MULTILINE)
+_COMMANDS = {"add": 0, "delete": 2, "insert_bucket": 3, "remove_bucket": 5}
+"""OFPGC_*, as OpenFlow numbers them."""
 _BUCKET = re.compile(r"bucket=bucket_id:(\d+),actions=(.*?)(?=,bucket=|$)")
 
 OTHER_TYPE = -1
@@ -30,9 +35,23 @@ class GroupTable:
 
     def __init__(self, rundir: Path) -> None:
         self._rundir = rundir
+        # Commands given that the switch may not have told of yet: bridge → command → how often.
+        self._given: dict[str, Counter[Command]] = defaultdict(Counter)
+
+    def others(self, bridge: str, commands: Iterable[Command]) -> bool:
+        """Whether one of these commands, which the switch tells of, was given by somebody else."""
+        given = self._given[bridge]
+        found = False
+        for command in commands:
+            if given[command] > 0:
+                given[command] -= 1
+            else:
+                found = True
+        return found
 
     def read(self, bridge: str) -> Groups:
         """All groups of a bridge. One of another type than `all` has no buckets here that anybody would want."""
+        self._given[bridge].clear()  # what is told of them later is looked at once more
         text = self._ofctl(bridge, "--no-names", "dump-groups")
         return {
             int(number): {int(n): actions for n, actions in _BUCKET.findall(rest)}
@@ -60,9 +79,12 @@ class GroupTable:
         text = "".join(f"{line}\n" for several in lines.values() for line in several)
         if not text:
             return {}
+        commands = [(_COMMANDS[word], int(number)) for word, number in _COMMAND.findall(text)]
+        self._given[bridge].update(commands)
         try:
             self._ofctl(bridge, "bundle", "-", stdin=text)
         except ApplyError as error:
+            self._given[bridge].subtract(commands)  # none of them was carried out
             if len(lines) == 1:
                 return dict.fromkeys(lines, str(error))
             failed: dict[int, str] = {}

@@ -73,7 +73,7 @@ def to_map(values: dict[str, str]) -> list[Any]:
 
 class Ovsdb:
     """The connection. `changed` is called (in the reading thread) after each change of an interface or
-    bridge, and when the connection is lost.
+    bridge, when the external_ids of the switch itself lose or change one, and when the connection is lost.
     """
 
     def __init__(self, path: str, changed: Callable[[], None]) -> None:
@@ -219,6 +219,7 @@ class Ovsdb:
                 self._condition.notify_all()
 
     def _update(self, updates: dict[str, Any]) -> bool:
+        before = self.root().get("external_ids", {})
         with self._condition:
             for table, rows in updates.items():
                 for uuid, change in rows.items():
@@ -227,4 +228,6 @@ class Ovsdb:
                     else:
                         self.tables[table].pop(uuid, None)
             self._condition.notify_all()
-        return any(table != "Open_vSwitch" for table in updates)
+        if updates.keys() != {"Open_vSwitch"}:
+            return bool(updates)
+        return not before.items() <= self.root().get("external_ids", {}).items()

@@ -7,12 +7,13 @@ whole, in the words in which they are written.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 from netloom.agent.reconcile.diff import Change, Mark
 from netloom.agent.reconcile.kind import Failure, Kind, Look, NotReady
 from netloom.dataplane.mark import broken
 from netloom.dataplane.ovs import bridges, groups
+from netloom.dataplane.ovs.flowwatch import Command
 from netloom.dataplane.ovs.ovsdb import Ovsdb
 from netloom.dataplane.process import ApplyError
 from netloom.model.hoststate import Bucket, Group, Key
@@ -22,18 +23,23 @@ _ALL = "all"
 
 
 class Groups(Kind):
-    """`flows_went`: is told where flows went with a group that had to be made anew."""
+    """`flows_went`: is told where flows went with a group that had to be made anew; `made`: that there are new groups."""
 
     name = "group"
     sorts = ("group", "bucket")
     after = ("bridge", "interface")
 
     def __init__(
-        self, database: Ovsdb, table: groups.GroupTable, flows_went: Callable[[], object]
+        self,
+        database: Ovsdb,
+        table: groups.GroupTable,
+        flows_went: Callable[[], object],
+        made: Callable[[], object],
     ) -> None:
         self._database = database
         self._table = table
         self._flows_went = flows_went
+        self._made = made
         self._there: dict[str, groups.Groups] = defaultdict(dict)
 
     def read(self, look: Look) -> dict[Key, Mark]:
@@ -82,7 +88,13 @@ class Groups(Kind):
                 bad = dict.fromkeys([*wanted[bridge], *gone[bridge]], str(error))
             for number, why in bad.items():
                 failed |= dict.fromkeys(keys[bridge, number], Failure(why))
+        if any(isinstance(item, Group) and item.key not in failed for item in change.make):
+            self._made()
         return failed
+
+    def others_changed(self, bridge: str, commands: Iterable[Command]) -> bool:
+        """Whether one of these commands, which the switch tells of, was given by somebody else."""
+        return self._table.others(bridge, commands)
 
     def _buckets(self, wanted: groups.Groups, bridge: str, number: int) -> dict[int, str]:
         """The buckets of a group as they shall be, to be changed: at first they are as they are."""

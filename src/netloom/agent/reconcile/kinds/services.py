@@ -25,6 +25,19 @@ class DhcpServers(Kind):
     def __init__(self, directory: Path) -> None:
         self._directory = directory
         self._expected = nft.Expected()
+        self._stamps: dict[Key, dnsmasq.Stamp] = {}  # of each server's files, as they were right
+
+    def touched(self, item: Dnsmasq) -> Mark:
+        """Why a server is broken whose files others have changed since they were looked at last; else empty."""
+        now = dnsmasq.stamp(item.network_id, self._directory)
+        if self._stamps.get(item.key) == now:
+            return ""
+        self._stamps[item.key] = now
+        wrong = dnsmasq.damage(item, self._directory)
+        return broken(wrong) if wrong else ""
+
+    def forget(self, key: Key) -> None:
+        self._stamps.pop(key, None)
 
     def read(self, look: Look) -> dict[Key, Mark]:
         found = {
@@ -58,8 +71,12 @@ class DhcpServers(Kind):
         return fingerprint(item)
 
     def apply(self, change: Change) -> dict[Key, Failure]:
-        failed = each(change.make, lambda item: dnsmasq.ensure(item, self._directory))
+        failed = each(change.make, self._ensure)
         return failed | each(change.remove, lambda k: dnsmasq.remove(k[1], self._directory))
+
+    def _ensure(self, item: Dnsmasq) -> None:
+        dnsmasq.ensure(item, self._directory)
+        self._stamps[item.key] = dnsmasq.stamp(item.network_id, self._directory)
 
 
 class Metadata(Kind):

@@ -31,10 +31,12 @@ class Bridges(Kind):
         self._switch = switch
         self._userspace = userspace
         self._made = made
+        self._known: set[str] = set()  # that were ours since this agent started
 
     def read(self, look: Look) -> dict[Key, Mark]:
         found = look.once("ports", lambda: bridges.read(self._database, look.wanted))
         ours = {key: mark for key, mark in found.items() if key[0] == "bridge"}
+        self._known |= {name for _, name in ours}
         for _, name in ours:
             if name == INTEGRATION_BRIDGE and not self._switch.shows_ports_of_fragments(name):
                 ours["bridge", name] = broken("it hid the ports of fragments from flows")
@@ -45,12 +47,16 @@ class Bridges(Kind):
 
     def apply(self, change: Change) -> dict[Key, Failure]:
         items = [item for item in change.make if isinstance(item, Bridge)]
-        failed = _failures(bridges.apply(self._database, items, self._userspace) if items else {})
+        failed = _failures(
+            bridges.apply(self._database, items, self._userspace, self._known) if items else {}
+        )
+        self._known |= {item.name for item in items if item.key not in failed}
         for item in change.add:
             if item.key not in failed:
                 self._made(item.key[1])
         done = [i for i in items if i.key not in failed and i.name == INTEGRATION_BRIDGE]
         failed |= each(done, lambda item: self._switch.show_ports_of_fragments(item.name))
+        self._known -= {key[1] for key in change.remove}
         return failed | _failures(bridges.remove(self._database, change.remove))
 
 
