@@ -249,3 +249,73 @@ def routed(world: Twins, draw: Draw) -> steps.Story:
             ),
         )
     yield steps.show(who, router)
+
+
+def forwarded(world: Twins, draw: Draw) -> steps.Story:
+    """Single ports of a floating IP lead to two ports behind a router."""
+    admin, member, reader, other, *_ = world.identities
+    outside = steps.outside(world, draw)
+    network = yield steps.make(member, "network", name="forwarded")
+    subnet = yield steps.make(
+        member, "subnet", network_id=network, ip_version=4, cidr="10.6.0.0/24"
+    )
+    router = yield steps.make(
+        member, "router", name="forwards", external_gateway_info={"network_id": outside}
+    )
+    ports: list[Twin | None] = []
+    for addresses in (("10.6.0.5", "10.6.0.6"), ("10.6.0.7",)):
+        fixed = [{"ip_address": address} for address in addresses]
+        ports.append((yield steps.make(member, "port", network_id=network, fixed_ips=fixed)))
+    fip = yield steps.make(member, "floatingip", floating_network_id=outside)
+    if draw(pick.integers(0, 5)):
+        yield steps.act(member, router, "add_router_interface", {"subnet_id": subnet})
+    made: list[Twin] = []
+    below = ("floatingips/", fip or UNKNOWN, "/port_forwardings")
+    for _ in range(draw(pick.integers(4, 14))):
+        who = steps.some(draw, member, member, member, member, admin, other, reader)
+        number = steps.some(draw, 22, 80, 81, 3000)
+        sent = {
+            "protocol": steps.some(draw, "tcp", "tcp", "udp", "sctp", "gre", 6),
+            "external_port": steps.some(draw, 22, 80, 3000, 0, 65536, "22", "x"),
+            "internal_port": number,
+            "internal_ip_address": steps.some(draw, "10.6.0.5", "10.6.0.6", "10.6.0.7", "10.6.0.9"),
+            "internal_port_id": steps.some(draw, *ports, UNKNOWN),
+        }
+        if draw(pick.integers(0, 3)) == 0:
+            del sent["external_port"], sent["internal_port"]
+            sent["external_port_range"] = steps.some(draw, "80:90", "22:22", "100:110", "9:8")
+            sent["internal_port_range"] = steps.some(draw, "80:90", "8000", "8000:8005", "200:210")
+        if draw(pick.integers(0, 5)) == 0:
+            sent |= steps.some(
+                draw, {"description": "d"}, {"name": "n"}, {"tenant_id": other.project}
+            )
+        one = steps.some(draw, *made) if made else UNKNOWN
+        step = draw(pick.integers(0, 11))
+        if step <= 4:
+            twin = yield Request(
+                who, "POST", below, {"port_forwarding": sent}, makes="port_forwarding"
+            )
+            made += [twin] if twin else []
+        elif step == 5:
+            changed = {name: sent[name] for name in draw(pick.permutations(sorted(sent)))[:2]}
+            yield Request(who, "PUT", (*below, "/", one), {"port_forwarding": changed})
+        elif step == 6:
+            yield Request(who, "DELETE", (*below, "/", one))
+        elif step == 7:
+            yield Request(who, "GET", (*below, "/", one))
+        elif step == 8:
+            query = steps.some(draw, "protocol=udp", "external_port=22", "internal_port=22", "id=x")
+            yield Request(who, "GET", (*below, f"?{query}&sort_key=id&sort_dir=asc"))
+        elif step == 9:
+            yield steps.change(who, fip, port_id=steps.some(draw, ports[1], None))
+        elif step == 10:
+            yield steps.some(
+                draw,
+                steps.act(who, router, "remove_router_interface", {"subnet_id": subnet}),
+                steps.change(who, router, external_gateway_info={}),
+                steps.change(who, ports[0], fixed_ips=[{"ip_address": "10.6.0.6"}]),
+            )
+        else:
+            yield steps.delete(who, steps.some(draw, fip, *ports))
+    for twin in (router, fip, *ports):
+        yield steps.show(member, twin)
