@@ -161,7 +161,7 @@ class Comparison:
             side.ask(
                 self.world.identities[0],
                 "DELETE",
-                f"{COLLECTIONS[request.makes]}/{made['id']}",
+                f"{request.on(0 if side is self.theirs else 1)[0]}/{made['id']}",
                 None,
                 {},
             )

@@ -338,7 +338,6 @@ STORIES = [
     router_stories.behind_a_router,
     by_name,
     counted,
-    router_stories.forwarded,
     router_stories.gateways,
     guarded,
     mixed_owners,

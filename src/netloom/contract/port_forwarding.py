@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Any
 
 from neutron_lib import exceptions as lib
-from neutron_lib.api import converters
 from neutron_lib.api.definitions import (
     fip_pf_description,
     fip_pf_port_range,
@@ -41,13 +40,12 @@ def _attributes(definition: Any) -> dict[str, dict[str, Any]]:
     return definition.SUB_RESOURCE_ATTRIBUTE_MAP["port_forwardings"]["parameters"]
 
 
+# The ports are described anew by the extension for ranges, not changed fact by fact: their place stays.
+_PORTS: dict[str, dict[str, Any]] = {"external_port": {}, "internal_port": {}}
+
 PORT_FORWARDINGS = (
-    _attributes(floating_ip_port_forwarding),
+    _attributes(floating_ip_port_forwarding) | _PORTS,
     _attributes(fip_pf_description),
     _attributes(fip_pf_port_range),
-    {
-        name: {"convert_to": converters.convert_to_int_if_not_none}
-        for name in ("external_port", "internal_port")
-    },
 )
-"""What each of the three extensions says of the attributes, in Neutron's order; then what lets a range stand alone."""
+"""What each of the three extensions says of the attributes, in Neutron's order."""
