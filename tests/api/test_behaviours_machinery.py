@@ -376,7 +376,7 @@ ABSENT = """
     default-security-group-rules auto-allocated-topology/null floatingip_pools ndp_proxies local_ips log/logs
     bgp-speakers bgpvpn/bgpvpns vpn/vpnservices fwaas/firewall_groups lbaas/loadbalancers sfc/port_chains
     taas/tap_flows networks/{net}/dhcp-agents routers/{router}/l3-agents routers/{router}/conntrack_helpers
-    ports/{port}/bindings agents/x/dhcp-networks floatingips/x/port_forwardings
+    ports/{port}/bindings agents/x/dhcp-networks
 """
 
 

@@ -12,7 +12,7 @@ import pytest
 from starlette.routing import Mount, Route
 
 from netloom.api.networking.agents_zones_quotas import ANSWERS
-from netloom.api.networking.nouns import NOUNS
+from netloom.api.networking.nouns import NOUNS, Noun
 from netloom.server.process import all_routes
 from tests.support.cloud import Cloud, running
 
@@ -163,13 +163,18 @@ def test_who_may_look_only_changes_nothing(cloud: Cloud) -> None:
 
         def make(client: httpx.Client, collection: str, **attrs: Any) -> tuple[str, dict[str, Any]]:
             body = {NOUNS[collection].singular: attrs}
-            made = client.post(f"/networking/v2.0/{collection.replace('_', '-')}", json=body)
+            made = client.post(path_of(NOUNS[collection]), json=body)
             assert made.status_code == 201, made.text
             return made.json()[NOUNS[collection].singular]["id"], body
 
+        def path_of(noun: Noun) -> str:
+            before = f"{noun.under}/{there[noun.under][0]}/" if noun.under else ""
+            return f"/networking/v2.0/{before}{noun.collection.replace('_', '-')}"
+
         outer, _ = make(admin, "networks", **{"router:external": True})
+        there: dict[str, tuple[str, dict[str, Any]]] = {}
         make(admin, "subnets", network_id=outer, ip_version=4, cidr="192.0.2.0/24")
-        there = {"networks": make(demo, "networks", name="n")}
+        there["networks"] = make(demo, "networks", name="n")
         network = there["networks"][0]
         there["subnets"] = make(
             demo, "subnets", network_id=network, ip_version=4, cidr="10.0.0.0/24"
@@ -177,6 +182,21 @@ def test_who_may_look_only_changes_nothing(cloud: Cloud) -> None:
         there["ports"] = make(demo, "ports", network_id=network)
         there["routers"] = make(demo, "routers", name="r")
         there["floatingips"] = make(demo, "floatingips", floating_network_id=outer)
+        gateway = {"external_gateway_info": {"network_id": outer}}
+        path = f"/networking/v2.0/routers/{there['routers'][0]}"
+        assert demo.put(path, json={"router": gateway}).status_code == 200
+        subnet = {"subnet_id": there["subnets"][0]}
+        assert demo.put(f"{path}/add_router_interface", json=subnet).status_code == 200
+        port = demo.get(f"/networking/v2.0/ports/{there['ports'][0]}").json()["port"]
+        there["port_forwardings"] = make(
+            demo,
+            "port_forwardings",
+            protocol="tcp",
+            external_port=22,
+            internal_port=22,
+            internal_port_id=port["id"],
+            internal_ip_address=port["fixed_ips"][0]["ip_address"],
+        )
         there["security_groups"] = make(demo, "security_groups", name="g")
         group = {"security_group_id": there["security_groups"][0]}
         there["security_group_rules"] = make(
@@ -194,7 +214,7 @@ def test_who_may_look_only_changes_nothing(cloud: Cloud) -> None:
     before = seq(cloud)
     for noun in NOUNS.values():
         ident, new = there[noun.collection]
-        path = f"/networking/v2.0/{noun.collection.replace('_', '-')}"
+        path = path_of(noun)
         asked = [("POST", path, new), ("DELETE", f"{path}/{ident}", None)]
         if noun.collection != "security_group_rules":  # there is nothing of a rule to change
             changed = {"rbac_policies": {"target_tenant": "b" * 32}}

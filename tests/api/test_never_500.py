@@ -87,6 +87,15 @@ def world(tmp_path_factory):
             "security_group_rules": rule["id"],
             "rbac_policies": admin.make("rbac_policy", **policy)["id"],
         }
+        admin("PUT", f"/routers/{router}/add_router_interface", {"subnet_id": subnet})
+        port = admin("GET", f"/ports/{ids['ports']}").json()["port"]
+        forwarding = {"protocol": "tcp", "external_port": 22, "internal_port": 22}
+        forwarding |= {"internal_port_id": port["id"]}
+        forwarding |= {"internal_ip_address": port["fixed_ips"][0]["ip_address"]}
+        below = f"/floatingips/{ids['floatingips']}/port_forwardings"
+        made = admin("POST", below, {"port_forwarding": forwarding})
+        ids["port_forwardings"] = made.json()["port_forwarding"]["id"]
+        PATHS["port_forwardings"] = below
         bodies = {
             "subnets": {"network_id": network, "ip_version": 4, "cidr": "10.9.0.0/24"},
             "ports": {"network_id": network},
@@ -97,6 +106,7 @@ def world(tmp_path_factory):
                 "protocol": "udp",
             },
             "rbac_policies": policy | {"target_tenant": "b" * 32},
+            "port_forwardings": forwarding | {"external_port": 23, "internal_port": 23},
         }
         yield cloud, ids, bodies
 
@@ -104,8 +114,12 @@ def world(tmp_path_factory):
 COLLECTIONS = sorted(set(MAPS) - {"agents", "availability_zones"})
 
 
+PATHS = {}
+"""Paths of collections that stand behind an object of another, when that is made."""
+
+
 def path_of(collection):
-    return "/" + collection.replace("_", "-")
+    return PATHS.get(collection) or "/" + collection.replace("_", "-")
 
 
 @pytest.mark.slow

@@ -161,7 +161,7 @@ class Comparison:
             side.ask(
                 self.world.identities[0],
                 "DELETE",
-                f"{COLLECTIONS[request.makes]}/{made['id']}",
+                f"{request.on(0 if side is self.theirs else 1)[0]}/{made['id']}",
                 None,
                 {},
             )
@@ -289,6 +289,9 @@ def clear(side: Side, admin: Identity) -> None:
         return next(iter(body.values()))
 
     for floatingip in every("floatingips"):
+        below = f"floatingips/{floatingip['id']}/port_forwardings"
+        for forwarding in every(below):
+            side.ask(admin, "DELETE", f"{below}/{forwarding['id']}", None, {})
         side.ask(admin, "DELETE", f"floatingips/{floatingip['id']}", None, {})
     for router in every("routers"):
         path = f"routers/{router['id']}"

@@ -93,12 +93,21 @@ def gateway_address(cloud: SimpleNamespace) -> str:
 
 
 class Session:
-    """A TCP session that echoes; `beats` counts the echoes so far."""
+    """A TCP session that echoes; `beats` counts the echoes so far. `asked`: the port where it is forwarded from."""
 
-    def __init__(self, server: Instance, client: list[str], address: str, port: int) -> None:
+    def __init__(
+        self,
+        server: Instance,
+        client: list[str],
+        address: str,
+        port: int,
+        asked: int | None = None,
+    ) -> None:
         self.server = Background(server.line(sys.executable, TALK, "serve", str(port)))
         RunningLab.until(lambda: f":{port}" in server.run("ss", "-Hltn"), 30)
-        self.client = Background([*client, sys.executable, TALK, "talk", address, str(port)])
+        self.client = Background(
+            [*client, sys.executable, TALK, "talk", address, str(asked or port)]
+        )
         self.beats = 0
         threading.Thread(target=self._count, daemon=True).start()
 
@@ -238,6 +247,44 @@ def test_outside_sees_the_router_or_the_floating_ip(
     ping = lab.exec("outside", "ping", "-n", "-c", "2", "-W", "1", address, check=False)
     assert " 0 received" in ping
     RunningLab.until(lambda: outside_sees(cloud.red2) == gateway_address(cloud), 30)
+
+
+def test_forwarded_ports_of_a_floating_ip(lab: RunningLab, cloud: SimpleNamespace) -> None:
+    """By the client that people use; explain agrees before and after."""
+    tenant, fip = cloud.tenant, cloud.tenant.floating_ip(None)
+    address, outside = fip["floating_ip_address"], on_host(lab, "outside")
+
+    def explained(port: int) -> str:
+        query = {"source": "outside", "destination": address, "protocol": "tcp", "port": str(port)}
+        return tenant.get("/explain/v1", **query)["verdict"]
+
+    with lab.openstack() as client:
+        command = ("floating", "ip", "port", "forwarding")
+        made = [
+            client.json(
+                *(*command, "create", "--protocol", "tcp"),
+                *("--port", instance.port["id"], "--internal-ip-address", instance.address),
+                *("--internal-protocol-port", "7003", "--external-protocol-port", str(external)),
+                fip["id"],
+            )
+            for external, instance in ((8001, cloud.red1), (8002, cloud.blue2))
+        ]
+        listed = client.json(*command, "list", fip["id"])
+        assert {row["External Port"] for row in listed} == {8001, 8002}
+        path = f"{NETWORKING}/floatingips/{fip['id']}"
+        RunningLab.until(lambda: tenant.get(path)["floatingip"]["status"] == "ACTIVE", 30)
+        with (
+            Session(cloud.red1, outside, address, 7003, 8001) as first,
+            Session(cloud.blue2, outside, address, 7003, 8002) as second,
+        ):
+            RunningLab.until(lambda: not first.is_cut() and not second.is_cut(), 30)
+            RunningLab.until(lambda: explained(8001) == explained(8002) == "reachable", 30)
+            assert explained(7003) == "unreachable"
+            client.quiet(*command, "delete", fip["id"], made[0]["id"])
+            RunningLab.until(first.is_cut, 30, "a session outlived its port forwarding")
+            assert not second.is_cut()
+        assert explained(8001) == "unreachable"
+        client.quiet(*command, "delete", fip["id"], made[1]["id"])
 
 
 def test_only_the_instance_answers_at_its_floating_ip(

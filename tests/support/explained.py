@@ -16,6 +16,7 @@ KIND_OF_TABLE = {
     "ports": "port",
     "routers": "router",
     "floatingips": "floatingip",
+    "port_forwardings": "port_forwarding",
     "security_groups": "security_group",
     "security_group_rules": "security_group_rule",
     "servers": "server",

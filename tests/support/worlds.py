@@ -18,6 +18,7 @@ from netloom.model import (
     Image,
     Network,
     Port,
+    PortForwarding,
     Router,
     SecurityGroup,
     SecurityGroupRule,
@@ -191,6 +192,27 @@ class World:
                 floating_ip_address=ip,
                 floating_port_id=port.id,
                 **more,
+            ),
+        )
+
+    def forwarding(
+        self, id: str, floating: str, ports: str, port: str, to: str, **more: Any
+    ) -> PortForwarding:
+        """Lead `ports` of a floating IP, `FIRST:LAST`, to ports `to` of a port's first address."""
+        return self.add(
+            "port_forwardings",
+            PortForwarding(
+                **{
+                    "id": id,
+                    "floatingip_id": floating,
+                    "router_id": self.tables["floatingips"][floating].router_id,
+                    "protocol": "tcp",
+                    "internal_port_id": port,
+                    "internal_ip_address": self.tables["ports"][port].fixed_ips[0].ip_address,
+                    "internal_port_range": to,
+                    "external_port_range": ports,
+                    **more,
+                }
             ),
         )
 

@@ -17,6 +17,7 @@ from netloom.model.hoststate import HostState, StateDelta
 from netloom.plan import Parts, plan
 
 TRIED = (
+    "port_forwardings",
     "floatingips",
     "security_group_rules",
     "chassis",

@@ -18,6 +18,7 @@ from neutron_lib.api.definitions import (
     auto_allocated_topology,
     availability_zone,
     dvr,
+    expose_port_forwarding_in_fip,
     external_net,
     extra_dhcp_opt,
     extraroute,
@@ -38,6 +39,7 @@ from neutron_lib.api.definitions import (
     subnet_external_network,
 )
 
+from netloom.contract.port_forwarding import PORT_FORWARDINGS
 from netloom.contract.rbac import RBAC_POLICIES
 from netloom.contract.security_groups import (
     PORT_SECURITY_GROUPS,
@@ -178,10 +180,16 @@ MAPS: dict[str, Attributes] = {
         _of(extraroute, "routers"),
         *_STANDARD,
     ),
-    "floatingips": _merge(_of(l3, "floatingips"), _of(fip_port_details, "floatingips"), *_STANDARD),
+    "floatingips": _merge(
+        _of(l3, "floatingips"),
+        _of(fip_port_details, "floatingips"),
+        _of(expose_port_forwarding_in_fip, "floatingips"),
+        *_STANDARD,
+    ),
     "security_groups": _merge(SECURITY_GROUPS, *_STANDARD, STATEFUL),
     "security_group_rules": _merge(SECURITY_GROUP_RULES, _REVISION, _TIMES, _DESCRIPTION),
     "rbac_policies": _merge(RBAC_POLICIES),
+    "port_forwardings": _merge(*PORT_FORWARDINGS),
     "agents": _merge(
         _of(agent, "agents"),
         _of(agent_sort_key, "agents"),
@@ -201,6 +209,7 @@ SINGULARS = {
     "security_groups": "security_group",
     "security_group_rules": "security_group_rule",
     "rbac_policies": "rbac_policy",
+    "port_forwardings": "port_forwarding",
     "agents": "agent",
     "availability_zones": "availability_zone",
 }

@@ -15,6 +15,7 @@ from netloom.model.networking import (
     FloatingIP,
     Network,
     Port,
+    PortForwarding,
     Router,
     SecurityGroup,
     SecurityGroupRule,
@@ -137,6 +138,14 @@ class Cloud:
         """Floating IPs by id."""
         return self.objects.get(FloatingIP.KIND, {})
 
+    @cached_property
+    def forwardings_of(self) -> Mapping[str, list[PortForwarding]]:
+        """Floating IP's id → its port forwardings, by id; floating IPs without any are not there."""
+        found: dict[str, list[PortForwarding]] = {}
+        for _, forwarding in sorted(self.objects.get(PortForwarding.KIND, {}).items()):
+            found.setdefault(forwarding.floatingip_id, []).append(forwarding)
+        return found
+
     def name(self, origin: str) -> str:
         """An origin (`kind/id`) as a person calls it: kind and name, or id where it has none."""
         kind, _, ident = origin.partition("/")
@@ -179,6 +188,7 @@ KINDS = (
     Port,
     Router,
     FloatingIP,
+    PortForwarding,
     SecurityGroup,
     SecurityGroupRule,
     Server,

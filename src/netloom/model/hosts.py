@@ -13,6 +13,7 @@ from netloom.model.networking import (
     FloatingIP,
     Network,
     Port,
+    PortForwarding,
     Router,
     SecurityGroup,
     SecurityGroupRule,
@@ -176,6 +177,7 @@ class HostView(Struct, frozen=True, kw_only=True):
     ports: dict[str, Port] = field(default_factory=dict)
     routers: dict[str, Router] = field(default_factory=dict)
     floatingips: dict[str, FloatingIP] = field(default_factory=dict)
+    port_forwardings: dict[str, PortForwarding] = field(default_factory=dict)
     security_groups: dict[str, SecurityGroup] = field(default_factory=dict)
     security_group_rules: dict[str, SecurityGroupRule] = field(default_factory=dict)
     servers: dict[str, Server] = field(default_factory=dict)
@@ -233,6 +235,7 @@ TABLES: dict[str, type[Struct]] = {
     "ports": Port,
     "routers": Router,
     "floatingips": FloatingIP,
+    "port_forwardings": PortForwarding,
     "security_groups": SecurityGroup,
     "security_group_rules": SecurityGroupRule,
     "servers": Server,

@@ -191,16 +191,30 @@ class NeighbourBound(HostObject, frozen=True, kw_only=True):
         return ("neighbour-bound", self.namespace)
 
 
+class PortNat(Struct, frozen=True, kw_only=True):
+    """Ports of a floating IP that lead to ports of an address; ranges are (first, last).
+
+    `to` has as many ports as `external`, or one for all.
+    """
+
+    protocol: str
+    external: tuple[int, int]
+    internal: str
+    to: tuple[int, int]
+
+
 class FloatingNat(HostObject, frozen=True, kw_only=True):
     """One floating IP in a router: `external` to and from `internal`, one DNAT and one SNAT.
 
-    When it goes or changes, its connections are cut at once.
+    Where it forwards single `ports` instead, `internal` is empty: these have a DNAT each, and no SNAT.
+    What goes or changes has its connections cut at once.
     """
 
     namespace: str
     device: str
     external: str
     internal: str
+    ports: tuple[PortNat, ...] = ()
 
     @property
     def key(self) -> Key:

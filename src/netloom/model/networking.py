@@ -172,6 +172,28 @@ class FloatingIP(Resource, frozen=True, kw_only=True):
     router_id: str | None = None
 
 
+class PortForwarding(Resource, frozen=True, kw_only=True):
+    """Ports of a floating IP that lead to ports of one fixed address, for one protocol.
+
+    A range is written `FIRST:LAST`. `external_port_range` and `internal_port_range` have the same number of ports, or
+    the second has one. `external_port` and `internal_port` say it again where the range is one port, else they are null.
+    `router_id`: as the floating IP's.
+    """
+
+    KIND: ClassVar[str] = "port_forwarding"
+    INTERNAL: ClassVar[frozenset[str]] = frozenset({"floatingip_id", "router_id"})
+
+    floatingip_id: str
+    router_id: str
+    protocol: str
+    internal_port_id: str
+    internal_ip_address: str
+    internal_port: int | None = None
+    internal_port_range: str
+    external_port: int | None = None
+    external_port_range: str
+
+
 class SecurityGroup(Resource, frozen=True, kw_only=True):
     """A named set of rules that ports refer to."""
 

@@ -15,9 +15,10 @@ from msgspec.structs import replace
 from neutron_lib import exceptions as lib
 from neutron_lib.exceptions import l3
 
+from netloom.contract.port_forwarding import FipInUseByPortForwarding
 from netloom.model import Context, FixedIP, FloatingIP, Port, Router, Subnet, to_doc
 from netloom.model.names import OWNER_FLOATING_IP, OWNER_ROUTER_INTERFACE
-from netloom.network import lookup, ports, quotas
+from netloom.network import forwarded, lookup, ports, quotas
 from netloom.network.ports import given
 from netloom.store import Reader, Writer
 
@@ -92,7 +93,12 @@ def update(w: Writer, ctx: Context, old: FloatingIP, attrs: dict[str, Any]) -> F
     """
     new = replace(old, description=attrs.get("description", old.description))
     if not attrs or given(attrs, "port_id") or given(attrs, "fixed_ip_address"):
-        new = _associated(new, _association(w, ctx, old, attrs))
+        found = _association(w, ctx, old, attrs)
+        forwards = forwarded.of_floating_ips(w, [old.id])
+        if forwards and found.port_id:
+            raise FipInUseByPortForwarding(id=old.id)
+        if not forwards:
+            new = _associated(new, found)
     new = w.update(new)
     if (new.port_id, new.fixed_ip_address, new.router_id) != (
         old.port_id,
@@ -104,7 +110,9 @@ def update(w: Writer, ctx: Context, old: FloatingIP, attrs: dict[str, Any]) -> F
 
 
 def delete(w: Writer, ctx: Context, old: FloatingIP) -> None:
-    """Give the address back."""
+    """Give the address back. Raises FipInUseByPortForwarding."""
+    if forwarded.of_floating_ips(w, [old.id]):
+        raise FipInUseByPortForwarding(id=old.id)
     w.delete(FloatingIP, old.id)
     port = w.get(Port, old.floating_port_id)
     if port is not None:
@@ -213,6 +221,7 @@ def show(r: Reader, ctx: Context, objs: Sequence[FloatingIP]) -> list[dict[str, 
     found = r.get_many(Port, {fip.port_id for fip in objs if fip.port_id})
     port_states = r.api_status(Port, found)
     states = r.api_status(FloatingIP, [fip.id for fip in objs])
+    forwards = forwarded.shown(r, {fip.id for fip in objs if fip.router_id and not fip.port_id})
     shown: list[dict[str, Any]] = []
     for fip in objs:
         doc = to_doc(fip)
@@ -221,6 +230,7 @@ def show(r: Reader, ctx: Context, objs: Sequence[FloatingIP]) -> list[dict[str, 
         port = found.get(fip.port_id or "")
         doc["tenant_id"] = fip.project_id
         doc["status"] = states[fip.id]
+        doc["port_forwardings"] = forwards.get(fip.id, [])
         doc["port_details"] = port and {
             "name": port.name,
             "network_id": port.network_id,

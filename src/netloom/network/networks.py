@@ -107,7 +107,11 @@ def delete(w: Writer, ctx: Context, old: Network) -> None:
 
     Raises NetworkInUse where anything else is on it.
     """
-    free = [fip for fip in w.list(FloatingIP, floating_network_id=old.id) if fip.port_id is None]
+    free = [
+        fip
+        for fip in w.list(FloatingIP, floating_network_id=old.id)
+        if fip.port_id is None and fip.router_id is None
+    ]
     theirs = {fip.floating_port_id for fip in free}
     ports = [port for port in w.list(Port, network_id=old.id) if port.id not in theirs]
     others = [port.id for port in ports if port.device_owner not in AUTO_DELETED_OWNERS]

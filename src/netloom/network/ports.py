@@ -34,6 +34,7 @@ from netloom.network import (
     access,
     binding,
     dhcp,
+    forwarded,
     ipam,
     lookup,
     macs,
@@ -246,6 +247,7 @@ def update(w: Writer, ctx: Context, old: Port, attrs: dict[str, Any]) -> Port:
         dhcp.ensure_dhcp_port(w, ctx, network)
     if new.fixed_ips != old.fixed_ips:
         _tell_router(w, new)
+        forwarded.end_for_port(w, new, {fixed.ip_address for fixed in new.fixed_ips})
     return new
 
 
@@ -366,9 +368,10 @@ def serves(r: Reader, port: Port) -> bool:
 
 
 def remove(w: Writer, port: Port) -> None:
-    """Delete a port without asking; the store clears floating IPs that point at it."""
+    """Delete a port without asking; port forwardings to it end, and the store clears floating IPs that point at it."""
     for fip in w.list(FloatingIP, port_id=port.id):
         w.set_api_status(FloatingIP, fip.id, "DOWN")
+    forwarded.end_for_port(w, port)
     w.delete(Port, port.id)
 
 

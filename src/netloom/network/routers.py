@@ -16,6 +16,7 @@ from neutron_lib.exceptions.extraroute import RouterInterfaceInUseByRoute
 from netloom.model import Context, FloatingIP, Port, Route, Router, Subnet, to_doc
 from netloom.model.names import OWNER_ROUTER_INTERFACE
 from netloom.network import (
+    forwarded,
     gateways,
     lookup,
     neutron_agents,
@@ -244,6 +245,13 @@ def _check_not_needed(r: Reader, router: Router, subnet: Subnet | None) -> None:
         port = r.get(Port, fip.port_id or "")
         if port and any(
             fixed.subnet_id == subnet.id and fixed.ip_address == fip.fixed_ip_address
+            for fixed in port.fixed_ips
+        ):
+            raise l3.RouterInterfaceInUseByFloatingIP(router_id=router.id, subnet_id=subnet.id)
+    for forwarding in forwarded.of_router(r, router.id):
+        port = r.get(Port, forwarding.internal_port_id)
+        if port and any(
+            fixed.subnet_id == subnet.id and fixed.ip_address == forwarding.internal_ip_address
             for fixed in port.fixed_ips
         ):
             raise l3.RouterInterfaceInUseByFloatingIP(router_id=router.id, subnet_id=subnet.id)

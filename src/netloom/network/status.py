@@ -55,8 +55,8 @@ def port_status(port: Port, router_host: str, rows: Sequence[StatusRow]) -> str:
 
 
 def floatingip_status(floatingip: FloatingIP, router_host: str, rows: Sequence[StatusRow]) -> str:
-    """ACTIVE when it points to a port and its router's host has the NAT in place."""
-    if floatingip.port_id is None or floatingip.router_id is None:
+    """ACTIVE when it leads to a port, or ports of it do, and the host of its router has the NAT in place."""
+    if floatingip.router_id is None:
         return DOWN
     rows = [row for row in rows if row.host == router_host]
     if any(row.state == "error" for row in rows):

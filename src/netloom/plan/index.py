@@ -19,7 +19,7 @@ from netloom.model.base import Resource
 from netloom.model.cloud import Server
 from netloom.model.hosts import TABLES, HostView
 from netloom.model.names import ROUTER_OWNERS
-from netloom.model.networking import FloatingIP, Network, Port, Router, Subnet
+from netloom.model.networking import FloatingIP, Network, Port, PortForwarding, Router, Subnet
 from netloom.plan.sets import TUNNELS, device_of, entries, is_trusted, location
 
 Read = tuple[Any, ...]
@@ -208,6 +208,14 @@ class Index:
     def floating_of(self, router_id: str) -> list[FloatingIP]:
         """Associated floating IPs that go through a router, by id."""
         return self.rows("floatingips", "floating", router_id)
+
+    def forwarding_of(self, router_id: str) -> list[FloatingIP]:
+        """Floating IPs that forward single ports through a router, by id."""
+        return self.rows("floatingips", "forwarding", router_id)
+
+    def forwardings_of(self, floatingip_id: str) -> list[PortForwarding]:
+        """The port forwardings of a floating IP, by id."""
+        return self.rows("port_forwardings", "forwarded", floatingip_id)
 
     def server_of(self, port_id: str) -> Server | None:
         """The server of this host that has a port, as compute recorded it.

@@ -13,10 +13,11 @@ from netloom.model.hoststate import (
     HostObject,
     Namespace,
     NsRoute,
+    PortNat,
     SourceNat,
 )
 from netloom.model.names import OWNER_ROUTER_GATEWAY, router_namespace
-from netloom.model.networking import Network, Port, Router, Subnet
+from netloom.model.networking import Network, Port, PortForwarding, Router, Subnet
 from netloom.plan.index import Index, addresses_of, device_of, origin
 
 DEFAULT_ROUTE = "0.0.0.0/0"
@@ -60,7 +61,7 @@ def _device(index: Index, router: Router, port: Port, network: Network) -> Devic
             addresses.append(f"{fixed.ip_address}/{subnet.cidr.partition('/')[2]}")
     why = origin(port, router)
     if is_gateway(port):
-        floating = index.floating_of(router.id)
+        floating = [*index.floating_of(router.id), *index.forwarding_of(router.id)]
         addresses += [f"{fip.floating_ip_address}/32" for fip in floating]
         why += origin(*floating)
     return Device(
@@ -194,6 +195,16 @@ def _nat(index: Index, router: Router, gateway: Port) -> Iterator[HostObject]:
             origin=origin(fip, router) + (origin(port) if port else ()),
             aspect="l3",
         )
+    for fip in index.forwarding_of(router.id):
+        yield FloatingNat(
+            namespace=namespace,
+            device=device,
+            external=fip.floating_ip_address,
+            internal="",
+            ports=tuple(sorted(map(_port_nat, index.forwardings_of(fip.id)), key=_first)),
+            origin=origin(fip, router),
+            aspect="l3",
+        )
     addresses = addresses_of(gateway)
     if router.external_gateway_info and router.external_gateway_info.enable_snat and addresses:
         yield SourceNat(
@@ -203,3 +214,22 @@ def _nat(index: Index, router: Router, gateway: Port) -> Iterator[HostObject]:
             origin=origin(router, gateway),
             aspect="l3",
         )
+
+
+def _port_nat(forwarding: PortForwarding) -> PortNat:
+    return PortNat(
+        protocol=forwarding.protocol,
+        external=_span(forwarding.external_port_range),
+        internal=forwarding.internal_ip_address,
+        to=_span(forwarding.internal_port_range),
+    )
+
+
+def _span(text: str) -> tuple[int, int]:
+    """A range of ports that is written `FIRST:LAST`."""
+    first, _, last = text.partition(":")
+    return int(first), int(last)
+
+
+def _first(nat: PortNat) -> tuple[str, tuple[int, int]]:
+    return nat.protocol, nat.external

@@ -18,6 +18,8 @@ numbers, network, version  fixed addresses of its known ports, as numbers
 subnets, network           ids of its IPv4 subnets
 router_ports, router       ids of its ports
 floating, router           ids of its associated floating IPs
+forwarding, router         ids of its floating IPs that forward single ports
+forwarded, floating IP     ids of its port forwardings
 servers_of_port, port      ids of servers that have it
 named, label               ids of servers with this hostname
 users, group               networks of this host's ports that the group's rules are for
@@ -45,7 +47,14 @@ from netloom.model.names import (
     router_device,
     tap,
 )
-from netloom.model.networking import FloatingIP, Port, Router, SecurityGroupRule, Subnet
+from netloom.model.networking import (
+    FloatingIP,
+    Port,
+    PortForwarding,
+    Router,
+    SecurityGroupRule,
+    Subnet,
+)
 
 TUNNELS = frozenset({"vxlan", "gre", "geneve"})
 """Network types that travel in tunnels between hosts; all others use a physical network."""
@@ -125,6 +134,11 @@ def _of_floatingip(view: HostView, fip: FloatingIP) -> Iterator[Entry]:
         yield ("floating", fip.router_id), fip.id
 
 
+def _of_port_forwarding(view: HostView, forwarding: PortForwarding) -> Iterator[Entry]:
+    yield ("forwarding", forwarding.router_id), forwarding.floatingip_id
+    yield ("forwarded", forwarding.floatingip_id), forwarding.id
+
+
 def _of_rule(view: HostView, rule: SecurityGroupRule) -> Iterator[Entry]:
     yield ("rules", rule.security_group_id), rule.id
     if rule.remote_group_id:
@@ -141,6 +155,7 @@ _ENTRIES: dict[str, Callable[[HostView, Any], Iterator[Entry]]] = {
     "ports": _of_port,
     "subnets": _of_subnet,
     "floatingips": _of_floatingip,
+    "port_forwardings": _of_port_forwarding,
     "security_group_rules": _of_rule,
     "servers": _of_server,
 }

@@ -13,6 +13,7 @@ from netloom.model.hoststate import (
     Dnsmasq,
     FloatingNat,
     NeighbourBound,
+    PortNat,
     SourceNat,
 )
 from netloom.render import values
@@ -22,6 +23,8 @@ NEIGHBOUR_TABLE = "netloom-neighbours"
 _MOST_LATELY = 4096
 
 DHCP_TABLE = "netloom-dhcp"
+PORT_PROTOCOLS = ("tcp", "udp", "sctp", "dccp")
+"""Protocols whose ports can be led to others."""
 _FAMILY = {4: "ip", 6: "ip6"}
 
 
@@ -51,8 +54,11 @@ def nft_ruleset(
         after.append(f'oifname != "{device}" ct status ! dnat accept')
     for nat in nats:
         comment = f' comment "{nat.origin[0]}"' if nat.origin else ""
-        before.append(f"ip daddr {nat.external} dnat to {nat.internal}{comment}")
-        after.append(f"ip saddr {nat.internal} snat to {nat.external}{comment}")
+        for port in nat.ports:
+            before.append(f"ip daddr {nat.external} {_port_dnat(port)}{comment}")
+        if nat.internal:
+            before.append(f"ip daddr {nat.external} dnat to {nat.internal}{comment}")
+            after.append(f"ip saddr {nat.internal} snat to {nat.external}{comment}")
     for device in devices:
         after.append(f'oifname != "{device}" masquerade comment "to a floating IP and back inside"')
     for nat in catch_all:
@@ -77,6 +83,18 @@ def nft_ruleset(
         ]
     lines.append("}")
     return "\n".join(lines) + "\n"
+
+
+def _port_dnat(port: PortNat) -> str:
+    """The rule's part that leads ports to others. nft has no sum of port and offset: a shifted range is a map."""
+    (first, last), (low, high) = port.external, port.to
+    match = f"{port.protocol} dport {first if first == last else f'{first}-{last}'}"
+    if low == high:
+        return f"{match} dnat to {port.internal}:{low}"
+    if low == first:
+        return f"{match} dnat to {port.internal}"
+    pairs = ", ".join(f"{first + n} : {low + n}" for n in range(last - first + 1))
+    return f"{match} dnat to {port.internal} : {port.protocol} dport map {{ {pairs} }}"
 
 
 def tracks(
@@ -140,7 +158,11 @@ def check_nat(item: FloatingNat | SourceNat | AttachedNetwork) -> None:
         values.device(device)
     match item:
         case FloatingNat():
-            addresses = (item.external, item.internal)
+            inside = [port.internal for port in item.ports]
+            addresses = (item.external, *inside, *([item.internal] if item.internal else []))
+            for port in item.ports:
+                if port.protocol not in PORT_PROTOCOLS:
+                    raise values.Unwritable("protocol with ports", port.protocol)
         case SourceNat():
             addresses = (item.address,)
         case AttachedNetwork():

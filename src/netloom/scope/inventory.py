@@ -12,6 +12,7 @@ from netloom.model import (
     Image,
     Network,
     Port,
+    PortForwarding,
     Resource,
     Router,
     SecurityGroup,
@@ -49,6 +50,7 @@ INDEXES: dict[str, tuple[str, Keys]] = {
     "routers_of_host": ("routers", lambda r: (r.host,)),
     "floatingips_of_router": ("floatingips", lambda f: (f.router_id,)),
     "floatingips_of_port": ("floatingips", lambda f: (f.port_id,)),
+    "port_forwardings_of_router": ("port_forwardings", lambda f: (f.router_id,)),
     "rules_of_group": ("security_group_rules", lambda r: (r.security_group_id,)),
     "servers_of_host": ("servers", lambda s: (s.host,)),
 }
@@ -101,6 +103,7 @@ class Inventory:
         self.ports: dict[str, Port] = {}
         self.routers: dict[str, Router] = {}
         self.floatingips: dict[str, FloatingIP] = {}
+        self.port_forwardings: dict[str, PortForwarding] = {}
         self.security_groups: dict[str, SecurityGroup] = {}
         self.security_group_rules: dict[str, SecurityGroupRule] = {}
         self.servers: dict[str, Server] = {}

@@ -35,8 +35,8 @@ def needs(inventory: Inventory, host: str) -> Needs:
 
     A network is present where the host realises one of its ports. Of present networks the host gets
     all subnets and ports, the routers that have ports there (their hosts are tunnel ends), and the
-    chassis of every host they are present on. Of routers placed here it gets the floating IPs and the
-    ports these stand for; of instances here the floating IPs of their ports; of the security groups of its own ports the rules, the groups these name and
+    chassis of every host they are present on. Of routers placed here it gets the floating IPs, the
+    ports these stand for and the port forwardings; of instances here the floating IPs of their ports; of the security groups of its own ports the rules, the groups these name and
     all ports in them.
     """
     because: set[Read] = set()
@@ -51,7 +51,7 @@ def needs(inventory: Inventory, host: str) -> Needs:
         covers.update(("routers", id) for id in members("routers_of_network", network))
         covers.update(("chassis", name) for name in members("hosts_of_network", network))
     for router in members("own_routers", host):
-        covers.add(("floatingips_of_router", router))
+        covers |= {("floatingips_of_router", router), ("port_forwardings_of_router", router)}
         covers.update(("ports", id) for id in members("ports_of_floatingips", router))
     for group in members("groups_of_host", host):
         covers |= {("rules_of_group", group), ("security_groups", group)}

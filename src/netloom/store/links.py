@@ -55,6 +55,9 @@ LINKS: tuple[Link, ...] = (
     Link("floatingip.floating_port_id", "floating_port_id", "port", "refuse"),
     Link("floatingip.port_id", "port_id", "port", "clear", ("fixed_ip_address", "router_id")),
     Link("floatingip.router_id", "router_id", "router", "refuse"),
+    Link("port_forwarding.floatingip_id", "floatingip_id", "floatingip", "refuse"),
+    Link("port_forwarding.internal_port_id", "internal_port_id", "port", "refuse"),
+    Link("port_forwarding.router_id", "router_id", "router", "refuse"),
     Link(
         "security_group_rule.security_group_id",
         "security_group_id",

@@ -276,7 +276,11 @@ def _column(kind: str, field: str) -> ColumnElement[Any]:
     if how == "column":
         return _resource.c[name]
     if how != "json":
-        raise ValueError(f"{kind} has no order by {field}")
+        # A link is found in its table, and ordered by the field that it was derived from.
+        named = fields.encoded_names(kind).get(field)
+        if named is None:
+            raise ValueError(f"{kind} has no order by {field}")
+        name = named
     return literal_column(fields.expression(name))
 
 

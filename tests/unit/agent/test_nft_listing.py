@@ -109,8 +109,7 @@ def test_what_a_table_translates_is_read_from_its_rules() -> None:
     said = translations(table(*WHOLE, chains=("unfinished",)))
     assert said == Translations(
         {"203.0.113.5": ("10.0.0.5", "floatingip/f")},
-        {"qg-1": ("203.0.113.9", "router/r")},
-        "",
-        True,
+        source={"qg-1": ("203.0.113.9", "router/r")},
+        unfinished=True,
     )
     assert not translations(without_mark(table(*WHOLE, chains=("unfinished",)))).unfinished

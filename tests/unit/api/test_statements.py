@@ -15,6 +15,7 @@ from netloom.model import (
     Network,
     NetworkSettings,
     Port,
+    PortForwarding,
     RbacPolicy,
     Router,
     SecurityGroup,
@@ -73,7 +74,27 @@ def filled(tmp_path, count):
                     router_id=f"{n:04}",
                 )
             )
+            w.insert(
+                PortForwarding(
+                    id=f"{n:04}",
+                    project_id=project,
+                    # All in one floating IP: these are listed together.
+                    floatingip_id="0000",
+                    router_id="0000",
+                    protocol="tcp",
+                    internal_port_id="0000",
+                    internal_ip_address="10.0.0.5",
+                    internal_port_range=f"{n + 1}:{n + 1}",
+                    external_port_range=f"{n + 1}:{n + 1}",
+                )
+            )
     return store
+
+
+def noun_of(collection):
+    """A row of the table; of one that stands behind another in paths, as a request has it."""
+    noun = NOUNS[collection]
+    return msgspec.structs.replace(noun, within="0000") if noun.under else noun
 
 
 def statements(store, noun, text, context):
@@ -105,8 +126,10 @@ def test_a_list_needs_as_many_statements_for_few_as_for_many(stores, collection,
     for text in QUERIES:
         if "sort_key=project_id" in text and "project_id" not in sort_keys(collection):
             continue
+        if "project_id=" in text and not MAPS[collection]["project_id"].get("is_filter"):
+            continue
         (few, some), (many, more) = (
-            statements(store, NOUNS[collection], text, ctx(*roles)) for store in stores
+            statements(store, noun_of(collection), text, ctx(*roles)) for store in stores
         )
         assert many <= few, text
         assert more > some or "limit" in text
@@ -114,7 +137,7 @@ def test_a_list_needs_as_many_statements_for_few_as_for_many(stores, collection,
 
 @pytest.mark.parametrize("collection", NOUNS)
 def test_the_store_answers_every_filter_and_every_sort_key(stores, collection):
-    noun = NOUNS[collection]
+    noun = noun_of(collection)
     for name, facts in MAPS[collection].items():
         if facts.get("is_filter"):
             value = {"fixed_ips": "subnet_id=x", "ethertype": "IPv4", "cidr": "10.0.0.0/24"}

@@ -20,6 +20,7 @@ from netloom.model import (
     Image,
     Network,
     Port,
+    PortForwarding,
     Router,
     SecurityGroup,
     SecurityGroupRule,
@@ -129,6 +130,19 @@ def floatingip(number, port, router):
     )
 
 
+def forwarding(id, number, router, ports, to):
+    return PortForwarding(
+        id=id,
+        floatingip_id=f"f{number}",
+        router_id=router,
+        protocol="tcp",
+        internal_port_id="x",
+        internal_ip_address="10.0.0.10",
+        internal_port_range=to,
+        external_port_range=ports,
+    )
+
+
 def server(id, host, ports, hostname, created):
     return Server(
         id=id,
@@ -179,6 +193,14 @@ ROWS = {
         number=st.integers(1, 3),
         port=st.none() | st.sampled_from(PORTS),
         router=st.none() | st.sampled_from(ROUTERS),
+    ),
+    "port_forwardings": st.builds(
+        forwarding,
+        id=st.sampled_from("xyz"),
+        number=st.integers(1, 3),
+        router=st.sampled_from(ROUTERS),
+        ports=st.sampled_from(("80:80", "100:110")),
+        to=st.sampled_from(("80:80", "200:210")),
     ),
     "security_groups": st.builds(SecurityGroup, id=st.sampled_from(GROUPS), stateful=BOOL),
     "security_group_rules": st.builds(

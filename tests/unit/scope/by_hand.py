@@ -32,6 +32,8 @@ def concerned(inventory: Inventory, table: str, row: Any) -> set[str]:
         servers = inventory.servers.values()
         found.add(_host_of_router(inventory, row.router_id))
         found |= {s.host for s in servers if row.port_id and row.port_id in s.port_ids}
+    elif table == "port_forwardings":
+        found.add(_host_of_router(inventory, row.router_id))
     elif table == "security_groups":
         found |= hosts_of_group(inventory, row.id) | _users(inventory, (row.id,))
     elif table == "security_group_rules":

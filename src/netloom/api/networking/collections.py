@@ -60,10 +60,16 @@ async def create(request: Request, noun: Noun) -> Response:
     decoded = await off_loop(
         request, body, lambda: decode.decode_create(noun.collection, body, caller, noun.bulk)
     )
-    action = f"create_{noun.singular}"
+    action = noun.action("create")
+    # The path names the parent, not the body.
+    items = (
+        [attrs | {noun.parent: noun.within} for attrs in decoded.items]
+        if noun.under and noun.parent
+        else decoded.items
+    )
 
     def work(w: Writer, ctx: Context) -> list[Doc]:
-        for target in targets(w, ctx, noun, decoded.items):
+        for target in targets(w, ctx, noun, items):
             try:
                 policy.require(caller, action, noun.collection, target)
             except PolicyNotAuthorized:
@@ -71,8 +77,8 @@ async def create(request: Request, noun: Noun) -> Response:
                 _hide_parent(w, ctx, noun, target)
                 raise
         if decoded.bulk and noun.check_bulk:
-            noun.check_bulk(decoded.items)
-        made = [noun.create(w, ctx, attrs) for attrs in decoded.items]
+            noun.check_bulk(items)
+        made = [noun.create(w, ctx, attrs) for attrs in items]
         return present(policy, w, ctx, noun, [w.get(noun.kind, obj.id) or obj for obj in made])
 
     docs = await run_write(request, work)
@@ -112,11 +118,14 @@ async def list_(request: Request, noun: Noun) -> Response:
 
 def listed(policy: Policy, r: Reader, ctx: Context, noun: Noun, asked: query.Query) -> list[Any]:
     """Return the documents of a list, as the caller is shown them: dictionaries, or structs for the encoder."""
+    _find_parent(r, ctx, noun)
     marker: Found[Any] | None = None
     if asked.marker:
         obj = found(r, ctx, noun, asked.marker)
         marker = Found(obj, r.api_status(noun.kind, [obj.id]).get(obj.id, ""))
     wanted = query.filters(r, ctx, noun.kind, asked, noun.computed)
+    if noun.under and noun.parent:
+        wanted.append(Filter(noun.parent, (noun.within,)))
     page = query.store_page(noun.kind, asked, marker)
     backwards = bool(asked.reverse and asked.limit)
     if noun.as_stored and asked.fields is None:
@@ -133,7 +142,7 @@ def _as_stored(
     policy: Policy, r: Reader, ctx: Context, noun: Noun, wanted: list[Filter], page: Page
 ) -> list[Any] | None:
     """Return a list's objects as `rows` makes them; None where policy wants to look at more than that can show."""
-    caller, show = ctx.caller, f"get_{noun.singular}"
+    caller, show = ctx.caller, noun.action("get")
     every = _asked(policy, noun)
     hidden = {
         name
@@ -206,7 +215,7 @@ async def update(request: Request, noun: Noun, id: str) -> Response:
         old = found(w, ctx, noun, id)
         before = noun.show(w, ctx, [old])[0]
         target = targets(w, ctx, noun, [before | attrs])[0]
-        _require(policy, ctx, noun, f"update_{noun.singular}", target, attrs)
+        _require(policy, ctx, noun, noun.action("update"), target, attrs)
         if not named:
             raise decode.missing(noun.collection)
         check_revision(old, revision)
@@ -225,7 +234,7 @@ async def delete(request: Request, noun: Noun, id: str) -> Response:
     def work(w: Writer, ctx: Context) -> None:
         old = found(w, ctx, noun, id)
         target = targets(w, ctx, noun, noun.show(w, ctx, [old]))[0]
-        _require(policy, ctx, noun, f"delete_{noun.singular}", target)
+        _require(policy, ctx, noun, noun.action("delete"), target)
         if body:
             raise HTTPBadRequest("Request body is not supported in DELETE.")
         check_revision(old, revision)
@@ -258,10 +267,21 @@ async def act(request: Request, noun: Noun, id: str, action: str) -> Response:
 
 def found(r: Reader, ctx: Context, noun: Noun, id: str) -> Any:
     """Return an object that the caller may see; raises the noun's error where there is none."""
+    _find_parent(r, ctx, noun)
     obj = access.find(r, ctx, noun.kind, id)
-    if obj is None:
+    if obj is None or (noun.under and getattr(obj, noun.parent or "") != noun.within):
         raise noun.not_found(id)
     return obj
+
+
+def _find_parent(r: Reader, ctx: Context, noun: Noun) -> None:
+    """Raise the parent's error where the path leads through one that the caller may not see."""
+    if (
+        noun.under
+        and noun.parent_kind
+        and access.find(r, ctx, noun.parent_kind, noun.within) is None
+    ):
+        raise noun.parent_not_found(noun.within)
 
 
 def targets(r: Reader, ctx: Context, noun: Noun, docs: Sequence[Doc]) -> list[Doc]:
@@ -304,7 +324,7 @@ def _hide_parent(r: Reader, ctx: Context, noun: Noun, target: Doc) -> None:
 
 def _asked(policy: Policy, noun: Noun) -> list[tuple[str, str]]:
     """Return the rules that say who sees an attribute of the noun, each with the attribute."""
-    every = ((f"get_{noun.singular}:{name}", name) for name in _VISIBLE[noun.collection])
+    every = ((f"{noun.action('get')}:{name}", name) for name in _VISIBLE[noun.collection])
     return [(rule, name) for rule, name in every if policy.has(rule)]
 
 
@@ -328,7 +348,7 @@ def present(
         for doc in docs:
             doc.update(parents[doc[noun.parent]])
     if only_allowed:
-        docs = policy.allowed(caller, f"get_{noun.singular}", docs)
+        docs = policy.allowed(caller, noun.action("get"), docs)
     visible = _VISIBLE[noun.collection]
     for rule, name in _asked(policy, noun):
         # A rule that reads nothing of the target is asked once for the whole list.
@@ -366,7 +386,7 @@ def _require(
     try:
         policy.require(ctx.caller, action, noun.collection, target, sent)
     except PolicyNotAuthorized:
-        if not policy.allows(ctx.caller, f"get_{noun.singular}", target):
+        if not policy.allows(ctx.caller, noun.action("get"), target):
             raise HTTPNotFound from None
         raise
 

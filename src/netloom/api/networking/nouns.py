@@ -11,6 +11,8 @@ from neutron_lib.exceptions import l3
 
 from netloom.api.networking import filters
 from netloom.api.networking.query import Computed
+from netloom.contract.attributes import SINGULARS
+from netloom.contract.port_forwarding import PortForwardingNotFound
 from netloom.contract.rbac import RbacPolicyNotFound
 from netloom.contract.security_group_errors import SecurityGroupNotFound, SecurityGroupRuleNotFound
 from netloom.model import (
@@ -18,6 +20,7 @@ from netloom.model import (
     FloatingIP,
     Network,
     Port,
+    PortForwarding,
     RbacPolicy,
     Resource,
     Router,
@@ -28,6 +31,7 @@ from netloom.model import (
 from netloom.network import (
     floatingips,
     networks,
+    port_forwardings,
     ports,
     rbac_policies,
     routers,
@@ -50,6 +54,9 @@ class Noun(Struct, frozen=True, kw_only=True):
     told (`<kind>:project_id`, and `network:shared` for this caller). `hides_parent`: a create on a parent that the
     caller may not see is answered as if there were none.
 
+    `under`: the collection that stands before this one in the path, `/{under}/{id of the parent}/{collection}/{id}`; the parent is
+    then named by the path, and who may not see the parent sees nothing of it. `within`: the parent's id, in one request.
+
     `check_bulk`: what must hold between the objects of one bulk request. `computed`: filters that are on no
     field of the struct's own. `actions`: member actions, name → what carries it out, with a document for an answer,
     or the changed object. `lacks`, `prepare`: a list first asks whether the project lacks what it should find there, and
@@ -69,11 +76,18 @@ class Noun(Struct, frozen=True, kw_only=True):
     parent_fields: tuple[str, ...] = ()
     parent_not_found: Callable[[str], Exception] = lambda id: lib.NetworkNotFound(net_id=id)
     hides_parent: bool = False
+    under: str = ""
+    within: str = ""
     check_bulk: Callable[[Sequence[dict[str, Any]]], None] | None = None
     computed: dict[str, Computed] = {}
     actions: dict[str, Action] = {}
     lacks: Callable[[Reader, str], bool] | None = None
     prepare: Callable[[Writer, Context, str], object] | None = None
+
+    def action(self, verb: str) -> str:
+        """Return what policy calls an action: `create_floatingip_port_forwarding` names the parent of the path too."""
+        parent = f"{SINGULARS[self.under]}_" if self.under else ""
+        return f"{verb}_{parent}{self.singular}"
 
     def create(self, w: Writer, ctx: Context, attrs: dict[str, Any]) -> Any:
         """Make one object."""
@@ -169,6 +183,19 @@ NOUNS: dict[str, Noun] = {
             bulk=False,
         ),
         Noun(
+            collection="port_forwardings",
+            singular="port_forwarding",
+            kind=PortForwarding,
+            rules=port_forwardings,
+            not_found=lambda id: PortForwardingNotFound(id=id),
+            taggable=False,
+            under="floatingips",
+            parent="floatingip_id",
+            parent_kind=FloatingIP,
+            parent_fields=("ext_parent:project_id",),
+            parent_not_found=lambda id: l3.FloatingIPNotFound(floatingip_id=id),
+        ),
+        Noun(
             collection="security_groups",
             singular="security_group",
             kind=SecurityGroup,
@@ -204,3 +231,8 @@ NOUNS: dict[str, Noun] = {
     )
 }
 """Collection (with underscores) → its row."""
+
+CHILDREN: dict[tuple[str, str], Noun] = {
+    (noun.under, noun.collection): noun for noun in NOUNS.values() if noun.under
+}
+"""Collection before and collection behind in a path → the row of the second."""

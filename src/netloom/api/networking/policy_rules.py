@@ -29,7 +29,12 @@ SUBNET_MEMBER = f"role:member and {OWNER} or ({ADMIN}) or (role:member and {NETW
 PORT_MEMBER = f"role:member and {NETWORK_OWNER} or role:member and {OWNER}"
 NETWORK_READER = f"{READER} or rule:shared or rule:external or rule:context_is_advsvc"
 
+PARENT_MEMBER = f"({ADMIN}) or (role:member and rule:ext_parent_owner)"
+PARENT_READER = f"({ADMIN}) or (role:reader and rule:ext_parent_owner)"
+
 GENERAL = {
+    "ext_parent_owner": "project_id:%(ext_parent:project_id)s",
+    "admin_or_ext_parent_owner": "rule:context_is_admin or project_id:%(ext_parent:project_id)s",
     "context_is_admin": "role:admin",
     "context_is_advsvc": "role:advsvc",
     "admin_only": "rule:context_is_admin",
@@ -182,6 +187,10 @@ FLOATING_IPS = {
     "update_floatingip:tags": MEMBER,
     "delete_floatingip": MEMBER,
     "delete_floatingip:tags": MEMBER,
+    "create_floatingip_port_forwarding": PARENT_MEMBER,
+    "get_floatingip_port_forwarding": PARENT_READER,
+    "update_floatingip_port_forwarding": PARENT_MEMBER,
+    "delete_floatingip_port_forwarding": PARENT_MEMBER,
 }
 
 SECURITY_GROUPS = {

@@ -6,6 +6,7 @@ import logging
 import re
 from collections.abc import Awaitable, Callable
 
+from msgspec.structs import replace
 from neutron_lib import exceptions as lib
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, Response
@@ -14,7 +15,7 @@ from starlette.types import Receive, Scope, Send
 
 from netloom.api.http import respond, services_of
 from netloom.api.networking import agents_zones_quotas, collections, extensions, tags
-from netloom.api.networking.nouns import NOUNS, Noun
+from netloom.api.networking.nouns import CHILDREN, NOUNS, Noun
 from netloom.api.networking.policy import policy_of
 from netloom.contract.errors import (
     HTTPBadRequest,
@@ -99,7 +100,11 @@ async def _resource(request: Request, method: str, name: str, rest: list[str]) -
     if name in agents_zones_quotas.ANSWERS:
         return await agents_zones_quotas.ANSWERS[name](request, rest)
     noun = NOUNS.get(name.replace("-", "_"))
-    if noun is None:
+    if noun is not None and not noun.under and len(rest) > 1:
+        child = CHILDREN.get((noun.collection, rest[1].replace("-", "_")))
+        if child is not None:
+            noun, rest = replace(child, within=rest[0]), rest[2:]
+    if noun is None or (noun.under and not noun.within):
         raise HTTPNotFound
     if not rest:
         return await _collection(request, method, noun)

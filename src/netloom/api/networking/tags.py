@@ -78,7 +78,7 @@ async def _read(request: Request, noun: Noun, id: str) -> list[str]:
     def work(r: Reader, ctx: Context) -> list[str]:
         obj = collections.found(r, ctx, noun, id)
         target = collections.targets(r, ctx, noun, noun.show(r, ctx, [obj]))[0]
-        policy.require(ctx.caller, f"get_{noun.singular}:tags", noun.collection, target)
+        policy.require(ctx.caller, f"{noun.action('get')}:tags", noun.collection, target)
         return list(obj.tags)
 
     return await run_read(request, work)
@@ -92,7 +92,7 @@ async def _change(request: Request, noun: Noun, id: str, verb: str, change: Chan
     def work(w: Writer, ctx: Context) -> None:
         obj = collections.found(w, ctx, noun, id)
         target = collections.targets(w, ctx, noun, noun.show(w, ctx, [obj]))[0]
-        policy.require(caller, f"{verb}_{noun.singular}:tags", noun.collection, target, ())
+        policy.require(caller, f"{noun.action(verb)}:tags", noun.collection, target, ())
         collections.check_revision(obj, revision)
         tags = change(obj.tags)
         if len(tags) > MAX_TAGS:

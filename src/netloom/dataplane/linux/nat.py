@@ -10,17 +10,19 @@ from __future__ import annotations
 import logging
 import re
 from collections.abc import Iterable, Sequence
+from typing import Any
 
 from msgspec import Struct, field
 
 from netloom.dataplane.linux import netns, nft
 from netloom.dataplane.linux.nft import Table, Wanted
 from netloom.dataplane.process import ApplyError, run
-from netloom.model.hoststate import AttachedNetwork, FloatingNat, SourceNat
+from netloom.model.hoststate import AttachedNetwork, FloatingNat, PortNat, SourceNat
 from netloom.render.nft import NFT_TABLE, chains_of, nft_ruleset, tracks
 
 log = logging.getLogger(__name__)
 
+_TO_PORT = re.compile(r"dport=(\d+)")  # the first is that of the question
 _ADDRESS = re.compile(r"(?:src|dst)=(\S+)")
 
 _UNFINISHED = "unfinished"
@@ -56,11 +58,12 @@ Pair = tuple[str, str]
 class Translations(Struct, frozen=True):
     """What a table translates, as it says itself.
 
-    `floating`: outside address → (inside address, comment); `source`: device → (address, comment); `device`: the outside
+    `floating`: outside address → (inside address, comment), where the address is empty if single `ports` are led on; `source`: device → (address, comment); `device`: the outside
     device that it names first. `unfinished`: whoever changed it was interrupted.
     """
 
     floating: dict[str, Pair] = field(default_factory=dict[str, Pair])
+    ports: dict[str, tuple[PortNat, ...]] = field(default_factory=dict[str, tuple[PortNat, ...]])
     source: dict[str, Pair] = field(default_factory=dict[str, Pair])
     device: str = ""
     unfinished: bool = False
@@ -69,19 +72,23 @@ class Translations(Struct, frozen=True):
 def translations(table: Table) -> Translations:
     """Read a table of ours."""
     floating: dict[str, Pair] = {}
+    ports: dict[str, tuple[PortNat, ...]] = {}
     source: dict[str, Pair] = {}
     device = ""
     chains = table.chains
     for rule in chains["prerouting"].rules if "prerouting" in chains else ():
         compared, to = _meaning(rule, "dnat")
         device = device or compared.get("iifname", "")
-        if to and "daddr" in compared:
+        if to and "daddr" in compared and (led := _led(rule, to)) is not None:
+            floating.setdefault(compared["daddr"], ("", nft.comment_of(rule)))
+            ports[compared["daddr"]] = (*ports.get(compared["daddr"], ()), led)
+        elif to and "daddr" in compared:
             floating[compared["daddr"]] = (to, nft.comment_of(rule))
     for rule in chains["postrouting"].rules if "postrouting" in chains else ():
         compared, to = _meaning(rule, "snat")
         if to and "oifname" in compared:
             source[compared["oifname"]] = (to, nft.comment_of(rule))
-    return Translations(floating, source, device, _UNFINISHED in chains)
+    return Translations(floating, ports, source, device, _UNFINISHED in chains)
 
 
 def _meaning(rule: str, verdict: str) -> tuple[dict[str, str], str]:
@@ -98,6 +105,31 @@ def _meaning(rule: str, verdict: str) -> tuple[dict[str, str], str]:
         if verdict in statement:
             to = str(statement[verdict].get("addr", ""))
     return compared, to
+
+
+def _led(rule: str, to: str) -> PortNat | None:
+    """The ports that a rule leads to others; None where it looks at no port."""
+    protocol, external, there = "", None, None
+    for statement in nft.statements(rule):
+        match = statement.get("match")
+        if match is not None and match["left"].get("payload", {}).get("field") == "dport":
+            protocol, external = match["left"]["payload"]["protocol"], _span(match["right"])
+        if "dnat" in statement:
+            there = statement["dnat"].get("port")
+    if external is None:
+        return None
+    if isinstance(there, dict):
+        values = [pair[1] for pair in there["map"]["data"]["set"]]
+        low_high = (min(values), max(values))
+    else:
+        low_high = external if there is None else _span(there)
+    return PortNat(protocol=protocol, external=external, internal=to, to=low_high)
+
+
+def _span(value: Any) -> tuple[int, int]:
+    """One port or a range, as nft writes it."""
+    first, last = value["range"] if isinstance(value, dict) else (value, value)
+    return int(first), int(last)
 
 
 def without_mark(table: Table) -> Table:
@@ -138,13 +170,17 @@ def apply(
     """
     before = _there(namespace)
     was = translations(before) if before is not None else Translations()
-    there = {(external, internal) for external, (internal, _) in was.floating.items()}
-    now = {(item.external, item.internal) for item in floating}
+    there = {(external, internal) for external, (internal, _) in was.floating.items() if internal}
+    now = {(item.external, item.internal) for item in floating if item.internal}
+    led_there = {(external, port) for external, ports in was.ports.items() for port in ports}
+    led = {(item.external, port) for item in floating for port in item.ports}
     leaving_before = {(device, address) for device, (address, _) in was.source.items()}
     leaving = {(item.device, item.address) for item in source}
     with netns.inside(namespace):
         _load(wanted(floating, source, networks))
         cut(external for external, _ in there - now)
+        for external, port in led_there - led:
+            _cut_ports(external, port)
         cut({address for _, address in leaving_before} - {address for _, address in leaving})
         if before is not None and leaving - leaving_before:
             _forget_untranslated()
@@ -193,6 +229,16 @@ def cut(addresses: Iterable[str]) -> None:
     for address in sorted(set(addresses)):
         _forget("--orig-dst", address)
         _forget("--reply-dst", address)
+
+
+def _cut_ports(address: str, port: PortNat) -> None:
+    """Forget the connections that were led on from ports of an outside address: those that are there, port by port."""
+    here = ("--orig-dst", address, "-p", port.protocol)
+    lines = run(["conntrack", "-L", *here]).splitlines()
+    used = {int(found[1]) for line in lines if (found := _TO_PORT.search(line))}
+    for number in sorted(used):
+        if port.external[0] <= number <= port.external[1]:
+            _forget(*here, "--orig-port-dst", str(number))
 
 
 def _forget_untranslated() -> None:

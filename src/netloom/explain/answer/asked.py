@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from netloom.explain.answer.fixes import ANYWHERE
-from netloom.explain.answer.resolve import Spot
+from netloom.explain.answer.resolve import Spot, inside_port
 from netloom.explain.walk.frames import ICMP
 from netloom.model.errors import UserError
 from netloom.plan.ovs.rule_services import PROTOCOLS, WITH_PORTS
@@ -29,6 +29,11 @@ class Asked:
     def service(self) -> str:
         """Protocol and port as a person writes them: `tcp/22`."""
         return f"{self.protocol}/{self.port}" if self.port else self.protocol
+
+    @property
+    def inside_port(self) -> int | None:
+        """The port that the target itself sees: behind a port forwarding another one."""
+        return inside_port(self.target, self.port)
 
     def opened_to(self, address: str) -> str:
         """What a rule must be open to: an end's address, or everywhere where that end is «outside»."""

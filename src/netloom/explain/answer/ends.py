@@ -22,6 +22,15 @@ def is_service(port: Port) -> bool:
 def unplaced(cloud: Cloud, spot: Spot) -> Reason | None:
     """Ends that exist in the API but nowhere on a host."""
     port = spot.port
+    if spot.floatingip is not None and port is None and spot.floatingip.id in cloud.forwardings_of:
+        ports = cloud.forwardings_of[spot.floatingip.id]
+        those = ", ".join(f"{each.protocol}/{each.external_port_range}" for each in ports)
+        return Reason(
+            f"Floating IP {spot.address} leads on only {those.replace(':', '-')}, by port forwardings.",
+            f"floatingip/{spot.floatingip.id}",
+            "openstack floating ip port forwarding create --help",
+            cause=Cause.NO_FLOATING_IP,
+        )
     if spot.floatingip is not None and port is None:
         return Reason(
             f"Floating IP {spot.address} is associated with no port.",

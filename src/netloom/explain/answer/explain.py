@@ -14,11 +14,12 @@ from netloom.explain.answer.ends import no_floating_ip, not_from_dhcp, unplaced
 from netloom.explain.answer.health import doubt, not_reported, of_ends, of_status, of_tunnels
 from netloom.explain.answer.outside import variants
 from netloom.explain.answer.reasons import of_drop
-from netloom.explain.answer.resolve import OUTSIDE, Spot, ends, network_of
+from netloom.explain.answer.resolve import OUTSIDE, Spot, ends, led_on, network_of
 from netloom.explain.answer.routes import blame
 from netloom.explain.answer.size import path_mtu, said, too_big
 from netloom.explain.cause import Cause, Reason
 from netloom.explain.cloud import Cloud
+from netloom.explain.walk.frames import ICMP
 from netloom.explain.walk.hosts import Endpoint, World
 from netloom.explain.walk.trace import Step
 from netloom.explain.walk.walk import Arrival, Outside, Walk, Walker, vlan_text
@@ -89,6 +90,7 @@ def explain(
     """Explain one packet and its answer. Raises UserError for words that mean nothing."""
     number = protocol_number(protocol, port)
     start, target = ends(cloud, source, destination)
+    target = led_on(cloud, target, "icmp" if number == ICMP else protocol, port)
     asked = Asked(
         start=start,
         target=target,

@@ -112,8 +112,8 @@ def _of_rules(
     groups = [origin for origin in step.origin if origin.startswith("security_group/")]
     peer = (frame.ip_src if inward else frame.ip_dst) or ""
     # A rule that lets answers through cannot name the port that the question went to.
-    service = asked.protocol if answer else asked.service
-    number = None if answer else asked.port
+    number = None if answer else asked.inside_port if inward else asked.port
+    service = f"{asked.protocol}/{number}" if number else asked.protocol
     opening = fixes.Opening(
         asked.protocol,
         number,

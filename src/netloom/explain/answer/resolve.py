@@ -9,7 +9,15 @@ from dataclasses import dataclass, replace
 from netloom.explain.cloud import Cloud
 from netloom.model.errors import UserError
 from netloom.model.names import METADATA_ADDRESS, OWNER_DHCP, OWNER_FLOATING_IP
-from netloom.model.networking import FloatingIP, Network, Port, Router, SecurityGroup, Subnet
+from netloom.model.networking import (
+    FloatingIP,
+    Network,
+    Port,
+    PortForwarding,
+    Router,
+    SecurityGroup,
+    Subnet,
+)
 from netloom.plan.index import ROUTER_OWNERS
 
 OUTSIDE = "outside"
@@ -25,6 +33,8 @@ class Spot:
     address: str
     port: Port | None = None
     floatingip: FloatingIP | None = None
+    forwarding: PortForwarding | None = None
+    """Of a floating IP that forwards single ports: what it does with the port that is asked for."""
     pair: bool = False
     """The address is the port's by an allowed address pair only: the instance may or may not have taken it."""
 
@@ -36,6 +46,8 @@ class Spot:
     @property
     def inside(self) -> str:
         """The address that the instance itself has: behind a floating IP the fixed one."""
+        if self.forwarding is not None:
+            return self.forwarding.internal_ip_address
         return (self.floatingip and self.floatingip.fixed_ip_address) or self.address
 
     @property
@@ -270,6 +282,41 @@ def _both_outside(cloud: Cloud, start: Spot, target: Spot) -> str:
         ):
             return f"nobody has the address {spot.word} of {cloud.name(f'subnet/{subnet.id}')}"
     return f"{start.word} and {target.word} are both outside: this cloud is not between them"
+
+
+def led_on(cloud: Cloud, spot: Spot, protocol: str, port: int | None) -> Spot:
+    """The end of a packet to a floating IP that forwards single ports: behind one of them, or the router itself for a ping.
+
+    Any other spot is given back as it is.
+    """
+    fip = spot.floatingip
+    forwardings = cloud.forwardings_of.get(fip.id, []) if fip and spot.port is None else []
+    for each in forwardings:
+        first, last = span_of(each.external_port_range)
+        if each.protocol == protocol and port is not None and first <= port <= last:
+            return replace(spot, port=cloud.ports.get(each.internal_port_id), forwarding=each)
+    if forwardings and protocol == "icmp":
+        router = cloud.routers.get(forwardings[0].router_id)
+        gateway = cloud.ports.get((router.gw_port_id if router else None) or "")
+        return replace(spot, port=gateway, floatingip=None)
+    return spot
+
+
+def span_of(text: str) -> tuple[int, int]:
+    """A range of ports that is written `FIRST:LAST`."""
+    first, _, last = text.partition(":")
+    return int(first), int(last)
+
+
+def inside_port(spot: Spot, port: int | None) -> int | None:
+    """The port that an end itself sees where `port` is asked for."""
+    if spot.forwarding is None or port is None:
+        return port
+    (first, _), (low, high) = (
+        span_of(text)
+        for text in (spot.forwarding.external_port_range, spot.forwarding.internal_port_range)
+    )
+    return low if low == high else low + port - first
 
 
 def subnet_around(cloud: Cloud, address: str, *, wires: bool = False) -> Subnet | None:

@@ -7,10 +7,12 @@ from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
 from netloom.explain.cause import Cause
-from netloom.explain.walk.frames import Connection, Frame
+from netloom.explain.walk.frames import ICMP, TCP, UDP, Connection, Frame
 from netloom.explain.walk.hosts import Host
 from netloom.explain.walk.trace import Step, Steps, Way
-from netloom.model.hoststate import AttachedNetwork, Device, NsRoute
+from netloom.model.hoststate import AttachedNetwork, Device, FloatingNat, NsRoute
+
+_NUMBER = {"tcp": TCP, "udp": UDP, "dccp": 33, "sctp": 132}
 
 Place = tuple[str, str]
 """Host and namespace."""
@@ -111,8 +113,14 @@ class Namespaces:
 
     def _dnat(self, host: Host, name: str, frame: Frame, steps: Steps) -> tuple[Frame, Steps, bool]:
         for nat in host.floating.get(name, []):
-            if frame.ip_dst == nat.external:
-                was = frame.connection
+            if frame.ip_dst != nat.external:
+                continue
+            was = frame.connection
+            if led := _led(nat, frame):
+                frame = replace(frame, ip_dst=led[0], tp_dst=led[1])
+                step = _nat_step(host, name, was, frame, "port forwarding", nat.origin)
+                return frame, (*steps, step), True
+            if nat.internal:
                 frame = replace(frame, ip_dst=nat.internal)
                 step = _nat_step(host, name, was, frame, "floating IP", nat.origin)
                 return frame, (*steps, step), True
@@ -146,6 +154,16 @@ class Namespaces:
                 frame = replace(frame, ip_src=nat.address)
                 return frame, (*steps, _nat_step(host, name, was, frame, "SNAT", nat.origin))
         return frame, steps
+
+
+def _led(nat: FloatingNat, frame: Frame) -> tuple[str, int] | None:
+    """The address and port to which a floating IP leads a packet by its port; None where no port of it does."""
+    for port in nat.ports:
+        first, last = port.external
+        if frame.ip_proto == _NUMBER[port.protocol] and first <= frame.tp_dst <= last:
+            low, high = port.to
+            return port.internal, low if low == high else low + frame.tp_dst - first
+    return None
 
 
 def _elsewhere(
@@ -235,7 +253,10 @@ def _apply(frame: Frame, known: Translated) -> Frame:
     """Rewrite a packet of a known connection, in the direction in which it goes."""
     connection = frame.connection
     new = known.after if connection == known.before else known.before.back
-    return replace(frame, ip_src=new.source, ip_dst=new.destination)
+    frame = replace(frame, ip_src=new.source, ip_dst=new.destination)
+    if frame.ip_proto == ICMP:
+        return frame
+    return replace(frame, tp_src=new.source_port, tp_dst=new.destination_port)
 
 
 def _step(host: Host, namespace: str, text: str, command: str, origin: tuple[str, ...]) -> Step:
@@ -255,8 +276,10 @@ def _nat_step(
     changes: list[str] = []
     if was.source != frame.ip_src:
         changes.append(f"source {was.source} becomes {frame.ip_src}")
-    if was.destination != frame.ip_dst:
-        changes.append(f"destination {was.destination} becomes {frame.ip_dst}")
+    if was.destination != frame.ip_dst or was.destination_port != frame.connection.destination_port:
+        ports = (was.destination_port, frame.connection.destination_port)
+        old, new = (f":{port}" if ports[0] != ports[1] else "" for port in ports)
+        changes.append(f"destination {was.destination}{old} becomes {frame.ip_dst}{new}")
     return Step(
         kind="nat",
         host=host.name,

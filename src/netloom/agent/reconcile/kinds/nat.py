@@ -73,9 +73,21 @@ class Nats(Kind):
         """What a table translates, each with its mark; what is wrong with the rest of it is said of one of them."""
         said = nat.translations(table)
         items: list[Nat] = [
-            FloatingNat(namespace=namespace, device=said.device, external=external, internal=internal, origin=_origin(why))
+            FloatingNat(
+                namespace=namespace,
+                device=said.device,
+                external=external,
+                internal=internal,
+                ports=tuple(
+                    sorted(
+                        said.ports.get(external, ()),
+                        key=lambda port: (port.protocol, port.external),
+                    )
+                ),
+                origin=_origin(why),
+            )
             for external, (internal, why) in said.floating.items()
-        ]  # fmt: skip
+        ]
         items += [
             SourceNat(namespace=namespace, device=device, address=address, origin=_origin(why))
             for device, (address, why) in said.source.items()
@@ -153,7 +165,7 @@ def _mark(item: Part) -> Mark:
     if isinstance(item, AttachedNetwork):
         return fingerprint(item)
     if isinstance(item, FloatingNat):
-        return digest(f"{item.external} {item.internal} {item.origin[:1]}")
+        return digest(f"{item.external} {item.internal} {item.ports} {item.origin[:1]}")
     return digest(f"{item.device} {item.address} {item.origin[:1]}")
 
 
