@@ -8,6 +8,7 @@ import pytest
 
 from netloom.bench import program, scale
 from netloom.bench.scale import Figure, Sizes
+from netloom.bench.scale_cloud import CloudSize
 from netloom.cli.main import main
 from netloom.model.errors import UserError
 
@@ -20,7 +21,7 @@ TINY = Sizes(
     network=(3,),
     members=3,
     member_hosts=2,
-    explained=(3,),
+    clouds=(CloudSize(20, 2), CloudSize(20, 3)),
     samples=1,
 )
 
@@ -35,7 +36,7 @@ def test_every_row_is_measured_and_an_unconcerned_host_does_nothing() -> None:
     for words in ("one port bound", "the same, for another host", "a group with 3 members"):
         (value,) = [value for work, value in found.items() if work.startswith(words)]
         assert float(value.rpartition(" ")[2]) > 0, value  # flows
-    assert len(found) == len(figures) >= 9
+    assert len(found) == len(figures) >= 12
 
 
 def test_a_row_that_is_not_there_is_refused_with_those_that_are() -> None:

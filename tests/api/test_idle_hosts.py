@@ -260,6 +260,39 @@ def test_a_change_that_concerns_no_host_costs_hosts_nothing(
         asyncio.run(with_streams(server, hosts, change))
 
 
+def test_of_many_changes_in_a_row_several_are_looked_at_together(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(wake, "PAUSE_SECONDS", 0.5)
+    with inside(tmp_path, 2, monkeypatch) as server:
+        looks: list[dict[str, int]] = []
+        real = server.services.scope.news
+
+        def news() -> tuple[int, dict[str, int]]:
+            seq, stepped = real()
+            looks.append(stepped)
+            return seq, stepped
+
+        monkeypatch.setattr(server.services.scope, "news", news)
+
+        async def change(client: httpx.AsyncClient) -> None:
+            await asyncio.sleep(0.6)
+            looks.clear()
+            begun = time.monotonic()
+            for number in range(30):
+                with server.store.writer() as w:
+                    w.insert(Network(id=f"unseen-{number}"))
+            newest = server.services.scope
+            with server.store.reader() as reader:
+                seq = reader.seq()
+            while newest.seq < seq:
+                await asyncio.sleep(0.02)
+            assert 1 <= len(looks) <= 2 + (time.monotonic() - begun) / 0.5
+            assert not any(looks)
+
+        asyncio.run(with_streams(server, 2, change))
+
+
 def own_requests(folder: Path, hosts: int, monkeypatch: pytest.MonkeyPatch) -> list[Counter[str]]:
     """Statements of requests of one host beside others, by who had to run them."""
     found: list[Counter[str]] = []

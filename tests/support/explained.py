@@ -2,13 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any
 
 from netloom.explain.cloud import Cloud, Health
 from netloom.plan import VERSION
 from netloom.store import StatusRow
 from tests.support import worlds
+
+
+class Kept:
+    """Reports that are at hand."""
+
+    def __init__(self, rows: Sequence[StatusRow], states: Mapping[str, str]) -> None:
+        self.rows, self.states = rows, states
+
+    def of(self, ids: Collection[str]) -> list[StatusRow]:
+        return [row for row in self.rows if row.id in ids]
+
+    def by(self, host: str) -> list[StatusRow]:
+        return [row for row in self.rows if row.host == host]
+
+    def state(self, server: str) -> str:
+        return self.states.get(server, "")
+
 
 KIND_OF_TABLE = {
     "networks": "network",
@@ -56,9 +73,8 @@ def cloud(
     }
     return Cloud(
         objects=objects,
-        views=world.views(),
+        facts=world.hosts,
         health=healths,
-        statuses=tuple(said),
-        states=states or {},
+        reports=Kept(said, states or {}),
         largest_mtu=largest_mtu or {},
     )

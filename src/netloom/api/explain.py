@@ -7,16 +7,23 @@ IP packet, in bytes, not to be fragmented).
 
 from __future__ import annotations
 
+from collections.abc import Collection, Sequence
+
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
 
 from netloom.api.http import caller_of, context_of, error_body, respond, run_in_thread, services_of
 from netloom.api.service import must_be_admin
+from netloom.api.services import Services
 from netloom.explain.answer.explain import Explanation, explain
-from netloom.explain.cloud import Cloud, Health, read
+from netloom.explain.cloud import Cloud, Health
+from netloom.explain.walk.reach import Later
+from netloom.model import Context, Flavor, Server
 from netloom.model.errors import BadRequest, Forbidden, UserError
 from netloom.network import liveness, neutron_agents, segments
+from netloom.scope.inventory import TABLE_OF_KIND
+from netloom.store import Reader, StatusRow
 
 PATH = "/explain/v1"
 
@@ -44,7 +51,10 @@ async def _explain(request: Request) -> Response:
 
         def work() -> Explanation:
             protocol, number = query.get("protocol", "icmp"), int(port) if port else None
-            return explain(the_cloud(request), source, destination, protocol, number, int(size))
+            services, context = services_of(request), context_of(request)
+            with services.store.reader() as reader:
+                cloud = the_cloud(services, context, reader)
+                return explain(cloud, source, destination, protocol, number, int(size))
 
         return respond(200, await run_in_thread(request, work))
     except UserError as error:
@@ -53,27 +63,46 @@ async def _explain(request: Request) -> Response:
         return respond(403, error_body(403, Forbidden.title, str(error)))
 
 
-def the_cloud(request: Request) -> Cloud:
-    """Everything as of now: objects, each host's view, and how far each host is."""
-    services, context = services_of(request), context_of(request)
-    with services.store.reader() as reader:
-        moment = services.scope.moment()
-        views = moment.views()
-        health = {
-            name: Health(
-                alive=liveness.alive(row, context),
-                applied_seq=row.applied_seq,
-                wanted_seq=moment.wanted.get(name, 0),
-                plan_version=row.facts.plan_version if row.facts else "",
-                away=services.presence.is_away(name),
-                enabled=row.admin_state_up,
-                agent=neutron_agents.agent_id(name, "L3 agent"),
-            )
-            for name, row in reader.hosts().items()
-        }
-        limits = {
-            network.network_type: segments.largest_mtu(context.settings, network.network_type)
-            for view in views.values()
-            for network in view.networks.values()
-        }
-        return read(reader, views, health, limits)
+class _Reports:
+    """What hosts report, read from the database when it is asked for."""
+
+    def __init__(self, reader: Reader) -> None:
+        self._reader = reader
+
+    def of(self, ids: Collection[str]) -> Sequence[StatusRow]:
+        return self._reader.status_rows(ids)
+
+    def by(self, host: str) -> Sequence[StatusRow]:
+        return self._reader.status_rows(host=host)
+
+    def state(self, server: str) -> str:
+        return self._reader.api_status(Server, [server]).get(server, "")
+
+
+def the_cloud(services: Services, context: Context, reader: Reader) -> Cloud:
+    """Everything as of now: objects, and what is read of hosts and their reports when it is asked for."""
+    moment = services.scope.moment()
+    objects = {kind: moment.tables[table] for kind, table in TABLE_OF_KIND.items()}
+
+    def health(name: str) -> Health:
+        row = reader.host(name)
+        if row is None:
+            raise KeyError(name)
+        return Health(
+            alive=liveness.alive(row, context),
+            applied_seq=row.applied_seq,
+            wanted_seq=moment.wanted.get(name, 0),
+            plan_version=row.facts.plan_version if row.facts else "",
+            away=services.presence.is_away(name),
+            enabled=row.admin_state_up,
+            agent=neutron_agents.agent_id(name, "L3 agent"),
+        )
+
+    types = {network.network_type for network in moment.tables["networks"].values()}
+    return Cloud(
+        objects=objects | {Flavor.KIND: {each.id: each for each in reader.list(Flavor)}},
+        facts=moment.facts,
+        reports=_Reports(reader),
+        health=Later(moment.facts, health),
+        largest_mtu={each: segments.largest_mtu(context.settings, each) for each in types},
+    )

@@ -10,10 +10,20 @@ from __future__ import annotations
 import statistics
 import time
 from collections.abc import Callable, Sequence
+from pathlib import Path
 
 from msgspec import Struct
 
-from netloom.bench.scale_world import Simulated, scale_world
+from netloom.bench.scale_cloud import (
+    ON_A_NETWORK,
+    CloudSize,
+    Listeners,
+    fill,
+    host_of,
+    network_id,
+    port_id,
+)
+from netloom.bench.scale_world import FIRST_TUNNEL_IP, Simulated, credentials, scale_world
 from netloom.model.errors import UserError
 
 Say = Callable[[str], None]
@@ -26,7 +36,8 @@ class Sizes(Struct, frozen=True, kw_only=True):
 
     `unconcerned`: hosts beside which changes are made that concern none of them; `requests`: how many changes. `idle`: hosts
     that have nothing to do for `seconds`. `local`: ports of a host. `network`: ports of a network, most of them elsewhere.
-    `members`: of a security group, on `member_hosts`. `samples`: how often a change is made whose cost is told.
+    `members`: of a security group, on `member_hosts`. `clouds`: a small one and a large one. `samples`: how often a change is
+    made whose cost is told.
     """
 
     unconcerned: int = 200
@@ -37,7 +48,7 @@ class Sizes(Struct, frozen=True, kw_only=True):
     network: tuple[int, ...] = (100, 1000, 10_000)
     members: int = 1000
     member_hosts: int = 20
-    explained: tuple[int, ...] = (1000, 10_000)
+    clouds: tuple[CloudSize, CloudSize] = (CloudSize(20, 50), CloudSize(2000, 5000))
     samples: int = 5
 
 
@@ -51,7 +62,7 @@ QUICK = Sizes(
     network=(100, 1000),
     members=100,
     member_hosts=5,
-    explained=(100, 1000),
+    clouds=(CloudSize(20, 10), CloudSize(100, 500)),
     samples=3,
 )
 
@@ -202,22 +213,85 @@ def group(sizes: Sizes) -> list[Figure]:
         return [Figure(work, f"{each:.0f} ms; {flows / len(names):.0f}", "≤ 5 ms")]
 
 
-def explained(sizes: Sizes) -> list[Figure]:
-    """One question to explain, from a port on one host to a port on another."""
-    found: list[Figure] = []
-    names = [f"far-{n + 1}" for n in range(20)]
-    for count in sizes.explained:
-        with scale_world(names) as world:
-            world.introduce(names)
-            made = world.ports(world.network("10.64.0.0/14"), names, count)
-            seconds: list[float] = []
-            for _ in range(3):
-                begun = world.cpu()
-                world.explain(made[0]["id"], made[1]["id"])
-                seconds.append(world.cpu() - begun)
-            name = f"explain, one question, {count:,} ports on {len(names)} hosts: server CPU"
-            found.append(Figure(name, f"{statistics.median(seconds):.2f} s", "≤ 0.3 s at 100,000"))
-    return found
+def cloud(sizes: Sizes) -> list[Figure]:
+    """A small cloud and a large one: start, memory, a create, the way of a step to its hosts, a question to explain."""
+    small, large = (_of_cloud(size, sizes.samples * 4) for size in sizes.clouds)
+    size = sizes.clouds[1]
+    of = f"{size.hosts:,} hosts, {size.networks:,} networks, {size.ports:,} ports"
+    ratio = large.create / small.create
+    few = f"{sizes.clouds[0].ports:,} ports"
+    return [
+        Figure(
+            f"{of}: port create, server CPU, as against {few}",
+            f"{large.create:.1f} / {small.create:.1f} ms = {ratio:.2f} ×",
+            "≤ 1.5 ×",
+        ),
+        Figure(
+            f"{of}: from the answer until each concerned host has its step (at {few})",
+            f"{large.step:.0f} ms ({small.step:.0f} ms)",
+            "≤ 100 ms",
+        ),
+        Figure(
+            f"{of}: memory of the server, all hosts streaming",
+            f"{large.memory:.0f} MiB",
+            "≤ 1,536 MiB",
+        ),
+        Figure(f"{of}: server start until it answers", f"{large.start:.1f} s", "≤ 20 s"),
+        Figure(
+            f"{of}: explain, one question, server CPU (at {few})",
+            f"{large.explain:.2f} s ({small.explain:.2f} s)",
+            "≤ 0.3 s",
+        ),
+    ]
+
+
+class _Cloud(Struct, frozen=True):
+    """What one cloud cost: seconds for `start` and `explain`, milliseconds for `create` and `step`, MiB."""
+
+    start: float
+    memory: float
+    create: float
+    step: float
+    explain: float
+
+
+def _of_cloud(size: CloudSize, samples: int) -> _Cloud:
+    names = [f"sim-{n + 1}" for n in range(size.hosts)]
+    words: dict[str, str] = {}
+
+    def put(folder: Path) -> None:
+        words.update(credentials(folder, names))
+        fill(folder / "state" / "netloom.db", size, words, FIRST_TUNNEL_IP)
+
+    with scale_world(names, put) as world:
+        listeners = Listeners(world.folder / "hosts.sock", words)
+        time.sleep(3)
+        create: list[float] = []
+        step: list[float] = []
+        for number in range(-2, samples):
+            at = (number * 3 + 7) % size.networks
+            body = {"network_id": network_id(at), "binding:host_id": host_of(size, at, 1)}
+            listeners.expect(network_id(at))
+            before = world.cpu()
+            world.endpoint.ask("POST", "ports", {"port": body})
+            answered, spent = time.perf_counter(), world.cpu()
+            hosts = {host_of(size, at, place) for place in range(1, ON_A_NETWORK)}
+            came = listeners.all_came(len(hosts))
+            if number >= 0:
+                create.append((spent - before) * 1000)
+                step.append(max(came - answered, 0.0) * 1000)
+            time.sleep(0.2)
+        memory = world.memory()
+        seconds: list[float] = []
+        for number in range(3):
+            begun = world.cpu()
+            world.explain(port_id(number * 2, 1), port_id(number * 2, 2))
+            seconds.append(world.cpu() - begun)
+        listeners.end()
+        explain = statistics.median(seconds)
+        return _Cloud(
+            world.started_in, memory, statistics.mean(create), statistics.median(step), explain
+        )
 
 
 def _each_time(
@@ -246,7 +320,7 @@ ROWS: dict[str, Row] = {
     "local": local,
     "elsewhere": elsewhere,
     "group": group,
-    "explain": explained,
+    "cloud": cloud,
 }
 """Name for `--rows` → what it measures."""
 

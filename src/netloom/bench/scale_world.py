@@ -9,7 +9,8 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Generator, Sequence
+import time
+from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager
 from ipaddress import IPv4Address
 from pathlib import Path
@@ -89,12 +90,19 @@ class ScaleWorld:
     """A server, its API, and the hosts that were registered."""
 
     def __init__(
-        self, folder: Path, server: subprocess.Popen[bytes], endpoint: Endpoint, port: int
+        self,
+        folder: Path,
+        server: subprocess.Popen[bytes],
+        endpoint: Endpoint,
+        port: int,
+        started_in: float,
     ):
         self.folder = folder
         self.server = server
         self.endpoint = endpoint
         self.port = port
+        self.started_in = started_in
+        """Seconds until the server answered."""
         self._started: list[Simulated] = []
         self._names = hosts_of(folder)
 
@@ -111,10 +119,9 @@ class ScaleWorld:
     def introduce(self, names: Sequence[str]) -> None:
         """Register hosts and say their facts for them: ports can be bound there, though no agent runs yet."""
         store = Store.open(f"sqlite:///{self.folder}/state/netloom.db")
-        words = {name: secrets.token_urlsafe(16) for name in names}
+        words = credentials(self.folder, names)
         with store.writer(actor="netloom bench") as w:
             for name, word in words.items():
-                write_whole(self.folder / "secrets" / name, f"{word}\n".encode())
                 w.put_host(name, secret_hash=secret_hash(word))
         store.close()
         transport = httpx.HTTPTransport(uds=str(self.folder / "hosts.sock"))
@@ -192,9 +199,22 @@ def hosts_of(folder: Path) -> list[str]:
     return json.loads((folder / "hosts.json").read_text())
 
 
+def credentials(folder: Path, names: Sequence[str]) -> dict[str, str]:
+    """Draw a credential for each of these hosts, and put it where its agent finds it."""
+    words = {name: secrets.token_urlsafe(16) for name in names}
+    for name, word in words.items():
+        write_whole(folder / "secrets" / name, f"{word}\n".encode())
+    return words
+
+
 @contextmanager
-def scale_world(names: Sequence[str]) -> Generator[ScaleWorld]:
-    """Run a server with an empty database that lets these hosts in over one socket."""
+def scale_world(
+    names: Sequence[str], fill: Callable[[Path], object] | None = None
+) -> Generator[ScaleWorld]:
+    """Run a server that lets these hosts in over one socket.
+
+    Its database is empty, or has what `fill` put there: it is called with the folder, before the server starts.
+    """
     folder = Path(tempfile.mkdtemp(prefix="netloom-scale-"))
     (folder / "secrets").mkdir()
     (folder / "hosts.json").write_text(json.dumps(list(names)))
@@ -207,6 +227,10 @@ def scale_world(names: Sequence[str]) -> Generator[ScaleWorld]:
         f"[server.agent_sockets]\n{sockets}\n[network]\nagent_down_seconds = 86400.0\n"
     )
     log = folder / "log"
+    if fill is not None:
+        (folder / "state").mkdir(mode=0o700)
+        fill(folder)
+    begun = time.perf_counter()
     with log.open("wb") as output:
         server = subprocess.Popen(
             [sys.executable, "-m", "netloom", "server", "--config", str(config)],
@@ -216,9 +240,10 @@ def scale_world(names: Sequence[str]) -> Generator[ScaleWorld]:
     world: ScaleWorld | None = None
     try:
         wait(server, port, folder / "state", log)
+        started_in = time.perf_counter() - begun
         headers = {"X-Auth-Token": token(port, folder / "state")}
         endpoint = Endpoint(f"http://127.0.0.1:{port}/networking", headers)
-        world = ScaleWorld(folder, server, endpoint, port)
+        world = ScaleWorld(folder, server, endpoint, port, started_in)
         project = endpoint.create("network")
         quota = dict.fromkeys(("network", "subnet", "port", "security_group_rule"), -1)
         endpoint.ask("PUT", f"quotas/{project['project_id']}", {"quota": quota})

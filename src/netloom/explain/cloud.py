@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any
+from typing import Any, Protocol
 
 from netloom.explain.cause import Cause
-from netloom.model.cloud import Flavor, Image, Server
-from netloom.model.hosts import HostView
+from netloom.model.cloud import Server
+from netloom.model.hosts import HostFacts
 from netloom.model.names import OWNER_DHCP, OWNER_ROUTER_GATEWAY
 from netloom.model.networking import (
     FloatingIP,
@@ -23,7 +23,9 @@ from netloom.model.networking import (
 )
 from netloom.plan import VERSION
 from netloom.plan.index import ROUTER_OWNERS
-from netloom.store import Reader, StatusRow
+from netloom.scope import Moment
+from netloom.scope.inventory import TABLE_OF_KIND
+from netloom.store import StatusRow
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,19 +62,68 @@ class Health:
         return None
 
 
+class Reports(Protocol):
+    """What hosts report, and the API's statuses of servers: read as far as a question needs them."""
+
+    def of(self, ids: Collection[str]) -> Sequence[StatusRow]:
+        """What all hosts say of these objects, by id, host and aspect."""
+        ...
+
+    def by(self, host: str) -> Sequence[StatusRow]:
+        """All that one host says."""
+        ...
+
+    def state(self, server: str) -> str:
+        """The API's status of a server; empty where it has none."""
+        ...
+
+
 @dataclass(frozen=True, kw_only=True)
 class Cloud:
-    """All objects by kind and id, every host's view and health, and what hosts report.
+    """All objects by kind and id, what hosts are and how they do, and what they report.
 
-    `states`: server id → the API's status of it. `largest_mtu`: network type → the largest MTU that the API takes.
+    `largest_mtu`: network type → the largest MTU that the API takes.
     """
 
     objects: Mapping[str, Mapping[str, Any]]
-    views: Mapping[str, HostView]
+    facts: Mapping[str, HostFacts]
+    reports: Reports
     health: Mapping[str, Health] = field(default_factory=dict)
-    statuses: Sequence[StatusRow] = ()
-    states: Mapping[str, str] = field(default_factory=dict)
     largest_mtu: Mapping[str, int] = field(default_factory=dict)
+
+    @cached_property
+    def moment(self) -> Moment:
+        """The objects as hosts see them."""
+        tables = {table: self.objects.get(kind, {}) for kind, table in TABLE_OF_KIND.items()}
+        return Moment(tables, self.facts)
+
+    def ports_where(self, fits: Callable[[Port], bool]) -> list[Port]:
+        """Ports by id, found by looking at each."""
+        found = [port for port in self.ports.values() if fits(port)]
+        return sorted(found, key=lambda port: port.id)
+
+    def ports_with(self, address: str) -> list[Port]:
+        """Ports that have a fixed address, by id."""
+        return self.ports_where(lambda port: any(f.ip_address == address for f in port.fixed_ips))
+
+    def ports_named(self, word: str) -> list[Port]:
+        """Ports whose id or name a word is, by id."""
+        found = {port.id: port for port in self._named.get(word, ())}
+        if word in self.ports:
+            found[word] = self.ports[word]
+        return sorted(found.values(), key=lambda port: port.id)
+
+    @cached_property
+    def _named(self) -> Mapping[str, list[Port]]:
+        found: dict[str, list[Port]] = {}
+        for port in self.ports.values():
+            if port.name:
+                found.setdefault(port.name, []).append(port)
+        return found
+
+    def ports_of_network(self, network: str) -> list[Port]:
+        """A network's ports, by id."""
+        return self.moment.ports_of_network(network)
 
     @property
     def ports(self) -> Mapping[str, Port]:
@@ -113,20 +164,16 @@ class Cloud:
     def routed(self) -> Mapping[str, list[Port]]:
         """Subnet id → the router interfaces that have an address in it, by id."""
         found: dict[str, list[Port]] = {}
-        for _, port in sorted(self.ports.items()):
-            if port.device_owner in ROUTER_OWNERS - {OWNER_ROUTER_GATEWAY}:
+        for port in self.ports_where(lambda port: port.device_owner in ROUTER_OWNERS):
+            if port.device_owner != OWNER_ROUTER_GATEWAY:
                 for fixed in port.fixed_ips:
                     found.setdefault(fixed.subnet_id, []).append(port)
         return found
 
     def interfaces(self, router: str) -> list[Port]:
         """The ports by which a router is on its networks, its gateway apart."""
-        owners = ROUTER_OWNERS - {OWNER_ROUTER_GATEWAY}
-        return [
-            port
-            for port in self.ports.values()
-            if port.device_id == router and port.device_owner in owners
-        ]
+        ports = self.moment.ports_of_router(router)
+        return [port for port in ports if port.device_owner != OWNER_ROUTER_GATEWAY]
 
     @cached_property
     def server_of(self) -> Mapping[str, Server]:
@@ -180,36 +227,3 @@ def rule_text(rule: SecurityGroupRule, group: str = "") -> str:
     if remote:
         parts += ["from" if rule.direction == "ingress" else "to", remote]
     return " ".join(parts)
-
-
-KINDS = (
-    Network,
-    Subnet,
-    Port,
-    Router,
-    FloatingIP,
-    PortForwarding,
-    SecurityGroup,
-    SecurityGroupRule,
-    Server,
-    Image,
-    Flavor,
-)
-
-
-def read(
-    reader: Reader,
-    views: Mapping[str, HostView],
-    health: Mapping[str, Health],
-    largest_mtu: Mapping[str, int] | None = None,
-) -> Cloud:
-    """Read everything that an explanation may name."""
-    objects = {kind.KIND: {thing.id: thing for thing in reader.list(kind)} for kind in KINDS}
-    return Cloud(
-        objects=objects,
-        views=views,
-        health=health,
-        statuses=reader.status_rows(),
-        states=reader.api_status(Server, list(objects[Server.KIND])),
-        largest_mtu=largest_mtu or {},
-    )

@@ -10,6 +10,7 @@ from typing import Any
 from netloom.model import KINDS, HostView, ViewDelta
 from netloom.scope.effect import Concern, Row, fresh_rows
 from netloom.scope.inventory import TABLE_OF_KIND, Inventory
+from netloom.scope.moment import Moment
 from netloom.scope.select import Tables, select, tables
 from netloom.store import Reader, Store
 
@@ -57,26 +58,6 @@ class _Feed:
         if len(self.steps) > KEPT_STEPS:
             self.floor = self.steps.popleft().seq
         return True
-
-
-class Moment:
-    """The inventory at one change: no later one alters it.
-
-    `wanted`: host → the newest change that concerns it (`Scope.wanted`).
-    """
-
-    def __init__(self, inventory: Inventory, seq: int, wanted: dict[str, int]) -> None:
-        self._inventory = inventory
-        self.seq = seq
-        self.wanted = wanted
-
-    def view(self, host: str) -> HostView:
-        """What the host must know."""
-        return select(self._inventory, host, self.seq)
-
-    def views(self) -> dict[str, HostView]:
-        """The views of all hosts that have reported facts."""
-        return {host: self.view(host) for host in self._inventory.facts}
 
 
 class Scope:
@@ -171,11 +152,12 @@ class Scope:
             return 0 if feed is None else feed.wanted
 
     def moment(self) -> Moment:
-        """All that there is now, to look at for as long as one likes: streams do not wait meanwhile."""
+        """All that there is now. Streams wait while tables are copied (their rows are shared), and no longer."""
         with self._lock:
             inventory = self._catch_up()
             wanted = {host: feed.wanted for host, feed in self._feeds.items()}
-            return Moment(inventory.copy(), self._seq, wanted)
+            copied = {table: dict(inventory.table(table)) for table in TABLE_OF_KIND.values()}
+            return Moment(copied, dict(inventory.facts), self._seq, wanted)
 
     def views(self) -> dict[str, HostView]:
         """The views of all hosts that have reported facts, as of one moment."""

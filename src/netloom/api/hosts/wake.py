@@ -24,6 +24,9 @@ KEEPALIVE_SECONDS = 10.0
 TURNS = 10
 """In so many turns streams say so: one timer for all of them, and the loop wakes once for many."""
 
+PAUSE_SECONDS = 0.01
+"""Between two looks at what changed: a change after a pause is looked at at once, of many in a row several together."""
+
 log = logging.getLogger("netloom.api.hosts.wake")
 
 
@@ -145,6 +148,7 @@ class Feed:
                 continue
             if not self.stopped:
                 loop.call_soon_threadsafe(self._wake, looked, stepped)
+                self._stopping.wait(PAUSE_SECONDS)
 
     def _follow(self) -> None:
         statuses.follow(self._store, self._stopping)

@@ -300,4 +300,4 @@ def taken(world: World, spot: Spot) -> World:
         f"{address}/32",
     )
     changed = replace(endpoint, networks=(*endpoint.networks, (address, cidr)))
-    return replace(world, endpoints={**world.endpoints, spot.port.id: changed})
+    return world.with_endpoints({**world.endpoints, spot.port.id: changed})

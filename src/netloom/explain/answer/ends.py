@@ -46,7 +46,7 @@ def unplaced(cloud: Cloud, spot: Spot) -> Reason | None:
         return reason
     if not port.host:
         return unbound(cloud, port, capital(named))
-    if port.host not in cloud.views:
+    if port.host not in cloud.facts:
         return Reason(
             f"Host {port.host}, where {named} is, has never reported.",
             f"host/{port.host}",
@@ -79,13 +79,12 @@ def unbound(cloud: Cloud, port: Port, named: str) -> Reason:
 def power(cloud: Cloud, server: Server) -> Reason | None:
     """An instance that does not run neither sends nor answers."""
     decider = f"server/{server.id}"
-    named, state = capital(cloud.name(decider)), cloud.states.get(server.id, "")
+    named, state = capital(cloud.name(decider)), cloud.reports.state(server.id)
     told = next(
         (
             row
-            for row in cloud.statuses
-            if (row.kind, row.id, row.aspect) == (Server.KIND, server.id, "instance")
-            and row.host == server.host
+            for row in cloud.reports.of([server.id])
+            if (row.kind, row.aspect) == (Server.KIND, "instance") and row.host == server.host
         ),
         None,
     )
@@ -216,11 +215,7 @@ def _length(subnet: Subnet) -> str:
 
 def _no_server(cloud: Cloud, port: Port, has: str) -> Reason | None:
     """DHCP is switched on, but its port, which its servers on all hosts share, is missing or switched off."""
-    servers = [
-        p
-        for _, p in sorted(cloud.ports.items())
-        if p.network_id == port.network_id and p.device_owner == OWNER_DHCP
-    ]
+    servers = [p for p in cloud.ports_of_network(port.network_id) if p.device_owner == OWNER_DHCP]
     if any(server.admin_state_up for server in servers):
         return None
     network = f"network/{port.network_id}"

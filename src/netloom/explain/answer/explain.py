@@ -21,9 +21,11 @@ from netloom.explain.cause import Cause, Reason
 from netloom.explain.cloud import Cloud
 from netloom.explain.walk.frames import ICMP
 from netloom.explain.walk.hosts import Endpoint, World
+from netloom.explain.walk.reach import Further, Reach
 from netloom.explain.walk.trace import Step
 from netloom.explain.walk.walk import Arrival, Outside, Walk, Walker, vlan_text
 from netloom.model.errors import UserError
+from netloom.model.names import ROUTER_OWNERS
 from netloom.plan.ovs.rule_services import WITH_PORTS
 
 Verdict = Literal["reachable", "unreachable", "unknown"]
@@ -86,8 +88,12 @@ def explain(
     protocol: str = "icmp",
     port: int | None = None,
     size: int = 0,
+    reach: Reach | None = None,
 ) -> Explanation:
-    """Explain one packet and its answer. Raises UserError for words that mean nothing."""
+    """Explain one packet and its answer. Raises UserError for words that mean nothing.
+
+    `reach`: what is planned at once. The answer does not hang on it: what the packet meets beside is planned then.
+    """
     number = protocol_number(protocol, port)
     start, target = ends(cloud, source, destination)
     target = led_on(cloud, target, "icmp" if number == ICMP else protocol, port)
@@ -99,8 +105,7 @@ def explain(
         port=port,
         size=check_size(size),
     )
-    inquiry = Inquiry(cloud)
-    finding = _together([inquiry.find(each) for each in variants(cloud, asked)])
+    finding = _together(_found(cloud, variants(cloud, asked), reach))
     asked, reason, walk = finding.asked, finding.reason, finding.walk
     mtu = path_mtu(cloud, walk)
     verdict, sentence = finding.verdict, _sentence(finding, mtu)
@@ -156,16 +161,45 @@ def _together(findings: list[Finding]) -> Finding:
     return replace(bad, reason=reason)
 
 
-class Inquiry:
-    """All questions about one cloud: every host is planned once."""
+def _found(cloud: Cloud, asked: list[Asked], reach: Reach | None) -> list[Finding]:
+    """What comes out of several questions; what they meet is planned as they meet it."""
+    within = reach or _ends(cloud, asked)
+    while True:
+        inquiry = Inquiry(cloud, within)
+        try:
+            return [inquiry.find(each) for each in asked]
+        except Further as more:
+            within |= more.reach
 
-    def __init__(self, cloud: Cloud) -> None:
+
+def _ends(cloud: Cloud, asked: list[Asked]) -> Reach:
+    """Where the packets begin and end: the networks there, and the routers on those that are not physical."""
+    networks: set[str] = set()
+    for spot in (spot for each in asked for spot in (each.start, each.target)):
+        on = network_of(cloud, spot)
+        networks |= {on.id} if on else set()
+        networks |= {spot.port.network_id} if spot.port else set()
+    routers = {
+        port.device_id
+        for ident in networks
+        if ident in cloud.networks and not cloud.networks[ident].physical_network
+        for port in cloud.ports_of_network(ident)
+        if port.device_owner in ROUTER_OWNERS
+    }
+    return Reach(frozenset(networks), frozenset(routers))
+
+
+class Inquiry:
+    """All questions about one cloud: a host is planned once, where a packet comes to it."""
+
+    def __init__(self, cloud: Cloud, reach: Reach) -> None:
         self.cloud = cloud
+        self.reach = reach
 
     @cached_property
     def world(self) -> World:
-        """Every host's plan."""
-        return World.of(self.cloud.views, beyond.ranges(self.cloud))
+        """The hosts, as far as the packets get."""
+        return World.within(self.cloud.moment, self.reach, beyond.ranges(self.cloud))
 
     def find(self, asked: Asked) -> Finding:
         """Look at the ends, walk, and look at what hosts report."""
@@ -293,7 +327,7 @@ def _routers_hosts(cloud: Cloud, target: Spot) -> list[str]:
     networks = {target.port.network_id} if target.port else set[str]()
     if target.floatingip:
         networks.add(target.floatingip.floating_network_id)
-    routers = {p.device_id for p in cloud.ports.values() if p.network_id in networks}
+    routers = {p.device_id for network in networks for p in cloud.ports_of_network(network)}
     return sorted({cloud.routers[ident].host for ident in routers if ident in cloud.routers})
 
 

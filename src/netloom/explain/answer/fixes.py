@@ -236,9 +236,9 @@ def associate(cloud: Cloud, fip: FloatingIP) -> str:
 def _ports_for(cloud: Cloud, fip: FloatingIP) -> Iterator[Port]:
     """Ports of instances that a router joins to the floating IP's network, and that have none yet."""
     led = {other.port_id for other in cloud.floatingips.values() if other.port_id}
-    for _, port in sorted(cloud.ports.items()):
+    for port in cloud.ports_where(lambda port: port.project_id == fip.project_id):
         owned = port.device_owner in ROUTER_OWNERS or port.device_owner == OWNER_DHCP
-        if owned or not port.host or port.id in led or port.project_id != fip.project_id:
+        if owned or not port.host or port.id in led:
             continue
         routers = [
             cloud.routers.get(p.device_id)

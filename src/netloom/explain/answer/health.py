@@ -40,7 +40,12 @@ def of_ends(cloud: Cloud, *spots: Spot) -> Reason | None:
 
 def not_reported(cloud: Cloud, *spots: Spot) -> Reason | None:
     """A port at an end whose host has not said that its link is up."""
-    up = {(row.host, row.id) for row in cloud.statuses if (row.aspect, row.state) == ("l2", "ok")}
+    ends = [spot.port.id for spot in spots if spot.port is not None]
+    up = {
+        (row.host, row.id)
+        for row in cloud.reports.of(ends)
+        if (row.aspect, row.state) == ("l2", "ok")
+    }
     for spot in spots:
         port = spot.port
         if port is None or is_service(port) or (port.host, port.id) in up:
@@ -58,12 +63,13 @@ def not_reported(cloud: Cloud, *spots: Spot) -> Reason | None:
 def of_tunnels(cloud: Cloud, steps: list[Step]) -> Reason | None:
     """A tunnel on the way whose other end does not answer; there may be a reason why it only does not say so."""
     used = {(step.host, far) for step in steps if step.kind == TUNNEL for far in step.origin}
-    broken = [row for row in cloud.statuses if row.aspect == TUNNEL and row.state != "ok"]
-    count = Counter(host for row in broken for host in (row.host, row.id))
-    for row in broken:
+    far = {origin.partition("/")[2] for _, origin in used}
+    for row in _broken(cloud.reports.of(far)):
         if (row.host, f"{row.kind}/{row.id}") in used:
-            view = cloud.views.get(row.id)
-            address = (view.facts.tunnel_ip if view else None) or row.id
+            facts = cloud.facts.get(row.id)
+            address = (facts.tunnel_ip if facts else None) or row.id
+            ends = (row.host, row.id)
+            count = _broken_at(cloud, ends)
             # Both ends say so of each other: it is for the one whose other tunnels are broken too.
             at_fault = row.host if count[row.host] > count[row.id] else row.id
             return Reason(
@@ -77,11 +83,22 @@ def of_tunnels(cloud: Cloud, steps: list[Step]) -> Reason | None:
     return None
 
 
+def _broken(rows: Iterable[StatusRow]) -> list[StatusRow]:
+    return [row for row in rows if row.aspect == TUNNEL and row.state != "ok"]
+
+
+def _broken_at(cloud: Cloud, hosts: tuple[str, str]) -> Counter[str]:
+    """How many broken tunnels end at each of two hosts, as either end of each says."""
+    said = [*cloud.reports.of(hosts), *(row for host in hosts for row in cloud.reports.by(host))]
+    broken = {(row.host, row.id): row for row in _broken(said)}
+    return Counter(host for ends in broken for host in ends)
+
+
 def _not_well(cloud: Cloud, on_way: set[tuple[str, str]]) -> Reason | None:
     """The first of these objects that its host reports as not ready or failed; what surely stops a packet first."""
     rows = [
         row
-        for row in cloud.statuses
+        for row in cloud.reports.of({thing.partition("/")[2] for _, thing in on_way})
         if row.state != "ok" and row.kind != "host" and (row.host, f"{row.kind}/{row.id}") in on_way
     ]
     # A port says more to a person than the objects that wait with it.
@@ -121,7 +138,7 @@ def _of_row(cloud: Cloud, row: StatusRow) -> Reason:
 
 def _troubled(cloud: Cloud, on_way: set[str]) -> Reason | None:
     """A host on the way that reports that something of itself is wrong (a link, its state folder)."""
-    for row in cloud.statuses:
+    for row in cloud.reports.of(on_way):
         if row.kind == "host" and row.aspect != TUNNEL and row.state != "ok" and row.host in on_way:
             detail = f": {row.detail}" if row.detail else ""
             return Reason(

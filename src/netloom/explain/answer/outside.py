@@ -50,20 +50,16 @@ def _variants(cloud: Cloud, spot: Spot, other: Spot, direction: str) -> Iterator
         return
     yield spot
     if spot.pair and spot.port is not None:
-        for _, port in sorted(cloud.ports.items()):
-            if (
-                port.network_id == spot.port.network_id
-                and port.host
-                and may_take(port, spot.inside)
-            ):
+        for port in cloud.ports_of_network(spot.port.network_id):
+            if port.host and may_take(port, spot.inside):
                 yield replace(spot, port=port)
 
 
 def _named(cloud: Cloud, port: Port | None, direction: str) -> Iterator[str]:
     """An address outside for each prefix that the rules of a port's groups name."""
-    for _, rule in sorted(cloud.rules.items()):
-        if port is None or rule.security_group_id not in port.security_groups:
-            continue
+    groups = set(port.security_groups) if port is not None else set[str]()
+    rules = (rule for rule in cloud.rules.values() if rule.security_group_id in groups)
+    for rule in sorted(rules, key=lambda rule: rule.id):
         if (
             rule.direction == direction
             and rule.remote_ip_prefix

@@ -165,9 +165,8 @@ def _of_arp(cloud: Cloud, step: Step, way: Way | None) -> Reason:
     """Nobody answers for an address: a gateway without a router, a port that is not up, or nothing at all."""
     asking = _first(step, "port")
     networks = {_network_of_device(cloud, step)} - {""}
-    for _, port in sorted(cloud.ports.items()):
-        has = any(fixed.ip_address == step.target for fixed in port.fixed_ips)
-        if has and (not networks or port.network_id in networks):
+    for port in cloud.ports_with(step.target):
+        if not networks or port.network_id in networks:
             return _silent(cloud, port, step.target)
     if way is not None and way.chosen:
         return wrong_route(cloud, way, "an address that nobody has")
@@ -270,7 +269,7 @@ def _silent(cloud: Cloud, port: Port, address: str) -> Reason:
 
 def _on_no_host(cloud: Cloud, router: str) -> Reason:
     """A router that no host carries: those that could are switched off, or silent."""
-    able = [name for name, view in sorted(cloud.views.items()) if "network" in view.facts.roles]
+    able = [name for name, facts in sorted(cloud.facts.items()) if "network" in facts.roles]
     for name in able:
         health = cloud.health.get(name)
         if health is not None and health.alive and not health.enabled:

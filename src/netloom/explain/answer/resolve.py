@@ -84,14 +84,13 @@ def _at(cloud: Cloud, word: str, address: str) -> Iterator[Spot]:
             yield Spot(word, address, cloud.ports.get(fip.port_id or ""), fip)
     fixed = [
         Spot(word, address, port)
-        for _, port in sorted(cloud.ports.items())
+        for port in cloud.ports_with(address)
         if port.device_owner != OWNER_FLOATING_IP
-        and any(own.ip_address == address for own in port.fixed_ips)
     ]
     yield from fixed
     # A port of the network that has the address itself comes before those that may share it.
     taken = {spot.port.network_id for spot in fixed if spot.port}
-    for _, port in sorted(cloud.ports.items()):
+    for port in cloud.ports_where(lambda port: bool(port.allowed_address_pairs)):
         if port.network_id not in taken and may_take(port, address):
             exact = any(
                 p.ip_address.removesuffix("/32") == address for p in port.allowed_address_pairs
@@ -131,25 +130,25 @@ def holders(cloud: Cloud, spot: Spot) -> list[Spot]:
         return [spot]
     found = [
         replace(spot, port=other, pair=True)
-        for _, other in sorted(cloud.ports.items())
-        if other.network_id == port.network_id and other is not port
-        if other.host and may_take(other, spot.inside)
+        for other in cloud.ports_of_network(port.network_id)
+        if other is not port and other.host and may_take(other, spot.inside)
     ]
     return found or [spot]
 
 
 def _unchecked(cloud: Cloud, word: str, address: str) -> Iterator[Spot]:
     """Ports whose addresses nobody checks: an instance there may have any address of its subnet."""
-    for _, port in sorted(cloud.ports.items()):
+    for port in cloud.ports_where(lambda port: not port.port_security_enabled):
         owned = port.device_owner in ROUTER_OWNERS or port.device_owner == OWNER_DHCP
-        if port.port_security_enabled or owned or not port.host:
+        if owned or not port.host:
             continue
         if _is_near(cloud, port, address):
             yield Spot(word, address, port, pair=True)
 
 
 def _named(cloud: Cloud, word: str) -> list[Spot]:
-    servers = [s for _, s in sorted(cloud.servers.items()) if word in (s.id, s.name)]
+    servers = [s for s in cloud.servers.values() if word in (s.id, s.name)]
+    servers.sort(key=lambda server: server.id)
     if len(servers) > 1 and not any(server.id == word for server in servers):
         ids = ", ".join(server.id for server in servers)
         raise UserError(f"several instances are called {word}: say which by id ({ids})")
@@ -161,7 +160,7 @@ def _named(cloud: Cloud, word: str) -> list[Spot]:
                 f"instance {word} has no port: an instance gets its ports when it is made"
             )
     if not servers:
-        ports = [p for _, p in sorted(cloud.ports.items()) if word in (p.id, p.name) and word]
+        ports = cloud.ports_named(word)
         if len(ports) > 1 and not any(port.id == word for port in ports):
             ids = ", ".join(port.id for port in ports)
             raise UserError(f"several ports are called {word}: say which by id ({ids})")

@@ -13,6 +13,7 @@ from netloom.explain.cloud import Cloud
 from netloom.explain.walk.hosts import World
 from netloom.explain.walk.trace import Way
 from netloom.explain.walk.walk import Walk
+from netloom.model.names import router_namespace
 from netloom.model.networking import Port, Subnet
 from netloom.plan.index import device_of
 
@@ -66,16 +67,8 @@ def blame(
 def _missing(cloud: Cloud, world: World, asked: Asked, reason: Reason, judge: Judge) -> Reason:
     """A router that knows no way to a subnet which another router beside it has."""
     router = cloud.routers[reason.decider.partition("/")[2]]
-    place = next(
-        (
-            (h.name, n.name)
-            for h in world.hosts.values()
-            for n in h.namespaces.values()
-            if n.origin == (f"router/{router.id}",)
-        ),
-        None,
-    )
-    if place is None:
+    place = (router.host, router_namespace(router.id))
+    if router.host not in world.hosts or place[1] not in world.hosts[router.host].namespaces:
         return reason
     for subnet in _subnets(cloud, asked):
         for address, device in _beside(cloud, router.id):
@@ -114,7 +107,8 @@ def _hops(cloud: Cloud, way: Way) -> Iterator[tuple[str, str]]:
 def _beside(cloud: Cloud, router: str) -> Iterator[tuple[str, str]]:
     """The addresses of other routers on a router's networks, and its own device there."""
     mine: dict[str, Port] = {port.network_id: port for port in cloud.interfaces(router)}
-    for _, port in sorted(cloud.ports.items()):
-        own = mine.get(port.network_id)
-        if own is not None and port.device_id in cloud.routers and port.device_id != router:
+    near = (port for network in mine for port in cloud.ports_of_network(network))
+    for port in sorted(near, key=lambda port: port.id):
+        own = mine[port.network_id]
+        if port.device_id in cloud.routers and port.device_id != router:
             yield from ((fixed.ip_address, device_of(own)) for fixed in port.fixed_ips)

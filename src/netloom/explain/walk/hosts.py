@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import ipaddress
 from collections import defaultdict
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 
+from netloom.explain.walk.reach import Around, Further, Later, Reach
 from netloom.explain.walk.trace import Way
 from netloom.model.hosts import HostFacts, HostView
 from netloom.model.hoststate import (
@@ -21,9 +22,10 @@ from netloom.model.hoststate import (
     SourceNat,
 )
 from netloom.model.names import METADATA_ADDRESS
-from netloom.model.networking import Port
+from netloom.model.networking import Port, Subnet
 from netloom.plan import plan
 from netloom.plan.index import ROUTER_OWNERS, Index, device_of
+from netloom.scope import Moment, select
 
 EVERYWHERE = "0.0.0.0/0"
 
@@ -127,29 +129,112 @@ class Beyond:
 
 @dataclass
 class World:
-    """Hosts by name, endpoints by port id, and what machines outside are taken to have routes to."""
+    """Hosts by name, endpoints by port id, and what machines outside are taken to have routes to.
 
-    hosts: dict[str, Host]
-    endpoints: dict[str, Endpoint]
-    views: Mapping[str, HostView]
+    A host is planned when it is asked for first. `facts`: of all hosts. `present`: network → the hosts that it is on, of
+    the networks that are planned; None where all are. `around`: what is not planned.
+    """
+
+    hosts: Mapping[str, Host]
+    endpoints: Mapping[str, Endpoint]
+    facts: Mapping[str, HostFacts]
     beyond: tuple[Beyond, ...] = ()
+    around: Around | None = None
+    present: Callable[[str], Collection[str]] | None = None
+    _behind: dict[tuple[str, str], Endpoint] | None = None
 
     @classmethod
     def of(cls, views: Mapping[str, HostView], beyond: tuple[Beyond, ...] = ()) -> World:
-        """Plan every host."""
-        hosts = {name: Host.of(view) for name, view in sorted(views.items())}
+        """All of it: every host as it plans its whole view."""
+        hosts = Later(sorted(views), lambda name: Host.of(views[name]))
         endpoints: dict[str, Endpoint] = {}
         for name, view in sorted(views.items()):
             index = Index(view)
             for network in index.networks():
                 for port in index.local_ports(network.id):
                     if port.device_owner not in ROUTER_OWNERS:
-                        endpoints[port.id] = endpoint(view, name, port)
-        return cls(hosts, endpoints, views, beyond)
+                        endpoints[port.id] = endpoint(view.subnets, name, port)
+        return cls(hosts, endpoints, {name: view.facts for name, view in views.items()}, beyond)
+
+    @classmethod
+    def within(cls, moment: Moment, reach: Reach, beyond: tuple[Beyond, ...] = ()) -> World:
+        """As much of it as `reach` says, with the same outcome for a packet that stays there; else it raises Further."""
+        part = moment.part(reach.networks, reach.routers)
+        if part is None:
+            everything = Reach(
+                frozenset(moment.tables["networks"]), frozenset(moment.tables["routers"])
+            )
+            if everything | reach != reach:
+                raise Further(everything)
+            return cls.of(moment.views(), beyond)
+        hosts = Later(sorted(part.facts), lambda name: Host.of(select(part, name, moment.seq)))
+        bound = [
+            (place, port.network_id, port.id)
+            for port in part.ports.values()
+            if port.network_id in reach.networks and port.device_owner not in ROUTER_OWNERS
+            if (place := part.place(port)) in part.facts
+        ]
+        endpoints = {
+            ident: endpoint(part.subnets, place, part.ports[ident])
+            for place, _, ident in sorted(bound)
+        }
+        router_ports = [p for p in part.ports.values() if p.device_owner in ROUTER_OWNERS]
+        around = Around(moment, reach, router_ports)
+        return cls(
+            hosts,
+            endpoints,
+            part.facts,
+            beyond,
+            around,
+            lambda network: part.members("hosts_of_network", network),
+        )
 
     def host_of_tunnel(self, address: str) -> Host | None:
         """The host that has a tunnel address."""
-        return next((host for host in self.hosts.values() if host.facts.tunnel_ip == address), None)
+        found = (name for name in self.hosts if self.facts[name].tunnel_ip == address)
+        name = next(found, None)
+        return None if name is None else self.hosts[name]
+
+    def on_wire(self, physical_network: str, vlan: int) -> Iterator[Host]:
+        """The hosts that a frame on a physical network comes to, by name.
+
+        All that have no network for it do the same with it, which is nothing: the first of them stands for the others.
+        """
+        there: set[str] | None = None
+        if self.around is not None and self.present is not None:
+            networks = self.around.wire(physical_network, vlan)
+            there = {host for network in networks for host in self.present(network)}
+        idle = False
+        for name in self.hosts:
+            facts = self.facts[name]
+            bridge = facts.bridge_mappings.get(physical_network)
+            if bridge is None or bridge not in facts.physical_interfaces:
+                continue
+            if there is not None and name not in there:
+                if idle:
+                    continue
+                idle = True
+            yield self.hosts[name]
+
+    def is_ours(self, address: str) -> bool:
+        """Whether an address belongs to the cloud, so that nobody outside can have it."""
+        if self.around is not None:
+            self.around.asks_for(address)
+        if any(address in each.addresses for each in self.endpoints.values()):
+            return True
+        return any(
+            address == own.partition("/")[0]
+            for name in self._somewhere()
+            for device in self.hosts[name].devices.values()
+            for own in device.addresses
+        )
+
+    def _somewhere(self) -> Iterable[str]:
+        """The hosts on which something may be planned."""
+        if self.around is None or self.present is None:
+            return self.hosts
+        there = {name for network in self.around.networks for name in self.present(network)}
+        return [name for name in self.hosts if name in there]
 
     def beyond_at(self, physical_network: str, vlan: int, address: str) -> Beyond | None:
         """The range behind a router that a machine on a physical network sends an address to."""
@@ -188,7 +273,11 @@ class World:
             else e
             for ident, e in world.endpoints.items()
         }
-        return replace(world, endpoints=endpoints)
+        return world.with_endpoints(endpoints)
+
+    def with_endpoints(self, endpoints: Mapping[str, Endpoint]) -> World:
+        """The same world with other endpoints."""
+        return replace(self, endpoints=endpoints, _behind=None)
 
     def _changed(
         self, way: Way, keeps: Callable[[Way], bool], stays: Callable[[NsRoute], bool]
@@ -200,29 +289,34 @@ class World:
                 ident: replace(e, routes=tuple(own for own in e.routes if keeps(own)))
                 for ident, e in self.endpoints.items()
             }
-            return replace(self, endpoints=endpoints)
+            return self.with_endpoints(endpoints)
         old = self.hosts[host]
         kept = [item for item in old.routes.get(namespace, []) if stays(item)]
         changed = replace(old, routes={**old.routes, namespace: kept})
-        return replace(self, hosts={**self.hosts, host: changed})
+        others = self.hosts
+        hosts = Later(others, lambda name: changed if name == host else others[name])
+        return replace(self, hosts=hosts)
 
     def endpoint_at(self, host: str, device: str) -> Endpoint | None:
         """Who sits behind a device."""
-        return next(
-            (e for e in self.endpoints.values() if (e.host, e.device) == (host, device)), None
-        )
+        if self._behind is None:
+            found = {
+                (each.host, each.device): each for each in reversed(list(self.endpoints.values()))
+            }
+            self._behind = found
+        return self._behind.get((host, device))
 
 
 def _is(item: NsRoute, way: Way) -> bool:
     return (item.destination, item.gateway) == (way.destination, way.via)
 
 
-def endpoint(view: HostView, host: str, port: Port) -> Endpoint:
+def endpoint(subnets: Mapping[str, Subnet], host: str, port: Port) -> Endpoint:
     """The card that a port gives to an instance."""
     networks: list[tuple[str, str]] = []
     routes: dict[str, Way] = {}
     for fixed in port.fixed_ips:
-        subnet = view.subnets.get(fixed.subnet_id)
+        subnet = subnets.get(fixed.subnet_id)
         if subnet is None or subnet.ip_version != 4:
             continue
         networks.append((fixed.ip_address, subnet.cidr))

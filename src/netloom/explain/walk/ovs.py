@@ -35,21 +35,21 @@ class Switches:
 
     def enter(self, host: Host, device: str, frame: Frame, steps: Steps = ()) -> list[Outcome]:
         """A frame comes into br-int by a local device."""
+        if self.world.around is not None:
+            self.world.around.leaves(device)
         return self._table(host, Passing(frame, device), 0, steps)
 
     def from_wire(self, physical_network: str, frame: Frame, steps: Steps = ()) -> list[Outcome]:
         """A frame comes from a physical network: every host that is on it sees it."""
         outcomes: list[Outcome] = []
-        for host in self.world.hosts.values():
+        for host in self.world.on_wire(physical_network, frame.vlan):
             outcomes += self._from_wire(host, physical_network, frame, steps)
         return outcomes
 
     def _from_wire(
         self, host: Host, physical_network: str, frame: Frame, steps: Steps
     ) -> list[Outcome]:
-        bridge = host.facts.bridge_mappings.get(physical_network)
-        if bridge is None or bridge not in host.facts.physical_interfaces:
-            return []
+        bridge = host.facts.bridge_mappings[physical_network]
         step = Step(
             kind="wire",
             host=host.name,
@@ -241,8 +241,8 @@ class Switches:
         outcomes = [
             Outcome(end="wire", host=host.name, place=network, frame=passing.frame, steps=steps)
         ]
-        for other in self.world.hosts.values():
-            if other is not host:
+        for other in self.world.on_wire(network, passing.frame.vlan):
+            if other.name != host.name:
                 outcomes += self._from_wire(other, network, passing.frame, steps)
         return outcomes
 

@@ -247,7 +247,7 @@ class Walker:
             if any((o.end, o.host, o.place) == ("device", host.name, device) for o in back):
                 text = f"{found} (answered by {owner} on {owner_host})"
                 return found, (_resolved(host, device, target, text, ()),)
-        if any(outcome.end == "wire" and not self._is_ours(target) for outcome in outcomes):
+        if any(outcome.end == "wire" and not self.world.is_ours(target) for outcome in outcomes):
             return OUTSIDE_MAC, (_resolved(host, device, target, "a machine outside", ()),)
         dropped = next((o.steps for o in outcomes if o.dropped and o.host == host.name), ())
         step = Step(
@@ -291,15 +291,6 @@ class Walker:
             return device.mac if address in own else None
         endpoint = self.world.endpoint_at(outcome.host, outcome.place)
         return endpoint.mac if endpoint and address in endpoint.addresses else None
-
-    def _is_ours(self, address: str) -> bool:
-        """Whether an address belongs to the cloud, so that nobody outside can have it."""
-        return any(address in e.addresses for e in self.world.endpoints.values()) or any(
-            address == a.partition("/")[0]
-            for host in self.world.hosts.values()
-            for device in host.devices.values()
-            for a in device.addresses
-        )
 
     # -- frames on their way
 
@@ -353,6 +344,8 @@ class Walker:
     def _forward(self, endpoint: Endpoint, frame: Frame, steps: Steps, depth: int) -> Arrival:
         """An instance that a route leads to gets what is for another: it may forward it, by any of its cards."""
         target = frame.ip_dst or ""
+        if self.world.around is not None:
+            self.world.around.forwards(endpoint.device_id)
         cards = [
             e
             for e in self.world.endpoints.values()
@@ -391,6 +384,8 @@ class Walker:
         self, host: Host, device: Device, frame: Frame, steps: Steps, depth: int
     ) -> Arrival:
         """Through a namespace, and on from there."""
+        if self.world.around is not None:
+            self.world.around.enters(device.name)
         if depth > LONGEST:
             step = Step(
                 kind="route",
