@@ -207,6 +207,40 @@ def test_damage_is_found_named_and_repaired_and_nothing_else_is_touched() -> Non
         assert_is(kernel, TWO)
 
 
+def test_what_was_damaged_is_put_right_before_anything_new_is_made() -> None:
+    """New objects of a busy host take many seconds, and what others took away served somebody."""
+    kernel = Kernel()
+    reconciler = started(kernel, EMPTY)
+    bring(reconciler, ONE)
+    card = next(key for key in ONE.objects if key[0] == "card")
+    kernel.take(card)
+    more = state(a={"one": ("10.0.0.1",)}, b={"two": ("10.0.1.1",)})
+    reconciler.want(more)
+    reconciler.look_into(["a"])
+    kernel.steps.clear()
+    reconciler.reconcile()
+    assert_is(kernel, more)
+    assert kernel.steps[0] == ("put", card), kernel.steps
+
+
+@pytest.mark.parametrize(("before", "after"), PAIRS)
+def test_what_was_damaged_just_before_a_change_hinders_nothing(
+    before: HostState, after: HostState
+) -> None:
+    for key in before.objects:
+        kernel, clock = Kernel(), Clock()
+        reconciler = agent(kernel, clock)
+        bring(reconciler, before)
+        for lost in [key, *(kernel.within(key[1]) if key[0] == "net" else ())]:
+            del kernel.objects[lost]
+        reconciler.read()
+        bring(reconciler, after)
+        clock.now += LONGEST_PAUSE
+        reconciler.reconcile()
+        assert_is(kernel, after)
+        assert not reconciler.trouble and not reconciler.leaving
+
+
 def test_a_fight_over_one_object_slows_down() -> None:
     kernel, clock = Kernel(), Clock()
     reconciler = agent(kernel, clock)

@@ -250,6 +250,7 @@ class Reconciler:
         self.trouble.begin()
         self.leaving.begin()
         self._outlived()
+        self._mend()
         for side in self._sides:
             self._mark(side)
             part = self._diff(side)
@@ -267,6 +268,18 @@ class Reconciler:
         """When (time.monotonic) the first failed object is due, None where none is."""
         due = (self.trouble.next_retry(), self.leaving.next_retry())
         return min((at for at in due if at is not None), default=None)
+
+    def _mend(self) -> None:
+        """Put right what others damaged, before anything else: it served until now, and what is new may take long."""
+        for side in self._sides:
+            hurt = [
+                key
+                for key in side.open - side.unmarked
+                if key in side.marks and self.repairs.was_well(key, side.marks[key])
+            ]
+            part = diff(side.marks, side.there, hurt)
+            if part:
+                self._apply(side, self._due(side, part))
 
     def _outlived(self) -> None:
         """Objects that were watched for a while, and are still as wanted, are well."""

@@ -69,6 +69,10 @@ class Repairs:
         """Take down that an object is as wanted."""
         self._well[key] = mark
 
+    def was_well(self, key: Key, mark: str) -> bool:
+        """Whether an object was as it is wanted, with this mark, until others changed it."""
+        return self._well.get(key) == mark
+
     def expect(self, key: Key) -> None:
         """What comes is our own doing: it is no damage that this object is not as wanted."""
         self._well.pop(key, None)
@@ -80,7 +84,7 @@ class Repairs:
 
         `there`: the mark that was found, None where the object is gone.
         """
-        if self._well.get(item.key) != mark:
+        if not self.was_well(item.key, mark):
             return 0.0, ""
         del self._well[item.key]
         why = "it was gone" if there is None else why_broken(there) or "it was changed"
