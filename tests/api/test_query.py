@@ -5,6 +5,7 @@ from urllib.parse import parse_qs, urlsplit
 import pytest
 
 from tests.support.networking import error_of
+from tests.support.statements import trace
 
 ALL = "name=a&name=b&name=c"
 
@@ -218,17 +219,11 @@ def test_filters_of_ports(cloud):
 
 
 def test_statements_do_not_grow_with_objects(cloud):
-    from sqlalchemy import event
-
     network = cloud.member.make("network")["id"]
     cloud.member.make("subnet", network_id=network, ip_version=4, cidr="10.0.0.0/22")
     cloud.member.make("port", network_id=network)
     seen = []
-    event.listen(
-        cloud.store._engine,
-        "checkout",
-        lambda connection, *_: connection.set_trace_callback(seen.append),
-    )
+    trace(cloud.store._readers, seen.append)
 
     def statements(path):
         seen.clear()

@@ -1,7 +1,7 @@
 """Who asks: a token, or in tests and benchmarks the trusted headers, becomes a Caller before any handler.
 
-An ASGI middleware. Paths that need no token (version discovery, asking for a token, agents, which have a
-credential of their own) pass without a caller; on every other path no valid token is 401.
+Paths that need no token (version discovery, asking for a token, agents, which have a credential of their own) pass
+without a caller; on every other path no valid token is 401.
 """
 
 from __future__ import annotations
@@ -10,7 +10,8 @@ import re
 
 from msgspec import structs
 from starlette.datastructures import Headers
-from starlette.types import ASGIApp, Receive, Scope, Send
+from starlette.responses import Response
+from starlette.types import Scope
 
 from netloom.api.http import error_body, respond
 from netloom.api.services import Services
@@ -27,57 +28,45 @@ SERVICE_ROLE = "service"
 """A service's token that bears this role vouches for the user's token: that may have ended meanwhile."""
 
 
-class Authenticate:
-    """Put the Caller into the scope, or answer 401."""
-
-    def __init__(self, app: ASGIApp) -> None:
-        self.app = app
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http":
-            await self.app(scope, receive, send)
-            return
-        services: Services = scope["netloom.services"]
-        headers = Headers(scope=scope)
-        if services.settings.server.auth == "trusted-headers":
-            caller = from_headers(headers, scope["netloom.request_id"])
-        else:
-            caller = _from_tokens(
-                services,
-                headers.get("x-auth-token", ""),
-                headers.get("x-service-token", ""),
-                scope["netloom.request_id"],
-            )
-        if caller is None and not OPEN.fullmatch(scope["path"]):
-            body = error_body(
-                401, "Unauthorized", "The request you have made requires authentication."
-            )
-            realm = f'Keystone uri="{services.settings.server.url}/identity"'
-            await respond(401, body, {"www-authenticate": realm})(scope, receive, send)
-            return
-        scope["netloom.caller"] = caller
-        await self.app(scope, receive, send)
-
-
-def _from_tokens(
-    services: Services, token: str, service_token: str, request_id: str
-) -> Caller | None:
-    """Return who asks. A service's token beside the user's must hold too: None where one of them does not.
-
-    It is asked on the event loop: it reads the user's row, and more only the first time (`http.run_at_once`).
-    """
+def caller_of(services: Services, scope: Scope) -> Caller | None:
+    """Return who asks by the request's head; None where nobody is named, or one whose token does not hold."""
+    if services.settings.server.auth == "trusted-headers":
+        return from_headers(Headers(scope=scope), scope["netloom.request_id"])
+    token = service_token = ""
+    for name, value in scope["headers"]:
+        if name == b"x-auth-token":
+            token = value.decode("latin-1")
+        elif name == b"x-service-token":
+            service_token = value.decode("latin-1")
     if not token:
         return None
-    with services.store.reader() as reader:
-        try:
-            if not service_token:
-                caller = services.tokens.verify(reader, token)
-                return structs.replace(caller, request_id=request_id)
-            service = services.tokens.verify(reader, service_token)
-            vouches = SERVICE_ROLE in service.roles
-            caller = services.tokens.verify(reader, token, allow_expired=vouches)
-        except Unauthorized:
-            return None
+    try:
+        return _from_tokens(services, token, service_token, scope["netloom.request_id"])
+    except Unauthorized:
+        return None
+
+
+def refused(services: Services) -> Response:
+    """Return the answer to who asks without a token that holds."""
+    body = error_body(401, "Unauthorized", "The request you have made requires authentication.")
+    realm = f'Keystone uri="{services.settings.server.url}/identity"'
+    return respond(401, body, {"www-authenticate": realm})
+
+
+def _from_tokens(services: Services, token: str, service_token: str, request_id: str) -> Caller:
+    """Return who asks. A service's token beside the user's must hold too. Raises Unauthorized.
+
+    It is asked on the event loop: mostly it reads nothing, else the user's row, and more only the first time
+    (`http.run_at_once`).
+    """
+    tokens, store = services.tokens, services.store
+    if not service_token:
+        caller = tokens.caller(store, token)
+        return structs.replace(caller, request_id=request_id)
+    with store.reader() as reader:
+        service = tokens.verify(reader, service_token)
+        vouches = SERVICE_ROLE in service.roles
+        caller = tokens.verify(reader, token, allow_expired=vouches)
     return structs.replace(caller, service_roles=service.roles, request_id=request_id)
 
 

@@ -1,6 +1,6 @@
 """The head of a request, before anybody looks at it: what is refused, and who the client behind a proxy is.
 
-An ASGI middleware. The bytes and the number of headers are bounded earlier, where they are read (`patience`).
+The bytes and the number of headers are bounded earlier, where they are read (`patience`).
 """
 
 from __future__ import annotations
@@ -11,9 +11,9 @@ from collections.abc import Sequence
 
 from starlette.datastructures import Headers
 from starlette.requests import Request
-from starlette.types import ASGIApp, Receive, Scope, Send
+from starlette.types import Scope
 
-from netloom.api.http import error_body, respond, services_of
+from netloom.api.http import services_of
 
 LONGEST_TARGET = 16_384
 """Bytes of path and query, as Neutron's server takes them."""
@@ -32,26 +32,19 @@ _HOST = re.compile(r"(\[[0-9a-fA-F:.]+\]|[A-Za-z0-9_.-]+)(:\d{1,5})?")
 Networks = tuple[ipaddress.IPv4Network | ipaddress.IPv6Network, ...]
 
 
-class Heads:
-    """Refuse ambiguous and oversized heads; believe a trusted proxy, and nobody else, about its client."""
+class Proxies:
+    """The proxies that are trusted: they, and nobody else, are believed about their clients."""
 
-    def __init__(self, app: ASGIApp, trusted_proxies: Sequence[str]) -> None:
-        self.app = app
+    def __init__(self, trusted_proxies: Sequence[str]) -> None:
         self.trusted: Networks = tuple(ipaddress.ip_network(each) for each in trusted_proxies)
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http":
-            await self.app(scope, receive, send)
-            return
-        complaint = _complaint(scope)
-        if complaint is not None:
-            code, title, message = complaint
-            await respond(code, error_body(code, title, message))(scope, receive, send)
+    def believe(self, scope: Scope) -> None:
+        """Take over what a trusted proxy says of its client."""
+        if not self.trusted:
             return
         client: Sequence[str] = scope.get("client") or ("",)
-        if self.trusted and self._trusts(client[0]):
+        if self._trusts(client[0]):
             self._believe(scope, Headers(scope=scope))
-        await self.app(scope, receive, send)
 
     def _trusts(self, address: str) -> bool:
         try:
@@ -76,14 +69,14 @@ class Heads:
             scope["netloom.host"] = host
 
 
-def _complaint(scope: Scope) -> tuple[int, str, str] | None:
+def complaint(scope: Scope) -> tuple[int, str, str] | None:
     """Return what is wrong with a head: status, title and a sentence."""
     if len(scope.get("raw_path") or b"") + len(scope["query_string"]) > LONGEST_TARGET:
         return 414, "Request-URI Too Long", f"Path and query have at most {LONGEST_TARGET} bytes."
     if scope["method"] == "CONNECT":
         return 405, "Method Not Allowed", "This server is no proxy."
     once = [name for name, _ in scope["headers"] if name in _ONCE]
-    if len(once) != len(set(once)):
+    if len(once) > 1 and len(once) != len(set(once)):
         return 400, "Bad Request", "A header stands twice that may stand once."
     if "\x00" in scope["path"] or b"%00" in scope["query_string"]:
         return 400, "Bad Request", "Path and query must not contain the character NUL."

@@ -97,10 +97,9 @@ async def run_write(request: Request, fn: Callable[[Writer, Context], T]) -> T:
     Once begun it is carried through even if the client goes away: all of it, or nothing.
     """
     services, context = services_of(request), context_of(request)
-    future = services.writer.submit(
+    return await services.writer.write(
         lambda writer: fn(writer, context), context.caller.user_id, request_id_of(request)
     )
-    return await asyncio.wrap_future(future)
 
 
 async def run_in_thread(request: Request, fn: Callable[[], T]) -> T:

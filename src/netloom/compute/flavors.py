@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import uuid
+from collections.abc import Set
 from typing import Any
 
 from msgspec import structs
@@ -19,7 +20,7 @@ _NAMES = "name:flavor"
 LARGEST = 2**31 - 1
 
 
-def usable(caller: Caller, flavor: Flavor, granted: set[str]) -> bool:
+def usable(caller: Caller, flavor: Flavor, granted: Set[str]) -> bool:
     """Say whether the caller may see and use the flavor."""
     return flavor.is_public or caller.is_admin or flavor.id in granted
 

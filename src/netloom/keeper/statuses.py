@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 import threading
+import time
 
 from netloom.model import KINDS
 from netloom.model.errors import UserError
@@ -29,6 +30,7 @@ def follow(store: Store, stopping: threading.Event) -> None:
     It begins with every object once, so nothing is missed that changed while no server ran.
     """
     seq, touched = -1, list[tuple[str, str]]()
+    heard, looked = 0, 0.0
     while not stopping.is_set():
         try:
             if seq < 0:
@@ -41,14 +43,21 @@ def follow(store: Store, stopping: threading.Event) -> None:
                     seq = reader.seq()
             for start in range(0, len(touched), BATCH):
                 _refresh(store, touched[start : start + BATCH])
-            store.wait(seq, 1.0)
-            with store.reader() as reader:
-                changes = reader.changes(seq, BATCH)
+            touched = []
+            heard = store.wait(max(heard, seq), 1.0)
             # Of what is new no host has said anything yet: it stands as it was made.
+            updated = any(store.newest(kind, "update") > seq for kind in status.KINDS)
+            if not updated and time.monotonic() - looked < 1.0:
+                continue
+            looked = time.monotonic()
+            with store.reader() as reader:
+                changes = reader.touched(seq, BATCH)
             touched = [
-                (c.kind, c.id) for c in changes if c.kind in status.KINDS and c.op == "update"
+                (kind, id) for _, kind, id, op in changes if kind in status.KINDS and op == "update"
             ]
-            seq = changes[-1].seq if changes else seq
+            seq = changes[-1][0] if changes else seq
+            if len(changes) == BATCH:
+                heard = seq  # there may be more
         except UserError as error:
             # A full disk, say: requests that fail for it say so as well.
             log.error("statuses cannot follow the changes after %d: %s", seq, error)

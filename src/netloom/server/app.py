@@ -9,37 +9,42 @@ from starlette.responses import Response
 from starlette.routing import BaseRoute, Mount, Route, Router
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from netloom.api.auth import Authenticate
-from netloom.api.heads import Heads
 from netloom.api.hosts.heartbeats import Heartbeats
 from netloom.api.http import respond, services_of
 from netloom.api.services import Services
-from netloom.server.request_log import RequestLog
+from netloom.server.front import Front
 
 
 def compose(services: Services, routes: Sequence[BaseRoute]) -> ASGIApp:
-    """Put the middlewares round the routes: heartbeats outermost, then request id and log, then the head, then who asks."""
-    router = ByService([Route("/", _root), *routes])
-    trusted = services.settings.server.trusted_proxies
-    return Heartbeats(RequestLog(Heads(Authenticate(router), trusted), services), services)
+    """Put before the routes what answers heartbeats, then the front."""
+    return Heartbeats(Front(ByService([Route("/", _root), *routes]), services), services)
 
 
 class ByService:
-    """A router for each first part of a path (`/networking`, `/agent`), as one alone tries each of its 160 routes in turn."""
+    """A router for each first part of a path (`/networking`, `/agent`), as one alone tries each of its 160 routes in turn.
+
+    What is mounted under a first part has all paths below it, and looks at them itself.
+    """
 
     def __init__(self, routes: Sequence[BaseRoute]) -> None:
         by_service: dict[str, list[BaseRoute]] = {}
+        self._mounted: dict[str, ASGIApp] = {}
         for route in routes:
             assert isinstance(route, Route | Mount), "each has a path"
-            by_service.setdefault(_service(route.path), []).append(route)
+            name = _service(route.path)
+            by_service.setdefault(name, []).append(route)
+            if isinstance(route, Mount) and route.path == f"/{name}":
+                self._mounted[name] = route.app
         self._routers = {
             name: Router(found, redirect_slashes=False) for name, found in by_service.items()
         }
         self._nobody = Router(redirect_slashes=False)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        router = self._routers.get(_service(scope["path"]), self._nobody)
-        await router(scope, receive, send)
+        path = scope["path"]
+        name = _service(path)
+        app = self._mounted.get(name) if path.startswith(f"/{name}/") else None
+        await (app or self._routers.get(name, self._nobody))(scope, receive, send)
 
 
 def _service(path: str) -> str:

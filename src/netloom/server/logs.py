@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import re
 import sys
+import time
+from typing import TextIO
 
 from netloom.api.http import request_id
 
@@ -41,9 +44,56 @@ class WithoutTokens(logging.Formatter):
         return _TOKENS.sub("(token)", super().format(record))
 
 
+class _Lines(logging.StreamHandler[TextIO]):
+    """Writes lines to a stream; those of answered requests without a record for each."""
+
+    def __init__(self, stream: TextIO) -> None:
+        super().__init__(stream)
+        self._second, self._text = -1, ""
+
+    def line(self, level: str, ident: str, text: str) -> None:
+        """Write a line as a record of `netloom.api` would be written, in a tenth of the time."""
+        now = time.time()
+        try:
+            with self.lock or contextlib.nullcontext():
+                if int(now) != self._second:
+                    self._second = int(now)
+                    self._text = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(now))
+                at = f"{self._text},{int(now % 1 * 1000):03}"
+                self.stream.write(f"{at} {level} {ident} {_API.name} {text}\n")
+                self.stream.flush()
+        except Exception:
+            # As `emit`: a log that cannot be written stops no request.
+            self.handleError(_API.makeRecord(_API.name, logging.INFO, "", 0, text, (), None))
+
+
+_API = logging.getLogger("netloom.api")
+_lines: _Lines | None = None
+
+
+def answered(
+    level: int, ident: str, who: str, method: str, path: str, status: int, milliseconds: float
+) -> None:
+    """Write the line of a request that was answered."""
+    if not _API.isEnabledFor(level):
+        return
+    if _lines is None or _lines not in logging.root.handlers or len(logging.root.handlers) > 1:
+        _API.log(level, "%s %s %s %d %.1f ms", who, method, path, status, milliseconds)
+        return
+    text = f"{who} {method} {path} {status} {milliseconds:.1f} ms"
+    if len(text) > LONGEST:
+        text = f"{text[:LONGEST]}… ({len(text)} characters)"
+    if not text.isprintable():
+        text = text.encode("unicode_escape").decode()
+    if "eyJ" in text or "gAAAA" in text:
+        text = _TOKENS.sub("(token)", text)
+    _lines.line(logging.getLevelName(level), ident, text)
+
+
 def to_stderr(level: str) -> None:
     """Log to stderr from now on."""
-    handler = logging.StreamHandler(sys.stderr)
+    global _lines
+    handler = _lines = _Lines(sys.stderr)
     handler.addFilter(OneLine())
     handler.setFormatter(
         WithoutTokens("%(asctime)s %(levelname)s %(request_id)s %(name)s %(message)s")

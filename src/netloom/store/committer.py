@@ -1,16 +1,18 @@
 """One thread that writes for all requests: those that wait for it share one durable commit.
 
-A commit costs a flush of the disk, however much it holds. Each write has a savepoint of its own, so a write that is
-refused leaves nothing behind and does not touch the others. Nobody is told of success before the commit is durable.
+A commit costs a flush of the disk, however much it holds. Each write can be undone alone, so a write that is refused
+leaves nothing behind and does not touch the others: the first of a commit with all of the transaction, the others by a
+savepoint of their own. Nobody is told of success before the commit is durable.
 """
 
 from __future__ import annotations
 
+import asyncio
 import contextvars
 import queue
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from typing import Any, TypeVar
 
@@ -27,12 +29,31 @@ LONGEST_SECONDS = 0.02
 
 
 class _Write(Struct):
+    """`future`: asyncio's where there is a `loop`, else that of threads."""
+
     work: Callable[[Writer], Any]
     actor: str
     request_id: str
     context: contextvars.Context
-    future: Future[Any]
+    future: Any
+    loop: Any = None
     result: Any = None
+    error: BaseException | None = None
+
+    def begins(self) -> bool:
+        """Tell whether somebody still waits for it; from then on it is carried through."""
+        if self.loop is None:
+            return self.future.set_running_or_notify_cancel()
+        return not self.future.cancelled()
+
+    def tell(self) -> None:
+        """Let who waits have the result."""
+        if self.future.done():
+            return
+        if self.error is not None:
+            self.future.set_exception(self.error)
+        else:
+            self.future.set_result(self.result)
 
 
 class Committer:
@@ -57,6 +78,16 @@ class Committer:
         self._queue.put(_Write(work, actor, request_id, context, future))
         return future
 
+    def write(
+        self, work: Callable[[Writer], T], actor: str = "", request_id: str = ""
+    ) -> asyncio.Future[T]:
+        """As `submit`, for the event loop: it is woken once for all writes of a commit."""
+        loop = asyncio.get_running_loop()
+        future: asyncio.Future[T] = loop.create_future()
+        context = contextvars.copy_context()
+        self._queue.put(_Write(work, actor, request_id, context, future, loop))
+        return future
+
     def stop(self) -> None:
         """Finish what was given, then end the thread."""
         self._queue.put(None)
@@ -72,11 +103,9 @@ class Committer:
             except BaseException as error:
                 # What was not begun yet gets a transaction of its own.
                 for write in done or [first]:
-                    if not write.future.done():
-                        write.future.set_exception(error)
-            for write in done:
-                if not write.future.done():
-                    write.future.set_result(write.result)
+                    write.error = write.error or error
+                done = done or [first]
+            _tell(done)
             if not more:
                 return
 
@@ -85,7 +114,7 @@ class Committer:
         until = time.monotonic() + LONGEST_SECONDS
         write: _Write | None = first
         while write is not None:
-            if write.future.set_running_or_notify_cancel():
+            if write.begins():
                 self._one(session, write, done)
             if time.monotonic() >= until:
                 return True
@@ -96,13 +125,44 @@ class Committer:
         return False
 
     def _one(self, session: Session, write: _Write, done: list[_Write]) -> None:
+        alone = all(other.error is not None for other in done)
         done.append(write)
         try:
-            with session.savepoint():
-                writer = Writer(session, write.actor, write.request_id)
-                write.result = write.context.run(write.work, writer)
+            if alone:
+                self._carry_out(session, write)
+            else:
+                with session.savepoint():
+                    self._carry_out(session, write)
         except BaseException as error:
             if not session.lives:
                 # The disk is full, say: the database has undone all of the transaction by itself.
                 raise
-            write.future.set_exception(error)
+            write.error = error
+            if alone:
+                session.undo()
+
+    @staticmethod
+    def _carry_out(session: Session, write: _Write) -> None:
+        writer = Writer(session, write.actor, write.request_id)
+        write.result = write.context.run(write.work, writer)
+
+
+def _tell(writes: Sequence[_Write]) -> None:
+    """Let all that wait have their results; each event loop is woken once."""
+    loops: dict[asyncio.AbstractEventLoop, list[_Write]] = {}
+    for write in writes:
+        if write.loop is None:
+            write.tell()
+        else:
+            loops.setdefault(write.loop, []).append(write)
+    for loop, of_loop in loops.items():
+        try:
+            loop.call_soon_threadsafe(_tell_here, of_loop)
+        except RuntimeError:
+            # The loop is closed: nobody waits there any more.
+            continue
+
+
+def _tell_here(writes: Sequence[_Write]) -> None:
+    for write in writes:
+        write.tell()

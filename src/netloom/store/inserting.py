@@ -85,6 +85,7 @@ def insert_all(
     session.run_all(INSERT_LINK, named)
     session.run_all(INSERT_TERM, terms)
     session.run_all(INSERT_CHANGE, changes)
+    session.seq = first_seq + len(rows) - 1
     for (kind, project_id), number in counts.items():
         session.run(COUNT_IN, {"kind": kind, "project_id": project_id, "number": number})
     session.run_all(

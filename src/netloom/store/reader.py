@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import builtins
 import json
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence, Set
 from functools import cache, lru_cache
 from typing import Any, Generic, NamedTuple, TypeVar
 
@@ -41,7 +41,7 @@ def kind_name(kind: Kind) -> str:
 
 
 _GET = Statement(
-    select(_resource.c.doc).where(
+    select(_resource.c.doc, _resource.c.status).where(
         _resource.c.kind == bindparam("kind"), _resource.c.id == bindparam("id")
     )
 )
@@ -105,6 +105,12 @@ def _status_statement(by_id: bool, by_host: bool) -> Statement:
 
 _CHANGES = Statement(
     select(*(_change.c[name] for name in Change.__struct_fields__))
+    .where(_change.c.seq > bindparam("after"))
+    .order_by(_change.c.seq)
+    .limit(bindparam("limit"))
+)
+_TOUCHED = Statement(
+    select(_change.c.seq, _change.c.kind, _change.c.id, _change.c.op)
     .where(_change.c.seq > bindparam("after"))
     .order_by(_change.c.seq)
     .limit(bindparam("limit"))
@@ -219,16 +225,29 @@ class Reader:
         self._session = session
 
     def get(self, kind: type[T], id: str) -> T | None:
-        """One object, or None. Raises UserError where its row cannot be read."""
-        try:
-            doc = self._session.value(_GET, {"kind": kind.KIND, "id": id})
-            return None if doc is None else decode(kind, doc)
-        except damage.UNREADABLE as error:
-            raise UserError(damage.complaint(kind.KIND, id, error)) from error
+        """One object, or None; read once in a transaction. Raises UserError where its row cannot be read."""
+        objects = self._session.memory.objects
+        key = (kind.KIND, id)
+        if key not in objects:
+            try:
+                row = self._session.row(_GET, {"kind": kind.KIND, "id": id})
+                objects[key] = None if row is None else (decode(kind, row[0]), row[1])
+            except damage.UNREADABLE as error:
+                raise UserError(damage.complaint(kind.KIND, id, error)) from error
+        found = objects[key]
+        return None if found is None else found[0]
 
     def get_many(self, kind: type[T], ids: Iterable[str]) -> dict[str, T]:
-        """Those of `ids` that are there, by id, in one statement."""
-        return {obj.id: obj for obj in self.list(kind, id=set(ids))}
+        """Those of `ids` that are there, by id, in one statement or, where all were read already, none."""
+        objects = self._session.memory.objects
+        wanted = sorted(set(ids))
+        unread = {id for id in wanted if (kind.KIND, id) not in objects}
+        found: dict[str, T] = {obj.id: obj for obj in self.list(kind, id=unread)} if unread else {}
+        for id in wanted:
+            known = objects.get((kind.KIND, id))
+            if known is not None:
+                found[id] = known[0]
+        return {id: found[id] for id in wanted if id in found}
 
     def list(self, kind: type[T], **where: Where) -> list[T]:
         """All objects that meet every filter, ordered by id, in one statement.
@@ -252,12 +271,19 @@ class Reader:
         read on the page where an index answers the filters (`fields`) and the order. `shape`: a
         struct with some of the kind's fields, into which the documents are decoded instead.
         """
+        pages = [search.plain(alternative, page) for alternative in alternatives]
+        leads = [
+            self._lead(kind, alternative, own)
+            for alternative, own in zip(alternatives, pages, strict=True)
+        ]
+        if len(alternatives) == 1:
+            return self._found(kind, alternatives[0], pages[0], leads[0], shape)
+        if search.IN_ORDER in leads and page.order[0][0] != "id":
+            # One walk along the order finds the page of all, and is shorter than the one alternative's alone.
+            return self._found(kind, [search.either(alternatives)], page, search.IN_ORDER, shape)
         found: dict[str, Found[T]] = {}
-        for alternative in alternatives:
-            own = search.plain(alternative, page)
-            rows = self._found(kind, alternative, own, self._lead(kind, alternative, own), shape)
-            if len(alternatives) == 1:
-                return rows
+        for alternative, own, leading in zip(alternatives, pages, leads, strict=True):
+            rows = self._found(kind, alternative, own, leading, shape)
             found.update((each.obj.id, each) for each in rows)
         merged = builtins.list(found.values())
         for field, ascending in reversed(page.order):
@@ -279,7 +305,12 @@ class Reader:
             try:
                 rows = self._session.rows(statement, values)
                 objs: Any = decode_list(shape or kind, [row[0] for row in rows])
-                found += [Found(obj, row[1]) for obj, row in zip(objs, rows, strict=True)]
+                some = [Found(obj, row[1]) for obj, row in zip(objs, rows, strict=True)]
+                if shape is None:
+                    # What a rule finds by a name it asks for by its id next, and what is listed has a status.
+                    read = {(kind.KIND, each.obj.id): (each.obj, each.status) for each in some}
+                    self._session.memory.objects.update(read)
+                found += some
             except damage.UNREADABLE:
                 found += self._readable(kind, statement, values, shape)
             if page.limit and len(found) >= page.limit:
@@ -323,8 +354,11 @@ class Reader:
 
     def tally(self, kind: Kind, project_id: str) -> int:
         """How many objects of a kind a project has, without counting them."""
-        values = {"kind": kind_name(kind), "project": project_id}
-        return self._session.value(_TALLY, values) or 0
+        tallies, key = self._session.memory.tallies, (kind_name(kind), project_id)
+        if key not in tallies:
+            values = {"kind": key[0], "project": project_id}
+            tallies[key] = self._session.value(_TALLY, values) or 0
+        return tallies[key]
 
     def sources(self, target: str, role: str) -> list[str]:
         """Ids of the objects that name `target` in this role of `links.LINKS`."""
@@ -346,15 +380,28 @@ class Reader:
         """Who else may see or use the object."""
         return [Access(*row) for row in self._session.rows(_ACCESS, {"object_id": object_id})]
 
-    def accessible(self, project_id: str, action: str) -> set[str]:
+    def accessible(self, project_id: str, action: str) -> Set[str]:
         """Ids of the objects that the project may `action`, by name or as one of all."""
-        values = {"project_id": project_id, "action": action}
-        return set(self._session.column(_ACCESSIBLE, values))
+        accessible, key = self._session.memory.accessible, (project_id, action)
+        if key not in accessible:
+            values = {"project_id": project_id, "action": action}
+            accessible[key] = set(self._session.column(_ACCESSIBLE, values))
+        return accessible[key]
 
     def api_status(self, kind: Kind, ids: Iterable[str]) -> dict[str, str]:
         """Id → the API's status of those that are there; empty text where none was set."""
-        statement = _api_status_statement(kind_name(kind))
-        return dict(self._session.rows(statement, {"ids": json.dumps(list(ids))}))
+        name, objects = kind_name(kind), self._session.memory.objects
+        states: dict[str, str] = {}
+        unread: builtins.list[str] = []
+        for id in ids:
+            if (name, id) not in objects:
+                unread.append(id)
+            elif (known := objects[name, id]) is not None:
+                states[id] = known[1]
+        if unread:
+            statement = _api_status_statement(name)
+            states |= self._session.rows(statement, {"ids": json.dumps(unread)})
+        return states
 
     def status_rows(
         self, ids: Collection[str] | None = None, host: str | None = None
@@ -372,6 +419,10 @@ class Reader:
                 _CHANGES, {"after": after, "limit": limit}
             )
         ]
+
+    def touched(self, after: int, limit: int) -> list[tuple[int, str, str, str]]:
+        """As `changes`, without the documents: (seq, kind, id, op)."""
+        return self._session.rows(_TOUCHED, {"after": after, "limit": limit})
 
     def changed(self, after: int) -> list[tuple[str, str]]:
         """What has changed above `after`, as (kind, id), each once: read those again."""

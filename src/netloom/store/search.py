@@ -24,6 +24,7 @@ from sqlalchemy import (
     func,
     literal_column,
     not_,
+    or_,
     select,
 )
 
@@ -32,7 +33,7 @@ from netloom.store.rows import Value
 from netloom.store.session import Statement
 
 Where = Value | Collection[str] | Collection[int]
-Op = Literal["any", "none", "all", "not_all", "part", "null", "entry"]
+Op = Literal["any", "none", "all", "not_all", "part", "null", "entry", "either"]
 Beyond = Literal["", "gt", "lt", "null", "notnull"]
 
 _resource, _link, _term = schema.resource, schema.link, schema.term
@@ -45,6 +46,7 @@ class Filter(Struct, frozen=True):
     `any`: the value is one of `values`; `none`: it is not. `null`: it is null. For terms: `all` of the values are
     there, `not_all`, or one has a `part` that is given. `entry`: one entry of a list of structs meets several
     conditions at once; `values` are then pairs (name in the entry, values), where `~name` looks for parts.
+    `either`: of no field; the object meets all filters of at least one of `values`.
     """
 
     field: str
@@ -54,7 +56,7 @@ class Filter(Struct, frozen=True):
     @property
     def impossible(self) -> bool:
         """Whether nothing can meet it."""
-        return not self.values and self.op in ("any", "part")
+        return not self.values and self.op in ("any", "part", "either")
 
 
 class Page(Struct, frozen=True):
@@ -90,6 +92,12 @@ def plain(asked: Sequence[Filter], page: Page) -> Page:
         each.field: each.values[0] for each in asked if each.op == "any" and len(each.values) == 1
     }
     return page.without(same) if len(page.order) > 1 else page
+
+
+def either(alternatives: Sequence[Sequence[Filter]]) -> Filter:
+    """Return the filter that is met where all of at least one alternative are."""
+    possible = [tuple(each) for each in alternatives if not any(one.impossible for one in each)]
+    return Filter("", tuple(possible), "either")
 
 
 def filters(where: Mapping[str, Where]) -> tuple[Filter, ...]:
@@ -228,19 +236,27 @@ def among(parameter: str) -> Select[Any]:
 
 
 _Shape = tuple[str, Op, Any]
-"""Field, operation, and whether one value was given (of `entry`: the names)."""
+"""Field, operation, and whether one value was given (of `entry`: the names, of `either`: the alternatives' shapes)."""
 
 
 def _shape(asked: Filter) -> _Shape:
     if asked.op == "entry":
         return asked.field, asked.op, tuple(name for name, _ in asked.values)
+    if asked.op == "either":
+        return "", asked.op, tuple(tuple(map(_shape, each)) for each in asked.values)
     return asked.field, asked.op, len(asked.values) == 1
 
 
-def _parameters(number: int, asked: Filter) -> dict[str, Any]:
+def _parameters(number: int | str, asked: Filter) -> dict[str, Any]:
     name = f"f{number}"
     if asked.op == "null":
         return {}
+    if asked.op == "either":
+        values: dict[str, Any] = {}
+        for at, alternative in enumerate(asked.values):
+            for inner, each in enumerate(alternative):
+                values |= _parameters(f"{number}_{at}_{inner}", each)
+        return values
     if asked.op == "entry":
         return {
             f"{name}_{i}": json.dumps(list(values)) for i, (_, values) in enumerate(asked.values)
@@ -343,6 +359,34 @@ def _entry(kind: str, field: str, names: tuple[str, ...], parameter: str) -> Col
     )
 
 
+def _either(kind: str, alternatives: tuple[tuple[_Shape, ...], ...], parameter: str) -> Any:
+    """Return the condition that all of at least one alternative are met; each object is asked, no index leads."""
+    return or_(
+        *(
+            and_(
+                *(
+                    _condition(kind, shape, f"{parameter}_{at}_{inner}")
+                    for inner, shape in enumerate(shapes)
+                )
+            )
+            for at, shapes in enumerate(alternatives)
+        )
+    )
+
+
+def _condition(kind: str, shape: _Shape, parameter: str) -> ColumnElement[bool]:
+    """Return a filter's condition that is asked of each object."""
+    field, op, detail = shape
+    if op == "entry":
+        return _entry(kind, field, detail, parameter)
+    if op == "either":
+        return _either(kind, detail, parameter)
+    how, name = fields.how(kind, field)
+    if how in ("column", "json"):
+        return _compare(_unindexed(_column(kind, field)), shape, parameter)
+    return _beside(kind, shape, how, name, parameter, False)
+
+
 def _source(
     kind: str, shapes: tuple[_Shape, ...], leading: Lead
 ) -> tuple[FromClause, Any, list[Any]]:
@@ -358,8 +402,8 @@ def _source(
     for number, shape in enumerate(shapes):
         field, op, detail = shape
         parameter = f"f{number}"
-        if op == "entry":
-            conditions.append(_entry(kind, field, detail, parameter))
+        if op in ("entry", "either"):
+            conditions.append(_condition(kind, shape, parameter))
             continue
         how, name = fields.how(kind, field)
         leads = leading in (None, number)
@@ -424,6 +468,14 @@ def _count(kind: str, shapes: tuple[_Shape, ...]) -> Statement:
 
 @lru_cache(_KEPT_STATEMENTS)
 def _probe(kind: str, shape: _Shape) -> Statement:
-    table, _, conditions = _source(kind, (shape,), 0)
-    some = select(literal_column("1")).select_from(table).where(*conditions)
+    field, _, one = shape
+    how, name = fields.how(kind, field)
+    if how in ("link", "term") and one:
+        # The objects themselves need not be looked at.
+        id, value, rows = _side(kind, how, name)
+        some = select(literal_column("1")).select_from(id.table).where(*rows)
+        some = some.where(value == bindparam("f0"))
+    else:
+        table, _, conditions = _source(kind, (shape,), 0)
+        some = select(literal_column("1")).select_from(table).where(*conditions)
     return Statement(select(func.count()).select_from(some.limit(bindparam("limit")).subquery()))

@@ -11,6 +11,7 @@ from collections.abc import Generator, Iterable, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
+from msgspec import Struct
 from sqlalchemy import ClauseElement, Dialect
 from sqlalchemy.engine.interfaces import DBAPIConnection
 from sqlalchemy.sql.compiler import SQLCompiler
@@ -50,10 +51,23 @@ def _of_text(error: sqlite3.OperationalError) -> Exception:
     return UnreadableText(str(error)) if "Could not decode" in str(error) else error
 
 
+class Memory(Struct):
+    """What one transaction has read or written, as it stands in this transaction: it need not be read again.
+
+    `objects`: (kind, id) → the object and its status, or None where it is not there. `accessible`: (project, action)
+    → ids. `tallies`: (kind, project) → number of objects.
+    """
+
+    objects: dict[tuple[str, str], tuple[Any, str] | None] = {}
+    accessible: dict[tuple[str, str], set[str]] = {}
+    tallies: dict[tuple[str, str], int] = {}
+
+
 class Session:
     """What is read and written through it is one transaction; `Store` begins and ends it.
 
-    `liveness`: what hosts said and no transaction has written yet.
+    `liveness`: what hosts said and no transaction has written yet. `seq`: of the newest change, for a writer that has
+    asked. `changed`: what was done with objects, as (kind, operation).
     """
 
     def __init__(
@@ -62,6 +76,9 @@ class Session:
         self.connection = connection
         self.dialect = dialect
         self.liveness = liveness or Liveness()
+        self.memory = Memory()
+        self.seq: int | None = None
+        self.changed: set[tuple[str, str]] = set()
         self._savepoints = 0
 
     def rows(self, statement: Statement, values: Values | None = None) -> list[Any]:
@@ -77,14 +94,18 @@ class Session:
         """The first column of all rows."""
         return [row[0] for row in self.rows(statement, values)]
 
-    def value(self, statement: Statement, values: Values | None = None) -> Any:
-        """The first column of the first row; None where there is no row."""
+    def row(self, statement: Statement, values: Values | None = None) -> Any:
+        """The first row; None where there is none. Raises UnreadableText."""
         cursor = self.connection.cursor()
         try:
             cursor.execute(*self._ready(statement, values))
-            row = cursor.fetchone()
+            return cursor.fetchone()
         except sqlite3.OperationalError as error:
             raise _of_text(error) from error
+
+    def value(self, statement: Statement, values: Values | None = None) -> Any:
+        """The first column of the first row; None where there is no row."""
+        row = self.row(statement, values)
         return None if row is None else row[0]
 
     def run(self, statement: Statement, values: Values | None = None) -> int:
@@ -109,15 +130,23 @@ class Session:
         """Whether the transaction is still open: a driver may end it by itself where a statement failed."""
         return bool(getattr(self.connection, "in_transaction", True))
 
+    def undo(self) -> None:
+        """Undo all that the transaction wrote, and begin it anew."""
+        self.connection.rollback()
+        self.run_text("BEGIN IMMEDIATE")
+        self.memory = Memory()
+        self.seq = None
+
     @contextmanager
     def savepoint(self) -> Generator[None]:
         """Undo what is written inside where an exception leaves it; what came before stays."""
         self._savepoints += 1
-        name = f"s{self._savepoints}"
+        name, seq = f"s{self._savepoints}", self.seq
         self.run_text(f"SAVEPOINT {name}")
         try:
             yield
         except BaseException:
+            self.memory, self.seq = Memory(), seq
             if self.lives:
                 self.run_text(f"ROLLBACK TO {name}")
                 self.run_text(f"RELEASE {name}")

@@ -10,7 +10,7 @@ import msgspec
 
 from netloom.model import KINDS, HostFacts, HostGrant, Resource, Status
 from netloom.store import changing, fields, links
-from netloom.store.codec import encode, public
+from netloom.store.codec import decode, encode, public
 from netloom.store.credentials import REVISION
 from netloom.store.errors import Claimed, Exists, InUse, MissingTarget, NotFound
 from netloom.store.inserting import (
@@ -44,7 +44,13 @@ class Writer(Reader):
     def __init__(self, session: Session, actor: str = "", request_id: str = ""):
         super().__init__(session)
         self._actor, self._request_id = actor, request_id
-        self.last_seq = self.seq()
+        if session.seq is None:
+            session.seq = self.seq()
+
+    @property
+    def last_seq(self) -> int:
+        """Seq of the newest change, this transaction's included."""
+        return self._session.seq or 0
 
     def insert(self, obj: T, status: str | None = None) -> T:
         """Store a new object; returns it with its timestamps. `status`: the API's, where it is not its kind's first.
@@ -56,17 +62,20 @@ class Writer(Reader):
         doc = encode(obj)
         named = list(links.derive(obj))
         owners = self._owners(obj, named)
+        if status is None:
+            status = obj.FIRST_STATUS
         row = {
             "kind": obj.KIND,
             "id": obj.id,
             "project_id": obj.project_id,
             "name": obj.name,
             "revision": obj.revision_number,
-            "status": obj.FIRST_STATUS if status is None else status,
+            "status": status,
             "doc": doc,
         }
         if self._session.run(INSERT, row) == 0:
             raise Exists(obj.KIND, obj.id)
+        self._remember(obj, doc, status)
         self._count_in(obj, 1)
         self._add_links(obj, named)
         self._add_terms(obj, [*fields.terms(obj), *seen_by(obj, owners)])
@@ -115,6 +124,9 @@ class Writer(Reader):
                 "doc": doc,
             },
         )
+        known = self._session.memory.objects.pop((new.KIND, new.id), None)
+        if known is not None:
+            self._remember(new, doc, known[1])
         if old.project_id != new.project_id:
             self._count_in(old, -1)
             self._count_in(new, 1)
@@ -155,21 +167,18 @@ class Writer(Reader):
             if links.ROLES[role].when_target_goes == "refuse":
                 raise InUse(kind.KIND, id, role, sources)
         if users:
-            seq = self.last_seq
-            try:
-                # What cascades may be in use itself: then all of it stays.
-                with self._session.savepoint():
-                    for role, sources in users.items():
-                        self._target_goes(links.ROLES[role], [source for _, source in sources])
-            except InUse:
-                self.last_seq = seq
-                raise
+            # What cascades may be in use itself: then all of it stays.
+            with self._session.savepoint():
+                for role, sources in users.items():
+                    self._target_goes(links.ROLES[role], [source for _, source in sources])
         here = {"k": kind.KIND, "i": id}
         for statement in (changing.DELETE_LINKS, *changing.DELETE_SIDE):
             self._session.run(statement, here)
         for statement in (changing.DELETE_ACCESS, changing.DELETE_CLAIMS):
             self._session.run(statement, {"i": id})
         self._session.run(changing.DELETE, here)
+        self._session.memory.objects[kind.KIND, id] = None
+        self._session.memory.accessible.clear()
         self._count_in(old, -1)
         self._log(kind.KIND, id, "delete", public(old, encode(old)), None)
 
@@ -204,14 +213,19 @@ class Writer(Reader):
         self._session.run(
             changing.GRANT, {"object_id": object_id, "target": target, "action": action}
         )
+        self._session.memory.accessible.clear()
 
     def revoke(self, object_id: str, target: str, action: str) -> None:
         """Take a grant back; no effect where there is none."""
         self._session.run(changing.REVOKE, {"o": object_id, "t": target, "a": action})
+        self._session.memory.accessible.clear()
 
     def set_api_status(self, kind: Kind, id: str, status: str) -> None:
         """Set the API's status of an object: no revision, no change row."""
         self._session.run(changing.SET_STATUS, {"k": kind_name(kind), "i": id, "s": status})
+        objects, key = self._session.memory.objects, (kind_name(kind), id)
+        if (known := objects.get(key)) is not None:
+            objects[key] = (known[0], status)
 
     def drop_rows(self, host: str, rows: Iterable[tuple[str, str, str]]) -> None:
         """Forget what a host reported, of these (kind, id, aspect)."""
@@ -334,7 +348,11 @@ class Writer(Reader):
         """
         owners: dict[str, str] = {}
         for role, kind, target in found:
-            owner = self._session.value(OWNER, {"k": kind, "i": target})
+            known = self._session.memory.objects.get((kind, target))
+            if known is not None:
+                owner = known[0].project_id
+            else:
+                owner = self._session.value(OWNER, {"k": kind, "i": target})
             if owner is None:
                 raise MissingTarget(role, obj.id, kind, target)
             owners[role] = owner
@@ -353,6 +371,13 @@ class Writer(Reader):
     def _count_in(self, obj: Resource, number: int) -> None:
         values = {"kind": obj.KIND, "project_id": obj.project_id, "number": number}
         self._session.run(COUNT_IN, values)
+        tallies, key = self._session.memory.tallies, (obj.KIND, obj.project_id)
+        if key in tallies:
+            tallies[key] += number
+
+    def _remember(self, obj: Resource, doc: str, status: str) -> None:
+        # As it would be read: a rule may have put a list where the struct has a tuple.
+        self._session.memory.objects[obj.KIND, obj.id] = (decode(type(obj), doc), status)
 
     def _add_links(self, obj: Resource, found: list[tuple[str, str, str]]) -> None:
         if not found:
@@ -379,9 +404,10 @@ class Writer(Reader):
             )
 
     def _log(self, kind: str, id: str, op: str, before: str | None, after: str | None) -> None:
-        self.last_seq += 1
+        self._session.seq = self.last_seq + 1
+        self._session.changed.add((kind, op))
         values: dict[str, Any] = {
-            "seq": self.last_seq,
+            "seq": self._session.seq,
             "at": now(),
             "kind": kind,
             "id": id,

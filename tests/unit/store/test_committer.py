@@ -12,6 +12,7 @@ import pytest
 from netloom.model import Network
 from netloom.store import Committer, Exists, Store, Writer
 from netloom.store import committer as committing
+from tests.support.statements import trace
 
 
 @pytest.fixture
@@ -31,14 +32,8 @@ def committer(store: Store):
 
 def commits(store: Store) -> list[str]:
     """A list that grows by each COMMIT, savepoints' releases left out."""
-    from sqlalchemy import event
-
     seen: list[str] = []
-
-    def checkout(connection: Any, *_: Any) -> None:
-        connection.set_trace_callback(lambda text: text == "COMMIT" and seen.append(text))
-
-    event.listen(store._engine, "checkout", checkout)
+    trace(store._writers, lambda text: text == "COMMIT" and seen.append(text))
     return seen
 
 

@@ -14,7 +14,7 @@ from netloom.cli.main import main
 from netloom.model import HostGrant, Network, Port, RbacPolicy, Server
 from netloom.model.errors import UserError
 from netloom.store import Store, fields, migrate, schema
-from netloom.store.store import _engine
+from netloom.store.connections import open_engine
 
 BROKEN = """
 from alembic import op
@@ -121,7 +121,7 @@ def test_a_new_file_is_opened_by_many_at_once(tmp_path):
             ready = threading.Barrier(8)
 
             def connect(_, url=url, ready=ready):
-                engine = _engine(url)
+                engine = open_engine(url)
                 ready.wait(60)
                 try:
                     engine.raw_connection().close()

@@ -7,7 +7,7 @@ then policy is asked, then the rules run. A bulk create is all or nothing becaus
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Sequence, Set
 from typing import Any
 
 from neutron_lib import exceptions as lib
@@ -88,7 +88,8 @@ async def create(request: Request, noun: Noun) -> Response:
 async def show(request: Request, noun: Noun, id: str) -> Response:
     """GET of one object."""
     policy = policy_for(request)
-    fields = query.fields_of(noun.collection, request.query_params.multi_items())
+    asked = request.scope["query_string"]
+    fields = query.fields_of(noun.collection, request.query_params.multi_items()) if asked else None
 
     def work(r: Reader, ctx: Context) -> Doc:
         obj = found(r, ctx, noun, id)
@@ -301,7 +302,7 @@ def _parents(r: Reader, ctx: Context, noun: Noun, ids: set[str]) -> dict[str, Do
     objs = r.get_many(noun.parent_kind, ids)
     for id in ids - objs.keys():
         raise noun.parent_not_found(id)
-    shared: set[str] = set()
+    shared: Set[str] = frozenset()
     if NETWORK_SHARED in noun.parent_fields:
         shared = r.accessible(ctx.caller.project_id, access.SHARED)
     values = {
@@ -324,8 +325,7 @@ def _hide_parent(r: Reader, ctx: Context, noun: Noun, target: Doc) -> None:
 
 def _asked(policy: Policy, noun: Noun) -> list[tuple[str, str]]:
     """Return the rules that say who sees an attribute of the noun, each with the attribute."""
-    every = ((f"{noun.action('get')}:{name}", name) for name in _VISIBLE[noun.collection])
-    return [(rule, name) for rule, name in every if policy.has(rule)]
+    return policy.of_attributes(noun.action("get"), _VISIBLE[noun.collection])
 
 
 def present(

@@ -73,6 +73,7 @@ class _Rules:
         self._enforcer = enforcer
         self._answers: dict[Any, bool] = {}
         self._reads: dict[str, tuple[str, ...]] = {}
+        self.of_attributes: dict[str, list[tuple[str, str]]] = {}
 
     def allows(self, caller: Caller, rule: str, target: Target) -> bool:
         """As `Policy.allows`."""
@@ -147,9 +148,13 @@ class Policy:
             # A server that runs goes on with the rules that it has.
             log.error("%s; the old rules stay", error)
 
-    def has(self, rule: str) -> bool:
-        """Tell whether there is a rule of this name."""
-        return rule in self._now.rules
+    def of_attributes(self, action: str, names: Iterable[str]) -> list[tuple[str, str]]:
+        """Return the rules `<action>:<name>` that there are, each with the name; `names` are the same each time."""
+        now = self._now
+        if action not in now.of_attributes:
+            every = ((f"{action}:{name}", name) for name in names)
+            now.of_attributes[action] = [(rule, name) for rule, name in every if rule in now.rules]
+        return now.of_attributes[action]
 
     def allows(self, caller: Caller, rule: str, target: Target) -> bool:
         """Tell whether the caller may; a rule that is not there is answered by the rule `default`."""
