@@ -265,7 +265,7 @@ def _of_cloud(size: CloudSize, samples: int) -> _Cloud:
 
     with scale_world(names, put) as world:
         listeners = Listeners(world.folder / "hosts.sock", words)
-        time.sleep(3)
+        world.settle()
         create: list[float] = []
         step: list[float] = []
         for number in range(-2, samples):

@@ -25,6 +25,7 @@ from netloom.model import (
     Subnet,
 )
 from netloom.model.credentials import secret_hash
+from netloom.model.errors import UserError
 from netloom.model.names import OWNER_DHCP
 from netloom.network import dhcp, ipam, macs, port_keys
 from netloom.plan import VERSION
@@ -35,7 +36,11 @@ AT = "2026-01-01T00:00:00Z"
 ON_A_NETWORK = 20
 """Ports of a network, its DHCP port included, each on another host."""
 
-NETWORKS_OF_A_PROJECT = 10
+NETWORKS_OF_A_PROJECT = 2
+
+
+AT_ONCE = 20
+"""Hosts that wait for their snapshot at once."""
 
 
 class CloudSize(Struct, frozen=True):
@@ -168,11 +173,9 @@ class Listeners:
         self._server = server
         for number, (name, word) in enumerate(words.items()):
             self._sockets.append(self._open(name, word))
-            if number % 50 == 49:
-                # All at once they would fill the queue of the server's socket.
+            while number - len(self._begun) > AT_ONCE:
                 self._read_for(0.05)
-        deadline = time.monotonic() + 600
-        while len(self._begun) < len(words) and time.monotonic() < deadline:
+        while len(self._begun) < len(words):
             self._read_for(0.1)
         self._thread = threading.Thread(target=self._read, daemon=True)
         self._thread.start()
@@ -191,8 +194,7 @@ class Listeners:
             assert isinstance(connection, socket.socket)
             block = connection.recv(1 << 20)
             if not block:
-                self._selector.unregister(connection)
-                continue
+                raise UserError("the server ended a stream")
             tail = key.data + block[-200:]
             if b"\n\r\n" in block or b"\n\r\n" in tail:
                 self._begun.add(connection)  # a line has ended: the snapshot is here

@@ -111,6 +111,15 @@ class ScaleWorld:
         fields = Path(f"/proc/{self.server.pid}/stat").read_text().rpartition(")")[2].split()
         return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
+    def settle(self, seconds: float = 300.0) -> None:
+        """Wait until the server has nothing more to do of what it does after its start, for so long at most."""
+        deadline = time.monotonic() + seconds
+        while time.monotonic() < deadline:
+            before = self.cpu()
+            time.sleep(2)
+            if self.cpu() - before < 0.4:
+                return
+
     def memory(self) -> float:
         """MiB of memory that the server holds."""
         status = Path(f"/proc/{self.server.pid}/status").read_text()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import logging
 import os
 import resource
@@ -49,6 +50,10 @@ KEPT_SECONDS = 35
 GRACE_SECONDS = 10
 """How long requests that are being answered may take after SIGTERM."""
 
+LARGE_BYTES = 256 * 1024
+_M_MMAP_THRESHOLD, _M_ARENA_MAX = -3, -8
+"""Parameters of mallopt(3)."""
+
 TLS_CIPHERS = "ECDHE+AESGCM:ECDHE+CHACHA20"
 """Of TLS 1.2: forward secrecy and authenticated encryption only, none with CBC. Those of TLS 1.3 are all like that."""
 
@@ -57,6 +62,7 @@ def run(settings: Settings) -> None:
     """Serve until SIGTERM or SIGINT. Raises UserError for what the operator can mend."""
     # Database, secrets, images, sockets: all of it is the server's alone.
     os.umask(0o077)
+    _give_memory_back()
     # Each client and each host holds a connection; what a shell allows by default is soon used up.
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
@@ -173,6 +179,18 @@ class _Process(uvicorn.Server):
         self.services.feed.stop()
         await super().shutdown(list(sockets or ()))
         self._keeper.join(GRACE_SECONDS)
+
+
+def _give_memory_back() -> None:
+    """Have the C library give large blocks back to the system as soon as they are free, where it is glibc.
+
+    A snapshot is megabytes of JSON. By default glibc keeps blocks of that size, in an arena for each thread: after the
+    first snapshots of 300 hosts the server had 160 MiB more that nothing used.
+    """
+    with contextlib.suppress(OSError, AttributeError):
+        mallopt = ctypes.CDLL(None).mallopt
+        mallopt(_M_MMAP_THRESHOLD, LARGE_BYTES)
+        mallopt(_M_ARENA_MAX, 2)
 
 
 def _go_on(_number: int, _frame: FrameType | None) -> None:

@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator, Sequence
 
 import msgspec
 from msgspec import Struct
-from starlette.types import Receive, Scope, Send
+from starlette.types import Message, Receive, Scope, Send
 
 from netloom.api.http import in_host_thread
 from netloom.api.services import Services
@@ -18,6 +18,9 @@ from netloom.model.errors import UserError
 from netloom.model.hosts import EPOCH_HEADER, HEARTBEAT_HEADER
 from netloom.network.liveness import heartbeat_seconds
 from netloom.store import Change
+
+PIECE = 256 * 1024
+"""Bytes of a snapshot that are handed on at once: what a slow reader has not taken yet is not copied for it."""
 
 MOST_CHANGES = 200
 """How many changes are looked through for the requests behind a step."""
@@ -68,8 +71,15 @@ class HostStream:
     async def _say(self, send: Send) -> None:
         await send({"type": "http.response.start", "status": 200, "headers": self._headers})
         async for line in self._lines:
-            await send({"type": "http.response.body", "body": line, "more_body": True})
+            for start in range(0, len(line), PIECE):
+                await send(_piece(line[start : start + PIECE]))
+            # A stream that waits must not hold its snapshot: megabytes a host.
+            del line
         await send({"type": "http.response.body", "body": b""})
+
+
+def _piece(body: bytes) -> Message:
+    return {"type": "http.response.body", "body": body, "more_body": True}
 
 
 async def _gone(receive: Receive) -> None:
@@ -104,6 +114,7 @@ async def _lines(
                 services.feed.told(host, told[-1] if told else 0)
                 for delta in deltas or [ViewDelta(seq=seq)]:
                     yield _line(delta)
+                deltas.clear()
             fresh = await services.feed.wait(host, seq)
     except UserError as error:
         # What the operator must mend (a damaged database): the agent asks again, as for an answer of 503.
