@@ -20,7 +20,8 @@ from netloom.model.cloud import Server
 from netloom.model.hosts import TABLES, HostView
 from netloom.model.names import ROUTER_OWNERS
 from netloom.model.networking import FloatingIP, Network, Port, PortForwarding, Router, Subnet
-from netloom.plan.sets import TUNNELS, device_of, entries, is_trusted, location
+from netloom.model.placement import places
+from netloom.plan.sets import TUNNELS, device_of, entries, is_trusted
 
 Read = tuple[Any, ...]
 """A row, `(table, id)`; a set, `(name, …)`; or what is remembered, `(Remembered, key)`."""
@@ -57,7 +58,7 @@ class Index:
     """Lookups over one HostView.
 
     A port is *local* when its device is on this host: instances' ports bound here, ports of routers
-    that are placed here, and the DHCP port of every network (it is everywhere at once).
+    that have a replica here, and the DHCP port of every network (it is everywhere at once).
     """
 
     def __init__(self, view: HostView) -> None:
@@ -175,10 +176,14 @@ class Index:
 
     # --- lookups -------------------------------------------------------------------------------
 
-    def location(self, port: Port) -> str | None:
-        """The host that carries a port; None for those without one place (DHCP, floating IPs, unbound)."""
+    def places(self, port: Port) -> tuple[str, ...]:
+        """Hosts that carry a port; none for one that is everywhere (DHCP), a floating IP's, and one that is unbound."""
         router = self.row("routers", port.device_id) if port.device_owner in ROUTER_OWNERS else None
-        return location(port, router)
+        return places(port, router)
+
+    def is_here(self, port: Port) -> bool:
+        """Whether this host is one of those that carry a port."""
+        return self.host in self.places(port)
 
     def is_present(self, network_id: str) -> bool:
         """Whether a network is known and has a local port."""

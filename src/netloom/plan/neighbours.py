@@ -32,7 +32,7 @@ def beside_routers(index: Index, network: Network, port: Port) -> Iterator[Neigh
 
     Its addresses that ARP is answered for here (plan/ovs/local.py), with the same answers.
     """
-    if index.location(port) is None or not index.is_up(port):
+    if not index.places(port) or not index.is_up(port):
         return
     legs = index.rows("ports", "legs", network.id)
     for address in addresses_of(port) if legs else ():

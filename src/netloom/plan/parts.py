@@ -20,6 +20,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from netloom.model.hosts import HostView
 from netloom.model.hoststate import HostObject, HostState, Key, Refusal, StateDelta
 from netloom.model.networking import Port
+from netloom.model.placement import places
 from netloom.plan import dhcp, neighbours
 from netloom.plan.index import Changed, Index, Read, Remembered, differing, origin
 from netloom.plan.instances import instance
@@ -79,14 +80,14 @@ def _port(index: Index, id: str) -> Made:
     network = index.network(port.network_id)
     if network is None or not index.is_present(network.id):
         return
-    if index.location(port) == index.host and not port.key:
+    if index.is_here(port) and not port.key:
         yield _without_key(port)
         return
     if network.admin_state_up:
         yield from local.arp(index, network, port)
     yield from l2.known_address(index, network, port)
     yield from neighbours.beside_routers(index, network, port)
-    if index.location(port) != index.host:
+    if not index.is_here(port):
         return
     yield from plan_port(index, network, port)
     if index.is_up(port):
@@ -106,7 +107,7 @@ def _without_key(port: Port) -> Refusal:
 
 def _router(index: Index, id: str) -> Made:
     router = index.row("routers", id)
-    if router is not None and router.host == index.host:
+    if router is not None and index.host in places(router):
         yield from plan_router(index, router)
         yield neighbours.bound_of_router(router)
 

@@ -41,20 +41,13 @@ from netloom.model.cloud import Server
 from netloom.model.hosts import HostView
 from netloom.model.names import (
     OWNER_DHCP,
-    OWNER_FLOATING_IP,
     OWNER_ROUTER_GATEWAY,
     ROUTER_OWNERS,
     router_device,
     tap,
 )
-from netloom.model.networking import (
-    FloatingIP,
-    Port,
-    PortForwarding,
-    Router,
-    SecurityGroupRule,
-    Subnet,
-)
+from netloom.model.networking import FloatingIP, Port, PortForwarding, SecurityGroupRule, Subnet
+from netloom.model.placement import places
 
 TUNNELS = frozenset({"vxlan", "gre", "geneve"})
 """Network types that travel in tunnels between hosts; all others use a physical network."""
@@ -78,18 +71,19 @@ def entries(view: HostView, table: str, row: Any) -> Iterator[Entry]:
 def _of_port(view: HostView, port: Port) -> Iterator[Entry]:
     network, host = port.network_id, view.facts.host
     of_router = port.device_owner in ROUTER_OWNERS
-    place = location(port, view.routers.get(port.device_id) if of_router else None)
+    hosts = places(port, view.routers.get(port.device_id) if of_router else None)
+    here = host in hosts
     if of_router:
         yield ("router_ports", port.device_id), port.id
-        if place == host:
+        if here:
             yield ("legs", network), port.id
     elif is_dhcp_of(port, network):
         yield ("dhcp", network), port.id
-    if place:
+    for place in hosts:
         yield ("places", network), place
         if is_promiscuous(port):
             yield ("open_places", network), place
-    if place == host:
+    if here:
         yield ("present", network), True
         yield ("here", network), port.id
         yield ("here", network, crc32(port.id.encode()) % SLICES), port.id
@@ -111,7 +105,7 @@ def _of_port(view: HostView, port: Port) -> Iterator[Entry]:
         yield ("numbers", network, number.version), int(number)
     if of_router or not port.security_groups:
         return
-    user = place == host and port.admin_state_up and not is_trusted(port)
+    user = here and port.admin_state_up and not is_trusted(port)
     sources = [source for _, source in allowed_sources(port)]
     for group in dict.fromkeys(port.security_groups):
         if user:
@@ -159,15 +153,6 @@ _ENTRIES: dict[str, Callable[[HostView, Any], Iterator[Entry]]] = {
     "security_group_rules": _of_rule,
     "servers": _of_server,
 }
-
-
-def location(port: Port, router: Router | None) -> str | None:
-    """The host that carries a port; None for those without one place. `router`: its own, where it is a router's."""
-    if port.device_owner in (OWNER_DHCP, OWNER_FLOATING_IP):
-        return None
-    if port.device_owner in ROUTER_OWNERS:
-        return (router.host or None) if router else None
-    return port.host or None
 
 
 def is_dhcp_of(port: Port, network_id: str) -> bool:

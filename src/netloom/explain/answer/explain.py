@@ -26,6 +26,7 @@ from netloom.explain.walk.trace import Step
 from netloom.explain.walk.walk import Arrival, Outside, Walk, Walker, vlan_text
 from netloom.model.errors import UserError
 from netloom.model.names import ROUTER_OWNERS
+from netloom.model.placement import places
 from netloom.plan.ovs.rule_services import WITH_PORTS
 
 Verdict = Literal["reachable", "unreachable", "unknown"]
@@ -328,7 +329,8 @@ def _routers_hosts(cloud: Cloud, target: Spot) -> list[str]:
     if target.floatingip:
         networks.add(target.floatingip.floating_network_id)
     routers = {p.device_id for network in networks for p in cloud.ports_of_network(network)}
-    return sorted({cloud.routers[ident].host for ident in routers if ident in cloud.routers})
+    found = (cloud.routers[ident] for ident in routers if ident in cloud.routers)
+    return sorted({host for router in found for host in places(router)})
 
 
 def hop(cloud: Cloud, step: Step) -> Hop:

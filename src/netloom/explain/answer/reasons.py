@@ -15,6 +15,7 @@ from netloom.explain.walk.trace import Step, Way
 from netloom.explain.walk.walk import Arrival
 from netloom.model.names import OWNER_DHCP
 from netloom.model.networking import Port, Route, Subnet
+from netloom.model.placement import places
 from netloom.plan.index import ROUTER_OWNERS
 from netloom.plan.ovs.pipeline import Stage
 
@@ -248,7 +249,7 @@ def _silent(cloud: Cloud, port: Port, address: str) -> Reason:
         )
     if port.device_owner in ROUTER_OWNERS:
         router = cloud.routers.get(port.device_id)
-        if router is not None and not router.host:
+        if router is not None and not places(router):
             return _on_no_host(cloud, f"router/{router.id}")
     elif port.device_owner == OWNER_DHCP:
         return Reason(

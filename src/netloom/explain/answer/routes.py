@@ -15,6 +15,7 @@ from netloom.explain.walk.trace import Way
 from netloom.explain.walk.walk import Walk
 from netloom.model.names import router_namespace
 from netloom.model.networking import Port, Subnet
+from netloom.model.placement import places
 from netloom.plan.index import device_of
 
 Judge = Callable[[World], Reason | None]
@@ -67,9 +68,10 @@ def blame(
 def _missing(cloud: Cloud, world: World, asked: Asked, reason: Reason, judge: Judge) -> Reason:
     """A router that knows no way to a subnet which another router beside it has."""
     router = cloud.routers[reason.decider.partition("/")[2]]
-    place = (router.host, router_namespace(router.id))
-    if router.host not in world.hosts or place[1] not in world.hosts[router.host].namespaces:
+    namespace, host = router_namespace(router.id), next(iter(places(router)), "")
+    if host not in world.hosts or namespace not in world.hosts[host].namespaces:
         return reason
+    place = (host, namespace)
     for subnet in _subnets(cloud, asked):
         for address, device in _beside(cloud, router.id):
             way = Way(f"router/{router.id}", subnet.cidr, address, chosen=True, place=place)

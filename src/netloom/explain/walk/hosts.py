@@ -21,8 +21,9 @@ from netloom.model.hoststate import (
     NsRoute,
     SourceNat,
 )
-from netloom.model.names import METADATA_ADDRESS
+from netloom.model.names import METADATA_ADDRESS, router_namespace
 from netloom.model.networking import Port, Subnet
+from netloom.model.placement import places
 from netloom.plan import plan
 from netloom.plan.index import ROUTER_OWNERS, Index, device_of
 from netloom.scope import Moment, select
@@ -71,7 +72,10 @@ class Endpoint:
 
 @dataclass
 class Host:
-    """One host's state, in the shape in which the walker asks for it."""
+    """One host's state, in the shape in which the walker asks for it.
+
+    Of a router's replicas the first is taken to be active: which one is, a plan cannot say.
+    """
 
     name: str
     facts: HostFacts
@@ -99,7 +103,13 @@ class Host:
         host.tables = dict(tables)
         for bucket in state.each(Bucket):
             host.groups.setdefault((bucket.bridge, bucket.group), []).append(bucket)
-        host.devices = {device.name: device for device in state.each(Device)}
+        # A standby gets a copy of what is for its router and does nothing with it.
+        idle = {
+            router_namespace(router.id)
+            for router in view.routers.values()
+            if host.name in places(router)[1:]
+        }
+        host.devices = {d.name: d for d in state.each(Device) if d.namespace not in idle}
         host.namespaces = {namespace.name: namespace for namespace in state.each(Namespace)}
         for route in state.each(NsRoute):
             host.routes.setdefault(route.namespace, []).append(route)
@@ -172,7 +182,8 @@ class World:
             (place, port.network_id, port.id)
             for port in part.ports.values()
             if port.network_id in reach.networks and port.device_owner not in ROUTER_OWNERS
-            if (place := part.place(port)) in part.facts
+            for place in part.places(port)
+            if place in part.facts
         ]
         endpoints = {
             ident: endpoint(part.subnets, place, part.ports[ident])

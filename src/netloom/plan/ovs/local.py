@@ -62,8 +62,7 @@ def arp(index: Index, network: Network, port: Port) -> Iterator[Flow]:
     Addresses that ports share by allowed address pairs are left to whoever has them at the moment.
     """
     dhcp = port.device_owner == OWNER_DHCP and index.dhcp_port_of(network.id) is port
-    place = index.location(port)
-    if not dhcp and (place is None or not index.is_up(port)):
+    if not dhcp and not (index.places(port) and index.is_up(port)):
         return
     for address in addresses_of(port):
         if index.is_shared(network.id, address):
@@ -71,7 +70,7 @@ def arp(index: Index, network: Network, port: Port) -> Iterator[Flow]:
         asked = Match(net=network.key, eth_type="arp", arp_op=1, arp_tpa=address)
         answer = ArpReply(port.mac_address, address)
         yield flow(Stage.LOCAL, Priority.NORMAL, asked, answer, origin=origin(port))
-        if place == index.host:
+        if index.is_here(port):
             # What announces its own address must be heard by all, not answered by itself.
             own = Match(src_port=port.key, eth_type="arp", arp_op=1, arp_tpa=address)
             onward = Goto(int(Stage.EGRESS))
