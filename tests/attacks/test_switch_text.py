@@ -229,14 +229,14 @@ def test_source_nat_with_another_text_is_refused():
 
 
 def test_commands_for_people_are_commands():
-    from netloom.model.hoststate import Device, Namespace, Neighbour, NsRoute
+    from netloom.model.hoststate import Address, Device, Namespace, Neighbour, NsRoute
 
     device = Device(
         namespace="qdhcp-1",
         name="tap1",
         mac="fa:16:3e:00:00:01",
         mtu=1500,
-        addresses=("10.0.0.1/24",),
+        addresses=(Address("10.0.0.1/24"),),
     )
     assert len(ip_commands(device)) == 3
     bad = [
@@ -247,7 +247,7 @@ def test_commands_for_people_are_commands():
         Neighbour(namespace="a", device="tap1", address="10.0.0.1", mac="x; reboot"),
         replace(device, name="tap1 up; reboot"),
         replace(device, mac="x"),
-        replace(device, addresses=("10.0.0.1/24 dev lo; reboot",)),
+        replace(device, addresses=(Address("10.0.0.1/24 dev lo; reboot"),)),
         NsRoute(namespace="a", destination="0.0.0.0/0 & reboot", device="tap1"),
         NsRoute(namespace="a", destination="0.0.0.0/0", device="tap1", gateway="$(reboot)"),
     ]

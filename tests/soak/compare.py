@@ -185,7 +185,7 @@ class Compared:
         lines = sets("namespace", set(wanted), there)
         for name in sorted(set(wanted) & there):
             devices = {
-                (d.name, d.mac, d.mtu, tuple(sorted(d.addresses)))
+                (d.name, d.mac, d.mtu, tuple(sorted(a.cidr for a in d.addresses)))
                 for d in self.state.each(Device)
                 if d.namespace == name
             }

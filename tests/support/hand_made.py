@@ -8,6 +8,7 @@ from netloom.agent.loop import Agent
 from netloom.agent.settings import AgentSettings, Settings
 from netloom.model.hosts import HostFacts
 from netloom.model.hoststate import (
+    Address,
     Bridge,
     Bucket,
     Device,
@@ -38,7 +39,7 @@ def state(number: int, other: int) -> HostState:
                 name=device,
                 mac=f"fa:16:3e:00:00:0{number}",
                 mtu=1450,
-                addresses=(f"10.0.0.{number}/24",),
+                addresses=(Address(f"10.0.0.{number}/24"),),
                 announce=True,
                 origin=origin,
             ),

@@ -19,6 +19,7 @@ from netloom.model.dhcp_options import (
     user_option,
 )
 from netloom.model.hoststate import (
+    Address,
     Device,
     DhcpLease,
     DhcpRange,
@@ -173,7 +174,7 @@ def _namespace(index: Index, network: Network, port: Port) -> Iterator[HostObjec
         name=device,
         mac=port.mac_address,
         mtu=network.mtu,
-        addresses=(*addresses, f"{METADATA_ADDRESS}/32"),
+        addresses=tuple(map(Address, (*addresses, f"{METADATA_ADDRESS}/32"))),
         origin=why,
         aspect="dhcp",
     )

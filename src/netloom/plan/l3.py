@@ -7,9 +7,11 @@ from collections.abc import Iterable, Iterator
 from ipaddress import IPv4Network, IPv6Network
 
 from netloom.model.hoststate import (
+    Address,
     AttachedNetwork,
     Device,
     FloatingNat,
+    Holder,
     HostObject,
     Namespace,
     NsRoute,
@@ -24,7 +26,7 @@ DEFAULT_ROUTE = "0.0.0.0/0"
 
 
 def plan_router(index: Index, router: Router) -> Iterator[HostObject]:
-    """A router that is placed on this host."""
+    """A router with a replica on this host."""
     ports = index.router_ports(router.id)
     gateway = next((port for port in ports if is_gateway(port)), None)
     yield _namespace(router)
@@ -36,6 +38,11 @@ def plan_router(index: Index, router: Router) -> Iterator[HostObject]:
     yield from _networks(index, router, ports, gateway)
     if gateway is not None:
         yield from _nat(index, router, gateway)
+
+
+def holder(router: Router) -> Holder:
+    """Who holds a router's links, addresses and routes: where it has several replicas, only the active one has them."""
+    return "keepalived" if len(router.replicas) > 1 else "agent"
 
 
 def is_gateway(port: Port) -> bool:
@@ -54,6 +61,7 @@ def _namespace(router: Router) -> Namespace:
 
 
 def _device(index: Index, router: Router, port: Port, network: Network) -> Device:
+    held_by = holder(router)
     addresses: list[str] = []
     for fixed in port.fixed_ips:
         subnet: Subnet | None = index.row("subnets", fixed.subnet_id)
@@ -69,8 +77,9 @@ def _device(index: Index, router: Router, port: Port, network: Network) -> Devic
         name=device_of(port),
         mac=port.mac_address,
         mtu=network.mtu,
-        addresses=tuple(addresses),
+        addresses=tuple(Address(cidr, held_by) for cidr in addresses),
         announce=True,
+        held_by=held_by,
         origin=why,
         aspect="l3",
     )
@@ -91,7 +100,7 @@ def _routes(
     index: Index, router: Router, ports: list[Port], gateway: Port | None
 ) -> Iterator[NsRoute]:
     """The default route, other subnets of the external network, and the router's extra routes."""
-    namespace = router_namespace(router.id)
+    namespace, held_by = router_namespace(router.id), holder(router)
     links = attached(index, ports)
     wanted: dict[str, NsRoute] = {}
     if gateway is not None:
@@ -102,6 +111,7 @@ def _routes(
                     namespace=namespace,
                     destination=subnet.cidr,
                     device=device_of(gateway),
+                    held_by=held_by,
                     origin=origin(router, subnet),
                     aspect="l3",
                 )
@@ -112,6 +122,7 @@ def _routes(
                 destination=DEFAULT_ROUTE,
                 device=device_of(gateway),
                 gateway=hop.gateway_ip,
+                held_by=held_by,
                 origin=origin(router, hop),
                 aspect="l3",
             )
@@ -124,6 +135,7 @@ def _routes(
                 destination=cidr,
                 device=device_of(link),
                 gateway=route.nexthop,
+                held_by=held_by,
                 origin=origin(router),
                 aspect="l3",
             )

@@ -64,9 +64,7 @@ class Namespaces:
         else:
             frame, steps, redirected = self._dnat(host, name, frame, steps)
         if any(
-            frame.ip_dst == address.partition("/")[0]
-            for d in host.devices_in(name)
-            for address in d.addresses
+            frame.ip_dst == address.ip for d in host.devices_in(name) for address in d.addresses
         ):
             return Onward(steps, frame, local=True)
         namespace = host.namespaces.get(name)
@@ -146,7 +144,7 @@ class Namespaces:
                 frame = replace(frame, ip_src=nat.external)
                 return frame, (*steps, _nat_step(host, name, was, frame, "floating IP", nat.origin))
         if leaving.name not in outer and floating:
-            frame = replace(frame, ip_src=leaving.addresses[0].partition("/")[0])
+            frame = replace(frame, ip_src=leaving.addresses[0].ip)
             step = _nat_step(host, name, was, frame, "back inside", leaving.origin)
             return frame, (*steps, step)
         for nat in catch_all:
@@ -218,7 +216,7 @@ def route(host: Host, namespace: str, target: str) -> Routed | None:
     best: tuple[int, Routed] | None = None
     for device in host.devices_in(namespace):
         for own in device.addresses:
-            network = ipaddress.IPv4Interface(own).network
+            network = ipaddress.IPv4Interface(own.cidr).network
             if (
                 network.prefixlen < 32
                 and address in network

@@ -287,7 +287,7 @@ class Walker:
     def _mac_for(self, outcome: Outcome, address: str) -> str | None:
         device = self.world.hosts[outcome.host].devices.get(outcome.place)
         if device is not None:
-            own = {a.partition("/")[0] for a in device.addresses}
+            own = {address.ip for address in device.addresses}
             return device.mac if address in own else None
         endpoint = self.world.endpoint_at(outcome.host, outcome.place)
         return endpoint.mac if endpoint and address in endpoint.addresses else None
@@ -411,7 +411,7 @@ class Walker:
         if onward.device is None:
             return Arrival(None, host.name, onward.frame, onward.steps)
         leaving = onward.device
-        address = leaving.addresses[0].partition("/")[0] if leaving.addresses else "0.0.0.0"
+        address = leaving.addresses[0].ip if leaving.addresses else "0.0.0.0"
         mac, why = self._resolve(host, leaving.name, leaving.mac, address, onward.next_hop)
         if mac is None:
             return Arrival(None, host.name, onward.frame, (*onward.steps, *why))
