@@ -6,21 +6,14 @@ from collections.abc import Iterable
 
 from msgspec.structs import replace
 
-from netloom.model import Context, HostFacts, Network, Port, Replica, Router
+from netloom.model import Context, Network, Port, Replica, Router
 from netloom.model.names import ROUTER_OWNERS
 from netloom.model.placement import places
-from netloom.network import dhcp
+from netloom.network import backends, dhcp
 from netloom.network.liveness import alive, usable
 from netloom.store import Reader, Writer
 
 NETWORK_ROLE = "network"
-
-
-def carries(facts: HostFacts, network: Network) -> bool:
-    """True where the network can be present on the host."""
-    if network.physical_network is not None:
-        return network.physical_network in facts.bridge_mappings
-    return facts.tunnel_ip is not None and network.network_type in facts.tunnel_types
 
 
 def networks_of(r: Reader, router: Router) -> list[Network]:
@@ -46,7 +39,7 @@ def candidates(
         and alive(row, ctx)
         and NETWORK_ROLE in row.facts.roles
         and (not wanted or row.facts.availability_zone in wanted)
-        and all(carries(row.facts, network) for network in needed)
+        and all(backends.carries(row.facts, network) for network in needed)
     ]
     return sorted(fit, key=lambda name: (r.count(Router, host=name), name))
 
@@ -75,7 +68,7 @@ def place(w: Writer, ctx: Context, router: Router) -> Router:
 
 def _can_carry(r: Reader, ctx: Context, host: str, networks: Iterable[Network]) -> bool:
     facts = usable(r, ctx, host)
-    return facts is not None and all(carries(facts, network) for network in networks)
+    return facts is not None and all(backends.carries(facts, network) for network in networks)
 
 
 def place_unplaced(w: Writer, ctx: Context) -> list[Router]:
