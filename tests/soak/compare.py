@@ -255,7 +255,7 @@ class Compared:
             there = nft.parsed(told) if told.strip() else {}
             wanted = nft.Expected().tables({name: nat.wanted(floating, source, networks)})
             table = there.get(nat.TABLE, nft.Table())
-            lines += [f"{name}: {w}" for w in nft.differences(wanted[name], table)]
+            lines += [f"{name}: {w.words}" for w in nft.differences(wanted[name], table)]
             if "unfinished" in listing:
                 lines.append(f"{name}: NAT is unfinished")
             lines += sets(

@@ -20,11 +20,12 @@ from netloom.model.hoststate import (
     Zone,
 )
 from netloom.model.openflow import Ct, Goto, Load, Match, Output, SetTunnel, ToGroup
+from netloom.model.origin import Origin
 
 
 def state(number: int, other: int) -> HostState:
     """10.0.0.<number> in qdhcp-net, everything else by tunnel to 172.31.0.<other>."""
-    origin = ("network/net",)
+    origin = (Origin("network", "net"),)
     device, tunnel = "tapone", "vxlan-tun"
     options = {"remote_ip": "flow", "key": "flow", "local_ip": f"172.31.0.{number}"}
     return HostState.of(

@@ -2,7 +2,7 @@
 
 `plan` makes it, `agent` compares it with what is there, `dataplane` reads and applies it, `explain`
 walks a packet through it. Every object has a `key`, unique over the whole state and stable over
-restarts, and an `origin`: the API objects that caused it, as `kind/id` (`port/6f3c…`).
+restarts, and an `origin`: the API objects that caused it.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from msgspec import Struct, field
 from netloom.model.dhcp_options import DhcpValue
 from netloom.model.hosts import Aspect, State
 from netloom.model.openflow import Action, Match
+from netloom.model.origin import Origin
 
 Key = tuple[str, ...]
 
@@ -25,7 +26,7 @@ Holder = Literal["agent", "keepalived"]
 class HostObject(Struct, frozen=True, kw_only=True):
     """Base of all that exists on a host. `aspect` is the Status aspect that its fate counts towards."""
 
-    origin: tuple[str, ...] = ()
+    origin: tuple[Origin, ...] = ()
     aspect: Aspect = "l2"
 
     @property
@@ -379,7 +380,7 @@ class Refusal(HostObject, frozen=True, kw_only=True):
 
     @property
     def key(self) -> Key:
-        return ("refusal", self.aspect, *self.origin, self.detail)
+        return ("refusal", self.aspect, *map(str, self.origin), self.detail)
 
 
 T = TypeVar("T", bound=HostObject)

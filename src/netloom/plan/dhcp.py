@@ -33,6 +33,7 @@ from netloom.model.hoststate import (
 )
 from netloom.model.names import INTEGRATION_BRIDGE, METADATA_ADDRESS, dhcp_namespace
 from netloom.model.networking import Network, Port, Subnet
+from netloom.model.origin import Origin
 from netloom.plan.hostnames import hostname_of, of_address
 from netloom.plan.index import (
     ROUTER_OWNERS,
@@ -107,7 +108,7 @@ class Client(Struct, frozen=True):
     """A port here that may ask for DHCP and metadata. `lease`: None where DHCP does not serve it."""
 
     port_id: str
-    origin: str
+    origin: Origin
     addresses: tuple[str, ...]
     lease: DhcpLease | None
 

@@ -20,6 +20,7 @@ from netloom.model.cloud import Server
 from netloom.model.hosts import TABLES, HostView
 from netloom.model.names import ROUTER_OWNERS
 from netloom.model.networking import FloatingIP, Network, Port, PortForwarding, Router, Subnet
+from netloom.model.origin import HOST, Origin
 from netloom.model.placement import places
 from netloom.plan.sets import TUNNELS, device_of, entries, is_trusted
 
@@ -285,9 +286,14 @@ def addresses_of(port: Port) -> list[str]:
     return [fixed.ip_address for fixed in port.fixed_ips if ":" not in fixed.ip_address]
 
 
-def origin(*things: Network | Port | Router | FloatingIP | Subnet) -> tuple[str, ...]:
-    """What caused an object, as `kind/id`."""
-    return tuple(f"{thing.KIND}/{thing.id}" for thing in things)
+def origin(*things: Network | Port | Router | FloatingIP | Subnet) -> tuple[Origin, ...]:
+    """What caused an object."""
+    return tuple(map(Origin.of, things))
+
+
+def of_host(*hosts: str) -> tuple[Origin, ...]:
+    """Hosts themselves as what caused an object."""
+    return tuple(Origin(HOST, host) for host in hosts)
 
 
 __all__ = [
@@ -301,6 +307,7 @@ __all__ = [
     "device_of",
     "differing",
     "is_trusted",
+    "of_host",
     "origin",
     "remembered",
 ]

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from netloom.model.hoststate import Neighbour, NeighbourBound
 from netloom.model.names import dhcp_namespace, router_namespace
 from netloom.model.networking import Network, Port, Router
+from netloom.model.origin import Origin
 from netloom.plan.index import Index, addresses_of, device_of, origin
 
 
@@ -45,6 +46,6 @@ def beside_routers(index: Index, network: Network, port: Port) -> Iterator[Neigh
                     device=device_of(leg),
                     address=address,
                     mac=port.mac_address.lower(),
-                    origin=(f"{Router.KIND}/{leg.device_id}",),
+                    origin=(Origin(Router.KIND, leg.device_id),),
                     aspect="l3",
                 )

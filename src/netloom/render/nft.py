@@ -173,7 +173,8 @@ def check_nat(item: FloatingNat | SourceNat | AttachedNetwork) -> None:
     for address in addresses:
         values.ipv4(address)
     for why in item.origin[:1]:
-        values.word(why.replace("/", "-", 1))
+        values.word(why.kind)
+        values.word(why.id)
 
 
 def dhcp_ruleset(server: Dnsmasq) -> str:

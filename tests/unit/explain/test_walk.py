@@ -24,7 +24,7 @@ def last(walk) -> str:
 
 
 def by(walk):
-    return (walk.back or walk.there).steps[-1].origin
+    return [str(origin) for origin in (walk.back or walk.there).steps[-1].origin]
 
 
 def enter(w: Walker, port: str, frame: Frame):

@@ -23,6 +23,7 @@ from netloom.model.hoststate import (
 )
 from netloom.model.names import METADATA_ADDRESS, router_namespace
 from netloom.model.networking import Port, Subnet
+from netloom.model.origin import Origin
 from netloom.model.placement import places
 from netloom.plan import plan
 from netloom.plan.index import ROUTER_OWNERS, Index, device_of
@@ -234,7 +235,7 @@ class World:
         if any(address in each.addresses for each in self.endpoints.values()):
             return True
         return any(
-            address == own.partition("/")[0]
+            address == own.ip
             for name in self._somewhere()
             for device in self.hosts[name].devices.values()
             for own in device.addresses
@@ -331,7 +332,7 @@ def endpoint(subnets: Mapping[str, Subnet], host: str, port: Port) -> Endpoint:
         if subnet is None or subnet.ip_version != 4:
             continue
         networks.append((fixed.ip_address, subnet.cidr))
-        owner, metadata = f"subnet/{subnet.id}", f"{METADATA_ADDRESS}/32"
+        owner, metadata = Origin.of(subnet), f"{METADATA_ADDRESS}/32"
         for route in subnet.host_routes:
             chosen = Way(owner, route.destination, route.nexthop, chosen=True)
             routes.setdefault(route.destination, chosen)

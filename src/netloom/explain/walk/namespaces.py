@@ -11,6 +11,8 @@ from netloom.explain.walk.frames import ICMP, TCP, UDP, Connection, Frame
 from netloom.explain.walk.hosts import Host
 from netloom.explain.walk.trace import Step, Steps, Way
 from netloom.model.hoststate import AttachedNetwork, Device, FloatingNat, NsRoute
+from netloom.model.networking import Subnet
+from netloom.model.origin import NOTHING, Origin
 
 _NUMBER = {"tcp": TCP, "udp": UDP, "dccp": 33, "sctp": 132}
 
@@ -206,7 +208,7 @@ class Routed(NamedTuple):
 
     device: Device
     next_hop: str
-    origin: tuple[str, ...]
+    origin: tuple[Origin, ...]
     item: NsRoute | None
 
 
@@ -236,8 +238,8 @@ def way_of(host: Host, item: NsRoute | None) -> Way | None:
     if item is None or item.gateway is None:
         return None
     # The default route comes from the external subnet's gateway; an extra route has its router only.
-    subnet = next((origin for origin in item.origin if origin.startswith("subnet/")), "")
-    owner = subnet or next(iter(item.origin), "")
+    subnet = next((origin for origin in item.origin if origin.kind == Subnet.KIND), NOTHING)
+    owner = subnet or next(iter(item.origin), NOTHING)
     place = (host.name, item.namespace)
     return Way(owner, item.destination, item.gateway, chosen=not subnet, place=place)
 
@@ -257,7 +259,7 @@ def _apply(frame: Frame, known: Translated) -> Frame:
     return replace(frame, tp_src=new.source_port, tp_dst=new.destination_port)
 
 
-def _step(host: Host, namespace: str, text: str, command: str, origin: tuple[str, ...]) -> Step:
+def _step(host: Host, namespace: str, text: str, command: str, origin: tuple[Origin, ...]) -> Step:
     return Step(
         kind="route",
         host=host.name,
@@ -269,7 +271,7 @@ def _step(host: Host, namespace: str, text: str, command: str, origin: tuple[str
 
 
 def _nat_step(
-    host: Host, namespace: str, was: Connection, frame: Frame, why: str, origin: tuple[str, ...]
+    host: Host, namespace: str, was: Connection, frame: Frame, why: str, origin: tuple[Origin, ...]
 ) -> Step:
     changes: list[str] = []
     if was.source != frame.ip_src:

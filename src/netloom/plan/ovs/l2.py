@@ -17,7 +17,16 @@ from netloom.model.hoststate import Bucket, Flow, Group
 from netloom.model.names import INTEGRATION_BRIDGE, OWNER_DHCP
 from netloom.model.networking import Network, Port
 from netloom.model.openflow import Action, Goto, Load, Match, PopVlan, PushVlan, SetTunnel
-from netloom.plan.index import ROUTER_OWNERS, TUNNELS, Index, addresses_of, origin, remembered
+from netloom.model.origin import Origin
+from netloom.plan.index import (
+    ROUTER_OWNERS,
+    TUNNELS,
+    Index,
+    addresses_of,
+    of_host,
+    origin,
+    remembered,
+)
 from netloom.plan.ovs.bridges import (
     bucket,
     flow,
@@ -71,8 +80,8 @@ def to_places(index: Index, network: Network, hosts: list[str]) -> tuple[Action,
     return tuple(action for ip in ends for action in to_host(network, ip))
 
 
-def _with_hosts(port: Port, hosts: list[str]) -> tuple[str, ...]:
-    return (*origin(port), *(f"host/{host}" for host in hosts))
+def _with_hosts(port: Port, hosts: list[str]) -> tuple[Origin, ...]:
+    return (*origin(port), *of_host(*hosts))
 
 
 def to_device(port: Port) -> tuple[Action, ...]:

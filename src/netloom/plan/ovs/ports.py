@@ -8,7 +8,7 @@ from netloom.model.hoststate import Flow, HostObject, Interface, Zone
 from netloom.model.names import INTEGRATION_BRIDGE
 from netloom.model.networking import Network, Port
 from netloom.model.openflow import Goto, Load, Match
-from netloom.plan.index import ROUTER_OWNERS, Index, device_of, is_trusted, origin
+from netloom.plan.index import ROUTER_OWNERS, Index, device_of, is_trusted, of_host, origin
 from netloom.plan.ovs.bridges import flow, output
 from netloom.plan.ovs.pipeline import Priority, Stage
 from netloom.plan.sets import allowed_sources
@@ -24,7 +24,7 @@ def hidden_headers(index: Index) -> Iterator[Flow]:
     """PORT_SECURITY: first fragments that hide what they are in the second one, past what is refused below (RFC 7112)."""
     for header in EXTENSION_HEADERS:
         hidden = Match(eth_type="ipv6", ip_frag="first", ip_proto=header)
-        why = (f"host/{index.host}",)
+        why = of_host(index.host)
         yield flow(Stage.PORT_SECURITY, Priority.REFUSE, hidden, origin=why)
 
 

@@ -20,6 +20,7 @@ from collections.abc import Iterator, Sequence
 from msgspec import Struct
 
 from netloom.model.networking import Network, Port
+from netloom.model.origin import Origin
 from netloom.plan.index import TUNNELS, Index
 from netloom.plan.sets import allowed_sources
 
@@ -27,7 +28,7 @@ from netloom.plan.sets import allowed_sources
 class Remote(Struct, frozen=True):
     """One alternative of who is at the other end: what is None is not looked at. `why`: its origin."""
 
-    why: str
+    why: Origin
     net: int | None = None
     mac: str | None = None
     address: str | None = None
@@ -35,7 +36,7 @@ class Remote(Struct, frozen=True):
 
 def near(index: Index, port: Port, networks: Sequence[str], version: int) -> Iterator[Remote]:
     """A member as it is seen on `networks`, those of the group's users, and behind unknown gateways of physical ones."""
-    why = f"port/{port.id}"
+    why = Origin.of(port)
     found: dict[Remote, None] = {}
     for mac, address in _sources(port, version):
         own = index.network(port.network_id) if port.network_id in networks else None
@@ -51,7 +52,7 @@ def routed(index: Index, port: Port, networks: Sequence[str], version: int) -> I
     """A member's addresses that count through a router."""
     for address in dict.fromkeys(address for _, address in _sources(port, version)):
         if _crosses(index, port, address, networks):
-            yield Remote(f"port/{port.id}", address=address)
+            yield Remote(Origin.of(port), address=address)
 
 
 def forwarders(index: Index, networks: Sequence[str]) -> Iterator[Remote]:
@@ -59,7 +60,7 @@ def forwarders(index: Index, networks: Sequence[str]) -> Iterator[Remote]:
     for name in networks:
         network = index.network(name)
         for port in index.rows("ports", "forwarders", name) if network else ():
-            yield Remote(f"port/{port.id}", network.key if network else None, port.mac_address)
+            yield Remote(Origin.of(port), network.key if network else None, port.mac_address)
 
 
 def any_near(index: Index, group: str, networks: Sequence[str], version: int) -> bool:

@@ -19,7 +19,8 @@ from msgspec import Struct
 from netloom.model.hoststate import Flow
 from netloom.model.networking import Port, SecurityGroup
 from netloom.model.openflow import Action, Conjunction, Ct, Goto, Match
-from netloom.plan.index import ROUTER_OWNERS, Index, is_trusted, origin
+from netloom.model.origin import Origin
+from netloom.plan.index import ROUTER_OWNERS, Index, is_trusted, of_host, origin
 from netloom.plan.ovs.bridges import flow
 from netloom.plan.ovs.local import UDP, dhcp_subnets
 from netloom.plan.ovs.pieces import Piece
@@ -88,7 +89,7 @@ SIDES = {side.direction: side for side in (EGRESS, INGRESS)}
 
 def plan_host(index: Index) -> Iterator[Flow]:
     """What both directions do with every secured port of the host."""
-    host = (f"host/{index.host}",)
+    host = of_host(index.host)
     for side in (EGRESS, INGRESS):
         yield flow(side.rules, Priority.REFUSE, Match(ct_state=INVALID), origin=host)
         onward = Goto(int(side.onward))
@@ -125,7 +126,7 @@ def plan_member(index: Index, port: Port) -> Iterator[Piece]:
 def plan_group(index: Index, group: str) -> Iterator[Piece]:
     """What the rules of a group say that ports here have, whichever ports these are."""
     found = ways(index, group)
-    why = f"security_group/{group}"
+    why = Origin(SecurityGroup.KIND, group)
     for way in found:
         side = SIDES[way.direction]
         if way.parts == 1:
@@ -148,14 +149,14 @@ def _here(way: Way, port: Port) -> Piece:
     """A port here as one end of a way."""
     side = SIDES[way.direction]
     match = side.here(port, eth_type=way.eth_type)
-    why = (f"port/{port.id}", f"security_group/{way.group}")
+    why = (*origin(port), Origin(SecurityGroup.KIND, way.group))
     if way.parts == 1:
         accept = Goto(int(side.accept))
         return Piece(side.rules, Priority.NORMAL, match, accept, (*way.origin, *why))
     return Piece(side.rules, Priority.RULES, match, Conjunction(way.name, 1, way.parts), why)
 
 
-def _part(way: Way, number: int, match: Match, *why: str) -> Piece:
+def _part(way: Way, number: int, match: Match, *why: Origin) -> Piece:
     """One match of a dimension of a way's conjunction."""
     part = Conjunction(way.name, number, way.parts)
     origins = tuple(dict.fromkeys((*why, *way.origin)))
@@ -205,5 +206,5 @@ def track(index: Index, side: Side, port: Port) -> Iterator[Flow]:
         new = side.here(port, eth_type=eth_type, ct_state=NEW)
         remember = Ct(port.id, commit=True)
         yield flow(side.accept, Priority.NORMAL, new, remember, onward, origin=why)
-    groups = tuple(f"security_group/{group}" for group in sorted(port.security_groups))
+    groups = tuple(Origin(SecurityGroup.KIND, group) for group in sorted(port.security_groups))
     yield flow(side.rules, Priority.PORT_DEFAULT, side.here(port), origin=why + groups)

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from msgspec import Struct
 
 from netloom.model.networking import SecurityGroupRule
+from netloom.model.origin import Origin
 from netloom.plan.index import Index, remembered
 from netloom.plan.ovs.remote_groups import any_near, any_routed
 from netloom.plan.ovs.rule_services import service_of, services_of
@@ -29,7 +30,7 @@ class Way(Struct, frozen=True):
     prefix: str | None
     routed: bool = False
     parts: int = 1
-    origin: tuple[str, ...] = ()
+    origin: tuple[Origin, ...] = ()
 
     @property
     def name(self) -> str:
@@ -110,7 +111,7 @@ def _alive(
     index: Index, clause: Way, rules: list[SecurityGroupRule], networks: tuple[str, ...]
 ) -> Iterator[Way]:
     """The ways of a clause that something can meet."""
-    unlimited = tuple(f"security_group_rule/{r.id}" for r in rules if service_of(r) is None)
+    unlimited = tuple(Origin.of(r) for r in rules if service_of(r) is None)
     if not unlimited and not services_of(rules):
         return
     ends = (clause.group, clause.direction, clause.ethertype, clause.remote_group, clause.prefix)
