@@ -17,6 +17,7 @@ from msgspec.structs import replace
 
 from netloom.model.base import Resource
 from netloom.model.cloud import Server
+from netloom.model.family import Family
 from netloom.model.hosts import TABLES, HostView
 from netloom.model.names import ROUTER_OWNERS
 from netloom.model.networking import FloatingIP, Network, Port, PortForwarding, Router, Subnet
@@ -203,9 +204,9 @@ class Index:
         ports = self.rows("ports", "dhcp", network_id)
         return next((port for port in ports if port.admin_state_up and port.key), None)
 
-    def subnets_of(self, network_id: str) -> list[Subnet]:
-        """A network's IPv4 subnets, by id."""
-        return self.rows("subnets", "subnets", network_id)
+    def subnets_of(self, network_id: str, family: Family) -> list[Subnet]:
+        """A network's subnets of a family, by id."""
+        return self.rows("subnets", "subnets", network_id, family.version)
 
     def router_ports(self, router_id: str) -> list[Port]:
         """A router's ports, gateway port included, by id."""
@@ -250,9 +251,9 @@ class Index:
         """Whether another port's allowed address pairs name this very address (not a wide range)."""
         return self.has("shared", network_id, address)
 
-    def anybody_in(self, network_id: str, first: int, last: int, version: int) -> bool:
+    def anybody_in(self, network_id: str, first: int, last: int, family: Family) -> bool:
         """Whether a known port of a network has a fixed address in a range of addresses."""
-        key = ("numbers", network_id, version)
+        key = ("numbers", network_id, family.version)
         self._reads.add(key)
         if key not in self._numbers:
             self._numbers[key] = sorted(self._sets.get(key, ()))
@@ -281,9 +282,9 @@ def _differing(old: dict[str, Any], new: dict[str, Any]) -> Iterator[str]:
     yield from old.keys() - new.keys()
 
 
-def addresses_of(port: Port) -> list[str]:
-    """A port's IPv4 addresses, in the port's order."""
-    return [fixed.ip_address for fixed in port.fixed_ips if ":" not in fixed.ip_address]
+def addresses_of(port: Port, family: Family) -> list[str]:
+    """A port's addresses of a family, in the port's order."""
+    return [fixed.ip_address for fixed in port.fixed_ips if family.has(fixed.ip_address)]
 
 
 def origin(*things: Network | Port | Router | FloatingIP | Subnet) -> tuple[Origin, ...]:

@@ -17,6 +17,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 
+from netloom.model.family import ADDRESSED, V4
 from netloom.model.hosts import HostView
 from netloom.model.hoststate import HostObject, HostState, Key, Refusal, StateDelta
 from netloom.model.networking import Port
@@ -69,7 +70,7 @@ def _clients(index: Index, id: str) -> Made:
     if network is None or port is None or not index.is_present(id) or not network.admin_state_up:
         return
     yield from dhcp.plan_clients(index, network, port)
-    yield neighbours.bound_of_dhcp(index, network, port)
+    yield neighbours.bound_of_dhcp(index, network, port, V4)
 
 
 def _port(index: Index, id: str) -> Made:
@@ -86,7 +87,8 @@ def _port(index: Index, id: str) -> Made:
     if network.admin_state_up:
         yield from local.arp(index, network, port)
     yield from l2.known_address(index, network, port)
-    yield from neighbours.beside_routers(index, network, port)
+    for family in ADDRESSED:
+        yield from neighbours.beside_routers(index, network, port, family)
     if not index.is_here(port):
         return
     yield from plan_port(index, network, port)

@@ -13,6 +13,7 @@ from typing import Any
 
 from msgspec.structs import replace
 
+from netloom.model.family import ADDRESSED
 from netloom.model.hoststate import Bucket, Flow, Group
 from netloom.model.names import INTEGRATION_BRIDGE, OWNER_DHCP
 from netloom.model.networking import Network, Port
@@ -132,8 +133,9 @@ def known_address(index: Index, network: Network, port: Port) -> Iterator[Flow]:
 def _for_services(dhcp_port: Port) -> Iterator[dict[str, Any]]:
     """What may reach the DHCP device: nobody takes it for a router, whatever its namespace is set to."""
     yield {"eth_type": "arp"}
-    for address in addresses_of(dhcp_port):
-        yield {"eth_type": "ip", "ip_dst": address}
+    for family in ADDRESSED:
+        for address in addresses_of(dhcp_port, family):
+            yield {"eth_type": family.eth_type, "ip_dst": address}
 
 
 @remembered(1)

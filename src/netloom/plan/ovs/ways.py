@@ -10,14 +10,13 @@ from collections.abc import Iterator
 
 from msgspec import Struct
 
+from netloom.model.family import BY_ETHERTYPE, Family
 from netloom.model.networking import SecurityGroupRule
 from netloom.model.origin import Origin
 from netloom.plan.index import Index, remembered
 from netloom.plan.ovs.remote_groups import any_near, any_routed
 from netloom.plan.ovs.rule_services import service_of, services_of
 from netloom.plan.sets import canonical
-
-ETHERTYPES = {"IPv4": "ip", "IPv6": "ipv6"}
 
 
 class Way(Struct, frozen=True):
@@ -40,14 +39,14 @@ class Way(Struct, frozen=True):
         return f"{self.direction}/{self.group}/{self.ethertype}/{remote}{more}"
 
     @property
-    def eth_type(self) -> str:
-        """The ethertype as flows match it."""
-        return ETHERTYPES[self.ethertype]
+    def family(self) -> Family:
+        """The address family that its rules are about."""
+        return BY_ETHERTYPE[self.ethertype]
 
     @property
-    def version(self) -> int:
-        """The version of IP."""
-        return 6 if self.ethertype == "IPv6" else 4
+    def eth_type(self) -> str:
+        """The ethertype as flows match it."""
+        return self.family.eth_type
 
     @property
     def unlimited(self) -> bool:
@@ -119,7 +118,7 @@ def _alive(
     if clause.remote_group is None or clause.prefix:
         yield Way(*ends, False, 1 + bool(clause.prefix) + services, unlimited)
         return
-    if any_near(index, clause.remote_group, networks, clause.version):
+    if any_near(index, clause.remote_group, networks, clause.family):
         yield Way(*ends, False, 2 + services, unlimited)
-    if any_routed(index, clause.remote_group, networks, clause.version):
+    if any_routed(index, clause.remote_group, networks, clause.family):
         yield Way(*ends, True, 3 + services, unlimited)
