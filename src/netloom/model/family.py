@@ -15,7 +15,7 @@ class Family(Struct, frozen=True, kw_only=True):
     """`ethertype`: as security group rules name it; `eth_type`: as flows match it; `nft`, `nft_type`: as nftables names it.
 
     `bits`: of an address. `any_address`: none yet. `anywhere`: every address. `metadata`: where metadata is answered.
-    `dhcp_client`, `dhcp_server`: UDP ports; `dhcp_everybody`: where requests to every server go. `translated`: routers may
+    `groups`: multicast, and in IPv4 broadcast. `dhcp_client`, `dhcp_server`: UDP ports; `dhcp_everybody`: where requests to every server go. `translated`: routers may
     translate addresses (NAT).
     """
 
@@ -28,6 +28,7 @@ class Family(Struct, frozen=True, kw_only=True):
     any_address: str
     anywhere: str
     metadata: str
+    groups: str
     dhcp_client: int
     dhcp_server: int
     dhcp_everybody: str
@@ -48,6 +49,7 @@ V4 = Family(
     any_address="0.0.0.0",
     anywhere="0.0.0.0/0",
     metadata="169.254.169.254",
+    groups="224.0.0.0/3",
     dhcp_client=68,
     dhcp_server=67,
     dhcp_everybody="255.255.255.255",  # RFC 919: the broadcast address of the own network
@@ -63,6 +65,7 @@ V6 = Family(
     any_address="::",
     anywhere="::/0",
     metadata="fe80::a9fe:a9fe",
+    groups="ff00::/8",
     dhcp_client=546,
     dhcp_server=547,
     dhcp_everybody="ff02::1:2",
