@@ -144,4 +144,4 @@ def test_it_runs_no_instances_and_is_an_agent_of_the_api(tmp_path: Path) -> None
             row = reader.host("sim-1")
         store.close()
         assert row is not None and row.facts is not None
-        assert row.facts.instance_types == () and row.facts.capabilities["switch"] == "none"
+        assert row.facts.instance_types == () and row.facts.backend == "none"

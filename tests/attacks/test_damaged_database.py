@@ -10,7 +10,18 @@ from pathlib import Path
 import httpx
 import pytest
 
-from netloom.model import KINDS, HostFacts, HostGrant, Network, Port, Router, Server, Status, Subnet
+from netloom.model import (
+    KINDS,
+    HostFacts,
+    HostGrant,
+    Network,
+    Port,
+    Replica,
+    Router,
+    Server,
+    Status,
+    Subnet,
+)
 from netloom.model.errors import UserError
 from netloom.scope import Scope
 from netloom.store import Store
@@ -32,7 +43,7 @@ def fill(path: Path) -> Store:
             w.insert(Port(id=f"p{number}", network_id=f"n{number}", mac_address=mac, host="c1"))
             row = Status(kind="port", id=f"p{number}", aspect="l2", seq=1, state="ok")
             w.put_status("c1", [row])
-        w.insert(Router(id="r", host="c2"))
+        w.insert(Router(id="r", replicas=(Replica("c2"),)))
     return store
 
 

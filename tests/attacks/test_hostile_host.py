@@ -86,7 +86,7 @@ def test_all_that_a_well_meaning_agent_says_is_taken() -> None:
     for world in (worlds.walkthrough_a, worlds.walkthrough_b, worlds.remote_group):
         for view in world().views().values():
             for item in plan(view).objects.values():
-                said |= {(item.aspect, origin.partition("/")[0]) for origin in item.origin}
+                said |= {(item.aspect, origin.kind) for origin in item.origin}
     assert len(said) > 8
     rows = [
         {"kind": kind, "id": str(n), "aspect": aspect, "seq": 1, "state": "ok"}

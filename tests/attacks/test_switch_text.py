@@ -28,6 +28,7 @@ from netloom.model.hoststate import (
     SourceNat,
 )
 from netloom.model.openflow import ArpReply, Conjunction, Ct, Goto, Load, Match, SetEth, SetTunnel
+from netloom.model.origin import Origin
 from netloom.render.ip import ip_commands
 from netloom.render.nft import dhcp_ruleset, nft_ruleset
 from netloom.render.openflow import flow_text
@@ -143,7 +144,7 @@ def test_no_line_break_in_any_field(field):
 
 
 NAT = FloatingNat(
-    namespace="qrouter-1", device="qg-1", external="203.0.113.5", internal="10.0.0.5", origin=("floatingip/1",)
+    namespace="qrouter-1", device="qg-1", external="203.0.113.5", internal="10.0.0.5", origin=(Origin("floatingip", "1"),)
 )  # fmt: skip
 
 
@@ -159,7 +160,7 @@ NAT = FloatingNat(
 def test_nat_is_what_it_says_or_is_not_written(changes):
     texts: list[str] = []
     for field, value in changes:
-        wrong = replace(NAT, **{field: (value,) if field == "origin" else value})
+        wrong = replace(NAT, **{field: (Origin("port", value),) if field == "origin" else value})
         try:
             texts.append(nft_ruleset([wrong], []))
         except Unwritable:
@@ -184,8 +185,10 @@ def test_an_attached_network_is_what_it_says_or_is_not_written(field, value):
         connected=("10.0.0.0/24",),
         others=("10.1.0.0/24",),
         devices=("qr-1",),
-        origin=("network/1",),
+        origin=(Origin("network", "1"),),
     )
+    if field == "origin":
+        value = Origin("network", value)
     wrong = replace(good, **{field: value if field == "network_id" else (value,)})
     try:
         text = nft_ruleset([], [], [wrong])
@@ -229,14 +232,14 @@ def test_source_nat_with_another_text_is_refused():
 
 
 def test_commands_for_people_are_commands():
-    from netloom.model.hoststate import Device, Namespace, Neighbour, NsRoute
+    from netloom.model.hoststate import Address, Device, Namespace, Neighbour, NsRoute
 
     device = Device(
         namespace="qdhcp-1",
         name="tap1",
         mac="fa:16:3e:00:00:01",
         mtu=1500,
-        addresses=("10.0.0.1/24",),
+        addresses=(Address("10.0.0.1/24"),),
     )
     assert len(ip_commands(device)) == 3
     bad = [
@@ -247,7 +250,7 @@ def test_commands_for_people_are_commands():
         Neighbour(namespace="a", device="tap1", address="10.0.0.1", mac="x; reboot"),
         replace(device, name="tap1 up; reboot"),
         replace(device, mac="x"),
-        replace(device, addresses=("10.0.0.1/24 dev lo; reboot",)),
+        replace(device, addresses=(Address("10.0.0.1/24 dev lo; reboot"),)),
         NsRoute(namespace="a", destination="0.0.0.0/0 & reboot", device="tap1"),
         NsRoute(namespace="a", destination="0.0.0.0/0", device="tap1", gateway="$(reboot)"),
     ]

@@ -185,7 +185,7 @@ class Compared:
         lines = sets("namespace", set(wanted), there)
         for name in sorted(set(wanted) & there):
             devices = {
-                (d.name, d.mac, d.mtu, tuple(sorted(d.addresses)))
+                (d.name, d.mac, d.mtu, tuple(sorted(a.cidr for a in d.addresses)))
                 for d in self.state.each(Device)
                 if d.namespace == name
             }
@@ -255,7 +255,7 @@ class Compared:
             there = nft.parsed(told) if told.strip() else {}
             wanted = nft.Expected().tables({name: nat.wanted(floating, source, networks)})
             table = there.get(nat.TABLE, nft.Table())
-            lines += [f"{name}: {w}" for w in nft.differences(wanted[name], table)]
+            lines += [f"{name}: {w.words}" for w in nft.differences(wanted[name], table)]
             if "unfinished" in listing:
                 lines.append(f"{name}: NAT is unfinished")
             lines += sets(

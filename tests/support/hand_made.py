@@ -8,6 +8,7 @@ from netloom.agent.loop import Agent
 from netloom.agent.settings import AgentSettings, Settings
 from netloom.model.hosts import HostFacts
 from netloom.model.hoststate import (
+    Address,
     Bridge,
     Bucket,
     Device,
@@ -19,11 +20,12 @@ from netloom.model.hoststate import (
     Zone,
 )
 from netloom.model.openflow import Ct, Goto, Load, Match, Output, SetTunnel, ToGroup
+from netloom.model.origin import Origin
 
 
 def state(number: int, other: int) -> HostState:
     """10.0.0.<number> in qdhcp-net, everything else by tunnel to 172.31.0.<other>."""
-    origin = ("network/net",)
+    origin = (Origin("network", "net"),)
     device, tunnel = "tapone", "vxlan-tun"
     options = {"remote_ip": "flow", "key": "flow", "local_ip": f"172.31.0.{number}"}
     return HostState.of(
@@ -38,7 +40,7 @@ def state(number: int, other: int) -> HostState:
                 name=device,
                 mac=f"fa:16:3e:00:00:0{number}",
                 mtu=1450,
-                addresses=(f"10.0.0.{number}/24",),
+                addresses=(Address(f"10.0.0.{number}/24"),),
                 announce=True,
                 origin=origin,
             ),

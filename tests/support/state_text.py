@@ -40,7 +40,7 @@ def state_text(state: HostState) -> str:
 
 
 def _with_origin(line: str, item: HostObject) -> str:
-    return f"{line}  # {' '.join(item.origin)}"
+    return f"{line}  # {' '.join(map(str, item.origin))}"
 
 
 def _switch(state: HostState) -> Iterator[str]:

@@ -12,6 +12,7 @@ from netloom.agent.reconcile.diff import Change
 from netloom.agent.reconcile.kind import Failure, Kind, Look, NotReady, each
 from netloom.dataplane.process import ApplyError
 from netloom.model.hoststate import HostObject, HostState, Key
+from netloom.model.origin import Origin
 
 
 class Net(HostObject, frozen=True, kw_only=True):
@@ -184,9 +185,11 @@ def state(**nets: dict[str, tuple[str, ...]]) -> HostState:
     """Nets with cards and their addresses, a door for each address, and a path over each card."""
     objects: list[HostObject] = []
     for net, cards in nets.items():
-        objects.append(Net(name=net, origin=(f"network/{net}",)))
+        objects.append(Net(name=net, origin=(Origin("network", f"{net}"),)))
         for card, addresses in cards.items():
-            objects.append(Card(net=net, name=card, addresses=addresses, origin=(f"port/{card}",)))
+            objects.append(
+                Card(net=net, name=card, addresses=addresses, origin=(Origin("port", f"{card}"),))
+            )
             objects += [Door(net=net, address=address) for address in addresses]
             objects.append(Path(net=net, card=card, to=f"{card}-path"))
     return HostState.of(objects)

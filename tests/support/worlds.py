@@ -19,6 +19,7 @@ from netloom.model import (
     Network,
     Port,
     PortForwarding,
+    Replica,
     Router,
     SecurityGroup,
     SecurityGroupRule,
@@ -146,8 +147,8 @@ class World:
         self.rule(f"{id}-in", id, "ingress", remote_group_id=id)
         return group
 
-    def router(self, id: str, host: str, **more: Any) -> Router:
-        return self.add("routers", Router(id=id, name=id, host=host, **more))
+    def router(self, id: str, *hosts: str, **more: Any) -> Router:
+        return self.add("routers", Router(id=id, name=id, replicas=replicas(*hosts), **more))
 
     def interface(self, router: str, network: str, subnet: str, ip: str) -> Port:
         return self.port(
@@ -237,6 +238,11 @@ class World:
 
 def _fields(struct: Any) -> dict[str, Any]:
     return {name: getattr(struct, name) for name in struct.__struct_fields__}
+
+
+def replicas(*hosts: str) -> tuple[Replica, ...]:
+    """A router's replicas on hosts, the one that should be active first."""
+    return tuple(Replica(host, 50 - number) for number, host in enumerate(hosts))
 
 
 def pair(address: str, mac: str) -> AddressPair:

@@ -160,5 +160,5 @@ def lines(report: Report) -> Iterator[str]:
         *((item, _SAYS[item.action]) for item in report.findings),
     ):
         why = f": {item.why}" if item.why else ""
-        cause = f" [{', '.join(item.origin)}]" if item.origin else ""
+        cause = f" [{', '.join(map(str, item.origin))}]" if item.origin else ""
         yield "  " + one_line(f"{' '.join(item.key)} {words}{why}{cause}", 400)

@@ -12,6 +12,7 @@ from netloom.model import bounds
 from netloom.model.hosts import Aspect, State, Status
 from netloom.model.hoststate import HostObject, Interface, Key, Refusal
 from netloom.model.networking import Port
+from netloom.model.origin import Origin
 
 _WEIGHT: dict[State, int] = {"ok": 0, "pending": 1, "error": 2}
 
@@ -34,7 +35,7 @@ class Rows:
         self._objects: Mapping[Key, HostObject] = {}
         self._known: Counter[Row] = Counter()
         self._refused: dict[Key, Refusal] = {}
-        self._here: Counter[str] = Counter()  # origins of interfaces of this host
+        self._here: Counter[Origin] = Counter()  # origins of interfaces of this host
 
     def follow(self, news: News) -> None:
         """Take in what changed of the state."""
@@ -67,12 +68,12 @@ class Rows:
         rows: dict[Row, Said] = {
             row: ("ok", "")
             for row in self._known
-            if row[0] != Port.KIND or f"{Port.KIND}/{row[1]}" in self._here
+            if row[0] != Port.KIND or Origin(Port.KIND, row[1]) in self._here
         }
         for key, bad in sorted(trouble.items()):
             item = self._objects.get(key)
             for row in _rows_of(item) if item is not None else ():
-                if bad.blame is None or f"{row[0]}/{row[1]}" in bad.blame:
+                if bad.blame is None or Origin(row[0], row[1]) in bad.blame:
                     _worse(rows, row, (bad.state, bad.detail))
         for item in self._refused.values():
             for row in _rows_of(item):
@@ -82,8 +83,7 @@ class Rows:
 
 def _rows_of(item: HostObject) -> Iterator[Row]:
     for origin in item.origin:
-        kind, _, ident = origin.partition("/")
-        yield kind, ident, item.aspect
+        yield origin.kind, origin.id, item.aspect
 
 
 def _worse(rows: dict[Row, Said], row: Row, said: Said) -> None:

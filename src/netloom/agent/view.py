@@ -19,6 +19,8 @@ log = logging.getLogger(__name__)
 
 FILE = "view.json"
 """Its name in the agent's state folder."""
+FORMAT = 2
+"""How the saved rows are to be read; raise it where a field that the plan needs is no longer what it was."""
 _KEY = {"chassis": "host"}
 
 
@@ -31,11 +33,15 @@ class Cached(Struct, frozen=True):
 
 
 class _File(Struct, frozen=True):
-    """How it lies there. `digest`: SHA-256 of `view`, as a damaged view may well be one that can be read."""
+    """How it lies there. `digest`: SHA-256 of `view`, as a damaged view may well be one that can be read.
+
+    `format`: of a file from before it was written down, the first one.
+    """
 
     epoch: str
     digest: str
     view: msgspec.Raw
+    format: int = 1
 
 
 def typed(delta: ViewDelta) -> ViewDelta:
@@ -89,7 +95,7 @@ def save(path: Path, epoch: str, view: HostView) -> None:
     """
     encoded = msgspec.json.encode(view)
     content = msgspec.json.encode(
-        _File(epoch, hashlib.sha256(encoded).hexdigest(), msgspec.Raw(encoded))
+        _File(epoch, hashlib.sha256(encoded).hexdigest(), msgspec.Raw(encoded), FORMAT)
     )
     try:
         write_whole(path, content)
@@ -107,6 +113,8 @@ def load(path: Path, facts: HostFacts) -> Cached | None:
     """
     try:
         file = msgspec.json.decode(path.read_bytes(), type=_File)
+        if file.format != FORMAT:
+            raise ValueError("it was saved by an agent of another version")
         if hashlib.sha256(file.view).hexdigest() != file.digest:
             raise ValueError("its bytes are not those that were written")
         view = msgspec.json.decode(file.view, type=HostView)

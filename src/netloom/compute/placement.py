@@ -9,7 +9,7 @@ from netloom.compute.errors import NoValidHost
 from netloom.model import Context, Network
 from netloom.model.cloud import Server
 from netloom.model.errors import BadRequest
-from netloom.network import liveness, placement
+from netloom.network import backends, liveness
 from netloom.store import HostRow, Reader
 
 COMPUTE_ROLE = "compute"
@@ -73,7 +73,7 @@ def _refusal(
     if instance_type not in facts.instance_types:
         return f"it does not run instances of type {instance_type}"
     for network in networks:
-        if not placement.carries(facts, network):
+        if not backends.carries(facts, network):
             what = f"physical network {network.physical_network}"
             return f"it has no {what if network.physical_network else network.network_type + ' tunnels'}"
     return None

@@ -8,6 +8,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import StrEnum
 
+from netloom.model.origin import Origin
+
 
 class Cause(StrEnum):
     """What kind of thing is wrong; `explain --json` shows it as `cause`."""
@@ -69,16 +71,18 @@ class Cause(StrEnum):
 
 @dataclass(frozen=True)
 class Reason:
-    """One sentence, the object (`kind/id`) that it hangs on, and what to do about it.
+    """One sentence, the object that it hangs on (NOTHING where there is none), and what to do about it.
 
     `sure` false: whether it is so cannot be said from here; the sentence goes on from «Cannot say: ».
     """
 
     sentence: str
-    decider: str
+    decider: Origin
     fix: str = ""
     sure: bool = True
     cause: Cause = Cause.OTHER
+    of_answer: bool = False
+    """Whether it is the answer to the packet that does not arrive."""
 
 
 def capital(text: str) -> str:

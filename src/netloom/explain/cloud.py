@@ -21,6 +21,7 @@ from netloom.model.networking import (
     SecurityGroupRule,
     Subnet,
 )
+from netloom.model.origin import Origin
 from netloom.plan import VERSION
 from netloom.plan.index import ROUTER_OWNERS
 from netloom.scope import Moment
@@ -193,13 +194,13 @@ class Cloud:
             found.setdefault(forwarding.floatingip_id, []).append(forwarding)
         return found
 
-    def name(self, origin: str) -> str:
-        """An origin (`kind/id`) as a person calls it: kind and name, or id where it has none."""
-        kind, _, ident = origin.partition("/")
+    def name(self, origin: Origin) -> str:
+        """An origin as a person calls it: kind and name, or id where it has none."""
+        kind, ident = origin.kind, origin.id
         if kind == SecurityGroupRule.KIND and ident in self.objects.get(kind, {}):
             rule: SecurityGroupRule = self.objects[kind][ident]
             remote = rule.remote_group_id
-            group = self.name(f"{SecurityGroup.KIND}/{remote}") if remote else ""
+            group = self.name(Origin(SecurityGroup.KIND, remote)) if remote else ""
             return f"rule {rule_text(rule, group)}"
         thing = self.objects.get(kind, {}).get(ident)
         named = getattr(thing, "name", "") or ident
@@ -213,7 +214,7 @@ class Cloud:
             if owner is not None:
                 named += f" of {owner.KIND} {owner.name or owner.id}"
             elif thing.device_owner == OWNER_DHCP:
-                named += f" of DHCP on {self.name(f'{Network.KIND}/{thing.network_id}')}"
+                named += f" of DHCP on {self.name(Origin(Network.KIND, thing.network_id))}"
         return f"{kind.replace('_', ' ')} {named}"
 
 

@@ -16,6 +16,7 @@ from netloom.compute import servers
 from netloom.keeper import dhcp
 from netloom.model import Away, Caller, Context, NetworkSettings, Port, Router
 from netloom.model.cloud import Server
+from netloom.model.placement import places
 from netloom.model.settings import ComputeSettings
 from netloom.network import binding, liveness, placement, server_ports, status
 from netloom.store import Reader, Store
@@ -120,7 +121,7 @@ def place_routers(store: Store, ctx: Context) -> None:
     if possible:
         with store.writer(actor="keeper") as w:
             for router in placement.place_unplaced(w, ctx):
-                log.info("router %s was placed on %s", router.id, router.host)
+                log.info("router %s was placed on %s", router.id, ", ".join(places(router)))
 
 
 def fail_late_builds(

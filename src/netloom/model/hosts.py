@@ -33,6 +33,8 @@ HEARTBEAT_HEADER = "x-netloom-heartbeat"
 Role = Literal["network", "compute"]
 TunnelType = Literal["vxlan", "gre", "geneve"]
 InstanceType = Literal["container"]
+Backend = Literal["ovs", "none"]
+"""What carries networks on a host: Open vSwitch, or nothing (a simulated host)."""
 Aspect = Literal[
     "l2", "l3", "dhcp", "metadata", "security", "instance", "tunnel", "state", "repair"
 ]
@@ -57,7 +59,7 @@ class HostFacts(Struct, frozen=True, kw_only=True):
     are a stranger's, and they reach other hosts' switches, this server's plans and people's terminals.
     The name alone is checked where a host is registered (`bounds.host_name`): rules ask for hosts by any name.
 
-    `bridge_mappings`: physical network → bridge. `physical_interfaces`: that bridge → the interface
+    `backend`: what carries networks there. `bridge_mappings`: physical network → bridge. `physical_interfaces`: that bridge → the interface
     that leads out of it. `capabilities`: what probing found, name → value as text (`openvswitch` version,
     `datapath_type` system or netdev, `metering` …). `roles`: `network` and/or `compute`.
     `instance_types`: those that the host's setting allows (`container`). `plan_version`: digest of the
@@ -65,6 +67,7 @@ class HostFacts(Struct, frozen=True, kw_only=True):
     """
 
     host: str
+    backend: Backend = "ovs"
     tunnel_ip: str | None = None
     tunnel_types: tuple[TunnelType, ...] = ("vxlan",)
     bridge_mappings: dict[str, str] = field(default_factory=dict)

@@ -2,27 +2,31 @@
 
 `plan` makes it, `agent` compares it with what is there, `dataplane` reads and applies it, `explain`
 walks a packet through it. Every object has a `key`, unique over the whole state and stable over
-restarts, and an `origin`: the API objects that caused it, as `kind/id` (`port/6f3c…`).
+restarts, and an `origin`: the API objects that caused it.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from typing import TypeVar
+from typing import Literal, TypeVar
 
 from msgspec import Struct, field
 
 from netloom.model.dhcp_options import DhcpValue
 from netloom.model.hosts import Aspect, State
 from netloom.model.openflow import Action, Match
+from netloom.model.origin import Origin
 
 Key = tuple[str, ...]
+
+Holder = Literal["agent", "keepalived"]
+"""Which program decides whether something is there: what keepalived holds, the agent neither adds nor removes."""
 
 
 class HostObject(Struct, frozen=True, kw_only=True):
     """Base of all that exists on a host. `aspect` is the Status aspect that its fate counts towards."""
 
-    origin: tuple[str, ...] = ()
+    origin: tuple[Origin, ...] = ()
     aspect: Aspect = "l2"
 
     @property
@@ -131,18 +135,36 @@ class Namespace(HostObject, frozen=True, kw_only=True):
         return ("namespace", self.name)
 
 
-class Device(HostObject, frozen=True, kw_only=True):
-    """An internal port of `br-int` moved into a namespace, with its addresses (CIDR notation).
+class Address(Struct, frozen=True, order=True):
+    """An address of a device, as `cidr` with the length of its prefix."""
 
-    `announce`: send gratuitous ARP for an address when it is added.
+    cidr: str
+    held_by: Holder = "agent"
+
+    @property
+    def ip(self) -> str:
+        """The address alone."""
+        return self.cidr.partition("/")[0]
+
+    @property
+    def length(self) -> int:
+        """The length of its prefix."""
+        return int(self.cidr.partition("/")[2])
+
+
+class Device(HostObject, frozen=True, kw_only=True):
+    """An internal port of `br-int` moved into a namespace, with its addresses.
+
+    `announce`: send gratuitous ARP for an address when it is added. `held_by`: who puts its link up and down.
     """
 
     namespace: str
     name: str
     mac: str
     mtu: int
-    addresses: tuple[str, ...] = ()
+    addresses: tuple[Address, ...] = ()
     announce: bool = False
+    held_by: Holder = "agent"
 
     @property
     def key(self) -> Key:
@@ -156,6 +178,7 @@ class NsRoute(HostObject, frozen=True, kw_only=True):
     destination: str
     device: str
     gateway: str | None = None
+    held_by: Holder = "agent"
 
     @property
     def key(self) -> Key:
@@ -357,7 +380,7 @@ class Refusal(HostObject, frozen=True, kw_only=True):
 
     @property
     def key(self) -> Key:
-        return ("refusal", self.aspect, *self.origin, self.detail)
+        return ("refusal", self.aspect, *map(str, self.origin), self.detail)
 
 
 T = TypeVar("T", bound=HostObject)

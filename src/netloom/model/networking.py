@@ -132,15 +132,23 @@ class Gateway(Struct, frozen=True):
     external_fixed_ips: tuple[FixedIP, ...] = ()
 
 
+class Replica(Struct, frozen=True):
+    """One host that carries a router. Of several the one with the highest `priority` should be active, as in VRRP."""
+
+    host: str
+    priority: int = 50
+
+
 class Router(Resource, frozen=True, kw_only=True):
     """A layer 3 router. Its interfaces are ports whose `device_id` is the router's id.
 
-    `host` is the network host that carries it, chosen by the server; `gw_port_id` its gateway port.
+    `replicas` are the network hosts that carry it, chosen by the server, by falling priority (`model/placement.py` reads
+    them); none while it has no network, or while no host fits. `gw_port_id` is its gateway port.
     """
 
     KIND: ClassVar[str] = "router"
     FIRST_STATUS: ClassVar[str] = "ACTIVE"
-    INTERNAL: ClassVar[frozenset[str]] = frozenset({"host", "gw_port_id"})
+    INTERNAL: ClassVar[frozenset[str]] = frozenset({"replicas", "gw_port_id"})
 
     admin_state_up: bool = True
     external_gateway_info: Gateway | None = None
@@ -149,7 +157,7 @@ class Router(Resource, frozen=True, kw_only=True):
     distributed: bool = False
     availability_zone_hints: tuple[str, ...] = ()
     flavor_id: str | None = None
-    host: str = ""
+    replicas: tuple[Replica, ...] = ()
     gw_port_id: str | None = None
 
 

@@ -59,6 +59,7 @@ def within(facts: HostFacts | None, granted: HostGrant) -> HostFacts | None:
     }
     return HostFacts(
         host=facts.host,
+        backend=facts.backend,
         tunnel_ip=facts.tunnel_ip,
         tunnel_types=facts.tunnel_types,
         bridge_mappings=bridges,

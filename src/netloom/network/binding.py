@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from msgspec.structs import replace
 
 from netloom.model import Context, Network, Port
-from netloom.network import liveness, placement
+from netloom.network import backends, liveness
 from netloom.store import Reader, Writer
 
 UNBOUND = "unbound"
 FAILED = "binding_failed"
-OVS = "ovs"
 
 
 def is_bound(port: Port) -> bool:
@@ -21,7 +18,7 @@ def is_bound(port: Port) -> bool:
 
 
 def bound(r: Reader, ctx: Context, port: Port, network: Network) -> Port:
-    """Return the port as bound to `port.host`: `ovs` where that host is alive and carries the network.
+    """Return the port as bound to `port.host`, as that host's backend does it, where it is alive and can.
 
     Else `binding_failed`; without a host `unbound`. That it failed is no error of the request: Nova reads
     the type and gives up by itself.
@@ -29,18 +26,9 @@ def bound(r: Reader, ctx: Context, port: Port, network: Network) -> Port:
     if not port.host:
         return replace(port, vif_type=UNBOUND, vif_details={})
     facts = liveness.usable(r, ctx, port.host)
-    if facts is None or port.vnic_type != "normal" or not placement.carries(facts, network):
-        return replace(port, vif_type=FAILED, vif_details={})
-    details: dict[str, Any] = {
-        "connectivity": "l2",
-        # Security groups are flows in the integration bridge: no bridge between instance and switch.
-        "port_filter": True,
-        "ovs_hybrid_plug": False,
-        "ovs_create_tap": True,
-        "datapath_type": facts.capabilities.get("datapath_type", "system"),
-        "bound_drivers": {"0": "openvswitch"},
-    }
-    return replace(port, vif_type=OVS, vif_details=details)
+    vif = backends.vif(facts, network, port.vnic_type) if facts is not None else None
+    vif_type, details = vif or (FAILED, {})
+    return replace(port, vif_type=vif_type, vif_details=details)
 
 
 def retry(w: Writer, ctx: Context, host: str) -> list[Port]:

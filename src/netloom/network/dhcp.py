@@ -12,6 +12,7 @@ from msgspec.structs import replace
 
 from netloom.model import Context, Network, Port, Router, Subnet
 from netloom.model.names import OWNER_DHCP, ROUTER_OWNERS
+from netloom.model.placement import places
 from netloom.network import ipam, macs, port_keys
 from netloom.store import Reader, Writer
 
@@ -33,7 +34,7 @@ def needed(r: Reader, network_id: str) -> bool:
     if any(port.host for port in ports):
         return True
     routers = r.get_many(Router, {p.device_id for p in ports if p.device_owner in ROUTER_OWNERS})
-    return any(router.host for router in routers.values())
+    return any(places(router) for router in routers.values())
 
 
 def lacks(r: Reader, network: Network) -> bool:

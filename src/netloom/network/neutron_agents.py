@@ -1,6 +1,6 @@
 """The agents of the API: what Neutron shows as several agents of a host, seen from our one.
 
-Nothing is stored for them. A host with any role has an Open vSwitch, a DHCP and a metadata agent; one of
+Nothing is stored for them. A host with any role has the layer 2 agent of its backend, a DHCP and a metadata agent; one of
 the role `network` an L3 agent beside. Their ids are made from the host's name, so they never change.
 """
 
@@ -17,11 +17,11 @@ from neutron_lib.exceptions.agent import AgentNotFound
 
 from netloom.contract.errors import HTTPBadRequest
 from netloom.model import Context, HostFacts
-from netloom.network import liveness, placement
+from netloom.network import backends, liveness, placement
 from netloom.store import HostRow, Reader, Writer
 
 KINDS: dict[str, tuple[str, str, bool]] = {
-    "Open vSwitch agent": ("neutron-openvswitch-agent", "N/A", False),
+    **{each.agent_type: (each.binary, "N/A", False) for each in backends.BACKENDS.values()},
     "DHCP agent": ("neutron-dhcp-agent", "dhcp_agent", False),
     "Metadata agent": ("neutron-metadata-agent", "N/A", False),
     "L3 agent": ("neutron-l3-agent", "l3_agent", True),
@@ -66,10 +66,21 @@ def list_all(r: Reader, ctx: Context) -> list[Agent]:
         Agent(agent_id(row.name, kind), kind, row, liveness.alive(row, ctx))
         for row in r.hosts().values()
         if row.facts is not None
-        for kind, (_, _, network_only) in KINDS.items()
-        if not network_only or placement.NETWORK_ROLE in row.facts.roles
+        for kind in _kinds(row.facts)
     ]
     return sorted(found, key=lambda agent: agent.id)
+
+
+def _kinds(facts: HostFacts) -> list[str]:
+    """The types of a host's agents."""
+    others = {each.agent_type for each in backends.BACKENDS.values()}
+    others.discard(backends.of(facts).agent_type)
+    carries_routers = placement.NETWORK_ROLE in facts.roles
+    return [
+        kind
+        for kind, (_, _, network_only) in KINDS.items()
+        if kind not in others and (carries_routers or not network_only)
+    ]
 
 
 def get(r: Reader, ctx: Context, id: str) -> Agent:
@@ -144,7 +155,7 @@ def _show(agent: Agent, facts: HostFacts) -> dict[str, Any]:
     binary, topic, _ = KINDS[agent.agent_type]
     heartbeat = _moment(agent.row.heartbeat_at)
     started = facts.started_at.replace("T", " ").rstrip("Z") or heartbeat
-    # An OVS agent has no availability zone in Neutron.
+    # A layer 2 agent has no availability zone in Neutron.
     zone = facts.availability_zone if agent.agent_type in ("L3 agent", "DHCP agent") else None
     return {
         "id": agent.id,
@@ -165,13 +176,8 @@ def _show(agent: Agent, facts: HostFacts) -> dict[str, Any]:
 
 
 def _configurations(agent_type: str, facts: HostFacts) -> dict[str, Any]:
-    if agent_type == "Open vSwitch agent":
-        return {
-            "bridge_mappings": facts.bridge_mappings,
-            "tunnel_types": list(facts.tunnel_types) if facts.tunnel_ip else [],
-            "tunneling_ip": facts.tunnel_ip,
-            "datapath_type": facts.capabilities.get("datapath_type", "system"),
-        }
+    if agent_type == backends.of(facts).agent_type:
+        return backends.configurations(facts)
     if agent_type == "L3 agent":
         return {"agent_mode": "legacy"}
     return {"dhcp_driver": "dnsmasq"} if agent_type == "DHCP agent" else {}

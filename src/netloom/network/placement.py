@@ -6,20 +6,14 @@ from collections.abc import Iterable
 
 from msgspec.structs import replace
 
-from netloom.model import Context, HostFacts, Network, Port, Router
+from netloom.model import Context, Network, Port, Replica, Router
 from netloom.model.names import ROUTER_OWNERS
-from netloom.network import dhcp
+from netloom.model.placement import places
+from netloom.network import backends, dhcp
 from netloom.network.liveness import alive, usable
 from netloom.store import Reader, Writer
 
 NETWORK_ROLE = "network"
-
-
-def carries(facts: HostFacts, network: Network) -> bool:
-    """True where the network can be present on the host."""
-    if network.physical_network is not None:
-        return network.physical_network in facts.bridge_mappings
-    return facts.tunnel_ip is not None and network.network_type in facts.tunnel_types
 
 
 def networks_of(r: Reader, router: Router) -> list[Network]:
@@ -45,7 +39,7 @@ def candidates(
         and alive(row, ctx)
         and NETWORK_ROLE in row.facts.roles
         and (not wanted or row.facts.availability_zone in wanted)
-        and all(carries(row.facts, network) for network in needed)
+        and all(backends.carries(row.facts, network) for network in needed)
     ]
     return sorted(fit, key=lambda name: (r.count(Router, host=name), name))
 
@@ -58,20 +52,26 @@ def place(w: Writer, ctx: Context, router: Router) -> Router:
     """
     networks = networks_of(w, router)
     if not networks:
-        return w.update(replace(router, host=""))
-    facts = usable(w, ctx, router.host)
+        return w.update(replace(router, replicas=()))
     # A host that is switched off keeps what it carries: only new routers go elsewhere.
-    stays = facts is not None and all(carries(facts, network) for network in networks)
+    stays = bool(router.replicas) and all(
+        _can_carry(w, ctx, replica.host, networks) for replica in router.replicas
+    )
     if not stays and (fit := candidates(w, ctx, networks, router.availability_zone_hints)):
-        router = w.update(replace(router, host=fit[0]))
-    if router.host:
+        router = w.update(replace(router, replicas=(Replica(fit[0]),)))
+    if places(router):
         for network in networks:
             if not network.external:
                 dhcp.ensure_dhcp_port(w, ctx, network)
     return router
 
 
+def _can_carry(r: Reader, ctx: Context, host: str, networks: Iterable[Network]) -> bool:
+    facts = usable(r, ctx, host)
+    return facts is not None and all(backends.carries(facts, network) for network in networks)
+
+
 def place_unplaced(w: Writer, ctx: Context) -> list[Router]:
     """Place every router that waits for a host; returns those that got one. For the keeper."""
     placed = [place(w, ctx, router) for router in w.list(Router, host="")]
-    return [router for router in placed if router.host]
+    return [router for router in placed if places(router)]

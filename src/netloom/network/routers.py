@@ -15,6 +15,7 @@ from neutron_lib.exceptions.extraroute import RouterInterfaceInUseByRoute
 
 from netloom.model import Context, FloatingIP, Port, Route, Router, Subnet, to_doc
 from netloom.model.names import OWNER_ROUTER_INTERFACE
+from netloom.model.placement import places
 from netloom.network import (
     forwarded,
     gateways,
@@ -272,17 +273,19 @@ def _answer(router: Router, port: Port, subnet_id: str) -> dict[str, Any]:
 
 def show(r: Reader, ctx: Context, objs: Sequence[Router]) -> list[dict[str, Any]]:
     """Return routers as the API shows them."""
-    placed = {router.host for router in objs if router.host}
+    placed = {host for router in objs for host in places(router)}
     rows = r.hosts(placed) if placed else {}
     states = r.api_status(Router, [router.id for router in objs])
     shown: list[dict[str, Any]] = []
     for router in objs:
         doc = to_doc(router)
-        del doc["host"], doc["gw_port_id"]
-        row = rows.get(router.host)
+        del doc["replicas"], doc["gw_port_id"]
+        carriers = [rows[host] for host in places(router) if host in rows]
         doc["tenant_id"] = router.project_id
         # As in Neutron a router is ACTIVE before any host has made it.
         doc["status"] = states[router.id]
-        doc["availability_zones"] = [row.facts.availability_zone] if row and row.facts else []
+        doc["availability_zones"] = sorted(
+            {row.facts.availability_zone for row in carriers if row.facts}
+        )
         shown.append(doc)
     return shown

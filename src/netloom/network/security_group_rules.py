@@ -32,14 +32,13 @@ from netloom.contract.security_group_errors import (
 )
 from netloom.contract.security_groups import SecurityGroupInvalidPortValue
 from netloom.model import Context, SecurityGroup, SecurityGroupRule, to_doc
-from netloom.network import lookup, quotas
+from netloom.network import backends, lookup, quotas
 from netloom.store import Reader, Writer
 
 NUMBERS: dict[str, int] = dict(constants.IP_PROTOCOL_MAP)
 """Protocol name → number."""
 
 WITH_PORTS = {NUMBERS[name]: name.upper() for name in ("dccp", "sctp", "tcp", "udp", "udplite")}
-_UNMATCHED = frozenset({NUMBERS["dccp"], NUMBERS["udplite"]})
 ICMP, ICMPV6 = NUMBERS["icmp"], NUMBERS["ipv6-icmp"]
 _IPV6_NAMES = (
     "ipv6-encap", "ipv6-frag", "ipv6-icmp", "icmpv6", "ipv6-nonxt", "ipv6-opts", "ipv6-route",
@@ -119,9 +118,9 @@ def _validate_ports(protocol: str | None, low: int | None, high: int | None) -> 
             raise SecurityGroupInvalidPortValue(port=value)
     if low is None or high is None or low > high:
         raise SecurityGroupInvalidPortRange()
-    if number in _UNMATCHED:
+    if unable := backends.cannot_match_ports_of(number):
         # Neutron takes such a rule, which then lets nothing in.
-        raise invalid(f"ports of {WITH_PORTS[number]} cannot be matched by Open vSwitch")
+        raise invalid(f"ports of {WITH_PORTS[number]} cannot be matched by {' and '.join(unable)}")
 
 
 def meaning(rule: SecurityGroupRule) -> Meaning:

@@ -15,6 +15,8 @@ import msgspec
 from msgspec import Struct
 
 from netloom.model import FloatingIP, Port, Router, Server
+from netloom.model.names import OWNER_FLOATING_IP, ROUTER_OWNERS
+from netloom.model.placement import is_everywhere, places
 from netloom.network import server_ports
 from netloom.network.ports import NOT_APPLICABLE
 from netloom.store import Reader, StatusRow, Writer
@@ -30,22 +32,22 @@ KINDS = frozenset({Port.KIND, FloatingIP.KIND, Router.KIND, Server.KIND})
 """The kinds whose status depends on hosts."""
 
 
-def port_status(port: Port, router_host: str, rows: Sequence[StatusRow]) -> str:
-    """ACTIVE when its host has it on the wire (`l2`, `l3` ok) and reports nothing of it as failed.
+def port_status(port: Port, router: Router | None, rows: Sequence[StatusRow]) -> str:
+    """ACTIVE when one of its hosts has it on the wire (`l2`, `l3` ok) and not all of them report it as failed.
 
-    A router's port is on the wire where its router is (`router_host`), a DHCP port on any host of its
-    network; any other port where it is bound. One row that is not ok (a link that is down, a device that is not
-    plugged) is enough for DOWN.
+    `router`: the one that it is a port of, if any. A port that is everywhere (DHCP) has failed where any host says so. One
+    row that is not ok (a link that is down, a device that is not plugged) is enough for a host not to have it on the wire.
     """
-    if port.device_owner == "network:floatingip":
+    if port.device_owner == OWNER_FLOATING_IP:
         return NOT_APPLICABLE
     if not port.admin_state_up:
         return DOWN
-    if port.device_owner.startswith("network:router_"):
-        rows = [row for row in rows if row.host == router_host]
-    elif port.device_owner != "network:dhcp":
-        rows = [row for row in rows if row.host == port.host]
-    if any(row.state == "error" for row in rows):
+    if is_everywhere(port):
+        failed = any(row.state == "error" for row in rows)
+    else:
+        rows = _from(places(port, router), rows)
+        failed = _failed(places(port, router), rows)
+    if failed:
         return ERROR
     wires: dict[str, list[str]] = defaultdict(list)
     for row in rows:
@@ -54,21 +56,31 @@ def port_status(port: Port, router_host: str, rows: Sequence[StatusRow]) -> str:
     return ACTIVE if any(set(states) == {"ok"} for states in wires.values()) else DOWN
 
 
-def floatingip_status(floatingip: FloatingIP, router_host: str, rows: Sequence[StatusRow]) -> str:
-    """ACTIVE when it leads to a port, or ports of it do, and the host of its router has the NAT in place."""
-    if floatingip.router_id is None:
+def _from(hosts: Sequence[str], rows: Iterable[StatusRow]) -> list[StatusRow]:
+    return [row for row in rows if row.host in hosts]
+
+
+def _failed(hosts: Sequence[str], rows: Iterable[StatusRow]) -> bool:
+    """Whether all hosts that carry something say that they failed; of several replicas one is enough for service."""
+    broken = {row.host for row in rows if row.state == "error"}
+    return bool(hosts) and broken.issuperset(hosts)
+
+
+def floatingip_status(
+    floatingip: FloatingIP, router: Router | None, rows: Sequence[StatusRow]
+) -> str:
+    """ACTIVE when it leads to a port, or ports of it do, and a host of its router has the NAT in place."""
+    if floatingip.router_id is None or router is None:
         return DOWN
-    rows = [row for row in rows if row.host == router_host]
-    if any(row.state == "error" for row in rows):
+    rows = _from(places(router), rows)
+    if _failed(places(router), rows):
         return ERROR
     return ACTIVE if any(row.aspect == "l3" and row.state == "ok" for row in rows) else DOWN
 
 
 def router_status(router: Router, rows: Sequence[StatusRow]) -> str:
-    """ACTIVE (as Neutron has it from the start) unless its host failed to make it."""
-    return (
-        ERROR if any(row.host == router.host and row.state == "error" for row in rows) else ACTIVE
-    )
+    """ACTIVE (as Neutron has it from the start) unless its hosts failed to make it."""
+    return ERROR if _failed(places(router), rows) else ACTIVE
 
 
 class Card(Struct, frozen=True):
@@ -166,12 +178,9 @@ def differences(reader: Reader, touched: Iterable[tuple[str, str]]) -> Differenc
     cards = server_ports.ports_of(reader, servers.values())
     ports |= {port.id: port for own in cards.values() for port in own}
     floatingips = reader.get_many(FloatingIP, ids[FloatingIP.KIND])
-    needed = {p.device_id for p in ports.values() if p.device_owner.startswith("network:router_")}
+    needed = {p.device_id for p in ports.values() if p.device_owner in ROUTER_OWNERS}
     needed |= {fip.router_id for fip in floatingips.values() if fip.router_id}
-    hosts = {
-        ident: r.host
-        for ident, r in (routers | reader.get_many(Router, needed - set(routers))).items()
-    }
+    carried = routers | reader.get_many(Router, needed - set(routers))
 
     rows: dict[str, list[StatusRow]] = defaultdict(list)
     for row in reader.status_rows({*ports, *floatingips, *routers, *servers}):
@@ -187,11 +196,9 @@ def differences(reader: Reader, touched: Iterable[tuple[str, str]]) -> Differenc
         if row.host != port.host and row.state == "ok"
     ]
     wanted: dict[str, dict[str, str]] = {
-        Port.KIND: {
-            i: port_status(p, hosts.get(p.device_id, ""), rows[i]) for i, p in ports.items()
-        },
+        Port.KIND: {i: port_status(p, carried.get(p.device_id), rows[i]) for i, p in ports.items()},
         FloatingIP.KIND: {
-            i: floatingip_status(f, hosts.get(f.router_id or "", ""), rows[i])
+            i: floatingip_status(f, carried.get(f.router_id or ""), rows[i])
             for i, f in floatingips.items()
         },
         Router.KIND: {i: router_status(r, rows[i]) for i, r in routers.items()},

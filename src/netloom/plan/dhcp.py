@@ -1,6 +1,7 @@
 """DHCP and the namespace that it shares with metadata: `qdhcp-<network>` on every host with the network.
 
-Each host answers for its own ports only, so the leases here are those of local ports, all static.
+Each host answers for its own ports only, so the leases here are those of local ports, all static. What is said of DHCP's own
+messages (options, ranges, leases) is of DHCP for IPv4: DHCPv6 is another protocol.
 """
 
 from __future__ import annotations
@@ -18,7 +19,9 @@ from netloom.model.dhcp_options import (
     route,
     user_option,
 )
+from netloom.model.family import ADDRESSED, V4, Family
 from netloom.model.hoststate import (
+    Address,
     Device,
     DhcpLease,
     DhcpRange,
@@ -30,8 +33,9 @@ from netloom.model.hoststate import (
     NsRoute,
     Refusal,
 )
-from netloom.model.names import INTEGRATION_BRIDGE, METADATA_ADDRESS, dhcp_namespace
+from netloom.model.names import INTEGRATION_BRIDGE, dhcp_namespace
 from netloom.model.networking import Network, Port, Subnet
+from netloom.model.origin import Origin
 from netloom.plan.hostnames import hostname_of, of_address
 from netloom.plan.index import (
     ROUTER_OWNERS,
@@ -48,9 +52,6 @@ from netloom.plan.sets import SLICES
 
 OPTION_ROUTER, OPTION_DNS, OPTION_DOMAIN, OPTION_ROUTES, OPTION_ROUTES_WINDOWS = 3, 6, 15, 121, 249
 DOMAIN = "openstacklocal"
-ANYWHERE = "0.0.0.0/0"
-ON_LINK = "0.0.0.0"
-"""Next hop of a route to what is on the client's own wire (RFC 3442)."""
 
 
 def plan_network(index: Index, network: Network, port: Port | None) -> Iterator[HostObject]:
@@ -61,27 +62,27 @@ def plan_network(index: Index, network: Network, port: Port | None) -> Iterator[
     yield from _namespace(index, network, port)
     yield from classify(index, network, port, Stage.LOCAL)
     yield output(port.key, device_of(port), origin(port))
-    yield from refusals(index, network, port, served_subnets(index, network.id))
+    yield from refusals(index, network, port, served_subnets(index, network.id, V4))
 
 
 def plan_clients(index: Index, network: Network, port: Port) -> Iterator[HostObject]:
     """What a network that is present and up needs to know of all its ports here: DHCP server and metadata listener."""
     slices = (clients_of(index, f"{network.id} {number}") for number in range(SLICES))
     clients = sorted((each for some in slices for each in some), key=lambda each: each.port_id)
-    served = served_subnets(index, network.id)
+    served = served_subnets(index, network.id, V4)
     if served:
         yield dnsmasq(index, network, port, served, clients)
     yield metadata_listener(network, port, clients)
 
 
-def served_subnets(index: Index, network_id: str) -> list[Subnet]:
-    """The network's subnets that DHCP serves."""
-    return [s for s in index.subnets_of(network_id) if s.enable_dhcp]
+def served_subnets(index: Index, network_id: str, family: Family) -> list[Subnet]:
+    """The network's subnets of a family that DHCP serves."""
+    return [s for s in index.subnets_of(network_id, family) if s.enable_dhcp]
 
 
 def missing(index: Index, network: Network, port: Port | None) -> Iterator[Refusal]:
     """What the network's instances do without: all of DHCP, or that of a subnet."""
-    wanted = served_subnets(index, network.id)
+    wanted = [s for family in ADDRESSED for s in served_subnets(index, network.id, family)]
     if port is None:
         if wanted:
             yield Refusal(
@@ -106,7 +107,7 @@ class Client(Struct, frozen=True):
     """A port here that may ask for DHCP and metadata. `lease`: None where DHCP does not serve it."""
 
     port_id: str
-    origin: str
+    origin: Origin
     addresses: tuple[str, ...]
     lease: DhcpLease | None
 
@@ -117,7 +118,8 @@ def client(index: Index, port_id: str) -> Client | None:
     port = index.port(port_id)
     if port is None or port.device_owner in ROUTER_OWNERS or not port.admin_state_up:
         return None
-    address = served_address(index, port)
+    address = served_address(index, port, V4)
+    addresses = tuple(a for family in ADDRESSED for a in addresses_of(port, family))
     lease = None
     if address is not None:
         lease = DhcpLease(
@@ -125,10 +127,10 @@ def client(index: Index, port_id: str) -> Client | None:
             ip=address,
             hostname=hostname_of(index, port) or of_address(address),
             port_id=port.id,
-            addresses=tuple(addresses_of(port)),
-            options=own_options(port)[0],
+            addresses=addresses,
+            options=own_options(port, V4)[0],
         )
-    return Client(port.id, origin(port)[0], tuple(addresses_of(port)), lease)
+    return Client(port.id, origin(port)[0], addresses, lease)
 
 
 @remembered(3)
@@ -139,16 +141,16 @@ def clients_of(index: Index, network_and_slice: str) -> tuple[Client, ...]:
     return tuple(found for ident in ports if (found := client(index, ident)) is not None)
 
 
-def served_address(index: Index, port: Port) -> str | None:
-    """The first of the port's addresses that DHCP serves: a client takes one address a device."""
-    wanted = {subnet.id for subnet in served_subnets(index, port.network_id)}
+def served_address(index: Index, port: Port, family: Family) -> str | None:
+    """The first of the port's addresses of a family that DHCP serves: a client takes one address a device."""
+    wanted = {subnet.id for subnet in served_subnets(index, port.network_id, family)}
     return next((f.ip_address for f in port.fixed_ips if f.subnet_id in wanted), None)
 
 
 def _namespace(index: Index, network: Network, port: Port) -> Iterator[HostObject]:
     namespace, device = dhcp_namespace(network.id), device_of(port)
     why = origin(port, network)
-    subnets = {subnet.id: subnet for subnet in index.subnets_of(network.id)}
+    subnets = {subnet.id: subnet for f in ADDRESSED for subnet in index.subnets_of(network.id, f)}
     addresses = [
         f"{fixed.ip_address}/{subnets[fixed.subnet_id].cidr.partition('/')[2]}"
         for fixed in port.fixed_ips
@@ -173,7 +175,7 @@ def _namespace(index: Index, network: Network, port: Port) -> Iterator[HostObjec
         name=device,
         mac=port.mac_address,
         mtu=network.mtu,
-        addresses=(*addresses, f"{METADATA_ADDRESS}/32"),
+        addresses=tuple(map(Address, (*addresses, *(f"{f.metadata}/{f.bits}" for f in ADDRESSED)))),
         origin=why,
         aspect="dhcp",
     )
@@ -207,7 +209,7 @@ def dnsmasq(
             DhcpRange(
                 subnet_id=s.id,
                 cidr=s.cidr,
-                options=subnet_options(index.subnets_of(network.id), s, port)[0],
+                options=subnet_options(index.subnets_of(network.id, V4), s, port)[0],
             )
             for s in served
         ),
@@ -222,7 +224,7 @@ def dnsmasq(
 def refusals(index: Index, network: Network, port: Port, served: list[Subnet]) -> Iterator[Refusal]:
     """What of the subnets' options the DHCP server cannot be told."""
     for subnet in served:
-        for detail in subnet_options(index.subnets_of(network.id), subnet, port)[1]:
+        for detail in subnet_options(index.subnets_of(network.id, V4), subnet, port)[1]:
             yield Refusal(detail=detail, origin=origin(subnet), aspect="dhcp")
 
 
@@ -230,13 +232,13 @@ def refusals_of_port(index: Index, network: Network, port: Port) -> Iterator[Ref
     """What of the options of a port here the DHCP server cannot be told."""
     if port.device_owner in ROUTER_OWNERS or not index.is_up(port):
         return
-    if index.dhcp_port_of(network.id) is not None and served_address(index, port) is not None:
-        for detail in own_options(port)[1]:
+    if index.dhcp_port_of(network.id) is not None and served_address(index, port, V4) is not None:
+        for detail in own_options(port, V4)[1]:
             yield Refusal(detail=detail, origin=origin(port), aspect="dhcp")
 
 
-def own_options(port: Port) -> tuple[tuple[DhcpValue, ...], list[str]]:
-    """A port's extra DHCP options, and what of them is left out and why.
+def own_options(port: Port, family: Family) -> tuple[tuple[DhcpValue, ...], list[str]]:
+    """A port's extra DHCP options of a family, and what of them is left out and why.
 
     They are a tenant's words in a file that the DHCP server of the whole network reads. Those for IPv6 count only for a port
     with an IPv6 address, as in Neutron; Netloom gives none.
@@ -244,7 +246,7 @@ def own_options(port: Port) -> tuple[tuple[DhcpValue, ...], list[str]]:
     found: list[DhcpValue] = []
     refused: list[str] = []
     for option in port.extra_dhcp_opts:
-        if option.ip_version != 4:
+        if option.ip_version != family.version:
             continue
         try:
             value = user_option(option.opt_name, option.opt_value or "")
@@ -265,10 +267,10 @@ def subnet_options(
     """
     refused: list[str] = []
     gateway = subnet.gateway_ip or next(
-        (r.nexthop for r in subnet.host_routes if r.destination == ANYWHERE), ""
+        (r.nexthop for r in subnet.host_routes if r.destination == V4.anywhere), ""
     )
     options = [_addresses(OPTION_ROUTER, [gateway] if gateway else [], subnet, refused)]
-    servers = [s for s in subnet.dns_nameservers if ":" not in s and s != "0.0.0.0"]
+    servers = [s for s in subnet.dns_nameservers if V4.has(s) and s != V4.any_address]
     if servers:
         options.append(_addresses(OPTION_DNS, servers, subnet, refused))
     options.append(DhcpValue(code=OPTION_DOMAIN, text=DOMAIN))
@@ -292,19 +294,19 @@ def _routes(
 ) -> bytes:
     """Option 121: the network's other subnets on the wire, the subnet's host routes, metadata, the gateway.
 
-    What does not fit in one option is left out: others' subnets first, then host routes from the end.
+    The next hop 0.0.0.0 stands for what is on the client's own wire (RFC 3442). What does not fit in one option is left out: others' subnets first, then host routes from the end.
     """
-    others = [(s.cidr, ON_LINK) for s in subnets if s.cidr != subnet.cidr]
+    others = [(s.cidr, V4.any_address) for s in subnets if s.cidr != subnet.cidr]
     others.sort(key=lambda pair: ipaddress.IPv4Network(pair[0], strict=False))
     told = [
         (r.destination, r.nexthop)
         for r in subnet.host_routes
-        if r.destination != ANYWHERE and ":" not in r.nexthop
+        if r.destination != V4.anywhere and V4.has(r.nexthop)
     ]
     own = next((f.ip_address for f in port.fixed_ips if f.subnet_id == subnet.id), None)
-    last = [(f"{METADATA_ADDRESS}/32", own)] if own else []
+    last = [(f"{V4.metadata}/{V4.bits}", own)] if own else []
     if gateway and (others or told or last):
-        last.append((ANYWHERE, gateway))
+        last.append((V4.anywhere, gateway))
     room = MOST_BYTES - sum(len(route(*pair)) for pair in last)
     kept: dict[str, list[tuple[str, str]]] = {"others": [], "told": []}
     for name, pairs in (("told", told), ("others", others)):

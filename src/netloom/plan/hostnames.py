@@ -51,6 +51,6 @@ def owner(index: Index, network_and_name: str) -> str | None:
             port = index.port(port_id)
             if port is None or port.network_id != network_id:
                 continue
-            if index.location(port) == index.host and index.server_of(port_id) is server:
+            if index.is_here(port) and index.server_of(port_id) is server:
                 return port_id
     return None

@@ -17,10 +17,13 @@ from msgspec.structs import replace
 
 from netloom.model.base import Resource
 from netloom.model.cloud import Server
+from netloom.model.family import Family
 from netloom.model.hosts import TABLES, HostView
 from netloom.model.names import ROUTER_OWNERS
 from netloom.model.networking import FloatingIP, Network, Port, PortForwarding, Router, Subnet
-from netloom.plan.sets import TUNNELS, device_of, entries, is_trusted, location
+from netloom.model.origin import HOST, Origin
+from netloom.model.placement import places
+from netloom.plan.sets import TUNNELS, device_of, entries, is_trusted
 
 Read = tuple[Any, ...]
 """A row, `(table, id)`; a set, `(name, …)`; or what is remembered, `(Remembered, key)`."""
@@ -57,7 +60,7 @@ class Index:
     """Lookups over one HostView.
 
     A port is *local* when its device is on this host: instances' ports bound here, ports of routers
-    that are placed here, and the DHCP port of every network (it is everywhere at once).
+    that have a replica here, and the DHCP port of every network (it is everywhere at once).
     """
 
     def __init__(self, view: HostView) -> None:
@@ -175,10 +178,14 @@ class Index:
 
     # --- lookups -------------------------------------------------------------------------------
 
-    def location(self, port: Port) -> str | None:
-        """The host that carries a port; None for those without one place (DHCP, floating IPs, unbound)."""
+    def places(self, port: Port) -> tuple[str, ...]:
+        """Hosts that carry a port; none for one that is everywhere (DHCP), a floating IP's, and one that is unbound."""
         router = self.row("routers", port.device_id) if port.device_owner in ROUTER_OWNERS else None
-        return location(port, router)
+        return places(port, router)
+
+    def is_here(self, port: Port) -> bool:
+        """Whether this host is one of those that carry a port."""
+        return self.host in self.places(port)
 
     def is_present(self, network_id: str) -> bool:
         """Whether a network is known and has a local port."""
@@ -197,9 +204,9 @@ class Index:
         ports = self.rows("ports", "dhcp", network_id)
         return next((port for port in ports if port.admin_state_up and port.key), None)
 
-    def subnets_of(self, network_id: str) -> list[Subnet]:
-        """A network's IPv4 subnets, by id."""
-        return self.rows("subnets", "subnets", network_id)
+    def subnets_of(self, network_id: str, family: Family) -> list[Subnet]:
+        """A network's subnets of a family, by id."""
+        return self.rows("subnets", "subnets", network_id, family.version)
 
     def router_ports(self, router_id: str) -> list[Port]:
         """A router's ports, gateway port included, by id."""
@@ -244,9 +251,9 @@ class Index:
         """Whether another port's allowed address pairs name this very address (not a wide range)."""
         return self.has("shared", network_id, address)
 
-    def anybody_in(self, network_id: str, first: int, last: int, version: int) -> bool:
+    def anybody_in(self, network_id: str, first: int, last: int, family: Family) -> bool:
         """Whether a known port of a network has a fixed address in a range of addresses."""
-        key = ("numbers", network_id, version)
+        key = ("numbers", network_id, family.version)
         self._reads.add(key)
         if key not in self._numbers:
             self._numbers[key] = sorted(self._sets.get(key, ()))
@@ -275,14 +282,19 @@ def _differing(old: dict[str, Any], new: dict[str, Any]) -> Iterator[str]:
     yield from old.keys() - new.keys()
 
 
-def addresses_of(port: Port) -> list[str]:
-    """A port's IPv4 addresses, in the port's order."""
-    return [fixed.ip_address for fixed in port.fixed_ips if ":" not in fixed.ip_address]
+def addresses_of(port: Port, family: Family) -> list[str]:
+    """A port's addresses of a family, in the port's order."""
+    return [fixed.ip_address for fixed in port.fixed_ips if family.has(fixed.ip_address)]
 
 
-def origin(*things: Network | Port | Router | FloatingIP | Subnet) -> tuple[str, ...]:
-    """What caused an object, as `kind/id`."""
-    return tuple(f"{thing.KIND}/{thing.id}" for thing in things)
+def origin(*things: Network | Port | Router | FloatingIP | Subnet) -> tuple[Origin, ...]:
+    """What caused an object."""
+    return tuple(map(Origin.of, things))
+
+
+def of_host(*hosts: str) -> tuple[Origin, ...]:
+    """Hosts themselves as what caused an object."""
+    return tuple(Origin(HOST, host) for host in hosts)
 
 
 __all__ = [
@@ -296,6 +308,7 @@ __all__ = [
     "device_of",
     "differing",
     "is_trusted",
+    "of_host",
     "origin",
     "remembered",
 ]

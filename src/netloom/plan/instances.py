@@ -5,6 +5,7 @@ from __future__ import annotations
 from netloom.model.cloud import Image, Server
 from netloom.model.hoststate import Instance, Nic
 from netloom.model.names import tap
+from netloom.model.origin import Origin
 from netloom.plan.index import Index, origin
 
 
@@ -38,6 +39,6 @@ def instance(index: Index, server: Server) -> Instance:
         power=server.power,
         restarts=server.restarts,
         gently=server.gently,
-        origin=(f"server/{server.id}", *origin(*ports)),
+        origin=(Origin.of(server), *origin(*ports)),
         aspect="instance",
     )

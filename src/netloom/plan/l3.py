@@ -6,10 +6,13 @@ import ipaddress
 from collections.abc import Iterable, Iterator
 from ipaddress import IPv4Network, IPv6Network
 
+from netloom.model.family import ADDRESSED, BY_VERSION, Family, of
 from netloom.model.hoststate import (
+    Address,
     AttachedNetwork,
     Device,
     FloatingNat,
+    Holder,
     HostObject,
     Namespace,
     NsRoute,
@@ -20,11 +23,9 @@ from netloom.model.names import OWNER_ROUTER_GATEWAY, router_namespace
 from netloom.model.networking import Network, Port, PortForwarding, Router, Subnet
 from netloom.plan.index import Index, addresses_of, device_of, origin
 
-DEFAULT_ROUTE = "0.0.0.0/0"
-
 
 def plan_router(index: Index, router: Router) -> Iterator[HostObject]:
-    """A router that is placed on this host."""
+    """A router with a replica on this host."""
     ports = index.router_ports(router.id)
     gateway = next((port for port in ports if is_gateway(port)), None)
     yield _namespace(router)
@@ -32,10 +33,16 @@ def plan_router(index: Index, router: Router) -> Iterator[HostObject]:
         network = index.network(port.network_id)
         if network is not None:
             yield _device(index, router, port, network)
-    yield from _routes(index, router, ports, gateway)
     yield from _networks(index, router, ports, gateway)
-    if gateway is not None:
-        yield from _nat(index, router, gateway)
+    for family in ADDRESSED:
+        yield from _routes(index, router, ports, gateway, family)
+        if gateway is not None and family.translated:
+            yield from _nat(index, router, gateway, family)
+
+
+def holder(router: Router) -> Holder:
+    """Who holds a router's links, addresses and routes: where it has several replicas, only the active one has them."""
+    return "keepalived" if len(router.replicas) > 1 else "agent"
 
 
 def is_gateway(port: Port) -> bool:
@@ -54,64 +61,68 @@ def _namespace(router: Router) -> Namespace:
 
 
 def _device(index: Index, router: Router, port: Port, network: Network) -> Device:
+    held_by = holder(router)
     addresses: list[str] = []
     for fixed in port.fixed_ips:
         subnet: Subnet | None = index.row("subnets", fixed.subnet_id)
-        if subnet is not None and subnet.ip_version == 4:
+        if subnet is not None and BY_VERSION[subnet.ip_version] in ADDRESSED:
             addresses.append(f"{fixed.ip_address}/{subnet.cidr.partition('/')[2]}")
     why = origin(port, router)
     if is_gateway(port):
         floating = [*index.floating_of(router.id), *index.forwarding_of(router.id)]
-        addresses += [f"{fip.floating_ip_address}/32" for fip in floating]
+        addresses += [f"{ip}/{of(ip).bits}" for ip in (fip.floating_ip_address for fip in floating)]
         why += origin(*floating)
     return Device(
         namespace=router_namespace(router.id),
         name=device_of(port),
         mac=port.mac_address,
         mtu=network.mtu,
-        addresses=tuple(addresses),
+        addresses=tuple(Address(cidr, held_by) for cidr in addresses),
         announce=True,
+        held_by=held_by,
         origin=why,
         aspect="l3",
     )
 
 
-def attached(index: Index, ports: list[Port], version: int = 4) -> list[tuple[Port, Subnet]]:
-    """The router's ports with the subnets of an IP version that they have addresses on."""
+def attached(index: Index, ports: list[Port], family: Family) -> list[tuple[Port, Subnet]]:
+    """The router's ports with the subnets of a family that they have addresses on."""
     found: list[tuple[Port, Subnet]] = []
     for port in ports:
         for fixed in port.fixed_ips:
             subnet: Subnet | None = index.row("subnets", fixed.subnet_id)
-            if subnet is not None and subnet.ip_version == version:
+            if subnet is not None and subnet.ip_version == family.version:
                 found.append((port, subnet))
     return found
 
 
 def _routes(
-    index: Index, router: Router, ports: list[Port], gateway: Port | None
+    index: Index, router: Router, ports: list[Port], gateway: Port | None, family: Family
 ) -> Iterator[NsRoute]:
-    """The default route, other subnets of the external network, and the router's extra routes."""
-    namespace = router_namespace(router.id)
-    links = attached(index, ports)
+    """Of one family: the default route, other subnets of the external network, and the router's extra routes."""
+    namespace, held_by = router_namespace(router.id), holder(router)
+    links = attached(index, ports, family)
     wanted: dict[str, NsRoute] = {}
     if gateway is not None:
         own = {subnet.id for port, subnet in links if port is gateway}
-        for subnet in index.subnets_of(gateway.network_id):
+        for subnet in index.subnets_of(gateway.network_id, family):
             if subnet.id not in own:
                 wanted[subnet.cidr] = NsRoute(
                     namespace=namespace,
                     destination=subnet.cidr,
                     device=device_of(gateway),
+                    held_by=held_by,
                     origin=origin(router, subnet),
                     aspect="l3",
                 )
         hop = next((s for port, s in links if port is gateway and s.gateway_ip), None)
         if hop is not None:
-            wanted[DEFAULT_ROUTE] = NsRoute(
+            wanted[family.anywhere] = NsRoute(
                 namespace=namespace,
-                destination=DEFAULT_ROUTE,
+                destination=family.anywhere,
                 device=device_of(gateway),
                 gateway=hop.gateway_ip,
+                held_by=held_by,
                 origin=origin(router, hop),
                 aspect="l3",
             )
@@ -124,6 +135,7 @@ def _routes(
                 destination=cidr,
                 device=device_of(link),
                 gateway=route.nexthop,
+                held_by=held_by,
                 origin=origin(router),
                 aspect="l3",
             )
@@ -131,13 +143,11 @@ def _routes(
 
 
 def _inside(address: str, subnet: Subnet) -> bool:
-    if ":" in address:
-        return False
-    return ipaddress.IPv4Address(address) in ipaddress.IPv4Network(subnet.cidr)
+    return ipaddress.ip_address(address) in ipaddress.ip_network(subnet.cidr)
 
 
 def _networks(
-    index: Index, router: Router, ports: list[Port], gateway: Port | None, version: int = 4
+    index: Index, router: Router, ports: list[Port], gateway: Port | None
 ) -> Iterator[AttachedNetwork]:
     """The networks that the router is on; none where it is on one only, as there is no other side."""
     devices: dict[str, tuple[str, ...]] = {}
@@ -146,13 +156,10 @@ def _networks(
     if len(devices) < 2:
         return
     outside = gateway.network_id if gateway is not None else ""
-    own = {subnet.id: subnet for _, subnet in attached(index, ports, version)}
-    # All subnets of the gateway's network are reached directly.
-    near = [s for s in index.subnets_of(outside) if s.id not in own and s.ip_version == version]
-    connected = {subnet.id for subnet in _apart(own.values(), near)}
+    connected = {s.id for family in ADDRESSED for s in _connected(index, ports, outside, family)}
     for network_id, names in sorted(devices.items()):
         network = index.network(network_id)
-        subnets = [s for s in index.subnets_of(network_id) if s.ip_version == version]
+        subnets = [s for family in ADDRESSED for s in index.subnets_of(network_id, family)]
         if network is not None and subnets:
             yield AttachedNetwork(
                 namespace=router_namespace(router.id),
@@ -164,6 +171,13 @@ def _networks(
                 origin=origin(network, router),
                 aspect="l3",
             )
+
+
+def _connected(index: Index, ports: list[Port], outside: str, family: Family) -> list[Subnet]:
+    """The subnets of a family that a router reaches directly: its own, and all of its gateway's network."""
+    own = {subnet.id: subnet for _, subnet in attached(index, ports, family)}
+    near = [s for s in index.subnets_of(outside, family) if s.id not in own]
+    return _apart(own.values(), near)
 
 
 def _apart(first: Iterable[Subnet], then: Iterable[Subnet]) -> list[Subnet]:
@@ -183,7 +197,7 @@ def _apart(first: Iterable[Subnet], then: Iterable[Subnet]) -> list[Subnet]:
     return [subnet for _, subnet in kept]
 
 
-def _nat(index: Index, router: Router, gateway: Port) -> Iterator[HostObject]:
+def _nat(index: Index, router: Router, gateway: Port, family: Family) -> Iterator[HostObject]:
     namespace, device = router_namespace(router.id), device_of(gateway)
     for fip in index.floating_of(router.id):
         port = index.port(fip.port_id)
@@ -205,7 +219,7 @@ def _nat(index: Index, router: Router, gateway: Port) -> Iterator[HostObject]:
             origin=origin(fip, router),
             aspect="l3",
         )
-    addresses = addresses_of(gateway)
+    addresses = addresses_of(gateway, family)
     if router.external_gateway_info and router.external_gateway_info.enable_snat and addresses:
         yield SourceNat(
             namespace=namespace,

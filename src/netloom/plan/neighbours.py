@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from netloom.model.family import Family
 from netloom.model.hoststate import Neighbour, NeighbourBound
 from netloom.model.names import dhcp_namespace, router_namespace
 from netloom.model.networking import Network, Port, Router
+from netloom.model.origin import Origin
 from netloom.plan.index import Index, addresses_of, device_of, origin
 
 
@@ -16,26 +18,30 @@ def bound_of_router(router: Router) -> NeighbourBound:
     return NeighbourBound(namespace=namespace, origin=origin(router), aspect="l3")
 
 
-def bound_of_dhcp(index: Index, network: Network, dhcp_port: Port) -> NeighbourBound:
+def bound_of_dhcp(
+    index: Index, network: Network, dhcp_port: Port, family: Family
+) -> NeighbourBound:
     """How many unknown neighbours DHCP and metadata of a network may ask for; the ports here are known."""
     # Not as entries: a DHCP server writes its clients' itself when it answers them.
     return NeighbourBound(
         namespace=dhcp_namespace(network.id),
-        known=tuple(index.members("known", network.id)),
+        known=tuple(index.members("known", network.id, family.version)),
         origin=origin(dhcp_port, network),
         aspect="dhcp",
     )
 
 
-def beside_routers(index: Index, network: Network, port: Port) -> Iterator[Neighbour]:
+def beside_routers(
+    index: Index, network: Network, port: Port, family: Family
+) -> Iterator[Neighbour]:
     """A port as the routers on this host know it that have a port beside it.
 
-    Its addresses that ARP is answered for here (plan/ovs/local.py), with the same answers.
+    Its addresses of a family that ARP is answered for here (plan/ovs/local.py), with the same answers.
     """
-    if index.location(port) is None or not index.is_up(port):
+    if not index.places(port) or not index.is_up(port):
         return
     legs = index.rows("ports", "legs", network.id)
-    for address in addresses_of(port) if legs else ():
+    for address in addresses_of(port, family) if legs else ():
         if index.is_shared(network.id, address):
             continue
         for leg in legs:
@@ -45,6 +51,6 @@ def beside_routers(index: Index, network: Network, port: Port) -> Iterator[Neigh
                     device=device_of(leg),
                     address=address,
                     mac=port.mac_address.lower(),
-                    origin=(f"{Router.KIND}/{leg.device_id}",),
+                    origin=(Origin(Router.KIND, leg.device_id),),
                     aspect="l3",
                 )

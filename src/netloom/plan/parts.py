@@ -17,9 +17,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 
+from netloom.model.family import ADDRESSED, V4
 from netloom.model.hosts import HostView
 from netloom.model.hoststate import HostObject, HostState, Key, Refusal, StateDelta
 from netloom.model.networking import Port
+from netloom.model.placement import places
 from netloom.plan import dhcp, neighbours
 from netloom.plan.index import Changed, Index, Read, Remembered, differing, origin
 from netloom.plan.instances import instance
@@ -68,7 +70,7 @@ def _clients(index: Index, id: str) -> Made:
     if network is None or port is None or not index.is_present(id) or not network.admin_state_up:
         return
     yield from dhcp.plan_clients(index, network, port)
-    yield neighbours.bound_of_dhcp(index, network, port)
+    yield neighbours.bound_of_dhcp(index, network, port, V4)
 
 
 def _port(index: Index, id: str) -> Made:
@@ -79,14 +81,15 @@ def _port(index: Index, id: str) -> Made:
     network = index.network(port.network_id)
     if network is None or not index.is_present(network.id):
         return
-    if index.location(port) == index.host and not port.key:
+    if index.is_here(port) and not port.key:
         yield _without_key(port)
         return
     if network.admin_state_up:
         yield from local.arp(index, network, port)
     yield from l2.known_address(index, network, port)
-    yield from neighbours.beside_routers(index, network, port)
-    if index.location(port) != index.host:
+    for family in ADDRESSED:
+        yield from neighbours.beside_routers(index, network, port, family)
+    if not index.is_here(port):
         return
     yield from plan_port(index, network, port)
     if index.is_up(port):
@@ -106,7 +109,7 @@ def _without_key(port: Port) -> Refusal:
 
 def _router(index: Index, id: str) -> Made:
     router = index.row("routers", id)
-    if router is not None and router.host == index.host:
+    if router is not None and index.host in places(router):
         yield from plan_router(index, router)
         yield neighbours.bound_of_router(router)
 

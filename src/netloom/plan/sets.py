@@ -6,7 +6,7 @@ set                        members
 present, network           True, where a port of the network is on this host
 here, network              ids of the network's ports on this host
 here, network, slice       the same, in SLICES parts
-known, network             IPv4 addresses of its ports on this host that are up
+known, network, version    addresses of its ports on this host that are up
 places, network            hosts that carry its ports
 open_here, network         ids of its promiscuous ports on this host
 open_places, network       hosts that carry its promiscuous ports
@@ -15,7 +15,7 @@ legs, network              ids of its ports of routers on this host
 forwarders, network        ids of its ports for which nothing is checked
 shared, network, address   ids of ports whose address pairs name another's address
 numbers, network, version  fixed addresses of its known ports, as numbers
-subnets, network           ids of its IPv4 subnets
+subnets, network, version  ids of its subnets
 router_ports, router       ids of its ports
 floating, router           ids of its associated floating IPs
 forwarding, router         ids of its floating IPs that forward single ports
@@ -38,29 +38,23 @@ from typing import Any
 from zlib import crc32
 
 from netloom.model.cloud import Server
+from netloom.model.family import ADDRESSED, Family, of
 from netloom.model.hosts import HostView
 from netloom.model.names import (
     OWNER_DHCP,
-    OWNER_FLOATING_IP,
     OWNER_ROUTER_GATEWAY,
     ROUTER_OWNERS,
     router_device,
     tap,
 )
-from netloom.model.networking import (
-    FloatingIP,
-    Port,
-    PortForwarding,
-    Router,
-    SecurityGroupRule,
-    Subnet,
-)
+from netloom.model.networking import FloatingIP, Port, PortForwarding, SecurityGroupRule, Subnet
+from netloom.model.placement import places
 
 TUNNELS = frozenset({"vxlan", "gre", "geneve"})
 """Network types that travel in tunnels between hosts; all others use a physical network."""
 
-SINGLE_PREFIX = 30
-"""Allowed address pairs of this prefix length and longer name addresses; shorter ones are ranges."""
+SINGLE_BITS = 2
+"""Allowed address pairs that leave at most so many bits open name addresses; others are ranges."""
 
 SLICES = 16
 """What needs all ports of a network here is put together from so many slices, each remembered by itself."""
@@ -78,32 +72,33 @@ def entries(view: HostView, table: str, row: Any) -> Iterator[Entry]:
 def _of_port(view: HostView, port: Port) -> Iterator[Entry]:
     network, host = port.network_id, view.facts.host
     of_router = port.device_owner in ROUTER_OWNERS
-    place = location(port, view.routers.get(port.device_id) if of_router else None)
+    hosts = places(port, view.routers.get(port.device_id) if of_router else None)
+    here = host in hosts
     if of_router:
         yield ("router_ports", port.device_id), port.id
-        if place == host:
+        if here:
             yield ("legs", network), port.id
     elif is_dhcp_of(port, network):
         yield ("dhcp", network), port.id
-    if place:
+    for place in hosts:
         yield ("places", network), place
         if is_promiscuous(port):
             yield ("open_places", network), place
-    if place == host:
+    if here:
         yield ("present", network), True
         yield ("here", network), port.id
         yield ("here", network, crc32(port.id.encode()) % SLICES), port.id
         for fixed in port.fixed_ips if port.admin_state_up else ():
-            if ":" not in fixed.ip_address:
-                yield ("known", network), fixed.ip_address
+            yield ("known", network, of(fixed.ip_address).version), fixed.ip_address
         if is_promiscuous(port):
             yield ("open_here", network), port.id
     if is_trusted(port) and (of_router or port.host):
         yield ("forwarders", network), port.id
     for pair in port.allowed_address_pairs:
-        if ":" not in pair.ip_address and not own_pair(port, pair.ip_address):
-            cidr = ipaddress.IPv4Network(pair.ip_address, strict=False)
-            if cidr.prefixlen >= SINGLE_PREFIX:
+        family = of(pair.ip_address)
+        if family in ADDRESSED and not own_pair(port, pair.ip_address, family):
+            cidr = ipaddress.ip_network(pair.ip_address, strict=False)
+            if family.bits - cidr.prefixlen <= SINGLE_BITS:
                 for address in cidr:
                     yield ("shared", network, str(address)), port.id
     for fixed in port.fixed_ips:
@@ -111,13 +106,13 @@ def _of_port(view: HostView, port: Port) -> Iterator[Entry]:
         yield ("numbers", network, number.version), int(number)
     if of_router or not port.security_groups:
         return
-    user = place == host and port.admin_state_up and not is_trusted(port)
+    user = here and port.admin_state_up and not is_trusted(port)
     sources = [source for _, source in allowed_sources(port)]
     for group in dict.fromkeys(port.security_groups):
         if user:
             yield ("users", group), network
         for address in sources:
-            version = 6 if ":" in address else 4
+            version = of(address).version
             if "/" in address:
                 yield ("ranged", group, version), port.id
             else:
@@ -125,8 +120,7 @@ def _of_port(view: HostView, port: Port) -> Iterator[Entry]:
 
 
 def _of_subnet(view: HostView, subnet: Subnet) -> Iterator[Entry]:
-    if subnet.ip_version == 4:
-        yield ("subnets", subnet.network_id), subnet.id
+    yield ("subnets", subnet.network_id, subnet.ip_version), subnet.id
 
 
 def _of_floatingip(view: HostView, fip: FloatingIP) -> Iterator[Entry]:
@@ -161,15 +155,6 @@ _ENTRIES: dict[str, Callable[[HostView, Any], Iterator[Entry]]] = {
 }
 
 
-def location(port: Port, router: Router | None) -> str | None:
-    """The host that carries a port; None for those without one place. `router`: its own, where it is a router's."""
-    if port.device_owner in (OWNER_DHCP, OWNER_FLOATING_IP):
-        return None
-    if port.device_owner in ROUTER_OWNERS:
-        return (router.host or None) if router else None
-    return port.host or None
-
-
 def is_dhcp_of(port: Port, network_id: str) -> bool:
     """Whether a port is the network's own for DHCP; those that users give this owner are not."""
     of_dhcp = port.device_owner == OWNER_DHCP
@@ -181,9 +166,9 @@ def label(server: Server) -> str:
     return server.hostname.replace(".", "-").lower()
 
 
-def own_pair(port: Port, address: str) -> bool:
+def own_pair(port: Port, address: str, family: Family) -> bool:
     """Whether an allowed address pair only repeats a fixed address of its own port."""
-    return address.removesuffix("/32") in {fixed.ip_address for fixed in port.fixed_ips}
+    return address.removesuffix(f"/{family.bits}") in {fixed.ip_address for fixed in port.fixed_ips}
 
 
 def device_of(port: Port) -> str:
@@ -204,14 +189,16 @@ def is_promiscuous(port: Port) -> bool:
     return (not port.port_security_enabled and not of_router) or bool(foreign_macs(port))
 
 
-def allowed_sources(port: Port) -> list[tuple[str, str]]:
-    """MAC and address (or CIDR) that a port may send from, sorted, without repetition."""
-    own = {(port.mac_address, f.ip_address) for f in port.fixed_ips if ":" not in f.ip_address}
+def allowed_sources(port: Port, *families: Family) -> list[tuple[str, str]]:
+    """MAC and address (or CIDR) of these families (all, where none is given) that a port may send from, sorted, without repetition."""
+    fixed = (each.ip_address for each in port.fixed_ips)
+    own = {(port.mac_address, address) for address in fixed if of(address) in ADDRESSED}
     pairs = {
         (canonical_mac(pair.mac_address or port.mac_address), canonical(pair.ip_address))
         for pair in port.allowed_address_pairs
     }
-    return sorted(own | pairs)
+    found = sorted(own | pairs)
+    return [each for each in found if of(each[1]) in families] if families else found
 
 
 def canonical(address: str) -> str:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import ipaddress
 from collections.abc import Iterable, Sequence
 
+from netloom.model.family import V4, Family, of
 from netloom.model.hoststate import (
     AttachedNetwork,
     Dnsmasq,
@@ -25,15 +26,15 @@ _MOST_LATELY = 4096
 DHCP_TABLE = "netloom-dhcp"
 PORT_PROTOCOLS = ("tcp", "udp", "sctp", "dccp")
 """Protocols whose ports can be led to others."""
-_FAMILY = {4: "ip", 6: "ip6"}
 
 
 def nft_ruleset(
     floating: Iterable[FloatingNat],
     source: Iterable[SourceNat],
     networks: Iterable[AttachedNetwork] = (),
+    family: Family = V4,
 ) -> str:
-    """The whole table of one router's namespace, for `nft -f`: it replaces what was there at once.
+    """The whole table of a family in one router's namespace, for `nft -f`: it replaces what was there at once.
 
     One DNAT and one SNAT for each floating IP and the catch-all SNAT. A connection that was redirected
     to an inside address and goes out inside again (from instance to floating IP, the hairpin) changes its source too, so
@@ -44,7 +45,7 @@ def nft_ruleset(
     catch_all = sorted(source, key=lambda nat: nat.device)
     sides = sorted(networks, key=lambda network: network.network_id)
     for item in (*nats, *catch_all, *sides):
-        check_nat(item)
+        check_nat(item, family)
     devices = sorted({nat.device for nat in nats} | {nat.device for nat in catch_all})
     before: list[str] = []
     after: list[str] = ['meta mark 0x1 accept comment "from outside: keeps its source"']
@@ -55,10 +56,10 @@ def nft_ruleset(
     for nat in nats:
         comment = f' comment "{nat.origin[0]}"' if nat.origin else ""
         for port in nat.ports:
-            before.append(f"ip daddr {nat.external} {_port_dnat(port)}{comment}")
+            before.append(f"{family.nft} daddr {nat.external} {_port_dnat(port)}{comment}")
         if nat.internal:
-            before.append(f"ip daddr {nat.external} dnat to {nat.internal}{comment}")
-            after.append(f"ip saddr {nat.internal} snat to {nat.external}{comment}")
+            before.append(f"{family.nft} daddr {nat.external} dnat to {nat.internal}{comment}")
+            after.append(f"{family.nft} saddr {nat.internal} snat to {nat.external}{comment}")
     for device in devices:
         after.append(f'oifname != "{device}" masquerade comment "to a floating IP and back inside"')
     for nat in catch_all:
@@ -70,10 +71,10 @@ def nft_ruleset(
         forward.append(f'iifname "{nat.device}" ct status dnat accept')
         forward.append(f'iifname "{nat.device}" drop comment "from outside, to no floating IP"')
     lines = [
-        f"table ip {NFT_TABLE}",
-        f"delete table ip {NFT_TABLE}",
-        f"table ip {NFT_TABLE} {{",
-        *_sources(sides),
+        f"table {family.nft} {NFT_TABLE}",
+        f"delete table {family.nft} {NFT_TABLE}",
+        f"table {family.nft} {NFT_TABLE} {{",
+        *_sources(sides, family),
     ]
     if devices:
         lines += [
@@ -111,14 +112,13 @@ def chains_of(network_id: str) -> tuple[str, str]:
     return f"from-{network_id}", f"to-{network_id}"
 
 
-def _sources(networks: Sequence[AttachedNetwork], version: int = 4) -> list[str]:
+def _sources(networks: Sequence[AttachedNetwork], family: Family) -> list[str]:
     """The chains that look at which device a forwarded packet comes in, and whether its source belongs there.
 
     In the hook `forward` a source is as it came in, also in answers of translated connections (the kernel puts those
     right later, in `postrouting`), and the device by which the packet will leave is known. Two look-ups for each
     packet, before `bounds`: nobody uses up the connections of another sender.
     """
-    family = _FAMILY[version]
     chains: list[str] = []
     came: list[str] = []
     leaves: list[str] = []
@@ -126,7 +126,7 @@ def _sources(networks: Sequence[AttachedNetwork], version: int = 4) -> list[str]
         devices = [f'"{device}"' for device in sorted(network.devices)]
         known = f"iifname {{ {', '.join(devices)} }} return"
         comment = f' comment "{network.origin[0]}"' if network.origin else ""
-        connected = [cidr for cidr in network.connected if _version(cidr) == version]
+        connected = [cidr for cidr in network.connected if family.has(cidr)]
         if connected:
             name, _ = chains_of(network.network_id)
             # An answer from outside may have come by another router.
@@ -134,32 +134,32 @@ def _sources(networks: Sequence[AttachedNetwork], version: int = 4) -> list[str]
             chains += _subchain(name, [*rules, f"counter drop{comment}"])
             came += [f"{cidr} : jump {name}" for cidr in sorted(connected)]
         # Of an inside network the chain above has dropped the others.
-        members = [cidr for cidr in network.others if _version(cidr) == version]
+        members = [cidr for cidr in network.others if family.has(cidr)]
         members += connected if network.external else []
         if members:
             _, name = chains_of(network.network_id)
-            rule = f"{family} saddr {{ {', '.join(sorted(members))} }} counter drop{comment}"
+            rule = f"{family.nft} saddr {{ {', '.join(sorted(members))} }} counter drop{comment}"
             chains += _subchain(name, [known, rule])
             leaves += [f"{device} : jump {name}" for device in devices]
-    rules = [f"{family} saddr vmap {{ {', '.join(came)} }}"] if came else []
+    rules = [f"{family.nft} saddr vmap {{ {', '.join(came)} }}"] if came else []
     rules += [f"oifname vmap {{ {', '.join(leaves)} }}"] if leaves else []
     if not rules:
         return []
     return [*chains, *_chain("sources", "filter", "forward priority filter - 2", rules)]
 
 
-def _version(cidr: str) -> int:
-    return 6 if ":" in cidr else 4
-
-
-def check_nat(item: FloatingNat | SourceNat | AttachedNetwork) -> None:
+def check_nat(item: FloatingNat | SourceNat | AttachedNetwork, family: Family = V4) -> None:
     """Raise Unwritable where one of its values is not what nft would take it for."""
     for device in item.devices if isinstance(item, AttachedNetwork) else (item.device,):
         values.device(device)
     match item:
         case FloatingNat():
             inside = [port.internal for port in item.ports]
-            addresses = (item.external, *inside, *([item.internal] if item.internal else []))
+            addresses = (
+                item.external,
+                *inside,
+                *([item.internal] if item.internal or not inside else []),
+            )
             for port in item.ports:
                 if port.protocol not in PORT_PROTOCOLS:
                     raise values.Unwritable("protocol with ports", port.protocol)
@@ -169,11 +169,12 @@ def check_nat(item: FloatingNat | SourceNat | AttachedNetwork) -> None:
             addresses = ()
             values.word(item.network_id)
             for cidr in (*item.connected, *item.others):
-                values.network(cidr, _version(cidr))
+                values.network(cidr, of(cidr))
     for address in addresses:
-        values.ipv4(address)
+        values.address(address, family)
     for why in item.origin[:1]:
-        values.word(why.replace("/", "-", 1))
+        values.word(why.kind)
+        values.word(why.id)
 
 
 def dhcp_ruleset(server: Dnsmasq) -> str:
@@ -224,41 +225,38 @@ def _subchain(name: str, rules: list[str]) -> list[str]:
     return [f"  chain {name} {{", *(f"    {rule}" for rule in rules), "  }"]
 
 
-def neighbour_ruleset(bound: NeighbourBound, known: Iterable[str]) -> str:
-    """The table that bounds whom a namespace asks for by ARP, for `nft -f`: it replaces what was there at once.
+def neighbour_ruleset(bound: NeighbourBound, known: Iterable[str], family: Family = V4) -> str:
+    """The table that bounds whom a namespace asks for (by ARP, in IPv4), for `nft -f`: it replaces what was there at once.
 
     The kernel has one table of neighbours for all namespaces, so whoever has a router ask for thousands of addresses
     would take it from everybody. A packet goes on where its next hop is known, or was asked for lately; other next
     hops are so many a second.
     """
-    elements = ", ".join(values.ipv4(address) for address in sorted(set(known)))
+    elements = ", ".join(values.address(address, family) for address in sorted(set(known)))
+    hop = f"rt {family.nft} nexthop"
     rules = [
         'oifname "lo" accept',
-        "ip daddr 224.0.0.0/3 accept",
-        "rt ip nexthop @known accept",
-        "rt ip nexthop @lately update @lately { rt ip nexthop } accept",
+        f"{family.nft} daddr {family.groups} accept",
+        f"{hop} @known accept",
+        f"{hop} @lately update @lately {{ {hop} }} accept",
         f"limit rate over {bound.rate}/second burst {bound.burst} packets drop",
-        "add @lately { rt ip nexthop }",
+        f"add @lately {{ {hop} }}",
     ]
     lines = [
-        f"table ip {NEIGHBOUR_TABLE}",
-        f"delete table ip {NEIGHBOUR_TABLE}",
-        f"table ip {NEIGHBOUR_TABLE} {{",
-        f"  set known {{ type ipv4_addr; {f'elements = {{ {elements} }}' if elements else ''} }}",
-        f"  set lately {{ type ipv4_addr; size {_MOST_LATELY}; flags dynamic,timeout; timeout 5m; }}",
+        f"table {family.nft} {NEIGHBOUR_TABLE}",
+        f"delete table {family.nft} {NEIGHBOUR_TABLE}",
+        f"table {family.nft} {NEIGHBOUR_TABLE} {{",
+        f"  set known {{ type {family.nft_type}; {f'elements = {{ {elements} }}' if elements else ''} }}",
+        f"  set lately {{ type {family.nft_type}; size {_MOST_LATELY}; flags dynamic,timeout; timeout 5m; }}",
         *_chain("bound", "filter", "postrouting priority 90", rules),
         "}",
     ]
     return "\n".join(lines) + "\n"
 
 
-def neighbour_changes(gone: Iterable[str], come: Iterable[str]) -> str:
+def neighbour_changes(gone: Iterable[str], come: Iterable[str], family: Family = V4) -> str:
     """What takes addresses out of the table's known ones and puts others in."""
-    lines = [
-        f"delete element ip {NEIGHBOUR_TABLE} known {{ {values.ipv4(address)} }}"
-        for address in gone
-    ]
-    lines += [
-        f"add element ip {NEIGHBOUR_TABLE} known {{ {values.ipv4(address)} }}" for address in come
-    ]
+    known = f"element {family.nft} {NEIGHBOUR_TABLE} known"
+    lines = [f"delete {known} {{ {values.address(address, family)} }}" for address in gone]
+    lines += [f"add {known} {{ {values.address(address, family)} }}" for address in come]
     return "\n".join(lines) + "\n"

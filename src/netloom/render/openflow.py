@@ -11,6 +11,7 @@ from collections.abc import Callable
 
 from netloom.model import bounds
 from netloom.model import openflow as of
+from netloom.model.family import V4, V6
 from netloom.model.hoststate import Bucket, Flow
 from netloom.render.values import Unwritable, ipv4, mac, mac_or_mask, network, number
 
@@ -95,12 +96,12 @@ def match_text(match: of.Match, resolve: Resolve = by_name) -> str:
     if match.arp_op is not None:
         out.append(f"arp_op={number(match.arp_op, 0xFFFF)}")
     for name, value in (("arp_spa", match.arp_spa), ("arp_tpa", match.arp_tpa)):
-        out += [] if value is None else [f"{name}={network(value)}"]
+        out += [] if value is None else [f"{name}={network(value, V4)}"]
     if match.arp_sha is not None:
         out.append(f"arp_sha={mac_or_mask(match.arp_sha)}")
     for end, value in (("src", match.ip_src), ("dst", match.ip_dst)):
         if value is not None:
-            out.append(f"{'nw' if four else 'ipv6'}_{end}={network(value, 4 if four else 6)}")
+            out.append(f"{'nw' if four else 'ipv6'}_{end}={network(value, V4 if four else V6)}")
     if match.ip_frag is not None:
         if match.ip_frag not in ("first", "later", "yes", "no", "not_later"):
             raise Unwritable("kind of fragment", match.ip_frag)
@@ -116,7 +117,7 @@ def match_text(match: of.Match, resolve: Resolve = by_name) -> str:
     if match.icmp_code is not None:
         out.append(f"icmp_code={number(match.icmp_code, 0xFF)}")
     if match.nd_target is not None:
-        out.append(f"nd_target={network(match.nd_target, 6)}")
+        out.append(f"nd_target={network(match.nd_target, V6)}")
     return ",".join(out)
 
 

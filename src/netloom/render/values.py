@@ -9,6 +9,8 @@ from __future__ import annotations
 import ipaddress
 import re
 
+from netloom.model.family import V4, Family
+
 _WORD = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 _DEVICE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,14}")
 _MAC = re.compile(r"[0-9a-f]{2}(:[0-9a-f]{2}){5}")
@@ -48,23 +50,32 @@ def mac_or_mask(value: str) -> str:
     return "/".join(mac(part) for part in _two(value))
 
 
+def address(value: str, family: Family) -> str:
+    """An address of a family."""
+    try:
+        found = ipaddress.ip_address(value)
+    except ValueError:
+        found = None
+    # A scope (`fe80::1%eth0`) may be any text.
+    if found is None or found.version != family.version or "%" in value:
+        raise Unwritable(f"{family.ethertype} address", value)
+    return str(found)
+
+
 def ipv4(value: str) -> str:
     """An IPv4 address."""
-    try:
-        return str(ipaddress.IPv4Address(value))
-    except ValueError:
-        raise Unwritable("IPv4 address", value) from None
+    return address(value, V4)
 
 
-def network(value: str, version: int = 4) -> str:
-    """An address or CIDR of an IP version, as it was written."""
+def network(value: str, family: Family) -> str:
+    """An address or CIDR of a family, as it was written."""
     try:
         found = ipaddress.ip_network(value, strict=False)
     except ValueError:
         found = None
     # A scope (`fe80::1%eth0`) may be any text.
-    if found is None or found.version != version or "%" in value:
-        raise Unwritable(f"IPv{version} address or network", value)
+    if found is None or found.version != family.version or "%" in value:
+        raise Unwritable(f"{family.ethertype} address or network", value)
     return value
 
 

@@ -20,14 +20,8 @@ from netloom.model import (
     Server,
     Subnet,
 )
-from netloom.model.names import (
-    OWNER_DHCP,
-    OWNER_FLOATING_IP,
-    ROUTER_OWNERS,
-)
-
-PLACELESS_OWNERS = frozenset({OWNER_DHCP, OWNER_FLOATING_IP})
-"""Ports that are on no host of their own: a DHCP port is wherever its network is."""
+from netloom.model.names import ROUTER_OWNERS
+from netloom.model.placement import is_bound_itself, places
 
 TABLE_OF_KIND: dict[str, str] = {
     struct.KIND: table for table, struct in TABLES.items() if issubclass(struct, Resource)
@@ -47,7 +41,7 @@ INDEXES: dict[str, tuple[str, Keys]] = {
         lambda p: (p.device_id,) if p.device_owner in ROUTER_OWNERS else (),
     ),
     "subnets_of_network": ("subnets", lambda s: (s.network_id,)),
-    "routers_of_host": ("routers", lambda r: (r.host,)),
+    "routers_of_host": ("routers", lambda r: places(r)),
     "floatingips_of_router": ("floatingips", lambda f: (f.router_id,)),
     "floatingips_of_port": ("floatingips", lambda f: (f.port_id,)),
     "port_forwardings_of_router": ("port_forwardings", lambda f: (f.router_id,)),
@@ -71,11 +65,6 @@ _OF_TABLE: dict[str, list[tuple[str, Keys]]] = {
 }
 
 
-def is_bound(port: Port) -> bool:
-    """Whether the port is where its own binding says: no router's, and none that is on no host of its own."""
-    return port.device_owner not in PLACELESS_OWNERS and port.device_owner not in ROUTER_OWNERS
-
-
 class Inventory:
     """Tables by id, indexes over them, and counted sets. `put` and `remove` change one row; the rest reads.
 
@@ -88,7 +77,7 @@ class Inventory:
     hosts_of_network        hosts on which a network is present
     routers_of_network      routers that have a port in a network
     groups_of_host          security groups of ports bound there; nothing is checked for routers' ports
-    own_routers             routers placed on a host
+    own_routers             routers with a replica on a host
     ports_of_floatingips    ports that floating IPs of a router stand for
     remotes_of_group        groups that the rules of a group name
     ports_of_servers        ports of the servers on a host
@@ -166,18 +155,17 @@ class Inventory:
     def _sets_of(self, table: str, row: Any) -> Iterator[tuple[Read, str]]:
         """The sets that a row is counted in, and as which member."""
         if table == "ports":
-            place = self.place(row)
-            if place:
+            for place in self.places(row):
                 yield ("networks_of_host", place), row.network_id
                 yield ("hosts_of_network", row.network_id), place
             if row.device_owner in ROUTER_OWNERS:
                 yield ("routers_of_network", row.network_id), row.device_id
-            elif row.host and is_bound(row):
+            elif row.host and is_bound_itself(row):
                 for group in row.security_groups:
                     yield ("groups_of_host", row.host), group
         elif table == "routers":
-            if row.host:
-                yield ("own_routers", row.host), row.id
+            for place in places(row):
+                yield ("own_routers", place), row.id
         elif table == "floatingips":
             if row.router_id and row.port_id:
                 yield ("ports_of_floatingips", row.router_id), row.port_id
@@ -197,14 +185,10 @@ class Inventory:
         """The members of a set; not to be kept."""
         return self._sets.get((name, key), _NOBODY).keys()
 
-    def place(self, port: Port) -> str:
-        """Host that realises a port; empty where there is none, or no single one."""
-        if port.device_owner in PLACELESS_OWNERS:
-            return ""
-        if port.device_owner in ROUTER_OWNERS:
-            router = self.routers.get(port.device_id)
-            return router.host if router else ""
-        return port.host
+    def places(self, port: Port) -> tuple[str, ...]:
+        """Hosts on which a port makes its network present; none for one that is wherever its network is."""
+        router = self.routers.get(port.device_id) if port.device_owner in ROUTER_OWNERS else None
+        return places(port, router)
 
 
 _NOBODY: dict[str, int] = {}

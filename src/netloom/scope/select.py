@@ -35,7 +35,7 @@ def needs(inventory: Inventory, host: str) -> Needs:
 
     A network is present where the host realises one of its ports. Of present networks the host gets
     all subnets and ports, the routers that have ports there (their hosts are tunnel ends), and the
-    chassis of every host they are present on. Of routers placed here it gets the floating IPs, the
+    chassis of every host they are present on. Of routers with a replica here it gets the floating IPs, the
     ports these stand for and the port forwardings; of instances here the floating IPs of their ports; of the security groups of its own ports the rules, the groups these name and
     all ports in them.
     """

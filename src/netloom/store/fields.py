@@ -10,7 +10,8 @@ from collections.abc import Iterator
 from functools import cache
 from typing import Any, Literal, get_args, get_type_hints
 
-from netloom.model import KINDS, Port, Resource, Server
+from netloom.model import KINDS, Port, Resource, Router, Server
+from netloom.model.placement import places
 
 COLUMNS = frozenset({"id", "project_id", "name", "status"})
 """Fields that are columns of `resource` of the same name."""
@@ -26,7 +27,7 @@ INDEXED: dict[str, tuple[str, ...]] = {
     ),
     "subnet": ("network_id", "cidr", "gateway_ip"),
     "port": ("network_id", "device_id", "device_owner", "mac_address", "host", "admin_state_up"),
-    "router": ("host", "gw_port_id", "admin_state_up"),
+    "router": ("gw_port_id", "admin_state_up"),
     "floatingip": (
         "floating_network_id",
         "floating_ip_address",
@@ -61,7 +62,11 @@ LINKED: dict[str, dict[str, str]] = {
 }
 """Kind → what a filter is called → the role in `link` that answers it."""
 
-TERMS: dict[str, tuple[str, ...]] = {"port": ("fixed_ip",), "server": ("port_id",)}
+TERMS: dict[str, tuple[str, ...]] = {
+    "port": ("fixed_ip",),
+    "router": ("host",),
+    "server": ("port_id",),
+}
 """Kind → values inside arrays that are filters, beside `tag` and `seen_by`, which every kind has."""
 
 SEEN_BY = "seen_by"
@@ -75,6 +80,10 @@ def terms(obj: Resource) -> Iterator[tuple[str, str]]:
     if isinstance(obj, Port):
         for address in dict.fromkeys(fixed.ip_address for fixed in obj.fixed_ips):
             yield "fixed_ip", address
+    if isinstance(obj, Router):
+        # A router that waits for a host is found by the empty name.
+        for host in dict.fromkeys(places(obj) or ("",)):
+            yield "host", host
     if isinstance(obj, Server):
         for port_id in dict.fromkeys(obj.port_ids):
             yield "port_id", port_id

@@ -6,7 +6,7 @@ import json
 from typing import Any
 
 from netloom.dataplane.linux.nat import Translations, translations, without_mark
-from netloom.dataplane.linux.nft import differences, in_short, parsed
+from netloom.dataplane.linux.nft import Difference, Table, differences, in_short, parsed
 
 DNAT = [
     {"match": {"op": "==", "left": {"payload": {"protocol": "ip", "field": "daddr"}}, "right": "203.0.113.5"}},
@@ -85,24 +85,30 @@ def test_counters_and_what_packets_put_into_sets_do_not_count() -> None:
     assert differences(table(*WHOLE), table(*changed)) == []
 
 
+def said(wanted: Table, there: Table) -> list[str]:
+    return [difference.words for difference in differences(wanted, there)]
+
+
 def test_each_difference_is_said_in_words() -> None:
     wanted = table(*WHOLE, elements=("10.0.0.1",))
-    assert differences(
-        wanted, table(*WHOLE[1:], chains=("prerouting",), elements=("10.0.0.1",))
-    ) == ["a rule of chain prerouting was gone: floatingip/f"]
+    assert said(wanted, table(*WHOLE[1:], chains=("prerouting",), elements=("10.0.0.1",))) == [
+        "a rule of chain prerouting was gone: floatingip/f"
+    ]
     more = table(*WHOLE, ("postrouting", [OUT, {"accept": None}], ""), elements=("10.0.0.1",))
-    assert differences(wanted, more) == [
-        "a rule was added to chain postrouting: oifname == qg-1, accept"
-    ]
-    assert differences(wanted, table(*WHOLE[1:], elements=("10.0.0.1",))) == [
-        "chain prerouting was gone"
-    ]
-    assert differences(wanted, table(*WHOLE)) == ["set known had other elements"]
+    assert said(wanted, more) == ["a rule was added to chain postrouting: oifname == qg-1, accept"]
+    assert said(wanted, table(*WHOLE[1:], elements=("10.0.0.1",))) == ["chain prerouting was gone"]
+    assert said(wanted, table(*WHOLE)) == ["set known had other elements"]
     two = (("forward", COUNTED, "a"), ("forward", COUNTED, "b"))
-    assert differences(table(*two), table(*reversed(two))) == [
+    assert said(table(*two), table(*reversed(two))) == [
         "the rules of chain forward were in another order"
     ]
-    assert in_short("abcde") == "a; b; c and 2 more"
+    several = [Difference(words, frozenset()) for words in "abcde"]
+    assert in_short(several) == "a; b; c and 2 more"
+
+
+def test_a_difference_names_what_its_rule_names() -> None:
+    (gone,) = differences(table(*WHOLE), table(*WHOLE[1:], chains=("prerouting",)))
+    assert {"prerouting", "floatingip/f", "203.0.113.5"} <= gone.names
 
 
 def test_what_a_table_translates_is_read_from_its_rules() -> None:

@@ -16,8 +16,9 @@ from netloom.agent.reconcile.repairs import (
 )
 from netloom.dataplane.mark import broken
 from netloom.model.hoststate import Interface
+from netloom.model.origin import Origin
 
-ITEM = Interface(bridge="br-int", name="tapone", type="veth", origin=("port/one",))
+ITEM = Interface(bridge="br-int", name="tapone", type="veth", origin=(Origin("port", "one"),))
 
 
 def damage(repairs: Repairs, now: float, there: str | None = None) -> float:
@@ -77,7 +78,9 @@ def test_what_is_damaged_now_and_then_is_always_repaired_at_once() -> None:
 
 def test_links_that_are_not_ours_are_shown() -> None:
     def wrong(kind: str, now: str, running: bool = True, expected: bool = False) -> str:
-        item = Interface(bridge="b", name="dev", type=kind, expected=expected, origin=("port/one",))
+        item = Interface(
+            bridge="b", name="dev", type=kind, expected=expected, origin=(Origin("port", "one"),)
+        )
         at = {"dev"} if running else set[str]()
         assert linkless([item], {"dev": "up"}, at) == {}
         trouble = linkless([item], {"dev": now}, at).get(item.key)

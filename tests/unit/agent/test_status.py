@@ -7,15 +7,16 @@ from netloom.agent.status import Row, Rows, changes, say_again
 from netloom.agent.tracker import Trouble
 from netloom.model.hoststate import Flow, HostObject, HostState, Interface, Key
 from netloom.model.openflow import Match
+from netloom.model.origin import Origin
 from tests.support.status_rows import collect
 
-TAP = Interface(bridge="br-int", name="tap1", type="veth", origin=("port/p1",))
+TAP = Interface(bridge="br-int", name="tap1", type="veth", origin=(Origin("port", "p1"),))
 SHARED = Flow(
     bridge="br-int",
     table=0,
     priority=1,
     match=Match(in_port="tap1"),
-    origin=("port/p1", "network/n1"),
+    origin=(Origin("port", "p1"), Origin("network", "n1")),
 )
 
 
@@ -33,7 +34,9 @@ def test_the_worst_of_an_object_s_parts_counts() -> None:
 
 def test_blame_spares_the_others() -> None:
     state = HostState.of([TAP, SHARED])
-    rows = collect(state, {SHARED.key: Trouble("pending", "not plugged", blame=("port/p1",))})
+    rows = collect(
+        state, {SHARED.key: Trouble("pending", "not plugged", blame=(Origin("port", "p1"),))}
+    )
     assert rows["port", "p1", "l2"] == ("pending", "not plugged")
     assert rows["network", "n1", "l2"] == ("ok", "")
 
@@ -63,7 +66,9 @@ def test_trouble_with_what_is_no_more_is_taken_back() -> None:
 
 
 def test_that_a_port_is_well_its_own_host_says_and_no_other() -> None:
-    elsewhere = Flow(bridge="br-int", table=20, priority=1, match=Match(), origin=("port/far",))
+    elsewhere = Flow(
+        bridge="br-int", table=20, priority=1, match=Match(), origin=(Origin("port", "far"),)
+    )
     state = HostState.of([TAP, elsewhere])
     assert set(collect(state, {})) == {("port", "p1", "l2")}
     # Trouble with a rule about it is said wherever it is.
@@ -93,7 +98,7 @@ def naive(state: HostState, trouble: dict[Key, Trouble]) -> dict[Row, str]:
             bad = trouble.get(key)
             guilty = bad is not None and (bad.blame is None or origin in bad.blame)
             now = bad.state if bad is not None and guilty else "ok"
-            kind, _, ident = origin.partition("/")
+            kind, ident = origin.kind, origin.id
             if kind == "port" and now == "ok" and origin not in here:
                 continue
             row = (kind, ident, item.aspect)
@@ -107,7 +112,11 @@ def test_rows_that_follow_changes_are_those_of_the_whole_state() -> None:
     for _ in range(300):
         objects: list[HostObject] = []
         for name in draw.sample("abcdef", draw.randint(0, 6)):
-            origin = tuple(draw.sample(["port/1", "port/2", "network/n", "router/r"], 2))
+            origin = tuple(
+                draw.sample(
+                    [Origin.parse(o) for o in ("port/1", "port/2", "network/n", "router/r")], 2
+                )
+            )
             if draw.random() < 0.3:
                 objects.append(Interface(bridge="br-int", name=name, type="veth", origin=origin))
             else:

@@ -24,7 +24,7 @@ def last(walk) -> str:
 
 
 def by(walk):
-    return (walk.back or walk.there).steps[-1].origin
+    return [str(origin) for origin in (walk.back or walk.there).steps[-1].origin]
 
 
 def enter(w: Walker, port: str, frame: Frame):
@@ -403,3 +403,18 @@ def test_stateless_groups_check_both_directions():
     walk = w.exchange(w.world.endpoints["port1"], "10.0.0.12", proto=TCP, port=22)
     assert walk.there.delivered
     assert not walk.reachable  # the answer to port 40000 has no rule
+
+
+def test_a_router_of_two_replicas_is_walked_through_the_first() -> None:
+    world = worlds.walkthrough_b()
+    for hosts in (("network1", "compute2"), ("compute2", "network1"), ("compute1", "network1")):
+        world.change("routers", "router1", replicas=worlds.replicas(*hosts))
+        w = walker(world)
+        outside = Outside("public", 0, "198.51.100.77")
+        for walk in (
+            w.exchange(w.world.endpoints["my2"], "198.51.100.77"),
+            w.exchange(outside, "198.51.100.20", proto=TCP, port=22),
+        ):
+            assert walk.reachable, last(walk)
+            steps = (*walk.there.steps, *walk.back.steps)
+            assert {s.host for s in steps if s.kind in ("route", "nat")} == {hosts[0]}

@@ -7,7 +7,7 @@ import pytest
 from msgspec.structs import replace
 
 from netloom.compute import servers
-from netloom.model import Flavor, FloatingIP, Network, Port, Router, Server, Status
+from netloom.model import Flavor, FloatingIP, Network, Port, Replica, Router, Server, Status
 from netloom.model.errors import Conflict
 from netloom.network import status
 from netloom.store import Store
@@ -30,7 +30,7 @@ def store(tmp_path: Path) -> Iterator[Store]:
                 device_owner="compute:nova",
             )
         )
-        w.insert(Router(id="router", host="n1"))
+        w.insert(Router(id="router", replicas=(Replica("n1"),)))
         w.insert(
             Port(
                 id="leg",
@@ -161,6 +161,22 @@ def test_a_router_and_its_floating_ip_follow_the_routers_host(store: Store) -> N
         )
         status.refresh(w, {("floatingip", "fip")})
     assert statuses(store)["fip"] == "DOWN"
+
+
+def test_of_two_replicas_one_is_enough(store: Store) -> None:
+    with store.writer() as w:
+        router = w.get(Router, "router")
+        assert router is not None
+        w.update(replace(router, replicas=(Replica("n1", 50), Replica("n2", 49))))
+        assert [w.count(Router, host=name) for name in ("n1", "n2", "")] == [1, 1, 0]
+    report(store, "n1", ("port", "leg", "l2", "error"), ("floatingip", "fip", "l3", "error"))
+    assert statuses(store)["leg"] == statuses(store)["fip"] == "DOWN"
+    report(store, "n2", ("port", "leg", "l2", "ok"), ("floatingip", "fip", "l3", "ok"))
+    assert statuses(store)["leg"] == statuses(store)["fip"] == "ACTIVE"
+    report(store, "n1", ("router", "router", "l3", "error"))
+    assert statuses(store)["router"] == "ACTIVE"
+    report(store, "n2", ("router", "router", "l3", "error"), ("port", "leg", "l2", "error"))
+    assert statuses(store)["router"] == statuses(store)["leg"] == "ERROR"
 
 
 def test_a_port_that_moves_is_down_until_its_new_host_has_it(store: Store) -> None:

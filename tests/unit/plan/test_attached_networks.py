@@ -6,6 +6,7 @@ import pytest
 
 from netloom.model import FixedIP
 from netloom.model.hoststate import AttachedNetwork
+from netloom.model.origin import Origin
 from netloom.plan import plan
 from netloom.render.nft import nft_ruleset
 from netloom.render.values import Unwritable
@@ -32,7 +33,7 @@ def test_each_network_has_its_devices_and_subnets():
             network_id="private",
             devices=("qr-if1-router1",),
             connected=("10.0.0.0/24",),
-            origin=("network/private", "router/router1"),
+            origin=(Origin("network", "private"), Origin("router", "router1")),
             aspect="l3",
         ),
         AttachedNetwork(
@@ -41,7 +42,7 @@ def test_each_network_has_its_devices_and_subnets():
             devices=("qg-gw-router1",),
             connected=("198.51.100.0/24",),
             external=True,
-            origin=("network/public", "router/router1"),
+            origin=(Origin("network", "public"), Origin("router", "router1")),
             aspect="l3",
         ),
     ]
@@ -78,7 +79,11 @@ def test_a_router_on_one_network_has_no_other_side():
 
 
 def network(id: str, *connected: str, **more) -> AttachedNetwork:
-    values = {"namespace": "qrouter-r", "devices": (f"qr-{id}",), "origin": (f"network/{id}",)}
+    values = {
+        "namespace": "qrouter-r",
+        "devices": (f"qr-{id}",),
+        "origin": (Origin("network", id),),
+    }
     return AttachedNetwork(**{**values, "network_id": id, "connected": connected, **more})
 
 

@@ -58,7 +58,10 @@ def server_of(made: worlds.World) -> Dnsmasq:
 
 
 def refused(made: worlds.World) -> list[tuple[tuple[str, ...], str, str]]:
-    return [(r.origin, r.state, r.detail) for r in plan(made.view("compute1")).each(Refusal)]
+    return [
+        (tuple(map(str, r.origin)), r.state, r.detail)
+        for r in plan(made.view("compute1")).each(Refusal)
+    ]
 
 
 def options_of(made: worlds.World, subnet: str = "sub-0") -> dict[int, DhcpValue]:

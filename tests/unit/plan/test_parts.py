@@ -21,6 +21,7 @@ from netloom.model import (
     Network,
     Port,
     PortForwarding,
+    Replica,
     Router,
     SecurityGroup,
     SecurityGroupRule,
@@ -113,9 +114,11 @@ def subnet(network, dhcp, gateway):
     )
 
 
-def router(id, host, up, snat):
+def router(id, hosts, up, snat):
     info = Gateway(network_id="wire", enable_snat=snat)
-    return Router(id=id, host=host, admin_state_up=up, external_gateway_info=info)
+    return Router(
+        id=id, replicas=tuple(map(Replica, hosts)), admin_state_up=up, external_gateway_info=info
+    )
 
 
 def floatingip(number, port, router):
@@ -158,6 +161,9 @@ def server(id, host, ports, hostname, created):
 
 BOOL, NAME = st.booleans(), st.sampled_from(("", "x"))
 HOST = st.sampled_from(("h1", "h1", "h2", "h3", ""))
+SOME_HOSTS = st.sampled_from(
+    [(), ("h1",), ("h1",), ("h2",), ("h1", "h2"), ("h3", "h1"), ("h2", "h3")]
+)
 OPTION = st.builds(DhcpOption, st.sampled_from(("mtu", "junk")), st.just("1400"))
 ROWS = {
     "ports": st.builds(
@@ -187,7 +193,7 @@ ROWS = {
         dhcp=BOOL,
         gateway=st.none() | st.just("10.0.0.1"),
     ),
-    "routers": st.builds(router, id=st.sampled_from(ROUTERS), host=HOST, up=BOOL, snat=BOOL),
+    "routers": st.builds(router, id=st.sampled_from(ROUTERS), hosts=SOME_HOSTS, up=BOOL, snat=BOOL),
     "floatingips": st.builds(
         floatingip,
         number=st.integers(1, 3),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from netloom.model.hoststate import Device, FloatingNat
+from netloom.model.hoststate import Address, Device, FloatingNat
 from netloom.plan import plan
 from netloom.render.nft import nft_ruleset
 from tests.support import worlds
@@ -33,7 +33,7 @@ def test_one_rule_a_forwarding_and_no_snat() -> None:
     ]
     assert "snat to 198.51.100.20" not in nft_ruleset([nat], [])
     (outer,) = (d for d in state.each(Device) if d.name.startswith("qg-"))
-    assert "198.51.100.20/32" in outer.addresses
+    assert Address("198.51.100.20/32") in outer.addresses
 
 
 def test_without_any_the_address_goes() -> None:
@@ -41,7 +41,7 @@ def test_without_any_the_address_goes() -> None:
     world.tables["port_forwardings"].clear()
     state = plan(world.view("network1"))
     assert not list(state.each(FloatingNat))
-    assert all("198.51.100.20/32" not in device.addresses for device in state.each(Device))
+    assert all(Address("198.51.100.20/32") not in each.addresses for each in state.each(Device))
 
 
 def test_other_hosts_do_nothing_for_it() -> None:

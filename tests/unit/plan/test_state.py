@@ -108,7 +108,7 @@ def test_plugging_a_device_changes_two_flows():
             naming = [f for f in state.each(Flow) if interface.name in _named(f)]
             if interface.bridge == "br-int":
                 assert {f.table for f in naming} <= {Stage.CLASSIFY, Stage.OUTPUT}
-                ports = [o for o in interface.origin if o.startswith("port/")]
+                ports = [o for o in interface.origin if o.kind == "port"]
                 assert len(naming) == 2 or not ports
 
 
@@ -159,7 +159,7 @@ def test_a_port_without_a_number_is_refused_and_named():
     world = two_hosts()
     world.change("ports", "port1", key=0)
     state = plan(world.view("compute1"))
-    assert [o for item in state.each(Refusal) for o in item.origin] == ["port/port1"]
+    assert [str(o) for item in state.each(Refusal) for o in item.origin] == ["port/port1"]
     assert not any("tapport1" in _named(f) for f in state.each(Flow))
 
 

@@ -8,7 +8,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-from netloom.scope.inventory import Inventory, is_bound
+from netloom.model.placement import is_bound_itself, places
+from netloom.scope.inventory import Inventory
 
 
 def concerned(inventory: Inventory, table: str, row: Any) -> set[str]:
@@ -19,21 +20,21 @@ def concerned(inventory: Inventory, table: str, row: Any) -> set[str]:
             inventory, row.security_groups
         )
         fips = [fip for fip in inventory.floatingips.values() if fip.port_id == row.id]
-        found |= {_host_of_router(inventory, fip.router_id) for fip in fips}
+        found |= {host for fip in fips for host in _hosts_of_router(inventory, fip.router_id)}
     elif table == "networks":
         found |= hosts_of_network(inventory, row.id)
     elif table == "subnets":
         found |= hosts_of_network(inventory, row.network_id)
     elif table == "routers":
-        found.add(row.host)
+        found |= set(places(row))
         for port in inventory.by("ports_of_router", row.id).values():
             found |= hosts_of_network(inventory, port.network_id)
     elif table == "floatingips":
         servers = inventory.servers.values()
-        found.add(_host_of_router(inventory, row.router_id))
+        found |= _hosts_of_router(inventory, row.router_id)
         found |= {s.host for s in servers if row.port_id and row.port_id in s.port_ids}
     elif table == "port_forwardings":
-        found.add(_host_of_router(inventory, row.router_id))
+        found |= _hosts_of_router(inventory, row.router_id)
     elif table == "security_groups":
         found |= hosts_of_group(inventory, row.id) | _users(inventory, (row.id,))
     elif table == "security_group_rules":
@@ -47,18 +48,18 @@ def concerned(inventory: Inventory, table: str, row: Any) -> set[str]:
 
 def neighbours(inventory: Inventory, host: str) -> set[str]:
     """Hosts that know `host`: those that share a network with it, and itself."""
-    networks = {p.network_id for p in inventory.ports.values() if inventory.place(p) == host}
+    networks = {p.network_id for p in inventory.ports.values() if host in inventory.places(p)}
     return {host}.union(*(hosts_of_network(inventory, network) for network in networks))
 
 
 def hosts_of_network(inventory: Inventory, network: str) -> set[str]:
     ports = [port for port in inventory.ports.values() if port.network_id == network]
-    return {inventory.place(port) for port in ports} - {""}
+    return {host for port in ports for host in inventory.places(port)}
 
 
 def hosts_of_group(inventory: Inventory, group: str) -> set[str]:
     ports = [port for port in inventory.ports.values() if group in port.security_groups]
-    return {port.host for port in ports if is_bound(port)} - {""}
+    return {port.host for port in ports if is_bound_itself(port)} - {""}
 
 
 def _users(inventory: Inventory, groups: Iterable[str]) -> set[str]:
@@ -67,6 +68,6 @@ def _users(inventory: Inventory, groups: Iterable[str]) -> set[str]:
     return {host for r in rules for host in hosts_of_group(inventory, r.security_group_id)}
 
 
-def _host_of_router(inventory: Inventory, router_id: str | None) -> str:
+def _hosts_of_router(inventory: Inventory, router_id: str | None) -> set[str]:
     router = inventory.routers.get(router_id or "")
-    return router.host if router else ""
+    return set(places(router)) if router else set()

@@ -11,6 +11,7 @@ from netloom.model import (
     Image,
     Network,
     Port,
+    Replica,
     Router,
     SecurityGroup,
     SecurityGroupRule,
@@ -27,6 +28,9 @@ HOSTS = ("h1", "h2", "h3")
 FEW = st.sampled_from("ab")
 MAYBE = st.none() | FEW
 HOST = st.sampled_from(("", *HOSTS))
+REPLICAS = st.lists(st.sampled_from(HOSTS), max_size=2, unique=True).map(
+    lambda hosts: tuple(map(Replica, hosts))
+)
 PORT = st.sampled_from("pqrs")
 GROUPS = st.sampled_from(((), ("a",), ("b",), ("a", "b")))
 OWNER = st.sampled_from(
@@ -84,7 +88,7 @@ CHANGES = st.one_of(
     PORTS,
     row("networks", Network, id=FEW, name=VERSION),
     row("subnets", Subnet, id=FEW, network_id=FEW, cidr=st.just("10.0.0.0/24"), name=VERSION),
-    row("routers", Router, id=FEW, host=HOST, name=VERSION),
+    row("routers", Router, id=FEW, replicas=REPLICAS, name=VERSION),
     row("floatingips", floatingip, id=FEW, inside=PORT, router=MAYBE, name=VERSION),
     row("security_groups", SecurityGroup, id=FEW, name=VERSION),
     row("security_group_rules", group_rule, id=st.sampled_from("xy"), group=FEW, remote=MAYBE),

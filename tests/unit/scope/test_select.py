@@ -11,6 +11,7 @@ from netloom.model import (
     Image,
     Network,
     Port,
+    Replica,
     Router,
     SecurityGroup,
     SecurityGroupRule,
@@ -36,7 +37,7 @@ def world():
     put_port(world, "r2", "red", host="c2", security_groups=("db",))
     put_port(world, "blue-dhcp", "blue", device_owner="network:dhcp")
     put_port(world, "unbound", "blue")
-    world.put("routers", Router(id="r1", host="net1", gw_port_id="gw"))
+    world.put("routers", Router(id="r1", replicas=(Replica("net1"),), gw_port_id="gw"))
     put_port(world, "gw", "public", device_owner="network:router_gateway", device_id="r1")
     put_port(world, "if-blue", "blue", device_owner="network:router_interface", device_id="r1")
     put_port(world, "fip-port", "public", device_owner="network:floatingip", device_id="f1")
@@ -144,10 +145,19 @@ def test_a_dhcp_port_makes_no_network_present(world):
 
 
 def test_a_router_that_moves_takes_its_networks_along(world):
-    world.put("routers", Router(**{**fields(world.routers["r1"]), "host": "idle"}))
+    world.put("routers", Router(**{**fields(world.routers["r1"]), "replicas": (Replica("idle"),)}))
     assert set(select(world, "idle").networks) == {"blue", "public"}
     assert select(world, "net1").networks == {}
     assert set(select(world, "c1").chassis) == {"c1", "c2", "idle"}
+
+
+def test_a_router_of_two_replicas_is_on_both_hosts(world):
+    both = (Replica("idle", 50), Replica("net1", 49))
+    world.put("routers", Router(**{**fields(world.routers["r1"]), "replicas": both}))
+    for host in ("idle", "net1"):
+        view = select(world, host)
+        assert set(view.networks) == {"blue", "public"} and set(view.floatingips) == {"f1"}
+    assert set(select(world, "c1").chassis) == {"c1", "c2", "idle", "net1"}
 
 
 def test_the_host_of_an_instance_knows_its_floating_ips(world):

@@ -19,6 +19,7 @@ from netloom.model import (
     Image,
     Network,
     Port,
+    Replica,
     Router,
     SecurityGroup,
     SecurityGroupRule,
@@ -127,7 +128,7 @@ class Stream(RuleBasedStateMachine):
 
     @rule(id=SMALL, host=HOST)
     def router(self, id, host):
-        put(self.store, Router(id=id, host=host))
+        put(self.store, Router(id=id, replicas=(Replica(host),) if host else ()))
 
     @rule(
         id=SMALL,

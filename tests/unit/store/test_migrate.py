@@ -11,7 +11,7 @@ from alembic.migration import MigrationContext
 from sqlalchemy import create_engine, text
 
 from netloom.cli.main import main
-from netloom.model import HostGrant, Network, Port, RbacPolicy, Server
+from netloom.model import HostGrant, Network, Port, RbacPolicy, Replica, Router, Server
 from netloom.model.errors import UserError
 from netloom.store import Store, fields, migrate, schema
 from netloom.store.connections import open_engine
@@ -267,3 +267,25 @@ def test_grants_of_an_older_database_become_policies(url):
         assert w.tally(RbacPolicy, "a") == 1
         w.delete(Network, "n")
         assert w.list(RbacPolicy) == []
+
+
+def test_the_host_of_an_older_router_is_its_one_replica(url):
+    with create_engine(url).begin() as connection:
+        command.upgrade(migrate.config(connection), "0008")
+        docs = {
+            "placed": '{"id":"placed","host":"n1"}',
+            "waits": '{"id":"waits","host":""}',
+            "old": '{"id":"old"}',
+            "torn": '{"id":"to',
+        }
+        for id, doc in docs.items():
+            connection.execute(
+                text("INSERT INTO resource (kind, id, doc) VALUES ('router', :id, :doc)"),
+                {"id": id, "doc": doc},
+            )
+    store = Store.open(url)
+    store.upgrade()
+    with store.reader() as r:
+        assert r.list(Router, host="n1") == [Router(id="placed", replicas=(Replica("n1"),))]
+        assert [router.id for router in r.list(Router, host="")] == ["old", "waits"]
+        assert r.count(Router, host="n1") == 1

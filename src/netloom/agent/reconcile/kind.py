@@ -11,6 +11,7 @@ from netloom.agent.reconcile.diff import Change, Mark
 from netloom.dataplane.process import ApplyError
 from netloom.model.hosts import State
 from netloom.model.hoststate import HostObject, Key
+from netloom.model.origin import Origin
 
 
 class Failure(Struct, frozen=True):
@@ -34,7 +35,7 @@ class NotReady(Exception):
     """
 
     def __init__(
-        self, detail: str, state: State = "pending", blame: tuple[str, ...] | None = None
+        self, detail: str, state: State = "pending", blame: tuple[Origin, ...] | None = None
     ) -> None:
         super().__init__(detail)
         self.detail = detail

@@ -16,6 +16,7 @@ from netloom.agent.reconcile.retry import Trouble, Troubles
 from netloom.dataplane.mark import why_broken
 from netloom.dataplane.process import ApplyError
 from netloom.model.hoststate import HostObject, HostState, Key, StateDelta
+from netloom.model.origin import Origin
 
 log = logging.getLogger(__name__)
 
@@ -29,7 +30,7 @@ class Finding(Struct, frozen=True):
     action: str  # add, alter, remove, wait, leave
     key: Key
     why: str = ""
-    origin: tuple[str, ...] = ()
+    origin: tuple[Origin, ...] = ()
 
 
 class _Side(Struct):

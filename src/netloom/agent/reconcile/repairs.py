@@ -15,6 +15,7 @@ from msgspec import Struct
 from netloom.dataplane.mark import why_broken
 from netloom.model.hosts import Aspect, State
 from netloom.model.hoststate import HostObject, Key
+from netloom.model.origin import Origin
 
 log = logging.getLogger(__name__)
 
@@ -42,7 +43,7 @@ class Repair(Struct):
     `pressure`: how many of them came so fast that peace has not made up for them; `wait`: the last one's pause.
     """
 
-    origin: str
+    origin: Origin | None
     why: str
     count: int = 0
     fight: int = 0
@@ -88,7 +89,9 @@ class Repairs:
             return 0.0, ""
         del self._well[item.key]
         why = "it was gone" if there is None else why_broken(there) or "it was changed"
-        known = self._known.setdefault(item.key, Repair(item.origin[0] if item.origin else "", why))
+        known = self._known.setdefault(
+            item.key, Repair(item.origin[0] if item.origin else None, why)
+        )
         # The pause itself was no peace: there was nothing to damage.
         peace = max(0.0, now - known.last - known.wait)
         fights = now - known.last < QUIET_SECONDS
@@ -130,10 +133,9 @@ class Repairs:
         self._known = {k: r for k, r in self._known.items() if now - r.last < TOLD_SECONDS}
         found: dict[Row, tuple[State, str]] = {}
         for key, repair in sorted(self._known.items(), key=lambda item: item[1].last):
-            kind, _, ident = repair.origin.partition("/")
             text = f"{_name(key)}: {repair.why}: repaired ({_times(repair.count)}, last at {repair.at})"
-            if kind:
-                found[kind, ident, ASPECT] = ("ok", text)
+            if repair.origin is not None:
+                found[repair.origin.kind, repair.origin.id, ASPECT] = ("ok", text)
         return found
 
 

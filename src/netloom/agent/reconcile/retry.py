@@ -10,6 +10,7 @@ from msgspec import Struct
 
 from netloom.model.hosts import State
 from netloom.model.hoststate import Key
+from netloom.model.origin import Origin
 
 log = logging.getLogger(__name__)
 
@@ -32,7 +33,7 @@ class Trouble(Struct):
     mark: str = ""
     attempts: int = 0
     again: float = 0.0
-    blame: tuple[str, ...] | None = None
+    blame: tuple[Origin, ...] | None = None
     unready: bool = False
     watched: bool = False
 
@@ -75,7 +76,9 @@ class Troubles(dict[Key, Trouble]):
         self.begin()
         self.fail(key, mark, detail)
 
-    def not_ready(self, key: Key, detail: str, state: State, blame: tuple[str, ...] | None) -> None:
+    def not_ready(
+        self, key: Key, detail: str, state: State, blame: tuple[Origin, ...] | None
+    ) -> None:
         """Note that it cannot be said yet how an object is wanted: an event will tell."""
         old = self.get(key)
         if state == "error" and (old is None or old.detail != detail):

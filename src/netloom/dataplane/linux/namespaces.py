@@ -28,7 +28,7 @@ from netloom.dataplane.linux.netlink import (
 )
 from netloom.dataplane.mark import broken, fingerprint
 from netloom.dataplane.process import ApplyError, run
-from netloom.model.hoststate import Device, Key, Namespace, NsRoute
+from netloom.model.hoststate import Address, Device, Key, Namespace, NsRoute
 from netloom.model.sysctls import FORWARD, SERVICE, of_devices, settings
 
 _MARK = "netloom "
@@ -38,6 +38,34 @@ _MAIN, _LOCAL, _UNICAST, _OF_LINK = 254, 255, 1, 253
 _UNANSWERED = 0x01 | 0x20
 """NUD_INCOMPLETE and NUD_FAILED."""
 _PREFIXES = ("qrouter-", "qdhcp-", "snat-")
+
+
+class Held(Struct, frozen=True):
+    """What in one namespace another program (keepalived) adds and removes: it may be there or not.
+
+    `links`: devices that it puts up and down. `addresses`: (device, address with the length of its prefix). `routes`: their
+    destinations.
+    """
+
+    links: frozenset[str] = frozenset()
+    addresses: frozenset[tuple[str, str]] = frozenset()
+    routes: frozenset[str] = frozenset()
+
+    @classmethod
+    def of(cls, items: Iterable[Device | NsRoute]) -> Held:
+        """What is held of these objects, all of one namespace."""
+        devices = [item for item in items if isinstance(item, Device)]
+        routes = [item for item in items if isinstance(item, NsRoute)]
+        return cls(
+            frozenset(d.name for d in devices if d.held_by != "agent"),
+            frozenset(
+                (d.name, a.cidr) for d in devices for a in d.addresses if a.held_by != "agent"
+            ),
+            frozenset(route.destination for route in routes if route.held_by != "agent"),
+        )
+
+
+NOTHING_HELD = Held()
 
 
 class DeviceGone(ApplyError):
@@ -51,7 +79,8 @@ def _known(item: Device) -> Device:
         name=item.name,
         mac=item.mac.lower(),
         mtu=item.mtu,
-        addresses=tuple(sorted(item.addresses)),
+        addresses=tuple(sorted(a for a in item.addresses if a.held_by == "agent")),
+        held_by=item.held_by,
     )
 
 
@@ -73,12 +102,12 @@ class Seen(Struct):
     foreign: dict[Key, str] = field(default_factory=dict[Key, str])
 
 
-def read() -> dict[str, Seen]:
-    """Our namespaces, and what is in each."""
+def read(held: Mapping[str, Held]) -> dict[str, Seen]:
+    """Our namespaces, and what is in each. `held`: namespace → what others hold there."""
     found: dict[str, Seen] = {}
     for name in netns.names():
         if name.startswith(_PREFIXES) and netns.exists(name):
-            seen = read_namespace(name)
+            seen = read_namespace(name, held.get(name, NOTHING_HELD))
             if seen is not None:
                 found[name] = seen
     return found
@@ -92,7 +121,7 @@ def is_ours(name: str) -> bool:
         return (link.get_links(1)[0].get("ifalias") or "").startswith(_MARK)
 
 
-def read_namespace(name: str) -> Seen | None:
+def read_namespace(name: str, held: Held = NOTHING_HELD) -> Seen | None:
     """One namespace and all in it; None where it is not ours."""
     seen = Seen()
     with netns.inside(name), open_netlink() as link:
@@ -114,12 +143,12 @@ def read_namespace(name: str) -> Seen | None:
             seen.foreign["rule", name, words] = f"policy rule '{words}' in {name} is not Netloom's"
         whole = fingerprint(here)
         seen.namespace["namespace", name] = broken(", ".join(odd)) if odd else whole
+        names = {i: item.get("ifname") for i, item in links.items()}
         addresses: dict[int, list[str]] = {}
         for item in link.get_addr(family=socket.AF_INET):
-            addresses.setdefault(item["index"], []).append(
-                f"{item.get('address')}/{item['prefixlen']}"
-            )
-        names = {i: item.get("ifname") for i, item in links.items()}
+            cidr = f"{item.get('address')}/{item['prefixlen']}"
+            if (names.get(item["index"]), cidr) not in held.addresses:
+                addresses.setdefault(item["index"], []).append(cidr)
         routes = list(link.get_routes(family=socket.AF_INET))
         for index, item in links.items():
             if item is loopback:
@@ -129,31 +158,34 @@ def read_namespace(name: str) -> Seen | None:
                 name=item.get("ifname"),
                 mac=item.get("address"),
                 mtu=item.get("mtu"),
-                addresses=tuple(addresses.get(index, ())),
+                addresses=tuple(map(Address, addresses.get(index, ()))),
+                held_by="keepalived" if item.get("ifname") in held.links else "agent",
             )
             odd = _unsettled(of_devices(SERVICE, [device.name], forward))
-            lost = _not_connected(routes, index, device.addresses)
-            if not item["flags"] & UP:
+            lost = _not_connected(routes, index, addresses.get(index, ()))
+            if device.held_by != "agent" and not item["flags"] & UP:
+                pass  # a standby's
+            elif not item["flags"] & UP:
                 odd = [f"device {device.name} was down"]
             elif not item["flags"] & LOWER_UP:  # the switch no longer serves it
                 odd = [f"device {device.name} had no carrier"]
             elif lost:
                 odd += [f"the route of address {address} was gone" for address in lost]
             seen.devices[device.key] = broken(", ".join(odd)) if odd else device_mark(device)
-        seen.routes = _static(routes, name, names)
-        for words in _foreign(routes, names):
+        seen.routes = _static(routes, name, names, held)
+        for words in _foreign(routes, names, held):
             seen.foreign["route", name, words] = f"route '{words}' in {name} is not Netloom's"
         seen.neighbours = {n.key: fingerprint(n) for n in neightable.read(link, name, names)}
     return seen
 
 
-def read_ways(name: str) -> Seen:
+def read_ways(name: str, held: Held = NOTHING_HELD) -> Seen:
     """The routes and known neighbours in a namespace of ours, alone: what the kernel drops with a device's link."""
     with netns.inside(name), open_netlink() as link:
         names = {item["index"]: item.get("ifname") for item in link.get_links()}
         routes = link.get_routes(family=socket.AF_INET)
         beside = {n.key: fingerprint(n) for n in neightable.read(link, name, names)}
-        return Seen(routes=_static(routes, name, names), neighbours=beside)
+        return Seen(routes=_static(routes, name, names, held), neighbours=beside)
 
 
 _RULES = {0: 255, 32766: 254, 32767: 253}
@@ -184,10 +216,13 @@ def _table(route: Any) -> int:
     return table
 
 
-def _static(routes: Iterable[Any], namespace: str, devices: dict[int, str]) -> dict[Key, str]:
+def _static(
+    routes: Iterable[Any], namespace: str, devices: dict[int, str], held: Held
+) -> dict[Key, str]:
     found: dict[Key, str] = {}
     for item in routes:
-        if item["proto"] == _STATIC and _table(item) == _MAIN:
+        ours = item["proto"] == _STATIC and _table(item) == _MAIN
+        if ours and _destination(item) not in held.routes:
             route = NsRoute(
                 namespace=namespace,
                 destination=_destination(item),
@@ -200,12 +235,12 @@ def _static(routes: Iterable[Any], namespace: str, devices: dict[int, str]) -> d
     return found
 
 
-def _foreign(routes: Iterable[Any], devices: dict[int, str]) -> list[str]:
+def _foreign(routes: Iterable[Any], devices: dict[int, str], held: Held) -> list[str]:
     """Routes that neither the kernel nor Netloom made, in words."""
     found: list[str] = []
     for item in routes:
         ours = item["proto"] == _KERNEL or (item["proto"] == _STATIC and _table(item) == _MAIN)
-        if ours or _table(item) == _LOCAL:
+        if ours or _table(item) == _LOCAL or _destination(item) in held.routes:
             continue
         via = f" via {item.get('gateway')}" if item.get("gateway") else ""
         device = f" dev {devices[item.get('oif')]}" if item.get("oif") in devices else ""
@@ -290,23 +325,29 @@ def ensure_device(item: Device) -> list[str]:
         forward = netns.read_sysctls([FORWARD]).get(FORWARD, "0")
         # Before it is up: a device may have been moved in before the namespace had its settings.
         netns.settle_sysctls(of_devices(SERVICE, [item.name], forward))
-        if not now["flags"] & UP:
+        if not now["flags"] & UP and item.held_by == "agent":
             link.link("set", index=index, state="up")
         added = _set_addresses(link, index, item.addresses)
+        flags = link.get_links(index)[0]["flags"]
+        # A device that is down, as a standby's may be, has no routes.
+        own_addresses = [a.cidr for a in item.addresses if a.held_by == "agent" and flags & UP]
         routes = list(link.get_routes(family=socket.AF_INET, oif=index))
-        for address in _not_connected(routes, index, item.addresses):
+        for address in _not_connected(routes, index, own_addresses):
             own = ipaddress.IPv4Interface(address)
             where = {"dst": str(own.network), "oif": index, "prefsrc": str(own.ip)}
             link.route("add", proto=_KERNEL, scope=_OF_LINK, **where)
-        if not link.get_links(index)[0]["flags"] & LOWER_UP:
+        if not flags & LOWER_UP and (flags & UP or item.held_by == "agent"):
             raise ApplyError(
                 f"device {item.name} has no carrier: ovs-vswitchd does not serve it (yet)"
             )
         return added
 
 
-def _set_addresses(link: Any, index: int, wanted: tuple[str, ...]) -> list[str]:
-    before = set(addresses_on(link, index))
+def _set_addresses(link: Any, index: int, addresses: Iterable[Address]) -> list[str]:
+    """Add and remove addresses, but those that others hold; returns those that were added."""
+    held = {address.cidr for address in addresses if address.held_by != "agent"}
+    wanted = [address.cidr for address in addresses if address.held_by == "agent"]
+    before = set(addresses_on(link, index)) - held
     for address in sorted(before - set(wanted)):
         if address in addresses_on(link, index):
             ip, length = address.split("/")
@@ -355,8 +396,12 @@ def delete_device(namespace: str, name: str) -> None:
 def ensure_route(item: NsRoute) -> None:
     """Put the route in, in the place of another one of ours to the same destination.
 
-    The kernel's own route to a connected network stays behind it: nobody would put that one back.
+    The kernel's own route to a connected network stays behind it: nobody would put that one back. A route that another
+    program holds is left to that one, and ours goes.
     """
+    if item.held_by != "agent":
+        remove_route(item.namespace, item.destination)
+        return
     with netns.inside(item.namespace), open_netlink() as link:
         index = index_of(link, item.device)
         there = _routes_to(link, item.destination)

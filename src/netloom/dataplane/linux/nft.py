@@ -8,7 +8,7 @@ kernel itself puts into sets are left out.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from msgspec import Struct, field
@@ -171,36 +171,58 @@ def _loads(text: str) -> bool:
     return True
 
 
-def differences(wanted: Table, there: Table) -> list[str]:
-    """What is not as wanted in a table, in words; empty where nothing is."""
-    found: list[str] = []
+class Difference(Struct, frozen=True):
+    """One thing that is not as wanted in a table, in words. `names`: the chain or set, and all that its rule names."""
+
+    words: str
+    names: frozenset[str]
+
+
+def differences(wanted: Table, there: Table) -> list[Difference]:
+    """What is not as wanted in a table; empty where nothing is."""
+    found: list[Difference] = []
+
+    def note(name: str, words: str, rule: str = "null") -> None:
+        found.append(Difference(words, frozenset({name, *_strings(json.loads(rule))})))
+
     for name in sorted(wanted.chains.keys() | there.chains.keys()):
         mine, theirs = wanted.chains.get(name), there.chains.get(name)
         if theirs is None:
-            found.append(f"chain {name} was gone")
+            note(name, f"chain {name} was gone")
         elif mine is None:
-            found.append(f"chain {name} was added")
+            note(name, f"chain {name} was added")
         elif mine.frame != theirs.frame:
-            found.append(f"chain {name} was '{theirs.frame}' and not '{mine.frame}'")
+            note(name, f"chain {name} was '{theirs.frame}' and not '{mine.frame}'")
         elif mine.rules != theirs.rules:
             missing, added = _less(mine.rules, theirs.rules), _less(theirs.rules, mine.rules)
-            found += [f"a rule of chain {name} was gone: {told(rule)}" for rule in missing]
-            found += [f"a rule was added to chain {name}: {told(rule)}" for rule in added]
+            for rule in missing:
+                note(name, f"a rule of chain {name} was gone: {told(rule)}", rule)
+            for rule in added:
+                note(name, f"a rule was added to chain {name}: {told(rule)}", rule)
             if not missing and not added:
-                found.append(f"the rules of chain {name} were in another order")
+                note(name, f"the rules of chain {name} were in another order")
     for name in sorted(wanted.sets.keys() | there.sets.keys()):
         if name not in there.sets:
-            found.append(f"set {name} was gone")
+            note(name, f"set {name} was gone")
         elif name not in wanted.sets:
-            found.append(f"set {name} was added")
+            note(name, f"set {name} was added")
         elif wanted.sets[name] != there.sets[name]:
-            found.append(f"set {name} had other elements")
+            note(name, f"set {name} had other elements")
     return found
 
 
-def in_short(words: Iterable[str]) -> str:
+def _strings(value: Any) -> Iterator[str]:
+    """All texts in a value of JSON."""
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, dict | list):
+        for each in value.values() if isinstance(value, dict) else value:
+            yield from _strings(each)
+
+
+def in_short(differences: Iterable[Difference]) -> str:
     """The first of these differences in one line."""
-    said = list(words)
+    said = [each.words for each in differences]
     rest = f" and {len(said) - _MOST_WORDS} more" if len(said) > _MOST_WORDS else ""
     return "; ".join(said[:_MOST_WORDS]) + rest
 

@@ -19,6 +19,7 @@ from netloom.explain.walk.walk import Arrival, Outside, Walk, vlan_text
 from netloom.model.hoststate import Device
 from netloom.model.names import METADATA_ADDRESS, OWNER_DHCP
 from netloom.model.networking import Gateway, Network, Port, Router, Subnet
+from netloom.model.origin import NOTHING, Origin
 from netloom.plan.index import ROUTER_OWNERS, device_of
 from netloom.plan.ovs.pipeline import Stage
 from netloom.plan.ovs.rule_services import WITH_PORTS
@@ -85,18 +86,18 @@ def dropped_elsewhere(cloud: Cloud, arrival: Arrival, target: Spot) -> Reason | 
     )
 
 
-def _first_port(origins: tuple[str, ...]) -> str:
-    return next((o.partition("/")[2] for o in origins if o.startswith("port/")), "")
+def _first_port(origins: tuple[Origin, ...]) -> str:
+    return next((o.id for o in origins if o.kind == Port.KIND), "")
 
 
 def _same_address(cloud: Cloud, got: str, target: Spot) -> Reason:
     wrong, meant = cloud.ports[got], target.port
-    there = cloud.name(f"network/{wrong.network_id}")
-    elsewhere = cloud.name(f"network/{meant.network_id}") if meant else ""
+    there = cloud.name(Origin(Network.KIND, wrong.network_id))
+    elsewhere = cloud.name(Origin(Network.KIND, meant.network_id)) if meant else ""
     return Reason(
-        f"The packet goes to {cloud.name(f'port/{got}')} on {there}, which has the same address "
+        f"The packet goes to {cloud.name(Origin(Port.KIND, got))} on {there}, which has the same address "
         f"{target.address} as {target.word} on {elsewhere}.",
-        f"port/{got}",
+        Origin(Port.KIND, got),
         "openstack port show " + got,
         cause=Cause.SAME_ADDRESS,
     )
@@ -112,9 +113,9 @@ def _left(cloud: Cloud, arrival: Arrival, at: Outside, target: Spot) -> Reason |
             return None
         return Reason(
             f"the packet leaves the cloud by {where}: {target.address} lies in the range of "
-            f"{cloud.name(f'subnet/{subnet.id}')} but no port has it, and who has it outside is not known here.",
-            f"subnet/{subnet.id}",
-            fixes.who_is_there(f"network/{subnet.network_id}"),
+            f"{cloud.name(Origin.of(subnet))} but no port has it, and who has it outside is not known here.",
+            Origin.of(subnet),
+            fixes.who_is_there(Origin(Network.KIND, subnet.network_id)),
             sure=False,
             cause=Cause.NOBODY,
         )
@@ -123,25 +124,25 @@ def _left(cloud: Cloud, arrival: Arrival, at: Outside, target: Spot) -> Reason |
         return Reason(
             f"the packet leaves the cloud by {where}, and whether a machine there brings it to "
             f"{target.address} is not known here.",
-            f"port/{first}" if first else f"network/{network.id}",
+            Origin(Port.KIND, first) if first else Origin.of(network),
             f"netloom explain outside {target.word}",
             sure=False,
             cause=Cause.LEAVES,
         )
     subnet = _subnet_of(cloud, target)
-    name = f"{cloud.name(f'subnet/{subnet.id}')} ({subnet.cidr})" if subnet else target.address
+    name = f"{cloud.name(Origin.of(subnet))} ({subnet.cidr})" if subnet else target.address
     router = _last_router(cloud, arrival)
     if router is None:
         return Reason(
             f"The packet leaves the cloud by {where}, and nothing outside leads into {name}, which is private.",
-            f"port/{target.port.id}" if target.port else f"network/{network.id}",
+            Origin.of(target.port) if target.port else Origin.of(network),
             fixes.floating_ip(cloud, target.port, target.address)[1] if target.port else "",
             cause=Cause.LEAVES,
         )
     return Reason(
-        f"{capital(cloud.name(f'router/{router.id}'))} has no interface in {name} and no route to it: "
+        f"{capital(cloud.name(Origin.of(router)))} has no interface in {name} and no route to it: "
         f"it sends the packet out of the cloud by {where}, where private addresses lead nowhere.",
-        f"router/{router.id}",
+        Origin.of(router),
         fixes.add_interface(cloud, subnet, router.id) if subnet else "",
         cause=Cause.NO_INTERFACE,
     )
@@ -169,8 +170,8 @@ def _last_router(cloud: Cloud, arrival: Arrival) -> Router | None:
     """The router that decided last where a packet goes."""
     for step in reversed(arrival.steps):
         for origin in step.origin:
-            if origin.startswith("router/"):
-                return cloud.routers.get(origin.partition("/")[2])
+            if origin.kind == Router.KIND:
+                return cloud.routers.get(origin.id)
     return None
 
 
@@ -180,11 +181,11 @@ def _answer(cloud: Cloud, back: Arrival, start: Spot, target: Spot) -> Reason | 
     home = (isinstance(at, Endpoint) and at.port_id == port.id) if port else isinstance(at, Outside)
     source, wanted = back.frame.ip_src or "", target.address
     router = _last_router(cloud, back)
-    decider = f"router/{router.id}" if router else f"port/{target.port.id}" if target.port else ""
+    decider = Origin.of(router) if router else Origin.of(target.port) if target.port else NOTHING
     if not home and isinstance(at, Outside) and port is not None:
         where = f"physical network {at.physical_network}{vlan_text(at.vlan)}"
         subnet = _subnet_of(cloud, start)
-        name = f"{cloud.name(f'subnet/{subnet.id}')} ({subnet.cidr})" if subnet else start.address
+        name = f"{cloud.name(Origin.of(subnet))} ({subnet.cidr})" if subnet else start.address
         named = capital(cloud.name(decider)) if router else "It"
         return Reason(
             f"The answer does not come back: {named[0].lower()}{named[1:]} has no route to {name} and sends it "
@@ -192,6 +193,7 @@ def _answer(cloud: Cloud, back: Arrival, start: Spot, target: Spot) -> Reason | 
             decider,
             fixes.add_route(router.id, subnet.cidr, "ADDRESS") if router and subnet else "",
             cause=Cause.NO_ROUTE,
+            of_answer=True,
         )
     if not home or source != wanted:
         named = cloud.name(decider) if decider else "the way back"
@@ -201,6 +203,7 @@ def _answer(cloud: Cloud, back: Arrival, start: Spot, target: Spot) -> Reason | 
             decider,
             f"openstack router show {router.id}" if router else "",
             cause=Cause.ANSWER_ASTRAY,
+            of_answer=True,
         )
     return None
 
@@ -217,7 +220,7 @@ def refused(cloud: Cloud, walk: Walk, asked: Asked) -> Reason | None:
         (TCP, 80, True),
     ):
         return None
-    origin = at.origin[0] if at.origin else ""
+    origin = at.origin[0] if at.origin else NOTHING
     return Reason(
         f"{asked.target.address} refuses {asked.service}: the packet arrives at {cloud.name(origin)}, where no "
         "program listens on that port.",
@@ -227,18 +230,17 @@ def refused(cloud: Cloud, walk: Walk, asked: Asked) -> Reason | None:
     )
 
 
-def _ports(cloud: Cloud, origins: tuple[str, ...]) -> Iterator[Port]:
+def _ports(cloud: Cloud, origins: tuple[Origin, ...]) -> Iterator[Port]:
     for origin in origins:
-        kind, _, ident = origin.partition("/")
-        if kind == Port.KIND and ident in cloud.ports:
-            yield cloud.ports[ident]
+        if origin.kind == Port.KIND and origin.id in cloud.ports:
+            yield cloud.ports[origin.id]
 
 
 def assumed(cloud: Cloud, world: World, walk: Walk, start: Spot, target: Spot) -> Reason | None:
     """It would arrive, if something is so that the cloud does not know."""
     for spot in (start, target):
         if spot.pair and spot.port is not None:
-            port = f"port/{spot.port.id}"
+            port = Origin.of(spot.port)
             how = (
                 "which is only one of the port's allowed address pairs"
                 if may_take(spot.port, spot.inside)
@@ -272,8 +274,8 @@ def assumed(cloud: Cloud, world: World, walk: Walk, start: Spot, target: Spot) -
     route = f"on the gateway outside: ip route add {known.cidr} via {known.via}"
     return Reason(
         f"it arrives if the machines outside know that {known.cidr} is behind {known.via}: "
-        f"{cloud.name(f'router/{known.router_id}')} translates no addresses (SNAT is off).",
-        f"router/{known.router_id}",
+        f"{cloud.name(Origin(Router.KIND, known.router_id))} translates no addresses (SNAT is off).",
+        Origin(Router.KIND, known.router_id),
         route if start.outside else fixes.enable_snat(router),
         sure=False,
         cause=Cause.ROUTE_OUTSIDE,

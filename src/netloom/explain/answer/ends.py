@@ -8,7 +8,8 @@ from netloom.explain.cause import Cause, Reason, capital
 from netloom.explain.cloud import Cloud
 from netloom.model.cloud import Server
 from netloom.model.names import OWNER_DHCP
-from netloom.model.networking import FloatingIP, Port, Subnet
+from netloom.model.networking import FloatingIP, Network, Port, Router, Subnet
+from netloom.model.origin import HOST, Origin
 from netloom.plan.index import ROUTER_OWNERS
 
 BINDING_FAILED = "binding_failed"
@@ -27,20 +28,20 @@ def unplaced(cloud: Cloud, spot: Spot) -> Reason | None:
         those = ", ".join(f"{each.protocol}/{each.external_port_range}" for each in ports)
         return Reason(
             f"Floating IP {spot.address} leads on only {those.replace(':', '-')}, by port forwardings.",
-            f"floatingip/{spot.floatingip.id}",
+            Origin.of(spot.floatingip),
             "openstack floating ip port forwarding create --help",
             cause=Cause.NO_FLOATING_IP,
         )
     if spot.floatingip is not None and port is None:
         return Reason(
             f"Floating IP {spot.address} is associated with no port.",
-            f"floatingip/{spot.floatingip.id}",
+            Origin.of(spot.floatingip),
             fixes.associate(cloud, spot.floatingip),
             cause=Cause.NO_FLOATING_IP,
         )
     if port is None or is_service(port):
         return None
-    named = cloud.name(f"port/{port.id}")
+    named = cloud.name(Origin.of(port))
     server = cloud.server_of.get(port.id)
     if server is not None and (reason := power(cloud, server)) is not None:
         return reason
@@ -49,16 +50,16 @@ def unplaced(cloud: Cloud, spot: Spot) -> Reason | None:
     if port.host not in cloud.facts:
         return Reason(
             f"Host {port.host}, where {named} is, has never reported.",
-            f"host/{port.host}",
+            Origin(HOST, port.host),
             f"start netloom agent on {port.host}; {fixes.look_at_host(port.host)}",
             cause=Cause.HOST_UNKNOWN,
         )
     if port.vif_type == BINDING_FAILED:
-        network = cloud.name(f"network/{port.network_id}")
+        network = cloud.name(Origin(Network.KIND, port.network_id))
         return Reason(
             f"{capital(named)} could not be bound to host {port.host}: the host does not have what {network} "
             "needs (its physical network, or tunnels).",
-            f"port/{port.id}",
+            Origin.of(port),
             f"openstack network agent list --host {port.host} --long; give the host what is missing "
             "([physical_networks] or tunnel_ip in its agent.toml), then change the port in any way: it is bound again",
             cause=Cause.BINDING_FAILED,
@@ -70,7 +71,7 @@ def unbound(cloud: Cloud, port: Port, named: str) -> Reason:
     """A port that no instance has."""
     return Reason(
         f"{named} is bound to no host: no instance has it.",
-        f"port/{port.id}",
+        Origin.of(port),
         fixes.boot(cloud, port),
         cause=Cause.UNBOUND,
     )
@@ -78,7 +79,7 @@ def unbound(cloud: Cloud, port: Port, named: str) -> Reason:
 
 def power(cloud: Cloud, server: Server) -> Reason | None:
     """An instance that does not run neither sends nor answers."""
-    decider = f"server/{server.id}"
+    decider = Origin.of(server)
     named, state = capital(cloud.name(decider)), cloud.reports.state(server.id)
     told = next(
         (
@@ -122,15 +123,15 @@ def no_floating_ip(cloud: Cloud, start: Spot, target: Spot) -> Reason | None:
     if network.physical_network:
         return None
     port = target.port
-    named = cloud.name(f"port/{port.id}")
+    named = cloud.name(Origin.of(port))
     where = "" if target.address in named else f" ({target.address})"
     fips = [fip for _, fip in sorted(cloud.floatingips.items())]
     mine = next((fip for fip in fips if fip.port_id == port.id), None)
     if is_service(port):
         return Reason(
-            f"{capital(named)}{where} is on {cloud.name(f'network/{network.id}')}, which is private: "
+            f"{capital(named)}{where} is on {cloud.name(Origin.of(network))}, which is private: "
             "nothing outside leads to it.",
-            f"network/{network.id}",
+            Origin.of(network),
             "ask from an instance on that network",
             cause=Cause.PRIVATE,
         )
@@ -138,7 +139,7 @@ def no_floating_ip(cloud: Cloud, start: Spot, target: Spot) -> Reason | None:
         return Reason(
             f"{target.address} is a private address: outside, {named} is known by floating IP "
             f"{mine.floating_ip_address} only.",
-            f"floatingip/{mine.id}",
+            Origin.of(mine),
             f"use {mine.floating_ip_address}",
             cause=Cause.PRIVATE,
         )
@@ -146,7 +147,7 @@ def no_floating_ip(cloud: Cloud, start: Spot, target: Spot) -> Reason | None:
     hinders, fix = fixes.floating_ip(cloud, port, target.address)
     if hinders:
         sentence = f"{sentence}; no router leads from {cloud.name(hinders)} outside"
-        if hinders.startswith("router/"):
+        if hinders.kind == Router.KIND:
             sentence = (
                 f"{sentence.partition(';')[0]}; {cloud.name(hinders)} has no external gateway"
             )
@@ -154,11 +155,11 @@ def no_floating_ip(cloud: Cloud, start: Spot, target: Spot) -> Reason | None:
     wrong = next((fip for fip in fips if _is_free_for(fip, port)), None)
     wrong = wrong or next((fip for fip in fips if _leads_beside(cloud, fip, port)), None)
     if wrong is None:
-        return Reason(f"{sentence}.", f"port/{port.id}", fix, cause=Cause.NO_FLOATING_IP)
-    leads = cloud.name(f"port/{wrong.port_id}") if wrong.port_id else "no port"
+        return Reason(f"{sentence}.", Origin.of(port), fix, cause=Cause.NO_FLOATING_IP)
+    leads = cloud.name(Origin(Port.KIND, wrong.port_id)) if wrong.port_id else "no port"
     return Reason(
         f"{sentence}; floating IP {wrong.floating_ip_address} leads to {leads}.",
-        f"floatingip/{wrong.id}",
+        Origin.of(wrong),
         fix,
         cause=Cause.NO_FLOATING_IP,
     )
@@ -185,13 +186,13 @@ def not_from_dhcp(cloud: Cloud, spot: Spot) -> Reason | None:
     own = next((s for f, s in subnets if f.ip_address == spot.inside), None)
     if own is None or own.ip_version != 4:
         return None
-    named = cloud.name(f"port/{port.id}")
+    named = cloud.name(Origin.of(port))
     has = f"it arrives if the instance of {named} has the address {spot.inside}"
     lease = next((f for f, s in subnets if s.enable_dhcp and s.ip_version == 4), None)
     if lease is not None and lease.ip_address == spot.inside:
         return _no_server(cloud, port, has)
     if not own.enable_dhcp and lease is None:
-        subnet = f"subnet/{own.id}"
+        subnet = Origin.of(own)
         return Reason(
             f"{has}, which DHCP does not give: it is switched off on {cloud.name(subnet)}.",
             subnet,
@@ -201,10 +202,10 @@ def not_from_dhcp(cloud: Cloud, spot: Spot) -> Reason | None:
         )
     sentence = f"{has}: DHCP gives it {lease.ip_address if lease else 'another'} only."
     if spot.floatingip is not None and lease is not None:
-        decider = f"floatingip/{spot.floatingip.id}"
+        decider = Origin.of(spot.floatingip)
         fix = fixes.fixed_address(port, lease.ip_address, spot.floatingip)
     else:
-        decider = f"port/{port.id}"
+        decider = Origin.of(port)
         fix = f"in the instance: ip address add {spot.inside}/{_length(own)} dev eth0"
     return Reason(sentence, decider, fix, sure=False, cause=Cause.NOT_FROM_DHCP)
 
@@ -218,9 +219,12 @@ def _no_server(cloud: Cloud, port: Port, has: str) -> Reason | None:
     servers = [p for p in cloud.ports_of_network(port.network_id) if p.device_owner == OWNER_DHCP]
     if any(server.admin_state_up for server in servers):
         return None
-    network = f"network/{port.network_id}"
+    network = Origin(Network.KIND, port.network_id)
     if servers:
-        decider, fix = f"port/{servers[0].id}", fixes.enable(f"port/{servers[0].id}")
+        decider, fix = (
+            Origin(Port.KIND, servers[0].id),
+            fixes.enable(Origin(Port.KIND, servers[0].id)),
+        )
         why = f"{cloud.name(decider)} is administratively down"
     else:
         decider, fix = network, fixes.who_is_there(network)

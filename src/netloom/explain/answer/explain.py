@@ -24,8 +24,11 @@ from netloom.explain.walk.hosts import Endpoint, World
 from netloom.explain.walk.reach import Further, Reach
 from netloom.explain.walk.trace import Step
 from netloom.explain.walk.walk import Arrival, Outside, Walk, Walker, vlan_text
+from netloom.model.cloud import Server
 from netloom.model.errors import UserError
 from netloom.model.names import ROUTER_OWNERS
+from netloom.model.origin import HOST, NOTHING
+from netloom.model.placement import places
 from netloom.plan.ovs.rule_services import WITH_PORTS
 
 Verdict = Literal["reachable", "unreachable", "unknown"]
@@ -124,7 +127,7 @@ def explain(
         verdict=verdict,
         sentence=sentence,
         cause=reason.cause if reason else "",
-        decided_by=reason.decider if reason else "",
+        decided_by=str(reason.decider) if reason else "",
         decided_by_name=cloud.name(reason.decider) if reason and reason.decider else "",
         fix=reason.fix if reason else "",
         source=_describe(asked.start),
@@ -314,8 +317,8 @@ def _hosts(cloud: Cloud, finding: Finding) -> list[str]:
     start, target = finding.asked.start, finding.asked.target
     if not hosts:
         # An instance that is said not to run is on its own host.
-        decider = finding.reason.decider if finding.reason else ""
-        owner = cloud.servers.get(decider.removeprefix("server/"))
+        decider = finding.reason.decider if finding.reason else NOTHING
+        owner = cloud.servers.get(decider.id) if decider.kind == Server.KIND else None
         if owner is not None:
             return [owner.host]
         hosts = [start.port.host] if start.port else _routers_hosts(cloud, target)
@@ -328,21 +331,22 @@ def _routers_hosts(cloud: Cloud, target: Spot) -> list[str]:
     if target.floatingip:
         networks.add(target.floatingip.floating_network_id)
     routers = {p.device_id for network in networks for p in cloud.ports_of_network(network)}
-    return sorted({cloud.routers[ident].host for ident in routers if ident in cloud.routers})
+    found = (cloud.routers[ident] for ident in routers if ident in cloud.routers)
+    return sorted({host for router in found for host in places(router)})
 
 
 def hop(cloud: Cloud, step: Step) -> Hop:
     """A step with the names of its objects."""
-    shown = [origin for origin in step.origin if not origin.startswith("host/")]
+    shown = [origin for origin in step.origin if origin.kind != HOST]
     text = step.text
     for origin in shown:
-        text = text.replace(origin, cloud.name(origin))
+        text = text.replace(str(origin), cloud.name(origin))
     return Hop(
         host=step.host,
         kind=step.kind,
         place=step.place,
         text=text,
         because=[cloud.name(origin) for origin in shown],
-        origin=list(step.origin),
+        origin=[str(origin) for origin in step.origin],
         command=step.command,
     )

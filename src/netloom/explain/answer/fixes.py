@@ -14,6 +14,7 @@ from netloom.explain.cloud import Cloud
 from netloom.model.cloud import Flavor, Image
 from netloom.model.names import OWNER_DHCP
 from netloom.model.networking import FloatingIP, Network, Port, Route, Router, Subnet
+from netloom.model.origin import NOTHING, Origin
 from netloom.plan.index import ROUTER_OWNERS
 
 ANYWHERE = "0.0.0.0/0"
@@ -23,10 +24,9 @@ def _then(*commands: str) -> str:
     return " && ".join(command for command in commands if command)
 
 
-def enable(origin: str) -> str:
+def enable(origin: Origin) -> str:
     """Switch a port, a network or a router on again."""
-    kind, _, ident = origin.partition("/")
-    return f"openstack {kind} set --enable {ident}"
+    return f"openstack {origin.kind} set --enable {origin.id}"
 
 
 def start(server: str) -> str:
@@ -81,17 +81,16 @@ def join_group(cloud: Cloud, port: Port, opening: Opening) -> str:
     )
 
 
-def allow_address(port: str, address: str, mac: str) -> str:
+def allow_address(port: Origin, address: str, mac: str) -> str:
     """Let a port use an address that is not its own."""
-    ident = port.partition("/")[2]
-    return f"openstack port set --allowed-address ip-address={address},mac-address={mac} {ident}"
+    return f"openstack port set --allowed-address ip-address={address},mac-address={mac} {port.id}"
 
 
-def let_forward(entry: Port, leaving: str, mac: str, source: str, destination: str) -> str:
+def let_forward(entry: Port, leaving: Origin, mac: str, source: str, destination: str) -> str:
     """Let an instance forward one packet and its answer: the answer leaves by the card that the packet came in by."""
     return _then(
         allow_address(leaving, source, mac),
-        allow_address(f"port/{entry.id}", destination, entry.mac_address),
+        allow_address(Origin.of(entry), destination, entry.mac_address),
     )
 
 
@@ -163,9 +162,9 @@ def add_route(router: str, cidr: str, via: str) -> str:
     return f"openstack router set --route destination={cidr},gateway={via} {router}"
 
 
-def drop_route(owner: str, route: Route, better: str = "") -> str:
+def drop_route(owner: Origin, route: Route, better: str = "") -> str:
     """Take a route away from its router or subnet; lead it by another address where one is `better`."""
-    kind, _, ident = owner.partition("/")
+    kind, ident = owner.kind, owner.id
     option = "--route" if kind == Router.KIND else "--host-route"
     gone = f"openstack {kind} unset {option} destination={route.destination},gateway={route.nexthop} {ident}"
     if not better:
@@ -179,8 +178,8 @@ def drop_route(owner: str, route: Route, better: str = "") -> str:
 # -- floating IPs
 
 
-def floating_ip(cloud: Cloud, port: Port, address: str) -> tuple[str, str]:
-    """Lead a floating IP to a port's address: the object that is in the way (or empty), and what to do.
+def floating_ip(cloud: Cloud, port: Port, address: str) -> tuple[Origin, str]:
+    """Lead a floating IP to a port's address: the object that is in the way (or NOTHING), and what to do.
 
     A free one of the port's project on the network that its router leads to, else a new one. Where no router leads from
     the subnet outside, the API would refuse it: that comes first.
@@ -203,10 +202,10 @@ def floating_ip(cloud: Cloud, port: Port, address: str) -> tuple[str, str]:
         first = [] if routers else [add_interface(cloud, subnet, router.id if router else "")]
         if info is None:
             first.append(f"openstack router set --external-gateway {outside} {name}")
-        decider = f"router/{routers[0].id}" if routers else f"subnet/{subnet.id}"
+        decider = Origin(Router.KIND, routers[0].id) if routers else Origin.of(subnet)
         return decider, _then(*first, _lead(cloud, port, outside, option))
     assert leading.external_gateway_info is not None
-    return "", _lead(cloud, port, leading.external_gateway_info.network_id, option)
+    return NOTHING, _lead(cloud, port, leading.external_gateway_info.network_id, option)
 
 
 def free_floating_ip(cloud: Cloud, port: Port, network: str) -> FloatingIP | None:
@@ -309,9 +308,9 @@ def enable_host(agent: str) -> str:
     return f"openstack network agent set --enable {agent}"
 
 
-def who_is_there(network: str) -> str:
+def who_is_there(network: Origin) -> str:
     """See which addresses a network has."""
-    return f"openstack port list --network {network.partition('/')[2]}"
+    return f"openstack port list --network {network.id}"
 
 
 def look_at_host(host: str) -> str:

@@ -11,7 +11,9 @@ from netloom.explain.answer.resolve import Spot
 from netloom.explain.cause import Cause, Reason, capital
 from netloom.explain.cloud import Cloud
 from netloom.explain.walk.trace import Step
+from netloom.model.cloud import Server
 from netloom.model.networking import Port
+from netloom.model.origin import HOST, Origin
 from netloom.store import StatusRow
 
 TUNNEL = "tunnel"
@@ -25,17 +27,17 @@ def of_status(cloud: Cloud, steps: list[Step]) -> Reason | None:
     """Planned well, but a host reports that something on the way is not there (yet)."""
     on_way = {(step.host, origin) for step in steps for origin in step.origin}
     things = {origin for _, origin in on_way}
-    for port_id in sorted(thing.partition("/")[2] for thing in things if thing.startswith("port/")):
+    for port_id in sorted(thing.id for thing in things if thing.kind == Port.KIND):
         port = cloud.ports.get(port_id)
         if port is not None and port.id in cloud.server_of:
-            on_way.add((port.host, f"server/{cloud.server_of[port.id].id}"))
+            on_way.add((port.host, Origin(Server.KIND, cloud.server_of[port.id].id)))
     return _not_well(cloud, on_way) or _troubled(cloud, {step.host for step in steps})
 
 
 def of_ends(cloud: Cloud, *spots: Spot) -> Reason | None:
     """A port at an end that its host has not brought up, which comes before all that its rules would say."""
     ports = [spot.port for spot in spots if spot.port is not None and spot.port.admin_state_up]
-    return _not_well(cloud, {(port.host, f"port/{port.id}") for port in ports})
+    return _not_well(cloud, {(port.host, Origin.of(port)) for port in ports})
 
 
 def not_reported(cloud: Cloud, *spots: Spot) -> Reason | None:
@@ -51,8 +53,8 @@ def not_reported(cloud: Cloud, *spots: Spot) -> Reason | None:
         if port is None or is_service(port) or (port.host, port.id) in up:
             continue
         return Reason(
-            f"host {port.host} has not reported that the link of {cloud.name(f'port/{port.id}')} is up.",
-            f"port/{port.id}",
+            f"host {port.host} has not reported that the link of {cloud.name(Origin.of(port))} is up.",
+            Origin.of(port),
             fixes.look_at_host(port.host),
             sure=False,
             cause=Cause.NOT_REPORTED,
@@ -63,9 +65,9 @@ def not_reported(cloud: Cloud, *spots: Spot) -> Reason | None:
 def of_tunnels(cloud: Cloud, steps: list[Step]) -> Reason | None:
     """A tunnel on the way whose other end does not answer; there may be a reason why it only does not say so."""
     used = {(step.host, far) for step in steps if step.kind == TUNNEL for far in step.origin}
-    far = {origin.partition("/")[2] for _, origin in used}
+    far = {origin.id for _, origin in used}
     for row in _broken(cloud.reports.of(far)):
-        if (row.host, f"{row.kind}/{row.id}") in used:
+        if (row.host, Origin(row.kind, row.id)) in used:
             facts = cloud.facts.get(row.id)
             address = (facts.tunnel_ip if facts else None) or row.id
             ends = (row.host, row.id)
@@ -75,7 +77,7 @@ def of_tunnels(cloud: Cloud, steps: list[Step]) -> Reason | None:
             return Reason(
                 f"host {row.host} gets {row.detail}: the tunnel between them is broken, unless only ping is "
                 "filtered there.",
-                f"host/{at_fault}",
+                Origin(HOST, at_fault),
                 f"on {row.host}: ping {address}; then look at what is between the two hosts",
                 sure=False,
                 cause=Cause.TUNNEL,
@@ -94,12 +96,14 @@ def _broken_at(cloud: Cloud, hosts: tuple[str, str]) -> Counter[str]:
     return Counter(host for ends in broken for host in ends)
 
 
-def _not_well(cloud: Cloud, on_way: set[tuple[str, str]]) -> Reason | None:
+def _not_well(cloud: Cloud, on_way: set[tuple[str, Origin]]) -> Reason | None:
     """The first of these objects that its host reports as not ready or failed; what surely stops a packet first."""
     rows = [
         row
-        for row in cloud.reports.of({thing.partition("/")[2] for _, thing in on_way})
-        if row.state != "ok" and row.kind != "host" and (row.host, f"{row.kind}/{row.id}") in on_way
+        for row in cloud.reports.of({thing.id for _, thing in on_way})
+        if row.state != "ok"
+        and row.kind != "host"
+        and (row.host, Origin(row.kind, row.id)) in on_way
     ]
     # A port says more to a person than the objects that wait with it.
     rows.sort(key=lambda row: (row.aspect in BESIDE, row.kind != "port"))
@@ -107,7 +111,7 @@ def _not_well(cloud: Cloud, on_way: set[tuple[str, str]]) -> Reason | None:
 
 
 def _of_row(cloud: Cloud, row: StatusRow) -> Reason:
-    named = capital(cloud.name(f"{row.kind}/{row.id}"))
+    named = capital(cloud.name(Origin(row.kind, row.id)))
     waits = row.state == "pending"
     state = "is not ready" if waits else "has failed"
     detail = f": {row.detail}" if row.detail else ""
@@ -129,7 +133,7 @@ def _of_row(cloud: Cloud, row: StatusRow) -> Reason:
         sentence = sentence[0].lower() + sentence[1:]
     return Reason(
         sentence,
-        f"{row.kind}/{row.id}",
+        Origin(row.kind, row.id),
         fix,
         sure=sure,
         cause=Cause.NOT_READY if waits else Cause.FAILED,
@@ -143,7 +147,7 @@ def _troubled(cloud: Cloud, on_way: set[str]) -> Reason | None:
             detail = f": {row.detail}" if row.detail else ""
             return Reason(
                 f"host {row.host} reports trouble ({row.aspect}){detail}.",
-                f"host/{row.host}",
+                Origin(HOST, row.host),
                 f"netloom lab status, or the agent's log on {row.host}",
                 sure=False,
                 cause=Cause.HOST_TROUBLE,
@@ -159,6 +163,6 @@ def doubt(cloud: Cloud, hosts: Iterable[str]) -> Reason | None:
         if why is not None:
             cause, text = why
             return Reason(
-                f"host {host} {text}.", f"host/{host}", fixes.look_at_host(host), False, cause
+                f"host {host} {text}.", Origin(HOST, host), fixes.look_at_host(host), False, cause
             )
     return None

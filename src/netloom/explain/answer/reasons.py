@@ -14,8 +14,10 @@ from netloom.explain.walk.frames import Frame
 from netloom.explain.walk.trace import Step, Way
 from netloom.explain.walk.walk import Arrival
 from netloom.model.names import OWNER_DHCP
-from netloom.model.networking import Port, Route, Subnet
-from netloom.plan.index import ROUTER_OWNERS
+from netloom.model.networking import Network, Port, Route, Router, SecurityGroup, Subnet
+from netloom.model.origin import HOST, NOTHING, Origin
+from netloom.model.placement import places
+from netloom.plan.index import ROUTER_OWNERS, device_of
 from netloom.plan.ovs.pipeline import Stage
 
 
@@ -23,10 +25,10 @@ def of_drop(cloud: Cloud, arrival: Arrival, asked: Asked, *, answer: bool) -> Re
     """Why a packet (or the answer to it) was dropped, from its last step."""
     prefix = "The answer does not come back: " if answer else ""
     if not arrival.steps:
-        return Reason(f"{prefix}nobody takes the frame.", "")
+        return Reason(f"{prefix}nobody takes the frame.", NOTHING)
     reason = _of_step(cloud, arrival, arrival.steps[-1], asked, answer)
     text = reason.sentence[0].lower() + reason.sentence[1:] if prefix else reason.sentence
-    return replace(reason, sentence=prefix + text)
+    return replace(reason, sentence=prefix + text, of_answer=answer)
 
 
 def _of_step(cloud: Cloud, arrival: Arrival, step: Step, asked: Asked, answer: bool) -> Reason:
@@ -51,7 +53,7 @@ def _of_step(cloud: Cloud, arrival: Arrival, step: Step, asked: Asked, answer: b
     if stage is Stage.CLASSIFY:
         return Reason(
             f"The frame belongs to no network that host {step.host} has.",
-            f"host/{step.host}",
+            Origin(HOST, step.host),
             fixes.look_at_host(step.host),
         )
     if stage is Stage.LOCAL:
@@ -66,13 +68,13 @@ def _of_step(cloud: Cloud, arrival: Arrival, step: Step, asked: Asked, answer: b
     return Reason(f"On {step.host}, {step.text} by {cloud.name(thing)}.", thing)
 
 
-def _of_port_security(cloud: Cloud, arrival: Arrival, port: str) -> Reason:
+def _of_port_security(cloud: Cloud, arrival: Arrival, port: Origin) -> Reason:
     """A source address that is not the port's: somebody else's, a virtual one, or one that is forwarded."""
     frame = arrival.frame
     address = frame.ip_src or frame.arp_spa or ""
     fix = fixes.allow_address(port, address, frame.eth_src)
     passed = next((s for s in arrival.steps if s.cause is Cause.FORWARDING), None)
-    entry = cloud.ports.get(passed.origin[0].partition("/")[2]) if passed else None
+    entry = cloud.ports.get(passed.origin[0].id) if passed else None
     if entry is not None:
         fix = fixes.let_forward(entry, port, frame.eth_src, address, frame.ip_dst or "")
     return Reason(
@@ -84,17 +86,17 @@ def _of_port_security(cloud: Cloud, arrival: Arrival, port: str) -> Reason:
     )
 
 
-def _down(cloud: Cloud, port: str) -> Reason:
+def _down(cloud: Cloud, port: Origin) -> Reason:
     """A port whose frames are dropped: it, or its network, is switched off."""
-    thing = cloud.ports.get(port.partition("/")[2])
+    thing = cloud.ports.get(port.id)
     if thing is not None and thing.admin_state_up and thing.network_id in cloud.networks:
-        network = f"network/{thing.network_id}"
+        network = Origin(Network.KIND, thing.network_id)
         if not cloud.networks[thing.network_id].admin_state_up:
             return _switched_off(cloud, network)
     return _switched_off(cloud, port)
 
 
-def _switched_off(cloud: Cloud, origin: str) -> Reason:
+def _switched_off(cloud: Cloud, origin: Origin) -> Reason:
     return Reason(
         f"{capital(cloud.name(origin))} is administratively down.",
         origin,
@@ -109,7 +111,7 @@ def _of_rules(
     """No security group rule let a packet through."""
     port = _first(step, "port")
     named = cloud.name(port) if port else ""
-    groups = [origin for origin in step.origin if origin.startswith("security_group/")]
+    groups = [origin for origin in step.origin if origin.kind == SecurityGroup.KIND]
     peer = (frame.ip_src if inward else frame.ip_dst) or ""
     # A rule that lets answers through cannot name the port that the question went to.
     number = None if answer else asked.inside_port if inward else asked.port
@@ -121,7 +123,7 @@ def _of_rules(
         inward,
         frame.icmp_type if asked.is_ping else None,
     )
-    thing = cloud.ports.get(port.partition("/")[2])
+    thing = cloud.ports.get(port.id)
     if not groups and thing is not None:
         return Reason(
             f"{capital(named)} has port security but no security group: nothing passes.",
@@ -135,7 +137,7 @@ def _of_rules(
     return Reason(
         f"No rule of {names} lets {service} {direction} at {named}.",
         group,
-        fixes.allow(group.partition("/")[2], opening),
+        fixes.allow(group.id, opening),
         cause=Cause.RULES,
     )
 
@@ -147,11 +149,11 @@ def _of_place(cloud: Cloud, arrival: Arrival, step: Step) -> Reason:
         return Reason(
             f"{capital(cloud.name(port))} gets the packet, but {arrival.frame.ip_dst} is not its address.",
             port,
-            f"openstack port show {port.partition('/')[2]}",
+            f"openstack port show {port.id}",
             cause=Cause.NOT_ITS_ADDRESS,
         )
     thing = _first(step, "host", "port", "network")
-    fix = fixes.look_at_host(step.host) if thing.startswith("host/") else ""
+    fix = fixes.look_at_host(step.host) if thing.kind == HOST else ""
     return Reason(f"On {step.host} the way ends: {step.text}.", thing, fix)
 
 
@@ -174,18 +176,18 @@ def _of_arp(cloud: Cloud, step: Step, way: Way | None) -> Reason:
         if subnet.gateway_ip == step.target and (not networks or subnet.network_id in networks):
             return no_gateway(cloud, subnet)
     network = next(iter(sorted(networks)), "")
-    where = f" on {cloud.name('network/' + network)}" if network else ""
+    where = f" on {cloud.name(Origin(Network.KIND, network))}" if network else ""
     return Reason(
         f"Nobody{where} has the address {step.target}.",
-        f"network/{network}" if network else asking,
-        fixes.who_is_there(f"network/{network}") if network else "",
+        Origin(Network.KIND, network) if network else asking,
+        fixes.who_is_there(Origin(Network.KIND, network)) if network else "",
         cause=Cause.NOBODY,
     )
 
 
 def wrong_route(cloud: Cloud, way: Way, what: str, better: str = "") -> Reason:
     """A route that somebody wrote leads by the wrong address: its owner is to blame."""
-    kind = "host route" if way.owner.startswith("subnet/") else "extra route"
+    kind = "host route" if way.owner.kind == Subnet.KIND else "extra route"
     route = Route(way.destination, way.via)
     instead = f"; {better} leads there" if better else ""
     return Reason(
@@ -198,7 +200,7 @@ def wrong_route(cloud: Cloud, way: Way, what: str, better: str = "") -> Reason:
 
 def no_gateway(cloud: Cloud, subnet: Subnet) -> Reason:
     """A subnet whose gateway address nobody has, or that names none."""
-    decider = f"subnet/{subnet.id}"
+    decider = Origin.of(subnet)
     named = f"{cloud.name(decider)} ({subnet.cidr})"
     there = [
         (fixed.ip_address, port)
@@ -208,7 +210,7 @@ def no_gateway(cloud: Cloud, subnet: Subnet) -> Reason:
     ]
     if there:
         address, port = there[0]
-        router = cloud.name(f"router/{port.device_id}")
+        router = cloud.name(Origin(Router.KIND, port.device_id))
         wrong = (
             f"the gateway {subnet.gateway_ip}, which nobody has"
             if subnet.gateway_ip
@@ -236,7 +238,7 @@ def no_gateway(cloud: Cloud, subnet: Subnet) -> Reason:
 
 
 def _silent(cloud: Cloud, port: Port, address: str) -> Reason:
-    named, decider = capital(cloud.name(f"port/{port.id}")), f"port/{port.id}"
+    named, decider = capital(cloud.name(Origin.of(port))), Origin.of(port)
     if address not in named:
         named += f" ({address})"
     if not port.admin_state_up:
@@ -248,8 +250,8 @@ def _silent(cloud: Cloud, port: Port, address: str) -> Reason:
         )
     if port.device_owner in ROUTER_OWNERS:
         router = cloud.routers.get(port.device_id)
-        if router is not None and not router.host:
-            return _on_no_host(cloud, f"router/{router.id}")
+        if router is not None and not places(router):
+            return _on_no_host(cloud, Origin.of(router))
     elif port.device_owner == OWNER_DHCP:
         return Reason(
             f"{named} is there for the instances of each host alone: nothing outside reaches it.",
@@ -267,7 +269,7 @@ def _silent(cloud: Cloud, port: Port, address: str) -> Reason:
     )
 
 
-def _on_no_host(cloud: Cloud, router: str) -> Reason:
+def _on_no_host(cloud: Cloud, router: Origin) -> Reason:
     """A router that no host carries: those that could are switched off, or silent."""
     able = [name for name, facts in sorted(cloud.facts.items()) if "network" in facts.roles]
     for name in able:
@@ -275,7 +277,7 @@ def _on_no_host(cloud: Cloud, router: str) -> Reason:
         if health is not None and health.alive and not health.enabled:
             return Reason(
                 f"{capital(cloud.name(router))} is on no host: host {name} is switched off for new routers.",
-                f"host/{name}",
+                Origin(HOST, name),
                 fixes.enable_host(health.agent),
                 cause=Cause.HOST_DISABLED,
             )
@@ -288,10 +290,9 @@ def _on_no_host(cloud: Cloud, router: str) -> Reason:
 
 
 def _network_of_device(cloud: Cloud, step: Step) -> str:
-    """The network of the port whose device asked, known by the device's name (its port's id)."""
-    ident = step.place.removeprefix("tap").removeprefix("qr-").removeprefix("qg-")
-    found = [p for p in cloud.ports.values() if p.id.startswith(ident)] if ident else []
-    return found[0].network_id if found else ""
+    """The network of the port whose device asked."""
+    found = (port for port in cloud.ports.values() if device_of(port) == step.place)
+    return next((port.network_id for port in found), "")
 
 
 def _of_route(cloud: Cloud, step: Step, frame: Frame) -> Reason:
@@ -300,13 +301,13 @@ def _of_route(cloud: Cloud, step: Step, frame: Frame) -> Reason:
         return Reason(
             f"{capital(step.text)}: see the routes of {cloud.name(router)}.",
             router,
-            f"openstack router show -c routes {router.partition('/')[2]}",
+            f"openstack router show -c routes {router.id}",
             cause=Cause.LOOP,
         )
     if not router:
-        return _no_route_at(cloud, step, cloud.ports.get(port.partition("/")[2]), port)
-    thing = cloud.routers.get(router.partition("/")[2])
-    named, ident = capital(cloud.name(router)), router.partition("/")[2]
+        return _no_route_at(cloud, step, cloud.ports.get(port.id), port)
+    thing = cloud.routers.get(router.id)
+    named, ident = capital(cloud.name(router)), router.id
     if thing is not None and not thing.admin_state_up:
         return _switched_off(cloud, router)
     if step.cause is Cause.NO_ROUTE:
@@ -335,20 +336,21 @@ def _of_route(cloud: Cloud, step: Step, frame: Frame) -> Reason:
     return Reason(f"On {step.host}: {step.text}.", router)
 
 
-def _from_elsewhere(cloud: Cloud, step: Step, frame: Frame, router: str) -> Reason:
+def _from_elsewhere(cloud: Cloud, step: Step, frame: Frame, router: Origin) -> Reason:
     """A router refuses a packet whose source belongs to a network on another side of the router."""
     home, port = _first(step, "network"), _first(step, "port")
     address = ipaddress.ip_address(step.target)
     named = next(
         (
-            f"{cloud.name(f'subnet/{s.id}')} ({s.cidr}) on {cloud.name(home)}"
+            f"{cloud.name(Origin.of(s))} ({s.cidr}) on {cloud.name(home)}"
             for _, s in sorted(cloud.subnets.items())
-            if f"network/{s.network_id}" == home and address in ipaddress.ip_network(s.cidr)
+            if Origin(Network.KIND, s.network_id) == home
+            and address in ipaddress.ip_network(s.cidr)
         ),
         cloud.name(home),
     )
-    arrived = cloud.ports.get(port.partition("/")[2])
-    way = f" by {cloud.name(f'network/{arrived.network_id}')}" if arrived else ""
+    arrived = cloud.ports.get(port.id)
+    way = f" by {cloud.name(Origin(Network.KIND, arrived.network_id))}" if arrived else ""
     return Reason(
         f"{capital(cloud.name(router))} forwards nothing from {step.target} to {frame.ip_dst} that comes in{way}: "
         f"the address belongs to {named}.",
@@ -358,10 +360,10 @@ def _from_elsewhere(cloud: Cloud, step: Step, frame: Frame, router: str) -> Reas
     )
 
 
-def _no_route_at(cloud: Cloud, step: Step, owner: Port | None, port: str) -> Reason:
+def _no_route_at(cloud: Cloud, step: Step, owner: Port | None, port: Origin) -> Reason:
     """A card (or DHCP's) whose subnet gives it no route to what was asked for."""
     if owner is not None and owner.device_owner == OWNER_DHCP:
-        network = f"network/{owner.network_id}"
+        network = Origin(Network.KIND, owner.network_id)
         return Reason(
             f"The DHCP server of {cloud.name(network)} answers on its own network only, on the instance's host: "
             f"it has no route to {step.target}.",
@@ -376,10 +378,10 @@ def _no_route_at(cloud: Cloud, step: Step, owner: Port | None, port: str) -> Rea
     return Reason(f"{capital(step.text)}.", port, cause=Cause.NO_ROUTE)
 
 
-def _first(step: Step, *kinds: str) -> str:
+def _first(step: Step, *kinds: str) -> Origin:
     """The first origin of one of these kinds, the kinds in order of preference."""
     for kind in kinds:
         for origin in step.origin:
-            if origin.startswith(kind + "/"):
+            if origin.kind == kind:
                 return origin
-    return ""
+    return NOTHING

@@ -18,6 +18,7 @@ from netloom.model.networking import (
     SecurityGroup,
     Subnet,
 )
+from netloom.model.origin import Origin
 from netloom.plan.index import ROUTER_OWNERS
 
 OUTSIDE = "outside"
@@ -209,7 +210,7 @@ def ends(cloud: Cloud, source: str, destination: str) -> tuple[Spot, Spot]:
             raise UserError(_both_outside(cloud, starts[0], targets[0]))
         subnet = subnet_around(cloud, starts[0].address) if source != OUTSIDE else None
         if subnet is not None:
-            named = cloud.name(f"subnet/{subnet.id}")
+            named = cloud.name(Origin.of(subnet))
             raise UserError(
                 f"nobody has the address {source} of {named}; for a machine outside, say {OUTSIDE}"
             )
@@ -263,7 +264,7 @@ def _must_be_one(cloud: Cloud, chosen: Spot, spots: list[Spot]) -> None:
     ports = {spot.port.id: spot.port for spot in spots if spot.port}
     if len(ports) > 1:
         known = ", ".join(
-            f"{ident} on {cloud.name(f'network/{port.network_id}')}"
+            f"{ident} on {cloud.name(Origin(Network.KIND, port.network_id))}"
             for ident, port in ports.items()
         )
         raise UserError(f"several ports have the address {chosen.word}: say which by id ({known})")
@@ -279,7 +280,7 @@ def _both_outside(cloud: Cloud, start: Spot, target: Spot) -> str:
             and network
             and not (network.physical_network and subnet.gateway_ip == spot.address)
         ):
-            return f"nobody has the address {spot.word} of {cloud.name(f'subnet/{subnet.id}')}"
+            return f"nobody has the address {spot.word} of {cloud.name(Origin.of(subnet))}"
     return f"{start.word} and {target.word} are both outside: this cloud is not between them"
 
 

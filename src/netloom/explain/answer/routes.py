@@ -14,7 +14,9 @@ from netloom.explain.walk.hosts import World
 from netloom.explain.walk.trace import Way
 from netloom.explain.walk.walk import Walk
 from netloom.model.names import router_namespace
-from netloom.model.networking import Port, Subnet
+from netloom.model.networking import Port, Router, Subnet
+from netloom.model.origin import Origin
+from netloom.model.placement import places
 from netloom.plan.index import device_of
 
 Judge = Callable[[World], Reason | None]
@@ -59,29 +61,29 @@ def blame(
         for address, device in _hops(cloud, way):
             if judge(world.with_way(replace(way, via=address), device)) is None:
                 return wrong_route(cloud, way, what, address)
-    if reason.cause in MISSING and reason.decider.startswith("router/"):
+    if reason.cause in MISSING and reason.decider.kind == Router.KIND:
         return _missing(cloud, world, asked, reason, judge)
     return reason
 
 
 def _missing(cloud: Cloud, world: World, asked: Asked, reason: Reason, judge: Judge) -> Reason:
     """A router that knows no way to a subnet which another router beside it has."""
-    router = cloud.routers[reason.decider.partition("/")[2]]
-    place = (router.host, router_namespace(router.id))
-    if router.host not in world.hosts or place[1] not in world.hosts[router.host].namespaces:
+    router = cloud.routers[reason.decider.id]
+    namespace, host = router_namespace(router.id), next(iter(places(router)), "")
+    if host not in world.hosts or namespace not in world.hosts[host].namespaces:
         return reason
+    place = (host, namespace)
     for subnet in _subnets(cloud, asked):
         for address, device in _beside(cloud, router.id):
-            way = Way(f"router/{router.id}", subnet.cidr, address, chosen=True, place=place)
+            way = Way(Origin.of(router), subnet.cidr, address, chosen=True, place=place)
             if judge(world.with_way(way, device)) is None:
                 fix = fixes.add_route(router.id, subnet.cidr, address)
-                named = cloud.name(f"router/{router.id}")
-                there = f"{cloud.name(f'subnet/{subnet.id}')} ({subnet.cidr})"
-                answer = reason.sentence.startswith("The answer")
-                prefix = "The answer does not come back: " if answer else ""
+                named = cloud.name(Origin.of(router))
+                there = f"{cloud.name(Origin.of(subnet))} ({subnet.cidr})"
+                prefix = "The answer does not come back: " if reason.of_answer else ""
                 sentence = f"{named} has no route to {there}, which {address} has."
                 sentence = prefix + (sentence if prefix else sentence[0].upper() + sentence[1:])
-                return Reason(sentence, f"router/{router.id}", fix, cause=Cause.NO_ROUTE)
+                return Reason(sentence, Origin.of(router), fix, cause=Cause.NO_ROUTE)
     return reason
 
 
@@ -96,12 +98,11 @@ def _subnets(cloud: Cloud, asked: Asked) -> Iterator[Subnet]:
 
 def _hops(cloud: Cloud, way: Way) -> Iterator[tuple[str, str]]:
     """Routers by whose addresses a route could lead instead, with the device towards them."""
-    kind, _, ident = way.owner.partition("/")
-    if kind == "subnet":
-        for port in cloud.routed.get(ident, []):
+    if way.owner.kind == Subnet.KIND:
+        for port in cloud.routed.get(way.owner.id, []):
             yield from ((f.ip_address, "") for f in port.fixed_ips if f.ip_address != way.via)
     else:
-        yield from (hop for hop in _beside(cloud, ident) if hop[0] != way.via)
+        yield from (hop for hop in _beside(cloud, way.owner.id) if hop[0] != way.via)
 
 
 def _beside(cloud: Cloud, router: str) -> Iterator[tuple[str, str]]:

@@ -7,22 +7,22 @@ from netloom.explain.answer.asked import Asked
 from netloom.explain.cause import Cause, Reason
 from netloom.explain.cloud import Cloud
 from netloom.explain.walk.walk import Arrival, Walk
-from netloom.model.networking import Network
+from netloom.model.networking import Network, Port, Router
+from netloom.model.origin import NOTHING, Origin
 
 
-def networks(cloud: Cloud, arrival: Arrival) -> dict[str, tuple[Network, str]]:
-    """The networks that a packet crosses, in order, each with the router (`router/id`) that sent it there."""
-    found: dict[str, tuple[Network, str]] = {}
-    router = ""
+def networks(cloud: Cloud, arrival: Arrival) -> dict[str, tuple[Network, Origin]]:
+    """The networks that a packet crosses, in order, each with the router that sent it there."""
+    found: dict[str, tuple[Network, Origin]] = {}
+    router = NOTHING
     for step in arrival.steps:
         router = next(
-            (o for o in step.origin if step.kind == "route" and o.startswith("router/")), router
+            (o for o in step.origin if step.kind == "route" and o.kind == Router.KIND), router
         )
         if step.kind not in ("instance", "device"):
             continue
         for origin in step.origin:
-            kind, _, ident = origin.partition("/")
-            port = cloud.ports.get(ident) if kind == "port" else None
+            port = cloud.ports.get(origin.id) if origin.kind == Port.KIND else None
             network = cloud.networks.get(port.network_id) if port else None
             if network is not None:
                 found.setdefault(network.id, (network, router))
@@ -43,7 +43,7 @@ def too_big(cloud: Cloud, walk: Walk, asked: Asked) -> Reason | None:
         for number, (network, router) in enumerate(crossed.values()):
             if asked.size <= network.mtu:
                 continue
-            named = cloud.name(f"network/{network.id}")
+            named = cloud.name(Origin.of(network))
             smallest = min(other.mtu for other, _ in crossed.values())
             if number == 0 or not router:
                 who = "its sender cannot send it"
@@ -52,7 +52,7 @@ def too_big(cloud: Cloud, walk: Walk, asked: Asked) -> Reason | None:
             return Reason(
                 f"A packet of {asked.size} bytes that must not be fragmented is too large for {named}, whose MTU is "
                 f"{network.mtu}: {who}.",
-                f"network/{network.id}",
+                Origin.of(network),
                 fixes.set_mtu(cloud, network, asked.size, smallest),
                 cause=Cause.TOO_BIG,
             )

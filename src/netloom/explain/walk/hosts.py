@@ -21,8 +21,10 @@ from netloom.model.hoststate import (
     NsRoute,
     SourceNat,
 )
-from netloom.model.names import METADATA_ADDRESS
+from netloom.model.names import METADATA_ADDRESS, router_namespace
 from netloom.model.networking import Port, Subnet
+from netloom.model.origin import Origin
+from netloom.model.placement import places
 from netloom.plan import plan
 from netloom.plan.index import ROUTER_OWNERS, Index, device_of
 from netloom.scope import Moment, select
@@ -71,7 +73,10 @@ class Endpoint:
 
 @dataclass
 class Host:
-    """One host's state, in the shape in which the walker asks for it."""
+    """One host's state, in the shape in which the walker asks for it.
+
+    Of a router's replicas the first is taken to be active: which one is, a plan cannot say.
+    """
 
     name: str
     facts: HostFacts
@@ -99,7 +104,13 @@ class Host:
         host.tables = dict(tables)
         for bucket in state.each(Bucket):
             host.groups.setdefault((bucket.bridge, bucket.group), []).append(bucket)
-        host.devices = {device.name: device for device in state.each(Device)}
+        # A standby gets a copy of what is for its router and does nothing with it.
+        idle = {
+            router_namespace(router.id)
+            for router in view.routers.values()
+            if host.name in places(router)[1:]
+        }
+        host.devices = {d.name: d for d in state.each(Device) if d.namespace not in idle}
         host.namespaces = {namespace.name: namespace for namespace in state.each(Namespace)}
         for route in state.each(NsRoute):
             host.routes.setdefault(route.namespace, []).append(route)
@@ -172,7 +183,8 @@ class World:
             (place, port.network_id, port.id)
             for port in part.ports.values()
             if port.network_id in reach.networks and port.device_owner not in ROUTER_OWNERS
-            if (place := part.place(port)) in part.facts
+            for place in part.places(port)
+            if place in part.facts
         ]
         endpoints = {
             ident: endpoint(part.subnets, place, part.ports[ident])
@@ -223,7 +235,7 @@ class World:
         if any(address in each.addresses for each in self.endpoints.values()):
             return True
         return any(
-            address == own.partition("/")[0]
+            address == own.ip
             for name in self._somewhere()
             for device in self.hosts[name].devices.values()
             for own in device.addresses
@@ -320,7 +332,7 @@ def endpoint(subnets: Mapping[str, Subnet], host: str, port: Port) -> Endpoint:
         if subnet is None or subnet.ip_version != 4:
             continue
         networks.append((fixed.ip_address, subnet.cidr))
-        owner, metadata = f"subnet/{subnet.id}", f"{METADATA_ADDRESS}/32"
+        owner, metadata = Origin.of(subnet), f"{METADATA_ADDRESS}/32"
         for route in subnet.host_routes:
             chosen = Way(owner, route.destination, route.nexthop, chosen=True)
             routes.setdefault(route.destination, chosen)

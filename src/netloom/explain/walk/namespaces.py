@@ -11,6 +11,8 @@ from netloom.explain.walk.frames import ICMP, TCP, UDP, Connection, Frame
 from netloom.explain.walk.hosts import Host
 from netloom.explain.walk.trace import Step, Steps, Way
 from netloom.model.hoststate import AttachedNetwork, Device, FloatingNat, NsRoute
+from netloom.model.networking import Subnet
+from netloom.model.origin import NOTHING, Origin
 
 _NUMBER = {"tcp": TCP, "udp": UDP, "dccp": 33, "sctp": 132}
 
@@ -64,9 +66,7 @@ class Namespaces:
         else:
             frame, steps, redirected = self._dnat(host, name, frame, steps)
         if any(
-            frame.ip_dst == address.partition("/")[0]
-            for d in host.devices_in(name)
-            for address in d.addresses
+            frame.ip_dst == address.ip for d in host.devices_in(name) for address in d.addresses
         ):
             return Onward(steps, frame, local=True)
         namespace = host.namespaces.get(name)
@@ -146,7 +146,7 @@ class Namespaces:
                 frame = replace(frame, ip_src=nat.external)
                 return frame, (*steps, _nat_step(host, name, was, frame, "floating IP", nat.origin))
         if leaving.name not in outer and floating:
-            frame = replace(frame, ip_src=leaving.addresses[0].partition("/")[0])
+            frame = replace(frame, ip_src=leaving.addresses[0].ip)
             step = _nat_step(host, name, was, frame, "back inside", leaving.origin)
             return frame, (*steps, step)
         for nat in catch_all:
@@ -208,7 +208,7 @@ class Routed(NamedTuple):
 
     device: Device
     next_hop: str
-    origin: tuple[str, ...]
+    origin: tuple[Origin, ...]
     item: NsRoute | None
 
 
@@ -218,7 +218,7 @@ def route(host: Host, namespace: str, target: str) -> Routed | None:
     best: tuple[int, Routed] | None = None
     for device in host.devices_in(namespace):
         for own in device.addresses:
-            network = ipaddress.IPv4Interface(own).network
+            network = ipaddress.IPv4Interface(own.cidr).network
             if (
                 network.prefixlen < 32
                 and address in network
@@ -238,8 +238,8 @@ def way_of(host: Host, item: NsRoute | None) -> Way | None:
     if item is None or item.gateway is None:
         return None
     # The default route comes from the external subnet's gateway; an extra route has its router only.
-    subnet = next((origin for origin in item.origin if origin.startswith("subnet/")), "")
-    owner = subnet or next(iter(item.origin), "")
+    subnet = next((origin for origin in item.origin if origin.kind == Subnet.KIND), NOTHING)
+    owner = subnet or next(iter(item.origin), NOTHING)
     place = (host.name, item.namespace)
     return Way(owner, item.destination, item.gateway, chosen=not subnet, place=place)
 
@@ -259,7 +259,7 @@ def _apply(frame: Frame, known: Translated) -> Frame:
     return replace(frame, tp_src=new.source_port, tp_dst=new.destination_port)
 
 
-def _step(host: Host, namespace: str, text: str, command: str, origin: tuple[str, ...]) -> Step:
+def _step(host: Host, namespace: str, text: str, command: str, origin: tuple[Origin, ...]) -> Step:
     return Step(
         kind="route",
         host=host.name,
@@ -271,7 +271,7 @@ def _step(host: Host, namespace: str, text: str, command: str, origin: tuple[str
 
 
 def _nat_step(
-    host: Host, namespace: str, was: Connection, frame: Frame, why: str, origin: tuple[str, ...]
+    host: Host, namespace: str, was: Connection, frame: Frame, why: str, origin: tuple[Origin, ...]
 ) -> Step:
     changes: list[str] = []
     if was.source != frame.ip_src:

@@ -15,6 +15,8 @@ from netloom.explain.walk.trace import Outcome, Step, Steps
 from netloom.model import openflow as of
 from netloom.model.hoststate import Flow
 from netloom.model.names import INTEGRATION_BRIDGE
+from netloom.model.networking import SecurityGroupRule
+from netloom.model.origin import HOST, Origin
 from netloom.plan.index import TUNNELS
 from netloom.plan.ovs.bridges import integration_patch
 from netloom.plan.ovs.pipeline import PURPOSE, Stage
@@ -56,7 +58,7 @@ class Switches:
             place=bridge,
             text=f"from physical network {physical_network} through {bridge} into {INTEGRATION_BRIDGE}",
             command=f"tcpdump -eni {host.facts.physical_interfaces[bridge]}",
-            origin=(f"host/{host.name}",),
+            origin=(Origin(HOST, host.name),),
         )
         return self._table(host, Passing(frame, integration_patch(bridge)), 0, (*steps, step))
 
@@ -205,7 +207,7 @@ class Switches:
             text=f"{device.rstrip('0')} tunnel, key {passing.tun_id}, from {host.facts.tunnel_ip}"
             f" to {passing.tun_dst} ({far.name if far else 'no host of ours'})",
             command=f"tcpdump -eni any {OUTER[device.rstrip('0')]} and host {passing.tun_dst}",
-            origin=(f"host/{far.name}",) if far else (),
+            origin=(Origin(HOST, far.name),) if far else (),
         )
         steps = (*steps, step)
         if far is None:
@@ -229,7 +231,7 @@ class Switches:
             place=bridge,
             text=f"through {bridge} to physical network {network}{tag}",
             command=f"tcpdump -eni {uplink}" if uplink else f"ovs-vsctl list-ports {bridge}",
-            origin=(f"host/{host.name}",),
+            origin=(Origin(HOST, host.name),),
         )
         steps = (*steps, step)
         if uplink is None:
@@ -258,7 +260,7 @@ def _watch(host: Host, device: str) -> str:
     return f"ip netns exec {inside.namespace} {dump}" if inside else dump
 
 
-def find(flows: list[Flow], passing: Passing) -> tuple[Flow | None, tuple[str, ...]]:
+def find(flows: list[Flow], passing: Passing) -> tuple[Flow | None, tuple[Origin, ...]]:
     """The flow that Open vSwitch would choose, and the origins of the clauses that met in it.
 
     `flows` by falling priority. Conjunctions: where every clause of one has a matching flow of the same
@@ -288,7 +290,7 @@ def find(flows: list[Flow], passing: Passing) -> tuple[Flow | None, tuple[str, .
 
 
 def _flow_step(
-    host: Host, number: int, flow: Flow | None, because: tuple[str, ...], passing: Passing
+    host: Host, number: int, flow: Flow | None, because: tuple[Origin, ...], passing: Passing
 ) -> Step:
     stage = Stage(number)
     origin = tuple(dict.fromkeys((*because, *(flow.origin if flow else ()))))
@@ -297,7 +299,7 @@ def _flow_step(
     elif passing.ct and stage in (Stage.EGRESS_RULES, Stage.INGRESS_RULES) and flow.match.ct_state:
         text = f"{stage.name}: lets an answer of a known connection through"
     elif stage in (Stage.EGRESS_RULES, Stage.INGRESS_RULES):
-        rule = next((o for o in origin if o.startswith("security_group_rule/")), "a rule")
+        rule = next((o for o in origin if o.kind == SecurityGroupRule.KIND), "a rule")
         text = f"{stage.name}: {rule} lets it through"
     else:
         text = f"{stage.name}: {PURPOSE[stage]}"

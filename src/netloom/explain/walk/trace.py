@@ -7,6 +7,7 @@ from typing import Literal
 
 from netloom.explain.cause import Cause
 from netloom.explain.walk.frames import Frame
+from netloom.model.origin import Origin
 from netloom.plan.ovs.pipeline import Stage
 
 Kind = Literal["instance", "flow", "tunnel", "wire", "device", "route", "nat", "arp", "outside"]
@@ -16,10 +17,10 @@ Kind = Literal["instance", "flow", "tunnel", "wire", "device", "route", "nat", "
 class Way:
     """A route that somebody wrote, or that a subnet's gateway gives: `destination` by the address `via`.
 
-    `owner`: the object (`kind/id`) that has it. `chosen`: it is a host route or an extra route, which a user wrote.
+    `owner`: the object that has it. `chosen`: it is a host route or an extra route, which a user wrote.
     """
 
-    owner: str
+    owner: Origin
     destination: str
     via: str
     chosen: bool
@@ -40,7 +41,7 @@ class Step:
     place: str
     text: str
     command: str = ""
-    origin: tuple[str, ...] = ()
+    origin: tuple[Origin, ...] = ()
     target: str = ""
     stage: Stage | None = None
     cause: Cause | None = None

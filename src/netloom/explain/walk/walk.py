@@ -18,6 +18,8 @@ from netloom.explain.walk.ovs import Switches
 from netloom.explain.walk.trace import Outcome, Step, Steps
 from netloom.model.hoststate import Device
 from netloom.model.names import INTEGRATION_BRIDGE
+from netloom.model.networking import Port
+from netloom.model.origin import Origin
 from netloom.plan.ovs.pipeline import Stage
 from netloom.plan.ovs.rule_services import WITH_PORTS
 
@@ -185,7 +187,7 @@ class Walker:
             place=source.device,
             text=f"{frame.ip_src} sends to {target} by {source.device}",
             command=f"tcpdump -eni {source.device}",
-            origin=(f"port/{source.port_id}",),
+            origin=(Origin(Port.KIND, source.port_id),),
             way=way,
         )
         if way is None and not source.is_near(target):
@@ -287,7 +289,7 @@ class Walker:
     def _mac_for(self, outcome: Outcome, address: str) -> str | None:
         device = self.world.hosts[outcome.host].devices.get(outcome.place)
         if device is not None:
-            own = {a.partition("/")[0] for a in device.addresses}
+            own = {address.ip for address in device.addresses}
             return device.mac if address in own else None
         endpoint = self.world.endpoint_at(outcome.host, outcome.place)
         return endpoint.mac if endpoint and address in endpoint.addresses else None
@@ -335,7 +337,7 @@ class Walker:
             place=outcome.place,
             text=f"arrives at {frame.ip_dst}",
             command=f"tcpdump -eni {outcome.place}",
-            origin=(f"port/{endpoint.port_id}",),
+            origin=(Origin(Port.KIND, endpoint.port_id),),
         )
         if frame.ip_dst in endpoint.addresses:
             return Arrival(endpoint, host.name, frame, (*outcome.steps, step))
@@ -411,7 +413,7 @@ class Walker:
         if onward.device is None:
             return Arrival(None, host.name, onward.frame, onward.steps)
         leaving = onward.device
-        address = leaving.addresses[0].partition("/")[0] if leaving.addresses else "0.0.0.0"
+        address = leaving.addresses[0].ip if leaving.addresses else "0.0.0.0"
         mac, why = self._resolve(host, leaving.name, leaving.mac, address, onward.next_hop)
         if mac is None:
             return Arrival(None, host.name, onward.frame, (*onward.steps, *why))
@@ -424,7 +426,9 @@ def vlan_text(vlan: int) -> str:
     return f" (VLAN {vlan})" if vlan else ""
 
 
-def _resolved(host: Host, device: str, target: str, answer: str, origin: tuple[str, ...]) -> Step:
+def _resolved(
+    host: Host, device: str, target: str, answer: str, origin: tuple[Origin, ...]
+) -> Step:
     by_flow = (
         f"ovs-ofctl dump-flows {INTEGRATION_BRIDGE} table={int(Stage.LOCAL)},arp,arp_tpa={target}"
     )

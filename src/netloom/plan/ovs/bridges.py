@@ -9,7 +9,8 @@ from netloom.model.hoststate import Bridge, Bucket, Flow, HostObject, Interface
 from netloom.model.names import INTEGRATION_BRIDGE
 from netloom.model.networking import Network
 from netloom.model.openflow import FIRST_OF_HOST, Action, Goto, Load, Match, Normal, Output
-from netloom.plan.index import TUNNELS, Index
+from netloom.model.origin import Origin
+from netloom.plan.index import TUNNELS, Index, of_host
 from netloom.plan.ovs.pipeline import RESERVED_GROUPS, Domain, Priority, Stage
 
 
@@ -44,7 +45,7 @@ def out_by_wire(index: Index, bridge: str) -> tuple[Load, Goto]:
     return out_of(FIRST_OF_HOST + len(TUNNELS) + bridges.index(bridge))
 
 
-def output(key: int, device: str, origin: tuple[str, ...]) -> Flow:
+def output(key: int, device: str, origin: tuple[Origin, ...]) -> Flow:
     """OUTPUT: which device a key stands for."""
     match = Match(dst_port=key)
     return flow(Stage.OUTPUT, Priority.NORMAL, match, Output(device), origin=origin)
@@ -56,7 +57,7 @@ def bucket(
     shards: int,
     number: int,
     *actions: Action,
-    origin: tuple[str, ...],
+    origin: tuple[Origin, ...],
 ) -> Bucket:
     """A receiver in a broadcast domain of a network."""
     return Bucket(
@@ -73,7 +74,7 @@ def flow(
     priority: int,
     match: Match,
     *actions: Action,
-    origin: tuple[str, ...],
+    origin: tuple[Origin, ...],
     aspect: Aspect = "l2",
 ) -> Flow:
     """A flow of br-int."""
@@ -91,7 +92,7 @@ def flow(
 def plan_bridges(index: Index) -> Iterator[HostObject]:
     """All that exists on a host before it has a single port; its origin is the host itself."""
     facts = index.facts
-    host = (f"host/{facts.host}",)
+    host = of_host(facts.host)
     datapath = facts.capabilities.get("datapath_type", "netdev")
     yield Bridge(name=INTEGRATION_BRIDGE, datapath_type=datapath, secure=True, origin=host)
     if facts.tunnel_ip:
@@ -124,7 +125,7 @@ def plan_bridges(index: Index) -> Iterator[HostObject]:
 
 
 def _physical_bridge(
-    bridge: str, uplink: str | None, datapath: str, host: tuple[str, ...]
+    bridge: str, uplink: str | None, datapath: str, host: tuple[Origin, ...]
 ) -> Iterator[HostObject]:
     yield Bridge(name=bridge, datapath_type=datapath, secure=False, origin=host)
     if uplink:

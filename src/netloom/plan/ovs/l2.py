@@ -13,11 +13,21 @@ from typing import Any
 
 from msgspec.structs import replace
 
+from netloom.model.family import ADDRESSED
 from netloom.model.hoststate import Bucket, Flow, Group
 from netloom.model.names import INTEGRATION_BRIDGE, OWNER_DHCP
 from netloom.model.networking import Network, Port
 from netloom.model.openflow import Action, Goto, Load, Match, PopVlan, PushVlan, SetTunnel
-from netloom.plan.index import ROUTER_OWNERS, TUNNELS, Index, addresses_of, origin, remembered
+from netloom.model.origin import Origin
+from netloom.plan.index import (
+    ROUTER_OWNERS,
+    TUNNELS,
+    Index,
+    addresses_of,
+    of_host,
+    origin,
+    remembered,
+)
 from netloom.plan.ovs.bridges import (
     bucket,
     flow,
@@ -63,6 +73,18 @@ def to_host(network: Network, tunnel_ip: str) -> tuple[Action, ...]:
     return (tunnel, *out_by_tunnel(network.network_type))
 
 
+def to_places(index: Index, network: Network, hosts: list[str]) -> tuple[Action, ...]:
+    """A copy to each of these hosts: through its tunnel, or one on the wire that all of them are on."""
+    if network.network_type not in TUNNELS:
+        return to_wire(index, network)
+    ends = [ip for host in hosts if (ip := index.tunnel_ip(host))]
+    return tuple(action for ip in ends for action in to_host(network, ip))
+
+
+def _with_hosts(port: Port, hosts: list[str]) -> tuple[Origin, ...]:
+    return (*origin(port), *of_host(*hosts))
+
+
 def to_device(port: Port) -> tuple[Action, ...]:
     """One copy to a device, through its own rules."""
     return (Load("dst_port", port.key), Goto(int(Stage.INGRESS)))
@@ -82,7 +104,8 @@ def arrivals(index: Index, network: Network) -> Iterator[Flow]:
 
 def known_address(index: Index, network: Network, port: Port) -> Iterator[Flow]:
     """L2: the MAC address of a port that has a place."""
-    place = index.location(port)
+    places = index.places(port)
+    others = [place for place in places if place != index.host]
     here = Match(net=network.key, eth_dst=port.mac_address)
     outward = Match(net=network.key, eth_dst=port.mac_address, remote=0)
     if port.device_owner == OWNER_DHCP and index.dhcp_port_of(network.id) is port:
@@ -91,26 +114,28 @@ def known_address(index: Index, network: Network, port: Port) -> Iterator[Flow]:
             match = Match(net=network.key, eth_dst=port.mac_address, remote=0, **what)
             yield flow(Stage.L2, Priority.NORMAL, match, *out_of(port.key), origin=origin(port))
         yield flow(Stage.L2, Priority.RULES, here, origin=origin(port))
-    elif place and not index.is_up(port):
+    elif places and not index.is_up(port):
         yield flow(Stage.L2, Priority.NORMAL, here, origin=origin(port))
-    elif place == index.host:
+    elif places == (index.host,):
         yield flow(Stage.L2, Priority.NORMAL, here, *to_device(port), origin=origin(port))
-    elif place and network.network_type in TUNNELS:
-        ip = index.tunnel_ip(place)
-        why = (*origin(port), f"host/{place}")
-        way = to_host(network, ip) if ip else ()
+    elif index.host in places:
+        # Which of a router's replicas is active, no plan can know: each gets a copy, and a standby forwards none.
+        inward = replace(outward, remote=1)
+        far, why = to_places(index, network, others), _with_hosts(port, others)
+        yield flow(Stage.L2, Priority.NORMAL, inward, *to_device(port), origin=origin(port))
+        yield flow(Stage.L2, Priority.NORMAL, outward, *far, *to_device(port), origin=why)
+    elif others and (network.network_type in TUNNELS or open_here(index, network.id)):
+        # On a wire the address is known to be out there: not for those here that get unknown addresses.
+        way, why = to_places(index, network, others), _with_hosts(port, others)
         yield flow(Stage.L2, Priority.NORMAL, outward, *way, origin=why)
-    elif place and open_here(index, network.id):
-        # Known to be out on the wire: not for those here that get unknown addresses.
-        why = (*origin(port), f"host/{place}")
-        yield flow(Stage.L2, Priority.NORMAL, outward, *to_wire(index, network), origin=why)
 
 
 def _for_services(dhcp_port: Port) -> Iterator[dict[str, Any]]:
     """What may reach the DHCP device: nobody takes it for a router, whatever its namespace is set to."""
     yield {"eth_type": "arp"}
-    for address in addresses_of(dhcp_port):
-        yield {"eth_type": "ip", "ip_dst": address}
+    for family in ADDRESSED:
+        for address in addresses_of(dhcp_port, family):
+            yield {"eth_type": family.eth_type, "ip_dst": address}
 
 
 @remembered(1)

@@ -11,9 +11,10 @@ from typing import Any
 
 from msgspec.structs import replace
 
+from netloom.model.family import ADDRESSED, V4, Family
 from netloom.model.hosts import Aspect
 from netloom.model.hoststate import Flow
-from netloom.model.names import METADATA_ADDRESS, OWNER_DHCP
+from netloom.model.names import OWNER_DHCP
 from netloom.model.networking import Network, Port
 from netloom.model.openflow import ArpReply, Goto, Load, Match, SetEth
 from netloom.plan.index import ROUTER_OWNERS, Index, addresses_of, origin, remembered
@@ -21,18 +22,19 @@ from netloom.plan.ovs.bridges import flow, out_of
 from netloom.plan.ovs.pipeline import BROADCAST, Domain, Priority, Stage, shards_for
 
 TCP, UDP = 6, 17
-EVERYBODY = "255.255.255.255"
-"""RFC 919: the broadcast address of the own network."""
 
 
 def network_services(index: Index, network: Network, dhcp_port: Port) -> Iterator[Flow]:
     """What both stages do for a network that is present and up, whatever ports are here."""
-    if dhcp_subnets(index, network.id):
-        for asks in _requests(network, dhcp_port):
+    for family in ADDRESSED:
+        for asks in (
+            _requests(network, dhcp_port, family) if served(index, network.id, family) else ()
+        ):
             why = origin(dhcp_port, network)
             yield flow(Stage.LOCAL, Priority.NORMAL, asks, origin=why, aspect="dhcp")
-    other = Match(net=network.key, eth_type="ip", ip_dst=METADATA_ADDRESS)
-    yield flow(Stage.LOCAL, Priority.NORMAL + 1, other, origin=origin(network), aspect="metadata")
+        other = Match(net=network.key, eth_type=family.eth_type, ip_dst=family.metadata)
+        why = origin(network)
+        yield flow(Stage.LOCAL, Priority.NORMAL + 1, other, origin=why, aspect="metadata")
     yield flow(
         Stage.EGRESS,
         Priority.NORMAL,
@@ -44,41 +46,41 @@ def network_services(index: Index, network: Network, dhcp_port: Port) -> Iterato
 
 def port_services(index: Index, network: Network, port: Port, dhcp_port: Port) -> Iterator[Flow]:
     """What both stages do for a port on this host that is up."""
-    if port.device_owner not in ROUTER_OWNERS:
-        if dhcp_subnets(index, network.id):
-            yield from dhcp_requests(network, port, dhcp_port)
-        yield from metadata(network, port, dhcp_port)
-    yield from deliver(network, port, dhcp_port)
+    for family in ADDRESSED:
+        if port.device_owner not in ROUTER_OWNERS:
+            if served(index, network.id, family):
+                yield from dhcp_requests(network, port, dhcp_port, family)
+            yield from metadata(network, port, dhcp_port, family)
+        yield from deliver(network, port, dhcp_port, family)
 
 
-def dhcp_subnets(index: Index, network_id: str) -> list[str]:
-    """Ids of the network's subnets that DHCP serves."""
-    return [s.id for s in index.subnets_of(network_id) if s.enable_dhcp]
+def served(index: Index, network_id: str, family: Family) -> bool:
+    """Whether DHCP serves a subnet of a family of the network."""
+    return any(subnet.enable_dhcp for subnet in index.subnets_of(network_id, family))
 
 
 def arp(index: Index, network: Network, port: Port) -> Iterator[Flow]:
-    """Known addresses are answered here, so that a question seldom crosses a tunnel.
+    """Known IPv4 addresses are answered here, so that a question seldom crosses a tunnel.
 
     Addresses that ports share by allowed address pairs are left to whoever has them at the moment.
     """
     dhcp = port.device_owner == OWNER_DHCP and index.dhcp_port_of(network.id) is port
-    place = index.location(port)
-    if not dhcp and (place is None or not index.is_up(port)):
+    if not dhcp and not (index.places(port) and index.is_up(port)):
         return
-    for address in addresses_of(port):
+    for address in addresses_of(port, V4):
         if index.is_shared(network.id, address):
             continue
         asked = Match(net=network.key, eth_type="arp", arp_op=1, arp_tpa=address)
         answer = ArpReply(port.mac_address, address)
         yield flow(Stage.LOCAL, Priority.NORMAL, asked, answer, origin=origin(port))
-        if place == index.host:
+        if index.is_here(port):
             # What announces its own address must be heard by all, not answered by itself.
             own = Match(src_port=port.key, eth_type="arp", arp_op=1, arp_tpa=address)
             onward = Goto(int(Stage.EGRESS))
             yield flow(Stage.LOCAL, Priority.SPECIAL, own, onward, origin=origin(port))
     if dhcp:
-        asked = Match(net=network.key, eth_type="arp", arp_op=1, arp_tpa=METADATA_ADDRESS)
-        answer = ArpReply(port.mac_address, METADATA_ADDRESS)
+        asked = Match(net=network.key, eth_type="arp", arp_op=1, arp_tpa=V4.metadata)
+        answer = ArpReply(port.mac_address, V4.metadata)
         yield flow(Stage.LOCAL, Priority.NORMAL, asked, answer, origin=origin(port))
 
 
@@ -94,21 +96,26 @@ def shards_of_hosts(index: Index, network_id: str) -> int:
     return shards_for(index.count("places", network_id))
 
 
-def _requests(network: Network, dhcp_port: Port) -> Iterator[Match]:
+def _requests(network: Network, dhcp_port: Port, family: Family) -> Iterator[Match]:
     """Requests for addresses, to everybody or to the server's own address."""
-    for address in (EVERYBODY, *addresses_of(dhcp_port)):
+    for address in (family.dhcp_everybody, *addresses_of(dhcp_port, family)):
         yield Match(
-            net=network.key, eth_type="ip", ip_dst=address, ip_proto=UDP, tp_src=68, tp_dst=67
+            net=network.key,
+            eth_type=family.eth_type,
+            ip_dst=address,
+            ip_proto=UDP,
+            tp_src=family.dhcp_client,
+            tp_dst=family.dhcp_server,
         )
 
 
-def dhcp_requests(network: Network, port: Port, dhcp_port: Port) -> Iterator[Flow]:
+def dhcp_requests(network: Network, port: Port, dhcp_port: Port, family: Family) -> Iterator[Flow]:
     """Requests of a port's own MAC address, to everybody or to the server's own address, go to the DHCP device.
 
     Those of any other MAC address nobody hears. The DHCP server's namespace compares that address with the one in the message.
     What is for other addresses only looks like a question to the server.
     """
-    for asks in _requests(network, dhcp_port):
+    for asks in _requests(network, dhcp_port, family):
         yield flow(
             Stage.LOCAL,
             Priority.SPECIAL,
@@ -119,15 +126,15 @@ def dhcp_requests(network: Network, port: Port, dhcp_port: Port) -> Iterator[Flo
         )
 
 
-def metadata(network: Network, port: Port, dhcp_port: Port) -> Iterator[Flow]:
+def metadata(network: Network, port: Port, dhcp_port: Port, family: Family) -> Iterator[Flow]:
     """Requests go to the DHCP device, to whichever MAC the instance sent them (the router's, mostly)."""
-    for address in addresses_of(port):
+    for address in addresses_of(port, family):
         match = Match(
             src_port=port.key,
             eth_src=port.mac_address,
-            eth_type="ip",
+            eth_type=family.eth_type,
             ip_src=address,
-            ip_dst=METADATA_ADDRESS,
+            ip_dst=family.metadata,
             ip_proto=TCP,
             tp_dst=80,
         )
@@ -142,22 +149,22 @@ def metadata(network: Network, port: Port, dhcp_port: Port) -> Iterator[Flow]:
         )
 
 
-def deliver(network: Network, port: Port, dhcp_port: Port) -> Iterator[Flow]:
+def deliver(network: Network, port: Port, dhcp_port: Port, family: Family) -> Iterator[Flow]:
     """What the DHCP device sends reaches devices of this host only, and only answers pass the security groups.
 
     All else that it sends from its own addresses, as an operator's ping, meets the rules of the instance like
     anybody's. What it forwards for others, were it ever made to, comes from no address of its own: it is dropped.
     """
-    own = addresses_of(dhcp_port)
+    own = addresses_of(dhcp_port, family)
     to_port: dict[str, Any] = {"net": network.key, "eth_dst": port.mac_address}
     output = out_of(port.key)
     ruled = (Load("dst_port", port.key), Goto(int(Stage.INGRESS)))
     both = origin(port, dhcp_port)
     if port.device_owner not in ROUTER_OWNERS:
-        for answer, aspect in _answers(own):
+        for answer, aspect in _answers(own, family):
             match = Match(**to_port, **answer)
             yield flow(Stage.DELIVER, Priority.SPECIAL, match, *output, origin=both, aspect=aspect)
-    for claim in _claims(own):
+    for claim in _claims(own, family):
         match = Match(**to_port, **claim)
         yield flow(Stage.DELIVER, Priority.NORMAL, match, *ruled, origin=both)
 
@@ -167,15 +174,16 @@ def deliver_to_all(index: Index, network: Network, dhcp_port: Port) -> Iterator[
     shards = shards_of_devices(index, network.id)
     to_clients = Domain.DHCP.groups(network, shards)
     to_all = Domain.ARP.groups(network, shards)
-    for address in addresses_of(dhcp_port):
+    # To everybody: IPv4 alone has broadcasts.
+    for address in addresses_of(dhcp_port, V4):
         answer = Match(
             net=network.key,
             eth_dst=BROADCAST,
-            eth_type="ip",
+            eth_type=V4.eth_type,
             ip_src=address,
             ip_proto=UDP,
-            tp_src=67,
-            tp_dst=68,
+            tp_src=V4.dhcp_server,
+            tp_dst=V4.dhcp_client,
         )
         why = origin(dhcp_port)
         yield flow(Stage.DELIVER, Priority.NORMAL, answer, *to_clients, origin=why, aspect="dhcp")
@@ -190,17 +198,18 @@ def deliver_to_all(index: Index, network: Network, dhcp_port: Port) -> Iterator[
         yield flow(Stage.DELIVER, Priority.NORMAL, question, *to_all, origin=why)
 
 
-def _answers(own: list[str]) -> Iterator[tuple[dict[str, Any], Aspect]]:
+def _answers(own: list[str], family: Family) -> Iterator[tuple[dict[str, Any], Aspect]]:
     """What an answer of DHCP or of metadata looks like, with its aspect."""
+    kind, ports = family.eth_type, {"tp_src": family.dhcp_server, "tp_dst": family.dhcp_client}
     for address in own:
-        dhcp = {"eth_type": "ip", "ip_src": address, "ip_proto": UDP, "tp_src": 67, "tp_dst": 68}
-        yield dhcp, "dhcp"
-    metadata = {"eth_type": "ip", "ip_src": METADATA_ADDRESS, "ip_proto": TCP, "tp_src": 80}
+        yield {"eth_type": kind, "ip_src": address, "ip_proto": UDP, **ports}, "dhcp"
+    metadata = {"eth_type": kind, "ip_src": family.metadata, "ip_proto": TCP, "tp_src": 80}
     yield metadata, "metadata"
 
 
-def _claims(own: list[str]) -> Iterator[dict[str, Any]]:
+def _claims(own: list[str], family: Family) -> Iterator[dict[str, Any]]:
     """What else comes from the DHCP device's own addresses."""
     for address in own:
-        yield {"eth_type": "ip", "ip_src": address}
-        yield {"eth_type": "arp", "arp_spa": address}
+        yield {"eth_type": family.eth_type, "ip_src": address}
+        if family is V4:
+            yield {"eth_type": "arp", "arp_spa": address}

@@ -12,6 +12,7 @@ from msgspec import Struct
 from netloom.model.hoststate import Flow, Key, flow_key
 from netloom.model.names import INTEGRATION_BRIDGE
 from netloom.model.openflow import Action, Match
+from netloom.model.origin import Origin
 from netloom.plan.ovs.pipeline import Stage
 
 
@@ -22,7 +23,7 @@ class Piece(Struct, frozen=True):
     priority: int
     match: Match
     action: Action
-    origin: tuple[str, ...]
+    origin: tuple[Origin, ...]
 
     @property
     def key(self) -> Key:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
+from netloom.model.family import ADDRESSED, FAMILIES, V4, Family
 from netloom.model.hoststate import Flow, HostObject, Interface, Zone
 from netloom.model.names import INTEGRATION_BRIDGE
 from netloom.model.networking import Network, Port
 from netloom.model.openflow import Goto, Load, Match
-from netloom.plan.index import ROUTER_OWNERS, Index, device_of, is_trusted, origin
+from netloom.plan.index import ROUTER_OWNERS, Index, device_of, is_trusted, of_host, origin
 from netloom.plan.ovs.bridges import flow, output
 from netloom.plan.ovs.pipeline import Priority, Stage
 from netloom.plan.sets import allowed_sources
@@ -24,7 +26,7 @@ def hidden_headers(index: Index) -> Iterator[Flow]:
     """PORT_SECURITY: first fragments that hide what they are in the second one, past what is refused below (RFC 7112)."""
     for header in EXTENSION_HEADERS:
         hidden = Match(eth_type="ipv6", ip_frag="first", ip_proto=header)
-        why = (f"host/{index.host}",)
+        why = of_host(index.host)
         yield flow(Stage.PORT_SECURITY, Priority.REFUSE, hidden, origin=why)
 
 
@@ -88,61 +90,71 @@ def classify(
 
 def port_security(port: Port) -> Iterator[Flow]:
     """PORT_SECURITY: only the port's own MAC with its own addresses, and its allowed address pairs."""
-    key, why = port.key, origin(port)
-    onward = Goto(int(Stage.LOCAL))
+    for family in FAMILIES:
+        yield from _sources(port, family)
+    yield flow(
+        Stage.PORT_SECURITY, Priority.PORT_DEFAULT, Match(src_port=port.key), origin=origin(port)
+    )
+
+
+def _sources(port: Port, family: Family) -> Iterator[Flow]:
+    """What a port may send of one family."""
+    sources = allowed_sources(port, family)
+    if not sources and family not in ADDRESSED:
+        return
+    key, kind, why = port.key, family.eth_type, origin(port)
     # A DHCP server's answer from an instance would hijack its neighbours' configuration.
-    rogue = Match(src_port=key, eth_type="ip", ip_proto=UDP, tp_src=67)
+    rogue = Match(src_port=key, eth_type=kind, ip_proto=UDP, tp_src=family.dhcp_server)
     yield flow(Stage.PORT_SECURITY, Priority.REFUSE, rogue, origin=why)
-    for mac, address in allowed_sources(port):
-        if ":" in address:
-            yield from _ipv6_source(port, mac, address)
-            continue
-        speaks_ip = Match(src_port=key, eth_src=mac, eth_type="ip", ip_src=address)
-        speaks_arp = Match(src_port=key, eth_src=mac, eth_type="arp", arp_spa=address, arp_sha=mac)
-        yield flow(Stage.PORT_SECURITY, Priority.NORMAL, speaks_ip, onward, origin=why)
-        yield flow(Stage.PORT_SECURITY, Priority.NORMAL, speaks_arp, onward, origin=why)
+    for mac, address in sources:
+        speaks = Match(src_port=key, eth_src=mac, eth_type=kind, ip_src=address)
+        yield flow(Stage.PORT_SECURITY, Priority.NORMAL, speaks, _ONWARD, origin=why)
+    if family is V4:
+        yield from _arp(port, sources)
+        yield from _before_an_address(port)
+    else:
+        yield from _neighbour_discovery(port, sources)
+
+
+_ONWARD = Goto(int(Stage.LOCAL))
+
+
+def _arp(port: Port, sources: list[tuple[str, str]]) -> Iterator[Flow]:
+    """ARP about own addresses alone."""
+    for mac, address in sources:
+        speaks = Match(src_port=port.key, eth_src=mac, eth_type="arp", arp_spa=address, arp_sha=mac)
+        yield flow(Stage.PORT_SECURITY, Priority.NORMAL, speaks, _ONWARD, origin=origin(port))
+
+
+def _before_an_address(port: Port) -> Iterator[Flow]:
+    """What an instance sends before it has an IPv4 address: a request to DHCP, and ARP probes (RFC 5227)."""
+    nothing = V4.any_address
     for mac in sorted({mac for mac, _ in allowed_sources(port)}):
+        own: dict[str, Any] = {"src_port": port.key, "eth_src": mac}
         discover = Match(
-            src_port=key,
-            eth_src=mac,
-            eth_type="ip",
-            ip_src="0.0.0.0",
+            **own,
+            eth_type=V4.eth_type,
+            ip_src=nothing,
             ip_proto=UDP,
-            tp_src=68,
-            tp_dst=67,
+            tp_src=V4.dhcp_client,
+            tp_dst=V4.dhcp_server,
         )
-        probe = Match(
-            src_port=key, eth_src=mac, eth_type="arp", arp_op=1, arp_spa="0.0.0.0", arp_sha=mac
-        )
-        yield flow(Stage.PORT_SECURITY, Priority.NORMAL, discover, onward, origin=why)
-        yield flow(Stage.PORT_SECURITY, Priority.NORMAL, probe, onward, origin=why)
-    yield flow(Stage.PORT_SECURITY, Priority.PORT_DEFAULT, Match(src_port=key), origin=why)
+        probe = Match(**own, eth_type="arp", arp_op=1, arp_spa=nothing, arp_sha=mac)
+        for match in (discover, probe):
+            yield flow(Stage.PORT_SECURITY, Priority.NORMAL, match, _ONWARD, origin=origin(port))
 
 
-def _ipv6_source(port: Port, mac: str, address: str) -> Iterator[Flow]:
-    """An IPv6 address pair. Router advertisements and DHCPv6 answers stay forbidden.
+def _neighbour_discovery(port: Port, sources: list[tuple[str, str]]) -> Iterator[Flow]:
+    """No router advertisement, and a neighbour advertisement only about an address of the same pair.
 
-    A neighbour advertisement must be about an address of the same pair: else it would take a neighbour's place.
+    Else it would take a neighbour's place.
     """
-    key, why = port.key, origin(port)
-    advertisement = Match(
-        src_port=key, eth_type="ipv6", ip_proto=ICMPV6, icmp_type=ROUTER_ADVERTISEMENT
-    )
-    answer = Match(src_port=key, eth_type="ipv6", ip_proto=UDP, tp_src=547)
+    discovery: dict[str, Any] = {"src_port": port.key, "eth_type": "ipv6", "ip_proto": ICMPV6}
+    why = origin(port)
+    advertisement = Match(**discovery, icmp_type=ROUTER_ADVERTISEMENT)
     yield flow(Stage.PORT_SECURITY, Priority.REFUSE, advertisement, origin=why)
-    yield flow(Stage.PORT_SECURITY, Priority.REFUSE, answer, origin=why)
-    onward = Goto(int(Stage.LOCAL))
-    about = Match(
-        src_port=key,
-        eth_src=mac,
-        eth_type="ipv6",
-        ip_src=address,
-        ip_proto=ICMPV6,
-        icmp_type=NEIGHBOUR_ADVERTISEMENT,
-        nd_target=address,
-    )
-    lie = Match(src_port=key, eth_type="ipv6", ip_proto=ICMPV6, icmp_type=NEIGHBOUR_ADVERTISEMENT)
-    yield flow(Stage.PORT_SECURITY, Priority.SPECIAL, about, onward, origin=why)
-    yield flow(Stage.PORT_SECURITY, Priority.FRAGMENT, lie, origin=why)
-    speaks = Match(src_port=key, eth_src=mac, eth_type="ipv6", ip_src=address)
-    yield flow(Stage.PORT_SECURITY, Priority.NORMAL, speaks, onward, origin=why)
+    answer: dict[str, Any] = {**discovery, "icmp_type": NEIGHBOUR_ADVERTISEMENT}
+    for mac, address in sources:
+        about = Match(**answer, eth_src=mac, ip_src=address, nd_target=address)
+        yield flow(Stage.PORT_SECURITY, Priority.SPECIAL, about, _ONWARD, origin=why)
+    yield flow(Stage.PORT_SECURITY, Priority.FRAGMENT, Match(**answer), origin=why)

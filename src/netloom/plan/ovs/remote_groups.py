@@ -19,7 +19,9 @@ from collections.abc import Iterator, Sequence
 
 from msgspec import Struct
 
+from netloom.model.family import Family, of
 from netloom.model.networking import Network, Port
+from netloom.model.origin import Origin
 from netloom.plan.index import TUNNELS, Index
 from netloom.plan.sets import allowed_sources
 
@@ -27,17 +29,17 @@ from netloom.plan.sets import allowed_sources
 class Remote(Struct, frozen=True):
     """One alternative of who is at the other end: what is None is not looked at. `why`: its origin."""
 
-    why: str
+    why: Origin
     net: int | None = None
     mac: str | None = None
     address: str | None = None
 
 
-def near(index: Index, port: Port, networks: Sequence[str], version: int) -> Iterator[Remote]:
+def near(index: Index, port: Port, networks: Sequence[str], family: Family) -> Iterator[Remote]:
     """A member as it is seen on `networks`, those of the group's users, and behind unknown gateways of physical ones."""
-    why = f"port/{port.id}"
+    why = Origin.of(port)
     found: dict[Remote, None] = {}
-    for mac, address in _sources(port, version):
+    for mac, address in allowed_sources(port, family):
         own = index.network(port.network_id) if port.network_id in networks else None
         if own is not None:
             found[Remote(why, own.key, mac, _unless_all(address))] = None
@@ -47,11 +49,11 @@ def near(index: Index, port: Port, networks: Sequence[str], version: int) -> Ite
     yield from found
 
 
-def routed(index: Index, port: Port, networks: Sequence[str], version: int) -> Iterator[Remote]:
+def routed(index: Index, port: Port, networks: Sequence[str], family: Family) -> Iterator[Remote]:
     """A member's addresses that count through a router."""
-    for address in dict.fromkeys(address for _, address in _sources(port, version)):
+    for address in dict.fromkeys(address for _, address in allowed_sources(port, family)):
         if _crosses(index, port, address, networks):
-            yield Remote(f"port/{port.id}", address=address)
+            yield Remote(Origin.of(port), address=address)
 
 
 def forwarders(index: Index, networks: Sequence[str]) -> Iterator[Remote]:
@@ -59,52 +61,46 @@ def forwarders(index: Index, networks: Sequence[str]) -> Iterator[Remote]:
     for name in networks:
         network = index.network(name)
         for port in index.rows("ports", "forwarders", name) if network else ():
-            yield Remote(f"port/{port.id}", network.key if network else None, port.mac_address)
+            yield Remote(Origin.of(port), network.key if network else None, port.mac_address)
 
 
-def any_near(index: Index, group: str, networks: Sequence[str], version: int) -> bool:
+def any_near(index: Index, group: str, networks: Sequence[str], family: Family) -> bool:
     """Whether a member of a group is seen by `near`."""
-    if any(name in networks for name in index.members("single", group, version)):
+    if any(name in networks for name in index.members("single", group, family.version)):
         return True
-    ranged: list[Port] = index.rows("ports", "ranged", group, version)
+    ranged: list[Port] = index.rows("ports", "ranged", group, family.version)
     if any(port.network_id in networks for port in ranged):
         return True
     return any(
-        any(name != wire.id for name in index.members("single", group, version))
+        any(name != wire.id for name in index.members("single", group, family.version))
         or any(
-            port.network_id != wire.id and _ranges(index, port, networks, version)
-            for port in ranged
+            port.network_id != wire.id and _ranges(index, port, networks, family) for port in ranged
         )
         for wire in _wires(index, networks)
     )
 
 
-def any_routed(index: Index, group: str, networks: Sequence[str], version: int) -> bool:
+def any_routed(index: Index, group: str, networks: Sequence[str], family: Family) -> bool:
     """Whether a member of a group is seen by `routed`, and a forwarder by `forwarders`."""
     if not any(index.has("forwarders", name) for name in networks):
         return False
-    if index.has("single", group, version):
+    if index.has("single", group, family.version):
         return True
-    ranged: list[Port] = index.rows("ports", "ranged", group, version)
-    return any(_ranges(index, port, networks, version) for port in ranged)
+    ranged: list[Port] = index.rows("ports", "ranged", group, family.version)
+    return any(_ranges(index, port, networks, family) for port in ranged)
 
 
-def _ranges(index: Index, port: Port, networks: Sequence[str], version: int) -> bool:
+def _ranges(index: Index, port: Port, networks: Sequence[str], family: Family) -> bool:
     """Whether a range of a member's counts through a router."""
-    return any(_crosses(index, port, address, networks) for _, address in _sources(port, version))
+    return any(
+        _crosses(index, port, address, networks) for _, address in allowed_sources(port, family)
+    )
 
 
 def _wires(index: Index, networks: Sequence[str]) -> list[Network]:
     """Those of the networks that are physical."""
     found = (index.network(name) for name in networks)
     return [network for network in found if network and network.network_type not in TUNNELS]
-
-
-def _sources(port: Port, version: int) -> Iterator[tuple[str, str]]:
-    """MAC and address (or CIDR) of one IP version that a port may send from."""
-    for mac, address in allowed_sources(port):
-        if (":" in address) == (version == 6):
-            yield mac, address
 
 
 def _unless_all(address: str) -> str | None:
@@ -123,6 +119,6 @@ def _crosses(index: Index, port: Port, address: str, networks: Sequence[str]) ->
         return False
     first, last = int(range_.network_address), int(range_.broadcast_address)
     return not any(
-        index.anybody_in(name, first, last, range_.version)
+        index.anybody_in(name, first, last, of(address))
         for name in dict.fromkeys((port.network_id, *networks))
     )

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from netloom.model.networking import SecurityGroupRule
+from netloom.model.origin import Origin
 from netloom.plan.ovs.ports import ICMPV6
 
 PROTOCOLS = {
@@ -56,13 +57,13 @@ def service_of(rule: SecurityGroupRule) -> list[dict[str, Any]] | None:
     return [match | {"tp_dst": part} for part in port_masks(low, high if high is not None else low)]
 
 
-def services_of(members: list[SecurityGroupRule]) -> dict[str, tuple[dict[str, Any], list[str]]]:
+def services_of(members: list[SecurityGroupRule]) -> dict[str, tuple[dict[str, Any], list[Origin]]]:
     """All services of rules, equal ones once, each with the rules that name it."""
-    found: dict[str, tuple[dict[str, Any], list[str]]] = {}
+    found: dict[str, tuple[dict[str, Any], list[Origin]]] = {}
     for rule in members:
         for service in service_of(rule) or ():
             _, why = found.setdefault(repr(service), (service, []))
-            why.append(f"security_group_rule/{rule.id}")
+            why.append(Origin.of(rule))
     return found
 
 

@@ -16,18 +16,20 @@ from typing import Any, Literal
 
 from msgspec import Struct
 
+from netloom.model.family import ADDRESSED, FAMILIES, V6
 from netloom.model.hoststate import Flow
 from netloom.model.networking import Port, SecurityGroup
 from netloom.model.openflow import Action, Conjunction, Ct, Goto, Match
-from netloom.plan.index import ROUTER_OWNERS, Index, is_trusted, origin
+from netloom.model.origin import Origin
+from netloom.plan.index import ROUTER_OWNERS, Index, is_trusted, of_host, origin
 from netloom.plan.ovs.bridges import flow
-from netloom.plan.ovs.local import UDP, dhcp_subnets
+from netloom.plan.ovs.local import UDP, served
 from netloom.plan.ovs.pieces import Piece
 from netloom.plan.ovs.pipeline import Priority, Stage
 from netloom.plan.ovs.ports import ICMPV6
 from netloom.plan.ovs.remote_groups import Remote, forwarders, near, routed
 from netloom.plan.ovs.rule_services import services_of
-from netloom.plan.ovs.ways import ETHERTYPES, Way, naming, rules_of, user_networks, ways
+from netloom.plan.ovs.ways import Way, naming, rules_of, user_networks, ways
 
 INVALID, ANSWER, NEW = "+inv", "+trk+est+rpl", "+trk+new"
 """INVALID without +trk: fragments whose others never came are handed out like this, to whichever zone looks next."""
@@ -88,7 +90,7 @@ SIDES = {side.direction: side for side in (EGRESS, INGRESS)}
 
 def plan_host(index: Index) -> Iterator[Flow]:
     """What both directions do with every secured port of the host."""
-    host = (f"host/{index.host}",)
+    host = of_host(index.host)
     for side in (EGRESS, INGRESS):
         yield flow(side.rules, Priority.REFUSE, Match(ct_state=INVALID), origin=host)
         onward = Goto(int(side.onward))
@@ -118,14 +120,14 @@ def plan_member(index: Index, port: Port) -> Iterator[Piece]:
     for group in dict.fromkeys(port.security_groups):
         for way in naming(index, group):
             find = routed if way.routed else near
-            for remote in find(index, port, user_networks(index, way.group), way.version):
+            for remote in find(index, port, user_networks(index, way.group), way.family):
                 yield _part(way, 2, SIDES[way.direction].far(way.eth_type, remote), remote.why)
 
 
 def plan_group(index: Index, group: str) -> Iterator[Piece]:
     """What the rules of a group say that ports here have, whichever ports these are."""
     found = ways(index, group)
-    why = f"security_group/{group}"
+    why = Origin(SecurityGroup.KIND, group)
     for way in found:
         side = SIDES[way.direction]
         if way.parts == 1:
@@ -148,14 +150,14 @@ def _here(way: Way, port: Port) -> Piece:
     """A port here as one end of a way."""
     side = SIDES[way.direction]
     match = side.here(port, eth_type=way.eth_type)
-    why = (f"port/{port.id}", f"security_group/{way.group}")
+    why = (*origin(port), Origin(SecurityGroup.KIND, way.group))
     if way.parts == 1:
         accept = Goto(int(side.accept))
         return Piece(side.rules, Priority.NORMAL, match, accept, (*way.origin, *why))
     return Piece(side.rules, Priority.RULES, match, Conjunction(way.name, 1, way.parts), why)
 
 
-def _part(way: Way, number: int, match: Match, *why: str) -> Piece:
+def _part(way: Way, number: int, match: Match, *why: Origin) -> Piece:
     """One match of a dimension of a way's conjunction."""
     part = Conjunction(way.name, number, way.parts)
     origins = tuple(dict.fromkeys((*why, *way.origin)))
@@ -176,7 +178,7 @@ def track(index: Index, side: Side, port: Port) -> Iterator[Flow]:
     onward = Goto(int(side.onward))
     stateless = is_stateless(index, port)
     yield flow(side.track, Priority.NORMAL, side.here(port, eth_type="arp"), onward, origin=why)
-    for eth_type in ETHERTYPES.values():
+    for eth_type in (family.eth_type for family in FAMILIES):
         look: Action = Goto(int(side.rules)) if stateless else Ct(port.id, table=int(side.rules))
         yield flow(
             side.track, Priority.NORMAL, side.here(port, eth_type=eth_type), look, origin=why
@@ -193,17 +195,21 @@ def track(index: Index, side: Side, port: Port) -> Iterator[Flow]:
             gather = Ct(port.id, table=int(side.rules))
             yield flow(side.track, Priority.SPECIAL, part, gather, origin=why)
     for icmp_type in NEIGHBOUR_DISCOVERY:
-        found = side.here(port, eth_type="ipv6", ip_proto=ICMPV6, icmp_type=icmp_type)
+        found = side.here(port, eth_type=V6.eth_type, ip_proto=ICMPV6, icmp_type=icmp_type)
         yield flow(side.track, Priority.SPECIAL, found, onward, origin=why)
-    if not dhcp_subnets(index, port.network_id):
+    for family in ADDRESSED:
+        if served(index, port.network_id, family):
+            continue
         # Somebody else's DHCP serves this network: its questions and answers are no user's rule to write.
-        client, server = (68, 67) if side is EGRESS else (67, 68)
-        asks = side.here(port, eth_type="ip", ip_proto=UDP, tp_src=client, tp_dst=server)
+        ends = (family.dhcp_client, family.dhcp_server)
+        source, target = ends if side is EGRESS else reversed(ends)
+        kind = family.eth_type
+        asks = side.here(port, eth_type=kind, ip_proto=UDP, tp_src=source, tp_dst=target)
         yield flow(side.track, Priority.SPECIAL, asks, onward, origin=why, aspect="dhcp")
-    for eth_type in () if stateless else ETHERTYPES.values():
+    for family in () if stateless else FAMILIES:
         # Open vSwitch takes ct() only in flows that say which version of IP they are about.
-        new = side.here(port, eth_type=eth_type, ct_state=NEW)
+        new = side.here(port, eth_type=family.eth_type, ct_state=NEW)
         remember = Ct(port.id, commit=True)
         yield flow(side.accept, Priority.NORMAL, new, remember, onward, origin=why)
-    groups = tuple(f"security_group/{group}" for group in sorted(port.security_groups))
+    groups = tuple(Origin(SecurityGroup.KIND, group) for group in sorted(port.security_groups))
     yield flow(side.rules, Priority.PORT_DEFAULT, side.here(port), origin=why + groups)

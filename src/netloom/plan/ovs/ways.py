@@ -10,13 +10,13 @@ from collections.abc import Iterator
 
 from msgspec import Struct
 
+from netloom.model.family import BY_ETHERTYPE, Family
 from netloom.model.networking import SecurityGroupRule
+from netloom.model.origin import Origin
 from netloom.plan.index import Index, remembered
 from netloom.plan.ovs.remote_groups import any_near, any_routed
 from netloom.plan.ovs.rule_services import service_of, services_of
 from netloom.plan.sets import canonical
-
-ETHERTYPES = {"IPv4": "ip", "IPv6": "ipv6"}
 
 
 class Way(Struct, frozen=True):
@@ -29,7 +29,7 @@ class Way(Struct, frozen=True):
     prefix: str | None
     routed: bool = False
     parts: int = 1
-    origin: tuple[str, ...] = ()
+    origin: tuple[Origin, ...] = ()
 
     @property
     def name(self) -> str:
@@ -39,14 +39,14 @@ class Way(Struct, frozen=True):
         return f"{self.direction}/{self.group}/{self.ethertype}/{remote}{more}"
 
     @property
-    def eth_type(self) -> str:
-        """The ethertype as flows match it."""
-        return ETHERTYPES[self.ethertype]
+    def family(self) -> Family:
+        """The address family that its rules are about."""
+        return BY_ETHERTYPE[self.ethertype]
 
     @property
-    def version(self) -> int:
-        """The version of IP."""
-        return 6 if self.ethertype == "IPv6" else 4
+    def eth_type(self) -> str:
+        """The ethertype as flows match it."""
+        return self.family.eth_type
 
     @property
     def unlimited(self) -> bool:
@@ -110,7 +110,7 @@ def _alive(
     index: Index, clause: Way, rules: list[SecurityGroupRule], networks: tuple[str, ...]
 ) -> Iterator[Way]:
     """The ways of a clause that something can meet."""
-    unlimited = tuple(f"security_group_rule/{r.id}" for r in rules if service_of(r) is None)
+    unlimited = tuple(Origin.of(r) for r in rules if service_of(r) is None)
     if not unlimited and not services_of(rules):
         return
     ends = (clause.group, clause.direction, clause.ethertype, clause.remote_group, clause.prefix)
@@ -118,7 +118,7 @@ def _alive(
     if clause.remote_group is None or clause.prefix:
         yield Way(*ends, False, 1 + bool(clause.prefix) + services, unlimited)
         return
-    if any_near(index, clause.remote_group, networks, clause.version):
+    if any_near(index, clause.remote_group, networks, clause.family):
         yield Way(*ends, False, 2 + services, unlimited)
-    if any_routed(index, clause.remote_group, networks, clause.version):
+    if any_routed(index, clause.remote_group, networks, clause.family):
         yield Way(*ends, True, 3 + services, unlimited)

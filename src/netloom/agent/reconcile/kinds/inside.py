@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable
 from netloom.agent.reconcile.diff import Change, Mark
 from netloom.agent.reconcile.kind import Failure, Kind, Look, each
 from netloom.dataplane.linux import namespaces, netns, nft
-from netloom.dataplane.linux.namespaces import Seen
+from netloom.dataplane.linux.namespaces import NOTHING_HELD, Held, Seen
 from netloom.dataplane.mark import fingerprint
 from netloom.model.hoststate import Device, Key, Namespace, NsRoute
 from netloom.render.nft import DHCP_TABLE, NEIGHBOUR_TABLE, NFT_TABLE
@@ -23,15 +23,26 @@ def seen(look: Look) -> dict[str, Seen]:
     """Our namespaces (those of `look.only`) and what is in each, read once in a look."""
 
     def read() -> dict[str, Seen]:
+        held = _held(look)
         if look.only is None:
-            return namespaces.read()
+            return namespaces.read(held)
         ways = look.sorts is not None and look.sorts <= WAYS
         read = namespaces.read_ways if ways else namespaces.read_namespace
-        found = {name: read(name) for name in look.only if netns.exists(name)}
+        here = [name for name in look.only if netns.exists(name)]
+        found = {name: read(name, held.get(name, NOTHING_HELD)) for name in here}
         return {name: there for name, there in found.items() if there is not None}
 
     there: dict[str, Seen] = look.once("seen", read)
     return there
+
+
+def _held(look: Look) -> dict[str, Held]:
+    """Namespace → what is wanted there and held by others."""
+    items: dict[str, list[Device | NsRoute]] = {}
+    for kind in ("device", "route"):
+        for item in look.of(kind):
+            items.setdefault(item.namespace, []).append(item)
+    return {name: Held.of(some) for name, some in items.items()}
 
 
 def tables(look: Look, namespace: str) -> nft.Ruleset:
@@ -114,8 +125,8 @@ class Devices(Kind):
         return failed
 
     def needs(self, item: Device) -> Iterable[Key]:
-        own = (address.partition("/") for address in item.addresses)
-        return [("floating-nat", item.namespace, ip) for ip, _, length in own if length == "32"]
+        own = (address for address in item.addresses if address.length == 32)
+        return [("floating-nat", item.namespace, address.ip) for address in own]
 
     def _ensure(self, device: Device) -> None:
         try:
@@ -137,7 +148,7 @@ class Devices(Kind):
 
 
 class Routes(Kind):
-    """Routes of the main table."""
+    """Routes of the main table. One that another program holds is as wanted, whether it is there or not."""
 
     name = "route"
     sorts = ("route",)
@@ -145,7 +156,11 @@ class Routes(Kind):
     inside = True
 
     def read(self, look: Look) -> dict[Key, Mark]:
-        return {key: mark for there in seen(look).values() for key, mark in there.routes.items()}
+        found = seen(look)
+        there = {key: mark for each in found.values() for key, mark in each.routes.items()}
+        held = (item for item in look.of("route") if item.held_by != "agent")
+        there |= {item.key: self.mark(item) for item in held if item.namespace in found}
+        return there
 
     def mark(self, item: NsRoute) -> Mark:
         return fingerprint(item)

@@ -27,6 +27,7 @@ from netloom.dataplane.process import ApplyError
 from netloom.instances.cancel import Cancel, Cancelled
 from netloom.instances.instances import Instances, instance_mark
 from netloom.model.hoststate import Instance, Key
+from netloom.model.networking import Port
 
 log = logging.getLogger(__name__)
 
@@ -186,9 +187,7 @@ class Runs(Kind):
             if item.key in self.busy:
                 continue
             # Fail closed: nothing runs before the rules of all its ports are in place.
-            waits = next(
-                (bad[f"port/{n.port_id}"] for n in item.nics if f"port/{n.port_id}" in bad), None
-            )
+            waits = next((bad[n.port_id] for n in item.nics if n.port_id in bad), None)
             if waits is None:
                 ready.append(item)
             else:
@@ -200,11 +199,12 @@ class Runs(Kind):
         return failed
 
     def _ports_in_trouble(self) -> dict[str, str]:
+        """Id of a port → what is wrong with it."""
         around, bad = self._around(), dict[str, str]()
         for key, trouble in around.trouble.items():
             for origin in trouble.blame or around.state.objects[key].origin:
-                if key[0] != "instance" and origin.startswith("port/"):
-                    bad.setdefault(origin, trouble.detail)
+                if key[0] != "instance" and origin.kind == Port.KIND:
+                    bad.setdefault(origin.id, trouble.detail)
         return bad
 
     def _start_all(self, ready: list[Instance]) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections import defaultdict
 from collections.abc import Iterable
 
@@ -13,12 +12,12 @@ from netloom.dataplane.linux import nat, netns, nft
 from netloom.dataplane.mark import broken, digest, fingerprint
 from netloom.dataplane.process import ApplyError
 from netloom.model.hoststate import AttachedNetwork, FloatingNat, Key, SourceNat
+from netloom.model.origin import Origin
 from netloom.render.nft import chains_of, check_nat
 from netloom.render.values import Unwritable
 
 Nat = FloatingNat | SourceNat
 Part = Nat | AttachedNetwork
-_NAMES = re.compile(r"[\w./-]+")
 
 
 class Nats(Kind):
@@ -107,8 +106,8 @@ class Nats(Kind):
         if not wrong:
             return found
         for key, item in wanted.items():
-            about = [words for words in wrong if _is_about(item, words)]
-            wrong = [words for words in wrong if words not in about]
+            about = [each for each in wrong if _is_about(item, each)]
+            wrong = [each for each in wrong if each not in about]
             if about and found.get(key) == _mark(item):
                 found[key] = broken(nft.in_short(about))
         whole = [key for key in wanted if found.get(key) == _mark(wanted[key])]
@@ -165,11 +164,11 @@ def _mark(item: Part) -> Mark:
     if isinstance(item, AttachedNetwork):
         return fingerprint(item)
     if isinstance(item, FloatingNat):
-        return digest(f"{item.external} {item.internal} {item.ports} {item.origin[:1]}")
-    return digest(f"{item.device} {item.address} {item.origin[:1]}")
+        return digest(f"{item.external} {item.internal} {item.ports} {_comment(item)}")
+    return digest(f"{item.device} {item.address} {_comment(item)}")
 
 
-def _is_about(item: Part, words: str) -> bool:
+def _is_about(item: Part, difference: nft.Difference) -> bool:
     match item:
         case FloatingNat():
             own = (item.external,)
@@ -177,11 +176,16 @@ def _is_about(item: Part, words: str) -> bool:
             own = (item.address,)
         case AttachedNetwork():
             own = chains_of(item.network_id)
-    return not set(_NAMES.findall(words)).isdisjoint((*own, *item.origin[:1]))
+    return not difference.names.isdisjoint((*own, _comment(item)))
 
 
-def _origin(comment: str) -> tuple[str, ...]:
-    return (comment,) if comment else ()
+def _origin(comment: str) -> tuple[Origin, ...]:
+    # A comment of somebody else's is no origin: the rule differs from ours by it.
+    return (Origin.parse(comment),) if "/" in comment else ()
+
+
+def _comment(item: Part) -> str:
+    return str(item.origin[0]) if item.origin else ""
 
 
 def _parts(

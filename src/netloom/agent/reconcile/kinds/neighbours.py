@@ -66,10 +66,10 @@ class Neighbours(Kind):
             key = ("neighbour-bound", name)
             if table is None:
                 continue
-            wrong = (
-                nft.differences(expected[name], table) if name in expected else ["it is not known"]
-            )
-            found[key] = broken(nft.in_short(wrong)) if wrong else fingerprint(self._wanted[key])
+            wrong = "it is not known"
+            if name in expected:
+                wrong = nft.in_short(nft.differences(expected[name], table))
+            found[key] = broken(wrong) if wrong else fingerprint(self._wanted[key])
         return found
 
     def apply(self, change: Change) -> dict[Key, Failure]:

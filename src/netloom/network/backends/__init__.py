@@ -1,0 +1,67 @@
+"""Backends: what carries networks on a host, what each can carry, and what clients are told of it.
+
+A host says which backend it has (`HostFacts.backend`), and `BACKENDS` says the rest: rules ask here and name no backend
+themselves. Nothing registers itself: a further backend is a module beside this one and a row of the table.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from netloom.model import HostFacts, Network
+from netloom.network.backends.base import Backend
+from netloom.network.backends.none import NONE
+from netloom.network.backends.ovs import OVS
+
+BACKENDS: dict[str, Backend] = {backend.name: backend for backend in (OVS, NONE)}
+"""By the name that a host gives."""
+
+
+def of(facts: HostFacts) -> Backend:
+    """Return the backend of a host."""
+    return BACKENDS[facts.backend]
+
+
+def carries(facts: HostFacts, network: Network) -> bool:
+    """True where the network can be present on the host."""
+    if network.network_type not in of(facts).network_types:
+        return False
+    if network.physical_network is not None:
+        return network.physical_network in facts.bridge_mappings
+    return facts.tunnel_ip is not None and network.network_type in facts.tunnel_types
+
+
+def vif(facts: HostFacts, network: Network, vnic_type: str) -> tuple[str, dict[str, Any]] | None:
+    """Return type and details of a port's VIF on the host; None where the host cannot realise such a port."""
+    backend = of(facts)
+    if vnic_type not in backend.vnic_types or not carries(facts, network):
+        return None
+    details: dict[str, Any] = {
+        "connectivity": "l2",
+        **backend.vif_details,
+        **_told(facts),
+        "bound_drivers": {"0": backend.driver},
+    }
+    return backend.vif_type, details
+
+
+def configurations(facts: HostFacts) -> dict[str, Any]:
+    """Return what the API shows as `configurations` of the host's layer 2 agent."""
+    return {
+        "bridge_mappings": facts.bridge_mappings,
+        "tunnel_types": list(facts.tunnel_types) if facts.tunnel_ip else [],
+        "tunneling_ip": facts.tunnel_ip,
+        **_told(facts),
+    }
+
+
+def cannot_match_ports_of(protocol: int) -> list[str]:
+    """Return the titles of backends that cannot match the ports of an IP protocol.
+
+    A rule holds wherever a port of its group is, so all of them must.
+    """
+    return [each.title for each in BACKENDS.values() if protocol not in each.port_protocols]
+
+
+def _told(facts: HostFacts) -> dict[str, str]:
+    return {name: facts.capabilities.get(name, usual) for name, usual in of(facts).told.items()}

@@ -1,0 +1,29 @@
+"""What there is to say of a backend."""
+
+from __future__ import annotations
+
+from msgspec import Struct
+
+TCP, UDP, DCCP, SCTP, UDPLITE = 6, 17, 33, 132, 136
+
+
+class Backend(Struct, frozen=True, kw_only=True):
+    """One way to carry networks on a host, as rules and the API's clients see it.
+
+    `name`: as `HostFacts.backend` gives it; `title`: for people. `agent_type`, `binary`: its layer 2 agent in the API's
+    list. `driver`: as `bound_drivers` names it. `vif_type`, `vif_details`: what Nova must know to plug a port. `told`:
+    capabilities of a host that clients hear of, and what they are where the host does not say. `network_types`,
+    `vnic_types`, `port_protocols` (IP protocols whose ports it can match): what it can carry.
+    """
+
+    name: str
+    title: str
+    agent_type: str
+    binary: str
+    driver: str
+    vif_type: str
+    vif_details: dict[str, bool | str]
+    told: dict[str, str]
+    network_types: frozenset[str]
+    vnic_types: frozenset[str] = frozenset({"normal"})
+    port_protocols: frozenset[int]
