@@ -7,7 +7,7 @@ import re
 import pytest
 
 from netloom.api.networking import extensions
-from netloom.api.networking.nouns import NOUNS
+from netloom.api.networking.nouns import CHILDREN, NOUNS
 from netloom.contract.attributes import MAPS
 from tests.api.conftest import make_clouds
 from tests.support.behaviours import Case, check, named
@@ -359,7 +359,10 @@ def test_every_advertised_alias_has_its_attributes_and_actions():
     for definition in extensions.DEFINED:
         for collection, attributes in definition.RESOURCE_ATTRIBUTE_MAP.items():
             assert attributes.keys() <= MAPS[collection].keys(), definition.ALIAS
-        assert not definition.SUB_RESOURCE_ATTRIBUTE_MAP, definition.ALIAS
+        for collection, below in (definition.SUB_RESOURCE_ATTRIBUTE_MAP or {}).items():
+            assert below["parameters"].keys() <= MAPS[collection].keys(), definition.ALIAS
+            if "parent" in below:
+                assert (below["parent"]["collection_name"], collection) in CHILDREN
         assert set(definition.REQUIRED_EXTENSIONS) <= advertised, definition.ALIAS
     routers = NOUNS["routers"].actions.keys()
     assert routers == {
