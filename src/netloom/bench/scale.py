@@ -285,7 +285,8 @@ def _of_cloud(size: CloudSize, samples: int) -> _Cloud:
         seconds: list[float] = []
         for number in range(3):
             begun = world.cpu()
-            world.explain(port_id(number * 2, 1), port_id(number * 2, 2))
+            at = number * 2 % size.networks
+            world.explain(port_id(at, 1), port_id(at, 2))
             seconds.append(world.cpu() - begun)
         listeners.end()
         explain = statistics.median(seconds)
