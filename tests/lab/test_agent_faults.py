@@ -119,8 +119,12 @@ def guests(lab: RunningLab) -> Iterator[tuple[Guest, Guest, Guest]]:
             lab.until(lambda: made[0].reaches(made[2].address), what="the guests reach each other")
             yield made[0], made[1], made[2]
         finally:
+            # What stays would be another test's: ports that nobody plugs, in a list or in what doctor finds.
             for guest in made:
                 guest.unplug()
+                client.delete(f"{NETWORKING}/ports/{guest.port['id']}")
+            client.delete(f"{NETWORKING}/networks/{network['id']}")
+            client.delete(f"{NETWORKING}/security-groups/{group_id}")
 
 
 def pid_of(lab: RunningLab, host: str, *words: str) -> int:

@@ -77,7 +77,12 @@ def test_churn_delays_nobody_and_leaves_nothing(lab: RunningLab) -> None:
                 booted(lab, ours, late, 10 + undisturbed)
         ours.delete(f"{COMPUTE}/servers/{late}")
         lab.until(
-            lambda: not theirs.get(f"{NETWORKING}/ports", device_owner="compute:nova")["ports"], 30
+            lambda: (
+                not theirs.get(
+                    f"{NETWORKING}/ports", device_owner="compute:nova", network_id=network["id"]
+                )["ports"]
+            ),
+            30,
         )
         lab.until(lambda: traces(lab) == before, 30, "the churn leaves something")
 
