@@ -15,8 +15,8 @@ from netloom.plan import plan
 from tests.support import tcp_talk
 from tests.support.agents import apply_view, lease, plug, settings
 from tests.support.host import Host
-from tests.support.routed import routed_host
-from tests.support.worlds import World, open_group
+from tests.support.routed import behind_a_router, routed_host
+from tests.support.worlds import World
 
 pytestmark = pytest.mark.root
 
@@ -31,18 +31,7 @@ def host() -> Iterator[Host]:
 
 def world() -> World:
     """Two instances behind a router of host a, and a floating IP that forwards nothing yet."""
-    cloud = World()
-    cloud.host("a", mappings={"public": "br-public"}, network=True)
-    open_group(cloud)
-    cloud.network("private")
-    cloud.subnet("priv-sub", "private", "10.0.0.0/24")
-    cloud.network("public", "flat", physical_network="public", mtu=1500, external=True)
-    cloud.subnet("pub-sub", "public", "198.51.100.0/24", enable_dhcp=False)
-    cloud.router("router1", "a")
-    cloud.interface("router1", "private", "priv-sub", "10.0.0.1")
-    cloud.gateway("router1", "public", "pub-sub", "198.51.100.10")
-    for name, address in (("web", "10.0.0.5"), ("other", "10.0.0.6")):
-        cloud.port(name, "private", [("priv-sub", address)], "a", security_groups=("sg-all",))
+    cloud = behind_a_router(web="10.0.0.5", other="10.0.0.6")
     cloud.floating("fip", "public", "pub-sub", FLOATING, router_id="router1")
     return cloud
 

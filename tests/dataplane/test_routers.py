@@ -16,7 +16,8 @@ from netloom.model.hoststate import SourceNat
 from netloom.render.nft import nft_ruleset
 from tests.support.agents import apply_view, lease, plug, settings
 from tests.support.host import Host
-from tests.support.worlds import World, open_group
+from tests.support.routed import behind_a_router, routed_host
+from tests.support.worlds import World
 
 pytestmark = pytest.mark.root
 
@@ -26,34 +27,14 @@ OUTSIDE = "ip netns exec outside"
 @pytest.fixture
 def host() -> Iterator[Host]:
     """A host whose eth1 leads to a namespace that plays the outside, 198.51.100.1."""
-    made = Host("a")
-    try:
-        made.sh(
-            "ip netns add outside; ip link add eth1 type veth peer name eth0 netns outside\n"
-            "ethtool -K eth1 tx off >/dev/null; ip netns exec outside ethtool -K eth0 tx off >/dev/null\n"
-            "ip -n outside addr add 198.51.100.1/24 dev eth0; ip -n outside link set eth0 up\n"
-            "ip -n outside link set lo up"
-        )
+    with routed_host() as made:
         yield made
-    finally:
-        made.close()
 
 
 def world(floating: str | None) -> tuple[World, Port]:
     """A private network behind a router of host a; the floating IP belongs to the instance, or to none."""
-    cloud = World()
-    cloud.host("a", mappings={"public": "br-public"}, network=True)
-    open_group(cloud)
-    cloud.network("private")
-    cloud.subnet("priv-sub", "private", "10.0.0.0/24")
-    cloud.network("public", "flat", physical_network="public", mtu=1500, external=True)
-    cloud.subnet("pub-sub", "public", "198.51.100.0/24", enable_dhcp=False)
-    cloud.router("router1", "a")
-    cloud.interface("router1", "private", "priv-sub", "10.0.0.1")
-    cloud.gateway("router1", "public", "pub-sub", "198.51.100.10")
-    port = cloud.port(
-        "my2", "private", [("priv-sub", "10.0.0.5")], "a", security_groups=("sg-all",)
-    )
+    cloud = behind_a_router(my2="10.0.0.5")
+    port = cloud.tables["ports"]["my2"]
     more = (
         {"port_id": port.id, "fixed_ip_address": "10.0.0.5", "router_id": "router1"}
         if floating

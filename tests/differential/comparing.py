@@ -289,9 +289,6 @@ def clear(side: Side, admin: Identity) -> None:
         return next(iter(body.values()))
 
     for floatingip in every("floatingips"):
-        below = f"floatingips/{floatingip['id']}/port_forwardings"
-        for forwarding in every(below):
-            side.ask(admin, "DELETE", f"{below}/{forwarding['id']}", None, {})
         side.ask(admin, "DELETE", f"floatingips/{floatingip['id']}", None, {})
     for router in every("routers"):
         path = f"routers/{router['id']}"

@@ -456,16 +456,6 @@ KNOWN: tuple[Known, ...] = (
         r"POST ",
     ),
     Known(
-        "A port forwarding without ports, to a port with a floating IP, or moved without an address: Neutron fails.",
-        r"status: 500 .* \| (400|409|200|403|404) ",
-        r"(POST|PUT) floatingips/.*/port_forwardings",
-    ),
-    Known(
-        "Neutron leaves the single port of a range out where it reads it back, and keeps the old one where a range is put.",
-        r"(external|internal)_port: (absent|\d+) \| None",
-        r"(GET|PUT) floatingips",
-    ),
-    Known(
         "Subnet pools are not there yet.",
         r"subnetpool_id: None \| absent",
     ),

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 
 from netloom.model import Port, Route
 from tests.support.host import Host
-from tests.support.worlds import World
+from tests.support.worlds import World, open_group
 
 
 @contextmanager
@@ -34,11 +34,31 @@ def outside(host: Host) -> None:
 def _cloud() -> World:
     cloud = World()
     cloud.host("a", mappings={"public": "br-public"}, network=True)
+    cloud.network("public", "flat", physical_network="public", mtu=1500, external=True)
+    cloud.subnet("pub-sub", "public", "198.51.100.0/24", enable_dhcp=False)
+    return cloud
+
+
+def _open_cloud() -> World:
+    """With a group that lets everything through."""
+    cloud = _cloud()
     cloud.group("open")
     for direction in ("egress", "ingress"):
         cloud.rule(direction, "open", direction, ethertype="IPv4")
-    cloud.network("public", "flat", physical_network="public", mtu=1500, external=True)
-    cloud.subnet("pub-sub", "public", "198.51.100.0/24", enable_dhcp=False)
+    return cloud
+
+
+def behind_a_router(**addresses: str) -> World:
+    """Ports by name, with an address in 10.0.0.0/24 each, behind router `router1`; `sg-all` is the walkthrough's group."""
+    cloud = _cloud()
+    open_group(cloud)
+    cloud.network("private")
+    cloud.subnet("priv-sub", "private", "10.0.0.0/24")
+    cloud.router("router1", "a")
+    cloud.interface("router1", "private", "priv-sub", "10.0.0.1")
+    cloud.gateway("router1", "public", "pub-sub", "198.51.100.10")
+    for name, address in addresses.items():
+        cloud.port(name, "private", [("priv-sub", address)], "a", security_groups=("sg-all",))
     return cloud
 
 
@@ -47,7 +67,7 @@ def attacked() -> tuple[World, Port, Port]:
     one and the outside are joined by the attacker's router, which has a route to a network behind the attacker. The
     shared network has a second subnet, 10.4.0.0/24, in which the router has no address.
     """
-    cloud = _cloud()
+    cloud = _open_cloud()
     cloud.router("router1", "a", routes=(Route("192.0.2.0/24", "10.0.0.11"),))
     for number, (name, address) in enumerate((("own", 1), ("shared", 77), ("third", 1))):
         cloud.network(name)
@@ -73,7 +93,7 @@ def two_routers() -> World:
     `t1`, which is on the transit network itself: its packets come to ra from outside, from an address that ra knows
     to be inside.
     """
-    cloud = _cloud()
+    cloud = _open_cloud()
     routes = {"ra": Route("10.63.0.0/24", "10.60.0.9"), "rb": Route("10.61.0.0/24", "10.60.0.1")}
     host_route = Route("198.51.100.0/24", "10.60.0.9")
     for name, number, more in (
