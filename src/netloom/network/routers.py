@@ -242,18 +242,15 @@ def _check_not_needed(r: Reader, router: Router, subnet: Subnet | None) -> None:
     if subnet is None:
         return
     cidr = ip_network(subnet.cidr)
-    for fip in r.list(FloatingIP, router_id=router.id):
-        port = r.get(Port, fip.port_id or "")
+    led = [(fip.port_id, fip.fixed_ip_address) for fip in r.list(FloatingIP, router_id=router.id)]
+    led += [
+        (forwarding.internal_port_id, forwarding.internal_ip_address)
+        for forwarding in forwarded.of_router(r, router.id)
+    ]
+    for port_id, address in led:
+        port = r.get(Port, port_id or "")
         if port and any(
-            fixed.subnet_id == subnet.id and fixed.ip_address == fip.fixed_ip_address
-            for fixed in port.fixed_ips
-        ):
-            raise l3.RouterInterfaceInUseByFloatingIP(router_id=router.id, subnet_id=subnet.id)
-    for forwarding in forwarded.of_router(r, router.id):
-        port = r.get(Port, forwarding.internal_port_id)
-        if port and any(
-            fixed.subnet_id == subnet.id and fixed.ip_address == forwarding.internal_ip_address
-            for fixed in port.fixed_ips
+            fixed.subnet_id == subnet.id and fixed.ip_address == address for fixed in port.fixed_ips
         ):
             raise l3.RouterInterfaceInUseByFloatingIP(router_id=router.id, subnet_id=subnet.id)
     if any(ip_address(route.nexthop) in cidr for route in router.routes):
