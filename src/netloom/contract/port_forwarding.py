@@ -11,9 +11,6 @@ from neutron_lib.api.definitions import (
     floating_ip_port_forwarding,
 )
 
-PROTOCOLS = frozenset({"tcp", "udp", "sctp", "dccp"})
-"""Protocols that have ports, of those that neutron-lib lets through."""
-
 
 class PortForwardingNotFound(lib.NotFound):
     """The floating IP has no such port forwarding."""

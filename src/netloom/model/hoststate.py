@@ -16,6 +16,7 @@ from netloom.model.dhcp_options import DhcpValue
 from netloom.model.hosts import Aspect, State
 from netloom.model.openflow import Action, Match
 from netloom.model.origin import Origin
+from netloom.model.port_ranges import Span
 
 Key = tuple[str, ...]
 
@@ -221,9 +222,9 @@ class PortNat(Struct, frozen=True, kw_only=True):
     """
 
     protocol: str
-    external: tuple[int, int]
+    external: Span
     internal: str
-    to: tuple[int, int]
+    to: Span
 
 
 class FloatingNat(HostObject, frozen=True, kw_only=True):

@@ -12,6 +12,7 @@ from typing import Any, ClassVar
 from msgspec import Struct, field
 
 from netloom.model.base import Resource
+from netloom.model.port_ranges import Span, span_of
 
 
 class Network(Resource, frozen=True, kw_only=True):
@@ -200,6 +201,16 @@ class PortForwarding(Resource, frozen=True, kw_only=True):
     internal_port_range: str
     external_port: int | None = None
     external_port_range: str
+
+    @property
+    def external(self) -> Span:
+        """The ports of the floating IP."""
+        return span_of(self.external_port_range)
+
+    @property
+    def internal(self) -> Span:
+        """The ports that they lead to."""
+        return span_of(self.internal_port_range)
 
 
 class SecurityGroup(Resource, frozen=True, kw_only=True):

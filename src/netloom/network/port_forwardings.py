@@ -15,14 +15,12 @@ from msgspec.structs import replace
 from neutron_lib import exceptions as lib
 from neutron_lib.exceptions import l3
 
-from netloom.contract.port_forwarding import PROTOCOLS, PortHasBindingFloatingIP
+from netloom.contract.port_forwarding import PortHasBindingFloatingIP
 from netloom.model import Context, FixedIP, FloatingIP, Port, PortForwarding, to_doc
+from netloom.model.port_ranges import PORT_PROTOCOLS, Span, span_of
 from netloom.network import forwarded, lookup
 from netloom.network.floatingips import router_between
 from netloom.store import Reader, Writer
-
-Span = tuple[int, int]
-"""The first port and the last one."""
 
 _ENDS = ("internal_port_id", "internal_ip_address")
 _EXTERNAL = ("external_port_range", "external_port")
@@ -32,11 +30,7 @@ _INTERNAL = ("internal_port_range", "internal_port")
 def create(w: Writer, ctx: Context, attrs: dict[str, Any]) -> PortForwarding:
     """Forward ports of a floating IP."""
     fip = _floating_ip(w, attrs["floatingip_id"])
-    external, internal = _span(attrs, _EXTERNAL), _span(attrs, _INTERNAL)
-    for missing, names in ((external, _EXTERNAL), (internal, _INTERNAL)):
-        if missing is None:
-            raise _bad(f"Either {names[1]} or {names[0]} must be specified.")
-    assert external is not None and internal is not None
+    external, internal = (_needed(attrs, names) for names in (_EXTERNAL, _INTERNAL))
     made = PortForwarding(
         id=str(uuid4()),
         project_id=fip.project_id,
@@ -72,8 +66,8 @@ def update(w: Writer, ctx: Context, old: PortForwarding, attrs: dict[str, Any]) 
     fip = _floating_ip(w, old.floatingip_id)
     plain = ("description", "protocol", *_ENDS)
     new = replace(old, **{name: attrs[name] for name in plain if name in attrs})
-    external = _span(attrs, _EXTERNAL) or span_of(old.external_port_range)
-    internal = _span(attrs, _INTERNAL) or span_of(old.internal_port_range)
+    external = _span(attrs, _EXTERNAL) or old.external
+    internal = _span(attrs, _INTERNAL) or old.internal
     new = replace(new, **_ports(external, internal))
     if new.internal_port_id != old.internal_port_id:
         if "internal_ip_address" not in attrs:
@@ -106,18 +100,20 @@ def show(r: Reader, ctx: Context, objs: Sequence[PortForwarding]) -> list[dict[s
     return [to_doc(forwarding) for forwarding in objs]
 
 
-def span_of(text: str) -> Span:
-    """Return what a range says: `FIRST:LAST`, or one port."""
-    first, _, last = text.partition(":")
-    return int(first), int(last or first)
-
-
 def _span(attrs: dict[str, Any], names: tuple[str, str]) -> Span | None:
     """Return the ports that a request asks for; None where it asks for none. As in Neutron the single port goes before."""
     several, one = (attrs.get(name) for name in names)
     if one is not None:
         return int(one), int(one)
     return span_of(str(several)) if several is not None else None
+
+
+def _needed(attrs: dict[str, Any], names: tuple[str, str]) -> Span:
+    """As `_span`; raises BadRequest where a request asks for no ports."""
+    span = _span(attrs, names)
+    if span is None:
+        raise _bad(f"Either {names[1]} or {names[0]} must be specified.")
+    return span
 
 
 def _ports(external: Span, internal: Span) -> dict[str, Any]:
@@ -141,10 +137,9 @@ def _floating_ip(w: Writer, id: str) -> FloatingIP:
 
 def _check_ports(r: Reader, new: PortForwarding, external: Span, internal: Span) -> None:
     """Raise BadRequest where ports are taken already, or where as many do not lead to as many."""
-    if new.protocol not in PROTOCOLS:
-        raise _bad(
-            f"Protocol {new.protocol} has no ports; those that have are {', '.join(sorted(PROTOCOLS))}."
-        )
+    if new.protocol not in PORT_PROTOCOLS:
+        those = ", ".join(sorted(PORT_PROTOCOLS))
+        raise _bad(f"Protocol {new.protocol} has no ports; those that have are {those}.")
     width = internal[1] - internal[0]
     if width and width != external[1] - external[0]:
         raise _bad(
@@ -152,14 +147,14 @@ def _check_ports(r: Reader, new: PortForwarding, external: Span, internal: Span)
             "external ports must be N-N or 1-N."
         )
     inside = [
-        (span_of(other.internal_port_range), internal, "internal_port_range")
+        (other.internal, internal, "internal_port_range")
         for other in r.list(PortForwarding, internal_port_id=new.internal_port_id)
         if other.id != new.id
         and other.protocol == new.protocol
         and other.internal_ip_address == new.internal_ip_address
     ]
     outside = [
-        (span_of(other.external_port_range), external, "external_port_range")
+        (other.external, external, "external_port_range")
         for other in forwarded.of_floating_ips(r, [new.floatingip_id])
         if other.id != new.id and other.protocol == new.protocol
     ]
@@ -216,7 +211,7 @@ def _led(r: Reader, ctx: Context, fip: FloatingIP, new: PortForwarding) -> PortF
 
 
 def _fixed_ips(fixed_ips: Collection[FixedIP]) -> list[dict[str, str]]:
-    return [{"subnet_id": fixed.subnet_id, "ip_address": fixed.ip_address} for fixed in fixed_ips]
+    return [to_doc(fixed) for fixed in fixed_ips]
 
 
 def _bad(message: str) -> lib.BadRequest:

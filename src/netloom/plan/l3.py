@@ -21,6 +21,7 @@ from netloom.model.hoststate import (
 )
 from netloom.model.names import OWNER_ROUTER_GATEWAY, router_namespace
 from netloom.model.networking import Network, Port, PortForwarding, Router, Subnet
+from netloom.model.port_ranges import Span
 from netloom.plan.index import Index, addresses_of, device_of, origin
 
 
@@ -233,17 +234,11 @@ def _nat(index: Index, router: Router, gateway: Port, family: Family) -> Iterato
 def _port_nat(forwarding: PortForwarding) -> PortNat:
     return PortNat(
         protocol=forwarding.protocol,
-        external=_span(forwarding.external_port_range),
+        external=forwarding.external,
         internal=forwarding.internal_ip_address,
-        to=_span(forwarding.internal_port_range),
+        to=forwarding.internal,
     )
 
 
-def _span(text: str) -> tuple[int, int]:
-    """A range of ports that is written `FIRST:LAST`."""
-    first, _, last = text.partition(":")
-    return int(first), int(last)
-
-
-def _first(nat: PortNat) -> tuple[str, tuple[int, int]]:
+def _first(nat: PortNat) -> tuple[str, Span]:
     return nat.protocol, nat.external

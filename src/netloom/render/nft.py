@@ -17,6 +17,7 @@ from netloom.model.hoststate import (
     PortNat,
     SourceNat,
 )
+from netloom.model.port_ranges import PORT_PROTOCOLS
 from netloom.render import values
 
 NFT_TABLE = "netloom"
@@ -24,8 +25,6 @@ NEIGHBOUR_TABLE = "netloom-neighbours"
 _MOST_LATELY = 4096
 
 DHCP_TABLE = "netloom-dhcp"
-PORT_PROTOCOLS = ("tcp", "udp", "sctp", "dccp")
-"""Protocols whose ports can be led to others."""
 
 
 def nft_ruleset(

@@ -18,6 +18,7 @@ from netloom.dataplane.linux import netns, nft
 from netloom.dataplane.linux.nft import Table, Wanted
 from netloom.dataplane.process import ApplyError, run
 from netloom.model.hoststate import AttachedNetwork, FloatingNat, PortNat, SourceNat
+from netloom.model.port_ranges import Span
 from netloom.render.nft import NFT_TABLE, chains_of, nft_ruleset, tracks
 
 log = logging.getLogger(__name__)
@@ -126,7 +127,7 @@ def _led(rule: str, to: str) -> PortNat | None:
     return PortNat(protocol=protocol, external=external, internal=to, to=low_high)
 
 
-def _span(value: Any) -> tuple[int, int]:
+def _span(value: Any) -> Span:
     """One port or a range, as nft writes it."""
     first, last = value["range"] if isinstance(value, dict) else (value, value)
     return int(first), int(last)

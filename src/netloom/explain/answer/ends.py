@@ -23,22 +23,14 @@ def is_service(port: Port) -> bool:
 def unplaced(cloud: Cloud, spot: Spot) -> Reason | None:
     """Ends that exist in the API but nowhere on a host."""
     port = spot.port
-    if spot.floatingip is not None and port is None and spot.floatingip.id in cloud.forwardings_of:
-        ports = cloud.forwardings_of[spot.floatingip.id]
-        those = ", ".join(f"{each.protocol}/{each.external_port_range}" for each in ports)
-        return Reason(
-            f"Floating IP {spot.address} leads on only {those.replace(':', '-')}, by port forwardings.",
-            Origin.of(spot.floatingip),
-            "openstack floating ip port forwarding create --help",
-            cause=Cause.NO_FLOATING_IP,
-        )
     if spot.floatingip is not None and port is None:
-        return Reason(
-            f"Floating IP {spot.address} is associated with no port.",
-            Origin.of(spot.floatingip),
-            fixes.associate(cloud, spot.floatingip),
-            cause=Cause.NO_FLOATING_IP,
-        )
+        sentence = f"Floating IP {spot.address} is associated with no port."
+        fix = fixes.associate(cloud, spot.floatingip)
+        if forwardings := cloud.forwardings_of.get(spot.floatingip.id):
+            those = ", ".join(f"{f.protocol}/{f.external[0]}-{f.external[1]}" for f in forwardings)
+            sentence = f"Floating IP {spot.address} leads on only {those}, by port forwardings."
+            fix = "openstack floating ip port forwarding create --help"
+        return Reason(sentence, Origin.of(spot.floatingip), fix, cause=Cause.NO_FLOATING_IP)
     if port is None or is_service(port):
         return None
     named = cloud.name(Origin.of(port))

@@ -19,6 +19,7 @@ from netloom.model.networking import (
     Subnet,
 )
 from netloom.model.origin import Origin
+from netloom.model.port_ranges import led_to
 from netloom.plan.index import ROUTER_OWNERS
 
 OUTSIDE = "outside"
@@ -292,8 +293,7 @@ def led_on(cloud: Cloud, spot: Spot, protocol: str, port: int | None) -> Spot:
     fip = spot.floatingip
     forwardings = cloud.forwardings_of.get(fip.id, []) if fip and spot.port is None else []
     for each in forwardings:
-        first, last = span_of(each.external_port_range)
-        if each.protocol == protocol and port is not None and first <= port <= last:
+        if each.protocol == protocol and port and led_to(port, each.external, each.internal):
             return replace(spot, port=cloud.ports.get(each.internal_port_id), forwarding=each)
     if forwardings and protocol == "icmp":
         router = cloud.routers.get(forwardings[0].router_id)
@@ -302,21 +302,11 @@ def led_on(cloud: Cloud, spot: Spot, protocol: str, port: int | None) -> Spot:
     return spot
 
 
-def span_of(text: str) -> tuple[int, int]:
-    """A range of ports that is written `FIRST:LAST`."""
-    first, _, last = text.partition(":")
-    return int(first), int(last)
-
-
 def inside_port(spot: Spot, port: int | None) -> int | None:
     """The port that an end itself sees where `port` is asked for."""
     if spot.forwarding is None or port is None:
         return port
-    (first, _), (low, high) = (
-        span_of(text)
-        for text in (spot.forwarding.external_port_range, spot.forwarding.internal_port_range)
-    )
-    return low if low == high else low + port - first
+    return led_to(port, spot.forwarding.external, spot.forwarding.internal)
 
 
 def subnet_around(cloud: Cloud, address: str, *, wires: bool = False) -> Subnet | None:

@@ -7,14 +7,13 @@ from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
 from netloom.explain.cause import Cause
-from netloom.explain.walk.frames import ICMP, TCP, UDP, Connection, Frame
+from netloom.explain.walk.frames import ICMP, Connection, Frame
 from netloom.explain.walk.hosts import Host
 from netloom.explain.walk.trace import Step, Steps, Way
 from netloom.model.hoststate import AttachedNetwork, Device, FloatingNat, NsRoute
 from netloom.model.networking import Subnet
 from netloom.model.origin import NOTHING, Origin
-
-_NUMBER = {"tcp": TCP, "udp": UDP, "dccp": 33, "sctp": 132}
+from netloom.model.port_ranges import PORT_PROTOCOLS, led_to
 
 Place = tuple[str, str]
 """Host and namespace."""
@@ -159,10 +158,9 @@ class Namespaces:
 def _led(nat: FloatingNat, frame: Frame) -> tuple[str, int] | None:
     """The address and port to which a floating IP leads a packet by its port; None where no port of it does."""
     for port in nat.ports:
-        first, last = port.external
-        if frame.ip_proto == _NUMBER[port.protocol] and first <= frame.tp_dst <= last:
-            low, high = port.to
-            return port.internal, low if low == high else low + frame.tp_dst - first
+        number = led_to(frame.tp_dst, port.external, port.to)
+        if number is not None and frame.ip_proto == PORT_PROTOCOLS[port.protocol]:
+            return port.internal, number
     return None
 
 
