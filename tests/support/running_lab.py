@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import subprocess
+import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -39,6 +40,11 @@ class RunningLab:
     def openstack(self, user: str = "admin") -> OpenStack:
         """The real client (use it with `with`)."""
         return OpenStack(self.lab, self.lab.cloud if user == "admin" else f"{self.lab.cloud}-demo")
+
+    def status(self) -> str:
+        """What `netloom lab status` says."""
+        line = [sys.executable, "-m", "netloom", "lab", "status", "--name", self.lab.name]
+        return subprocess.run(line, capture_output=True, text=True, check=False, timeout=60).stdout
 
     def ssh(self, key: Path, address: str, *words: str, origin: str = "outside") -> str:
         """Run words in an instance over ssh from a host of the lab."""

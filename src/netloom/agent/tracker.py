@@ -202,10 +202,14 @@ class Tracker:
             self.reconciler.note(key, mark)
         if foreign is None:
             return bool(fresh)
-        kept = {k: w for k, w in self.reconciler.foreign.items() if k[:2] != ("flow", bridge)}
-        moved = self.reconciler.foreign != kept | foreign
-        self.reconciler.foreign = kept | foreign
-        return bool(fresh) or moved
+        return self._foreign_now(bridge, foreign) or bool(fresh)
+
+    def _foreign_now(self, bridge: str, flows: dict[Key, str]) -> bool:
+        """Take down which flows of a bridge are foreign; true where they are others than before."""
+        before = self.reconciler.foreign
+        kept = {key: why for key, why in before.items() if key[:2] != ("flow", bridge)}
+        self.reconciler.foreign = kept | flows
+        return self.reconciler.foreign != before
 
     def groups_changed(self, bridge: str, commands: list[Command]) -> bool:
         """Look again at groups that the switch tells of; true where others changed something."""
@@ -259,12 +263,25 @@ class Tracker:
         announcements, self._announcements = self._announcements, []
         self._devices.remove_dead()
         self._flows.free_numbers()
+        self._replaced_foreign()
         self.runs.tidy()
         if self._shields is not None:
             self._shields.tidy()
         wanted = self._interfaces.wanted.values()
         self._linkless = linkless(wanted, self._link_states, self.runs.running())
         return announcements
+
+    def _replaced_foreign(self) -> None:
+        """Foreign flows in whose place ours stand now are no trouble any more.
+
+        A switch that was started again gives each physical bridge such a flow.
+        """
+        foreign = {key[1] for key in self.reconciler.foreign if key[0] == "flow"}
+        for bridge in self._flows.written() & foreign:
+            try:
+                self._foreign_now(bridge, self._flows.foreign(bridge))
+            except (ApplyError, OSError) as error:
+                log.warning("foreign flows of %s are known at the next audit: %s", bridge, error)
 
     def findings(self) -> list[Finding]:
         """What differs as of the last look, and what is foreign."""

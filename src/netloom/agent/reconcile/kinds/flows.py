@@ -92,6 +92,7 @@ class Flows(Kind):
         self._cookies: dict[tuple[str, int], Key] = {}  # the same the other way round
         self._expected: dict[int, str] = {}  # cookie → how the switch shows the flow
         self._unneeded = False
+        self._written: set[str] = set()  # bridges whose flows were changed here since `written`
 
     # --- what is wanted ------------------------------------------------------------------------
 
@@ -211,11 +212,20 @@ class Flows(Kind):
         found = self._looked_at(bridge, suspects, wanted) if suspects else {}
         if len(ours) == len(last):
             return found, None
+        return found, self.foreign(bridge)
+
+    def foreign(self, bridge: str) -> dict[Key, str]:
+        """The flows of a bridge that are not ours, in words."""
         foreign: dict[Key, str] = {}
         for entry in self._switch.read(bridge):
             if not entry.ours:
                 foreign |= _foreign(bridge, entry)
-        return found, foreign
+        return foreign
+
+    def written(self) -> set[str]:
+        """Bridges whose flows were changed here since this was asked last: a flow of ours may have replaced a foreign one."""
+        written, self._written = self._written, set()
+        return written
 
     def _looked_at(
         self, bridge: str, numbers: set[int], wanted: Mapping[Key, Mark]
@@ -286,6 +296,7 @@ class Flows(Kind):
                 keys.setdefault((key[1], number), key)
         self._allocator.save()
         for bridge in sorted({*add, *gone}):
+            self._written.add(bridge)
             bad = self._switch.apply(bridge, add[bridge], gone[bridge])
             failed |= {keys[bridge, n]: Failure(r) for n, r in bad.items() if (bridge, n) in keys}
         for key in change.remove:
