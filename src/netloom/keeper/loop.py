@@ -88,9 +88,7 @@ def write_liveness(store: Store) -> None:
 def notice_hosts(store: Store, ctx: Context, memory: Memory, now: float) -> None:
     """Notice hosts that came or went; what could not be bound to one that came is tried again."""
     with store.reader() as reader:
-        alive = frozenset(
-            row.name for row in reader.hosts().values() if liveness.alive(row, ctx, now)
-        )
+        alive = liveness.all_alive(reader, ctx, now)
     for name in sorted(memory.alive - alive):
         log.warning("host %s does not report any more", name)
     for name in sorted(alive - memory.alive):
@@ -129,10 +127,8 @@ def fail_late_builds(
 ) -> None:
     """Put servers in ERROR that are being built or restarted for longer than the setting, with what holds them up."""
     with store.reader() as reader:
-        found = {server.id: server for server in reader.list(Server)}
-        states = reader.api_status(Server, list(found)) if found else {}
-        building = {ident for ident, state in states.items() if state in _UNDER_WAY}
-        memory.building = {ident: memory.building.get(ident, now) for ident in building}
+        found = {server.id: server for server in reader.list(Server, status=_UNDER_WAY)}
+        memory.building = {ident: memory.building.get(ident, now) for ident in found}
         late = {
             ident: why_not_active(reader, ctx, found[ident], now)
             for ident, since in memory.building.items()

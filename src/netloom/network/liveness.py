@@ -23,15 +23,24 @@ def alive(row: HostRow, ctx: Context, now: float | None = None) -> bool:
     """
     if row.heartbeat_at is None or row.facts is None:
         return False
-    silent = (time.time() if now is None else now) - row.heartbeat_at
-    if row.heartbeat_at <= ctx.away.since:
+    return _is_recent(row.heartbeat_at, ctx, time.time() if now is None else now)
+
+
+def all_alive(r: Reader, ctx: Context, now: float) -> frozenset[str]:
+    """Return the names of the hosts that are alive at `now`: what a host can do is not read for it."""
+    return frozenset(name for name, at in r.heartbeats().items() if _is_recent(at, ctx, now))
+
+
+def _is_recent(heard_at: float, ctx: Context, now: float) -> bool:
+    silent = now - heard_at
+    if heard_at <= ctx.away.since:
         silent -= ctx.away.back - ctx.away.since
     return silent <= ctx.settings.agent_down_seconds
 
 
 def not_heard(r: Reader, now: float) -> Away:
     """Return how long a server that starts `now` was away: since it last heard of any host."""
-    return Away(max((row.heartbeat_at or 0.0 for row in r.hosts().values()), default=now), now)
+    return Away(max(r.heartbeats().values(), default=now), now)
 
 
 def usable(r: Reader, ctx: Context, host: str) -> HostFacts | None:

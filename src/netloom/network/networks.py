@@ -133,7 +133,8 @@ def show(r: Reader, ctx: Context, objs: Sequence[Network]) -> list[dict[str, Any
     for subnet in r.list(Subnet, network_id=ids):
         subnets[subnet.network_id].append(subnet.id)
     shared = r.accessible(ctx.caller.project_id, SHARED)
-    zones = _zones(r)
+    # Those of all hosts, for any of them may carry any network.
+    zones = r.availability_zones()
     docs: list[dict[str, Any]] = []
     for network in objs:
         doc = to_doc(network)
@@ -147,15 +148,10 @@ def show(r: Reader, ctx: Context, objs: Sequence[Network]) -> list[dict[str, Any
     return docs
 
 
-def _zones(r: Reader) -> list[str]:
-    """Return the zones in which networks can be: those of all hosts, for any of them may carry any network."""
-    return sorted({row.facts.availability_zone for row in r.hosts().values() if row.facts})
-
-
 def _check_zones(r: Reader, hints: Sequence[str]) -> None:
     """Refuse a zone that no host is in."""
     if hints:
-        known = _zones(r)
+        known = r.availability_zones()
         for hint in hints:
             if hint not in known:
                 raise AvailabilityZoneNotFound(availability_zone=hint)

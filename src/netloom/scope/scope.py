@@ -14,6 +14,9 @@ from netloom.scope.moment import Moment
 from netloom.scope.select import Tables, select, tables
 from netloom.store import Reader, Store
 
+MOST_REQUESTS = 200
+"""How many requests a step names."""
+
 KEPT_STEPS = 1000
 """How many steps of each host's view are kept; who is further behind gets a snapshot."""
 
@@ -29,22 +32,30 @@ class _Feed:
         self.floor = floor
         self.steps: deque[ViewDelta] = deque()
 
-    def patch(self, rows: Mapping[Row, Any | None], seq: int) -> bool:
+    def patch(
+        self, rows: Mapping[Row, Any | None], seq: int, requests: Mapping[str, list[str]]
+    ) -> bool:
         """Go on to a view in which only these rows differ: they came, changed, or (None) went.
 
-        True where anything does differ.
+        `requests`: id of an object → the requests that changed it. True where anything does differ.
         """
+        behind: dict[str, None] = {}
         upsert: dict[str, list[Any]] = {}
         delete: dict[str, list[str]] = {}
         for (table, id), row in rows.items():
             had = self.view[table]
             if row is None:
-                if had.pop(id, None) is not None:
-                    delete.setdefault(table, []).append(id)
+                if had.pop(id, None) is None:
+                    continue
+                delete.setdefault(table, []).append(id)
             elif had.get(id) != row:
                 had[id] = row
                 upsert.setdefault(table, []).append(row)
-        return self._keep(ViewDelta(seq=seq, upsert=upsert, delete=delete))
+            else:
+                continue
+            behind.update(dict.fromkeys(requests.get(id, ())))
+        named = tuple(behind)[:MOST_REQUESTS]
+        return self._keep(ViewDelta(seq=seq, upsert=upsert, delete=delete, request_ids=named))
 
     @property
     def wanted(self) -> int:
@@ -176,10 +187,12 @@ class Scope:
                 self._feeds.clear()
                 self._concern = Concern()
             else:
-                changes = _changes(reader, reader.changed(self._seq))
+                changed = reader.changed(self._seq)
+                changes = _changes(reader, changed)
+                requests = {id: asked for (_, id), asked in changed.items() if asked}
                 for host, rows in self._concern.change(inventory, changes).items():
                     fresh = fresh_rows(inventory, self._concern.covers(host), rows)
-                    if self._feeds[host].patch(fresh, seq):
+                    if self._feeds[host].patch(fresh, seq, requests):
                         self._stepped[host] = seq
             # Only now: had anything above failed, the next call would begin with a fresh inventory.
             self._inventory, self._seq = inventory, seq

@@ -93,7 +93,14 @@ DROP_STATUS_OF = Statement(
 )
 DROP_STATUSES = Statement(delete(schema.status).where(_of_host))
 _host = upsert(schema.host)
-_host_columns = ("secret_hash", "facts", "admin_state_up", "granted", "tunnel_ip")
+_host_columns = (
+    "secret_hash",
+    "facts",
+    "admin_state_up",
+    "granted",
+    "tunnel_ip",
+    "availability_zone",
+)
 PUT_HOST = Statement(
     _host.on_conflict_do_update(
         index_elements=["name"], set_={name: _host.excluded[name] for name in _host_columns}

@@ -106,6 +106,12 @@ class Liveness:
             wanted_seq=row.wanted_seq if wanted is None else wanted,
         )
 
+    def newer(self, heartbeats: dict[str, float]) -> dict[str, float]:
+        """Host → when it was heard last, of these hosts and what their rows say."""
+        with self._lock:
+            heard = {name: self._heard[name].at for name in heartbeats.keys() & self._heard.keys()}
+        return {name: max(at, heard.get(name, at)) for name, at in heartbeats.items()}
+
     def take(self) -> Unwritten:
         """Return what is to be written, and take it as written; `put_back` where it could not be."""
         with self._lock:

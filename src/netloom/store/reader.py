@@ -5,7 +5,7 @@ from __future__ import annotations
 import builtins
 import json
 from collections.abc import Collection, Iterable, Sequence, Set
-from functools import cache, lru_cache
+from functools import cache
 from typing import Any, Generic, NamedTuple, TypeVar
 
 import msgspec
@@ -20,9 +20,9 @@ from sqlalchemy import (
     select,
 )
 
-from netloom.model import HostFacts, HostGrant, Resource
+from netloom.model import Resource
 from netloom.model.errors import UserError
-from netloom.store import damage, schema, search
+from netloom.store import damage, host_rows, schema, search
 from netloom.store.codec import decode, decode_list, encode
 from netloom.store.rows import Access, Change, HostRow, StatusRow
 from netloom.store.search import Filter, Page, Where, among
@@ -116,34 +116,13 @@ _TOUCHED = Statement(
     .limit(bindparam("limit"))
 )
 _CHANGED = Statement(
-    select(_change.c.kind, _change.c.id)
+    select(_change.c.kind, _change.c.id, _change.c.request_id)
     .where(_change.c.seq > bindparam("after"))
-    .group_by(_change.c.kind, _change.c.id)
+    .group_by(_change.c.kind, _change.c.id, _change.c.request_id)
     .order_by(func.max(_change.c.seq))
 )
 _SEQ = Statement(select(func.max(_change.c.seq)))
 _OLDEST = Statement(select(func.min(_change.c.seq)))
-_HOSTS = Statement(
-    select(*(schema.host.c[name] for name in HostRow.__struct_fields__)).order_by(
-        schema.host.c.name
-    )
-)
-_HOST = Statement(
-    select(*(schema.host.c[name] for name in HostRow.__struct_fields__)).where(
-        schema.host.c.name == bindparam("name")
-    )
-)
-_SOME_HOSTS = Statement(
-    select(*(schema.host.c[name] for name in HostRow.__struct_fields__)).where(
-        schema.host.c.name.in_(among("ids"))
-    )
-)
-_WITH_TUNNEL_IP = Statement(
-    select(schema.host.c.name)
-    .where(schema.host.c.tunnel_ip == bindparam("tunnel_ip"))
-    .order_by(schema.host.c.name)
-)
-_SECRETS = Statement(select(schema.host.c.name, schema.host.c.secret_hash))
 _SETTING = Statement(select(schema.setting.c.value).where(schema.setting.c.key == bindparam("key")))
 
 
@@ -153,48 +132,6 @@ def _json(doc: str | None, id: str) -> Any:
     except damage.UNREADABLE as error:
         damage.left_out("change of", id, error)
         return None
-
-
-@lru_cache(maxsize=16384)
-def _facts(text: str) -> HostFacts:
-    """Decode facts. They are read far more often than they change, and never altered."""
-    return msgspec.json.decode(text, type=HostFacts)
-
-
-@lru_cache(maxsize=256)
-def _granted(text: str) -> HostGrant:
-    return msgspec.json.decode(text, type=HostGrant)
-
-
-def _host_row(
-    name: str,
-    secret_hash: str,
-    facts: str | None,
-    heartbeat_at: float | None,
-    admin_state_up: int,
-    applied_seq: Any,
-    granted: str,
-    wanted_seq: Any,
-) -> HostRow:
-    reported, grant = None, HostGrant(roles=())
-    try:
-        grant = _granted(granted)
-    except damage.UNREADABLE as error:
-        damage.left_out("what is granted to host", name, error)
-    try:
-        reported = None if facts is None else _facts(facts)
-    except damage.UNREADABLE as error:
-        damage.left_out("what was reported by host", name, error)
-    return HostRow(
-        name,
-        secret_hash,
-        reported,
-        heartbeat_at if isinstance(heartbeat_at, float | int) else None,
-        bool(admin_state_up),
-        applied_seq if isinstance(applied_seq, int) else 0,
-        grant,
-        wanted_seq if isinstance(wanted_seq, int) else 0,
-    )
 
 
 class Found(NamedTuple, Generic[T]):
@@ -424,9 +361,14 @@ class Reader:
         """As `changes`, without the documents: (seq, kind, id, op)."""
         return self._session.rows(_TOUCHED, {"after": after, "limit": limit})
 
-    def changed(self, after: int) -> list[tuple[str, str]]:
-        """What has changed above `after`, as (kind, id), each once: read those again."""
-        return [(kind, id) for kind, id in self._session.rows(_CHANGED, {"after": after})]
+    def changed(self, after: int) -> dict[tuple[str, str], list[str]]:
+        """What has changed above `after`: (kind, id) → the requests that changed it. Read those again."""
+        found: dict[tuple[str, str], list[str]] = {}
+        for kind, id, request_id in self._session.rows(_CHANGED, {"after": after}):
+            requests = found.setdefault((kind, id), [])
+            if request_id:
+                requests.append(request_id)
+        return found
 
     def seq(self) -> int:
         """Seq of the newest change; 0 before the first."""
@@ -439,24 +381,32 @@ class Reader:
     def hosts(self, names: Collection[str] | None = None) -> dict[str, HostRow]:
         """Registered hosts by name: all of them, or those of `names`. Where one is meant, `host` finds it."""
         if names is None:
-            rows = self._session.rows(_HOSTS)
+            rows = self._session.rows(host_rows.HOSTS)
         else:
-            rows = self._session.rows(_SOME_HOSTS, {"ids": json.dumps(list(names))})
+            rows = self._session.rows(host_rows.SOME_HOSTS, {"ids": json.dumps(list(names))})
         over = self._session.liveness.over
-        return {row[0]: over(_host_row(*row)) for row in rows}
+        return {row[0]: over(host_rows.of(*row)) for row in rows}
+
+    def heartbeats(self) -> dict[str, float]:
+        """Hosts that have said what they are → when each was heard last (seconds since 1970)."""
+        return self._session.liveness.newer(dict(self._session.rows(host_rows.HEARTBEATS)))
 
     def host(self, name: str) -> HostRow | None:
         """One registered host, or None."""
-        rows = self._session.rows(_HOST, {"name": name})
-        return self._session.liveness.over(_host_row(*rows[0])) if rows else None
+        rows = self._session.rows(host_rows.HOST, {"name": name})
+        return self._session.liveness.over(host_rows.of(*rows[0])) if rows else None
+
+    def availability_zones(self) -> builtins.list[str]:
+        """Zones of the hosts that have said what they are, each once."""
+        return self._session.column(host_rows.ZONES)
 
     def hosts_with_tunnel_ip(self, tunnel_ip: str) -> builtins.list[str]:
         """Names of the hosts whose tunnels end at an address, in order."""
-        return self._session.column(_WITH_TUNNEL_IP, {"tunnel_ip": tunnel_ip})
+        return self._session.column(host_rows.WITH_TUNNEL_IP, {"tunnel_ip": tunnel_ip})
 
     def secret_hashes(self) -> dict[str, str]:
         """The hash of each registered host's credential."""
-        return dict(self._session.rows(_SECRETS))
+        return dict(self._session.rows(host_rows.SECRETS))
 
     def setting(self, key: str) -> str | None:
         """Value of a setting kept in the database, or None."""

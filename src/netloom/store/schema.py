@@ -150,10 +150,11 @@ host = Table(
     Column("granted", Text, nullable=False, server_default="{}"),
     Column("wanted_seq", Integer, nullable=False, server_default="0"),
     Column("tunnel_ip", Text, index=True),
+    Column("availability_zone", Text, index=True),
 )
 """`granted`: a HostGrant as JSON; what is not in it has the default of its field.
 
-`tunnel_ip` is the one of `facts`. `heartbeat_at`, `applied_seq` and `wanted_seq` are of a second ago: the server has later ones in memory (`liveness.py`).
+`tunnel_ip` and `availability_zone` are those of `facts`. `heartbeat_at`, `applied_seq` and `wanted_seq` are of a second ago: the server has later ones in memory (`liveness.py`).
 """
 
 setting = Table(

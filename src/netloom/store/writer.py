@@ -278,6 +278,7 @@ class Writer(Reader):
                 "secret_hash": secret,
                 "facts": None if new_facts is None else encode(new_facts),
                 "tunnel_ip": None if new_facts is None else new_facts.tunnel_ip,
+                "availability_zone": None if new_facts is None else new_facts.availability_zone,
                 "admin_state_up": up,
                 "granted": encode(granted or (old.granted if old else HostGrant())),
             },

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import functools
 import logging
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator
 
 import msgspec
 from msgspec import Struct
@@ -17,13 +17,9 @@ from netloom.model import ViewDelta
 from netloom.model.errors import UserError
 from netloom.model.hosts import EPOCH_HEADER, HEARTBEAT_HEADER
 from netloom.network.liveness import heartbeat_seconds
-from netloom.store import Change
 
 PIECE = 256 * 1024
 """Bytes of a snapshot that are handed on at once: what a slow reader has not taken yet is not copied for it."""
-
-MOST_CHANGES = 200
-"""How many changes are looked through for the requests behind a step."""
 
 log = logging.getLogger("netloom.api.hosts.stream")
 
@@ -126,24 +122,10 @@ def _line(delta: ViewDelta) -> bytes:
 
 
 def _steps(services: Services, host: str, after: int | None) -> list[ViewDelta]:
-    """Return what the host has not seen yet, each step with the requests that caused it."""
+    """Return what the host has not seen yet."""
     deltas = None if after is None else services.scope.since(host, after)
     if deltas is None:
         snapshot = services.scope.snapshot(host)
         services.store.liveness.wanted({host: services.scope.wanted(host)}, 0)
         return [snapshot]
-    if not all(delta.bare for delta in deltas):
-        with services.store.reader() as reader:
-            changes = reader.changes(after or 0, MOST_CHANGES)
-        return [_with_requests(delta, changes) for delta in deltas]
     return deltas
-
-
-def _with_requests(delta: ViewDelta, changes: Sequence[Change]) -> ViewDelta:
-    """Name the requests that changed these objects: the agent's log lines carry them."""
-    ids = {getattr(row, "id", "") for rows in delta.upsert.values() for row in rows}
-    ids |= {ident for idents in delta.delete.values() for ident in idents}
-    found = dict.fromkeys(
-        c.request_id for c in changes if c.id in ids and c.seq <= delta.seq and c.request_id
-    )
-    return msgspec.structs.replace(delta, request_ids=tuple(found)) if found else delta
