@@ -5,8 +5,6 @@ from __future__ import annotations
 import contextlib
 import json
 import socket
-import subprocess
-import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -27,6 +25,7 @@ from netloom.server.app import compose
 from netloom.server.patience import PatientProtocol
 from netloom.server.process import all_routes
 from netloom.store import Store
+from tests.support import client_forks
 
 ADMIN, DEMO = "admin-password", "demo-password"
 
@@ -73,13 +72,10 @@ class Cloud:
         ok: bool = True,
     ) -> str:
         """Run the unmodified `openstack` client; its output, or its errors where `ok` is False."""
-        done = subprocess.run(
-            [Path(sys.executable).parent / "openstack", *arguments],
-            capture_output=True,
-            text=True,
-            timeout=120,
-            cwd=self.folder,
-            env={
+        done = client_forks.run(
+            arguments,
+            self.folder,
+            {
                 "PATH": "/usr/bin:/bin",
                 "HOME": str(self.folder),
                 "OS_AUTH_URL": f"{self.url}/identity",
