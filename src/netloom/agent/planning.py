@@ -13,7 +13,7 @@ import msgspec
 
 from netloom.model.bounds import one_line
 from netloom.model.hosts import TABLES, HostView, ViewDelta
-from netloom.model.hoststate import HostState, StateDelta
+from netloom.model.hoststate import HostObject, HostState, Key, StateDelta
 from netloom.plan import Parts, plan
 
 TRIED = (
@@ -57,10 +57,13 @@ def plan_around(view: HostView, before: HostState) -> tuple[HostState, Left]:
     if state is None:
         raise wrong
     ports = {id for table, id in left if table == "ports"}
+    kept: dict[Key, HostObject] = {}
     for server in view.servers.values():
         key = ("instance", server.id)
         if ports.intersection(server.port_ids) and key in state.objects and key in before.objects:
-            state.objects[key] = before.objects[key]
+            kept[key] = before.objects[key]
+    if kept:
+        state = HostState({**state.objects, **kept})
     return state, dict.fromkeys(left, f"it cannot be planned: {told(wrong)}")
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
+from typing import get_args
 
 from netloom.agent.reconcile import repairs
 from netloom.agent.reconcile.diff import News
@@ -18,11 +19,13 @@ _WEIGHT: dict[State, int] = {"ok": 0, "pending": 1, "error": 2}
 
 _OF_PORTS: tuple[Aspect, ...] = ("l2", "l3", "dhcp", "metadata")
 """The aspects of ports."""
+_ASPECTS: tuple[Aspect, ...] = get_args(Aspect)
 
 Row = tuple[str, str, Aspect]
 """(kind, id, aspect)."""
 Said = tuple[State, str]
 """(state, detail)."""
+_WELL: Said = ("ok", "")
 
 
 class Rows:
@@ -36,40 +39,44 @@ class Rows:
         self._known: Counter[Row] = Counter()
         self._refused: dict[Key, Refusal] = {}
         self._here: Counter[Origin] = Counter()  # origins of interfaces of this host
+        self._well: dict[Row, Said] = {}  # what is said where nothing is in trouble
 
     def follow(self, news: News) -> None:
         """Take in what changed of the state."""
         self._objects = news.after
-        # First what is new, so that nothing is forgotten that stays.
+        touched: set[Row] = set()
         for key in news.fresh:
-            self._count(news.after[key], 1)
-        for key in (*news.fresh, *news.gone):
-            old = news.before.get(key)
-            if old is not None:
-                self._count(old, -1)
+            self._replace(news.before.get(key), news.after[key], touched)
         for key in news.gone:
+            self._replace(news.before.get(key), None, touched)
             self._refused.pop(key, None)
-
-    def _count(self, item: HostObject, more: int) -> None:
-        for row in _rows_of(item):
-            self._known[row] += more
+        for row in touched:
+            if self._known[row] and (row[0] != Port.KIND or self._here[Origin(row[0], row[1])]):
+                self._well[row] = _WELL
+            else:
+                self._well.pop(row, None)
             if not self._known[row]:
                 del self._known[row]
-        if isinstance(item, Refusal):
-            self._refused[item.key] = item
-        if isinstance(item, Interface):
-            for origin in item.origin:
+
+    def _replace(self, old: HostObject | None, new: HostObject | None, touched: set[Row]) -> None:
+        """Count an object in another's place. One that stands for a thousand ports has nearly all its origins in both."""
+        if isinstance(new, Refusal):
+            self._refused[new.key] = new
+        had, has = set(_rows_of(old)), set(_rows_of(new))
+        for more, rows in ((1, has - had), (-1, had - has)):
+            self._known.update(dict.fromkeys(rows, more))
+            touched |= rows
+        had_here, has_here = _interface_of(old), _interface_of(new)
+        for more, origins in ((1, has_here - had_here), (-1, had_here - has_here)):
+            for origin in origins:
                 self._here[origin] += more
                 if not self._here[origin]:
                     del self._here[origin]
+                touched.update((origin.kind, origin.id, aspect) for aspect in _ASPECTS)
 
     def said(self, trouble: Mapping[Key, Trouble]) -> dict[Row, Said]:
         """Each object of the API behind a host object → the worst that befell any of them; `trouble`: with host objects."""
-        rows: dict[Row, Said] = {
-            row: ("ok", "")
-            for row in self._known
-            if row[0] != Port.KIND or Origin(Port.KIND, row[1]) in self._here
-        }
+        rows = dict(self._well)
         for key, bad in sorted(trouble.items()):
             item = self._objects.get(key)
             for row in _rows_of(item) if item is not None else ():
@@ -81,9 +88,15 @@ class Rows:
         return rows
 
 
-def _rows_of(item: HostObject) -> Iterator[Row]:
-    for origin in item.origin:
-        yield origin.kind, origin.id, item.aspect
+def _rows_of(item: HostObject | None) -> Iterator[Row]:
+    if item is not None:
+        for origin in item.origin:
+            yield origin.kind, origin.id, item.aspect
+
+
+def _interface_of(item: HostObject | None) -> set[Origin]:
+    """Whose interface an object is; nobody's where it is none."""
+    return set(item.origin) if isinstance(item, Interface) else set()
 
 
 def _worse(rows: dict[Row, Said], row: Row, said: Said) -> None:

@@ -7,7 +7,7 @@ restarts, and an `origin`: the API objects that caused it.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Literal, TypeVar
 
 from msgspec import Struct, field
@@ -387,10 +387,14 @@ class Refusal(HostObject, frozen=True, kw_only=True):
 T = TypeVar("T", bound=HostObject)
 
 
-class HostState(Struct, frozen=True):
-    """All objects of one host by key."""
+class HostState(Struct, frozen=True, eq=False):
+    """All objects of one host by key, in no order that means anything."""
 
-    objects: dict[Key, HostObject] = field(default_factory=dict)
+    objects: Mapping[Key, HostObject] = field(default_factory=dict)
+
+    def __eq__(self, other: object) -> bool:
+        # Of whatever sort the two mappings are.
+        return isinstance(other, HostState) and dict(self.objects) == dict(other.objects)
 
     @classmethod
     def of(cls, objects: Iterable[HostObject]) -> HostState:

@@ -17,6 +17,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 
+import immutables
+
 from netloom.model.family import ADDRESSED, V4
 from netloom.model.hosts import HostView
 from netloom.model.hoststate import HostObject, HostState, Key, Refusal, StateDelta
@@ -34,6 +36,7 @@ from netloom.plan.ovs.ports import hidden_headers, plan_port
 Part = tuple[str, str]
 """(kind, id)."""
 Made = Iterator[HostObject | Piece]
+Objects = immutables.MapMutation[Key, HostObject]
 
 
 def _host(index: Index, id: str) -> Made:
@@ -178,7 +181,7 @@ class Parts:
         self._readers: dict[Read, set[Part | Read]] = {}
         self._reads: dict[Part, set[Read]] = {}
         self._made: dict[Part, dict[Key, HostObject | tuple[Piece, ...]]] = {}
-        self._objects: dict[Key, HostObject] = {}
+        self._objects: immutables.Map[Key, HostObject] = immutables.Map()
         self._pieces: dict[Key, dict[Part, tuple[Piece, ...]]] = {}
         self.planned = 0
         """How many parts were planned, all in all."""
@@ -187,7 +190,7 @@ class Parts:
     @property
     def state(self) -> HostState:
         """The whole plan."""
-        return HostState(dict(self._objects))
+        return HostState(self._objects)
 
     def follow(self, view: HostView, changed: Changed | None = None) -> StateDelta:
         """Go on to the host's next view; returns what that changes.
@@ -275,45 +278,54 @@ class Parts:
                 self._reads[part] = reads
             fresh[part] = made
         self._take_news()
-        for part, made in fresh.items():
-            for key in self._made.get(part, {}):
-                if key not in made or key in self._pieces:
-                    old.setdefault(key, self._objects.get(key))
-                    self._withdraw(part, key)
-        for part, made in fresh.items():
-            had = self._made.get(part, {})
-            for key, item in made.items():
-                old.setdefault(key, self._objects.get(key))
-                self._put(part, key, item, kept=key in had)
-            if made:
-                self._made[part] = made
-            else:
-                self._made.pop(part, None)
-        for key in old:
-            if key in self._pieces:
-                pieces = self._pieces[key].values()
-                self._objects[key] = joined(piece for several in pieces for piece in several)
+        with self._objects.mutate() as objects:
+            for part, made in fresh.items():
+                for key in self._made.get(part, {}):
+                    if key not in made or key in self._pieces:
+                        old.setdefault(key, objects.get(key))
+                        self._withdraw(objects, part, key)
+            for part, made in fresh.items():
+                had = self._made.get(part, {})
+                for key, item in made.items():
+                    old.setdefault(key, objects.get(key))
+                    self._put(objects, part, key, item, kept=key in had)
+                if made:
+                    self._made[part] = made
+                else:
+                    self._made.pop(part, None)
+            for key in old:
+                if key in self._pieces:
+                    pieces = self._pieces[key].values()
+                    objects[key] = joined(piece for several in pieces for piece in several)
+            self._objects = objects.finish()
         return _delta(old, self._objects)
 
-    def _withdraw(self, part: Part, key: Key) -> None:
+    def _withdraw(self, objects: Objects, part: Part, key: Key) -> None:
         pieces = self._pieces.get(key)
         if pieces is not None:
             pieces.pop(part, None)
             if pieces:
                 return
             del self._pieces[key]
-        self._objects.pop(key, None)
+        objects.pop(key, None)
 
-    def _put(self, part: Part, key: Key, item: HostObject | tuple[Piece, ...], kept: bool) -> None:
+    def _put(
+        self,
+        objects: Objects,
+        part: Part,
+        key: Key,
+        item: HostObject | tuple[Piece, ...],
+        kept: bool,
+    ) -> None:
         if isinstance(item, tuple):
-            if key in self._objects and key not in self._pieces:
+            if key in objects and key not in self._pieces:
                 raise ValueError(f"a whole flow and pieces of it: {key}")
             self._pieces.setdefault(key, {})[part] = item
             return
-        other = self._objects.get(key)
+        other = objects.get(key)
         if other is not None and not kept:
             raise _two_versions(key, other, item)
-        self._objects[key] = item
+        objects[key] = item
 
 
 _TABLE_OF = {kind: table for table, kinds in _OF_TABLE.items() for kind in kinds}

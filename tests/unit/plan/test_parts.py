@@ -296,7 +296,7 @@ def test_parts_that_are_kept_up_are_the_whole_plan(steps, told):
         was, state = state, parts.state
         assert state == whole, changes
         objects = {key: item for key, item in was.objects.items() if key not in delta.gone}
-        assert objects | delta.put == state.objects
+        assert objects | delta.put == dict(state.objects)
         assert all(was.objects[key] == item for key, item in delta.gone.items())
         assert all(was.objects.get(key) != item for key, item in delta.put.items())
 
