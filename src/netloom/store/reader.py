@@ -13,11 +13,13 @@ from sqlalchemy import (
     LargeBinary,
     Select,
     bindparam,
+    case,
     cast,
     func,
     literal_column,
     or_,
     select,
+    true,
 )
 
 from netloom.model import HostFacts, HostGrant, Resource
@@ -142,6 +144,20 @@ _WITH_TUNNEL_IP = Statement(
     select(schema.host.c.name)
     .where(schema.host.c.tunnel_ip == bindparam("tunnel_ip"))
     .order_by(schema.host.c.name)
+)
+_ANY_TUNNEL = Statement(
+    select(schema.host.c.name).where(schema.host.c.tunnel_ip.is_not(None)).limit(1)
+)
+_tunnel_types = func.json_each(
+    # A damaged row counts as one that has not reported.
+    case((func.json_valid(schema.host.c.facts) == 1, schema.host.c.facts), else_="{}"),
+    "$.tunnel_types",
+).table_valued("value")
+_CARRIES_TUNNEL = Statement(
+    select(schema.host.c.name)
+    .select_from(schema.host.join(_tunnel_types, true()))
+    .where(schema.host.c.tunnel_ip.is_not(None), _tunnel_types.c.value == bindparam("type"))
+    .limit(1)
 )
 _SECRETS = Statement(select(schema.host.c.name, schema.host.c.secret_hash))
 _SETTING = Statement(select(schema.setting.c.value).where(schema.setting.c.key == bindparam("key")))
@@ -453,6 +469,12 @@ class Reader:
     def hosts_with_tunnel_ip(self, tunnel_ip: str) -> builtins.list[str]:
         """Names of the hosts whose tunnels end at an address, in order."""
         return self._session.column(_WITH_TUNNEL_IP, {"tunnel_ip": tunnel_ip})
+
+    def has_tunnels(self, network_type: str | None = None) -> bool:
+        """Whether any host has an end of tunnels; of a type, where one is given."""
+        if network_type is None:
+            return self._session.value(_ANY_TUNNEL) is not None
+        return self._session.value(_CARRIES_TUNNEL, {"type": network_type}) is not None
 
     def secret_hashes(self) -> dict[str, str]:
         """The hash of each registered host's credential."""
