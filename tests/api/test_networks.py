@@ -212,8 +212,18 @@ def test_an_external_network_without_provider_attributes(make_cloud):
     network = cloud.admin.make("network", **{"router:external": True})
     assert network["provider:network_type"] == "flat"
     assert network["provider:physical_network"] == "public"
-    answer = cloud.admin("POST", "/networks", {"network": {"router:external": True}})
+    # As in Neutron, where an external network without provider attributes is of a project network type.
+    second = cloud.admin.make("network", **{"router:external": True})
+    assert (second["provider:network_type"], second["router:external"]) == ("vxlan", True)
+    assert second["mtu"] == 1450
+    # One that names the physical network is refused as ever.
+    flat = {"provider:network_type": "flat", "provider:physical_network": "public"}
+    answer = cloud.admin("POST", "/networks", {"network": {"router:external": True, **flat}})
     assert error_of(answer)[:2] == (409, "FlatNetworkInUse")
+    # Given back, it is the next one's.
+    assert cloud.admin("DELETE", f"/networks/{network['id']}").status_code == 204
+    third = cloud.admin.make("network", **{"router:external": True})
+    assert third["provider:physical_network"] == "public"
 
 
 def test_members_may_not(cloud):

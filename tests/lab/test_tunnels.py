@@ -47,7 +47,7 @@ class Cloud:
         group = tenant.group(ANY)
         networks = {
             kind: tenant.network(
-                f"in-{kind}", f"10.7{number}.0.0/24", **{"provider:network_type": kind}
+                f"in-{kind}", f"10.7{number}.0.0/24", None, **{"provider:network_type": kind}
             )
             for number, kind in enumerate(TYPES)
         }
@@ -182,3 +182,23 @@ def test_over_ipv6_nothing_differs_and_nobody_is_silent(cloud_over_ipv6: Cloud) 
     command = [sys.executable, "-m", "netloom", "doctor", "--name", lab.lab.name]
     said = subprocess.run(command, capture_output=True, text=True, check=False)
     assert said.returncode == 0, said.stdout
+
+
+def test_a_second_external_network_is_in_a_tunnel_and_works(lab: RunningLab) -> None:
+    """Without provider attributes, where `public` has the physical network: SNAT and a floating IP, as on any other."""
+    with Tenant(lab) as tenant:
+        group = tenant.group(ANY)
+        outer = tenant.network("second", "10.76.0.0/24", None, **{"router:external": True})
+        assert outer["provider:network_type"] == "vxlan" and outer["router:external"]
+        inner = tenant.network("behind-second", "10.77.0.0/24")
+        tenant.router(inner, external="second")
+        asked = [
+            tenant.boot("inside", "compute1", inner, group),
+            tenant.boot("outside", "compute2", outer, group),
+        ]
+        inside, outside = map(tenant.instance, asked)
+        inside.reaches(outside.address)
+        floating = tenant.make(
+            "floatingips", floating_network_id=outer["id"], port_id=inside.port["id"]
+        )
+        outside.reaches(floating["floating_ip_address"])

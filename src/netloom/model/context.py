@@ -57,7 +57,7 @@ class NetworkSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     keys. `overlay_ip_version`: of the addresses between which tunnels run. `vlan_ranges`: physical network → (first, last)
     ids that tenants' VLAN networks may get. `flat_networks`: physical networks that may carry a flat network
     (`*` for any). `external_physical_network`: the one that an external network created without provider
-    attributes gets, as a flat network. MTUs in bytes: `global_physnet_mtu` of the physical networks, `path_mtu`
+    attributes gets, as a flat network; the next one is as a project's. MTUs in bytes: `global_physnet_mtu` of the physical networks, `path_mtu`
     of the way between tunnel ends (0: the former). `base_mac`: how MAC addresses of ports begin. `quotas`:
     limits per project that differ from Neutron's (−1 is no limit). `pagination_max_limit`: longest page of a
     list (0: no limit). `agent_down_seconds`: a host that was not heard for so long is dead; idle

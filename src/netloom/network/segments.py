@@ -7,6 +7,7 @@ number under which hosts know a network.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from typing import Any
 
 from msgspec import Struct
@@ -42,7 +43,7 @@ def choose(w: Writer, settings: NetworkSettings, owner: str, attrs: dict[str, An
     """Take a segment for a new network: the one that the attributes name, else one for projects.
 
     An external network without provider attributes is flat on `external_physical_network`, where that is
-    set. A tunnel type that no host carries is none that
+    set and carries no flat network yet; else it is as one for projects. A tunnel type that no host carries is none that
     there is. Raises InvalidInput, FlatNetworkInUse, VlanIdInUse, TunnelIdInUse or NoNetworkAvailable.
     """
     if any(name in attrs for name in (TYPE, PHYSICAL, ID)):
@@ -54,7 +55,8 @@ def choose(w: Writer, settings: NetworkSettings, owner: str, attrs: dict[str, An
             raise _not_supported(asked.type)
         return take(w, settings, owner, asked)
     if attrs.get("router:external") and settings.external_physical_network:
-        return take(w, settings, owner, Segment("flat", settings.external_physical_network))
+        with suppress(lib.FlatNetworkInUse):
+            return take(w, settings, owner, Segment("flat", settings.external_physical_network))
     for kind in settings.project_network_types:
         if not is_carried(w, kind):
             continue
