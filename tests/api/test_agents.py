@@ -97,6 +97,14 @@ def test_a_stolen_secret_is_of_no_use_on_another_hosts_socket(server: Serving) -
     )
 
 
+def test_a_tunnel_address_of_the_other_ip_version_is_refused(server: Serving) -> None:
+    client = agent(server, "c1", "c1")
+    facts = msgspec.json.encode(HostFacts(host="c1", tunnel_ip="fd00::1"))
+    refused = client.put("/agent/v1/hosts/c1/facts", content=facts)
+    assert refused.status_code == 409
+    assert "fd00::1 is no IPv4 address, and this cloud's tunnels go over IPv4" in refused.text
+
+
 def test_facts_of_another_host_and_nonsense_are_refused(server: Serving) -> None:
     client = agent(server, "c1")
     wrong = msgspec.json.encode(HostFacts(host="c2"))

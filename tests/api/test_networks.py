@@ -2,7 +2,7 @@
 
 import pytest
 
-from netloom.model import NetworkSettings
+from netloom.model import HostFacts, NetworkSettings
 from tests.support.networking import error_of
 
 FLAT = {"provider:network_type": "flat", "provider:physical_network": "extnet"}
@@ -68,6 +68,18 @@ def test_an_administrator_sees_what_carries_it(cloud):
             {"provider:network_type": "vxlan", "provider:physical_network": "physnet1"},
             "provider:physical_network specified for vxlan network.",
         ),
+        (
+            {"provider:network_type": "gre", "provider:physical_network": "physnet1"},
+            "provider:physical_network specified for gre network.",
+        ),
+        (
+            {"provider:network_type": "geneve", "provider:segmentation_id": 2**24},
+            "segmentation_id out of range (0 through 16777215).",
+        ),
+        (
+            {"provider:network_type": "gre", "provider:segmentation_id": 2**32},
+            "segmentation_id out of range (0 through 4294967295).",
+        ),
         ({"provider:network_type": "nope"}, "network_type value 'nope' not supported."),
         ({"provider:physical_network": "extnet"}, "network_type required."),
         ({"mtu": 1451}, "Requested MTU is too big, maximum is 1450."),
@@ -126,13 +138,92 @@ def test_none_left(make_cloud):
     assert error_of(answer)[:2] == (503, "NoNetworkAvailable")
 
 
+@pytest.mark.parametrize(
+    ("kind", "mtu", "largest"),
+    [("vxlan", 1450, 2**24 - 1), ("gre", 1458, 2**32 - 1), ("geneve", 1442, 2**24 - 1)],
+)
+@pytest.mark.parametrize("version", [4, 6])
+def test_tunnels(make_cloud, kind, mtu, largest, version):
+    cloud = make_cloud(
+        NetworkSettings(
+            vni_ranges=((5, 6),), tunnel_id_ranges=((5, 6),), overlay_ip_version=version
+        )
+    )
+    asked = {"provider:network_type": kind}
+    made = [cloud.admin.make("network", **asked) for _ in range(2)]
+    assert [network["provider:segmentation_id"] for network in made] == [5, 6]
+    assert made[0]["mtu"] == mtu - (20 if version == 6 else 0)
+    assert cloud.admin("POST", "/networks", {"network": asked}).status_code == 503
+    asked["provider:segmentation_id"] = largest
+    cloud.admin.make("network", **asked)
+    assert error_of(cloud.admin("POST", "/networks", {"network": asked})) == (
+        409,
+        "TunnelIdInUse",
+        f"Unable to create the network. The tunnel ID {largest} is in use.",
+    )
+
+
+def test_project_networks_get_the_types_of_the_setting_in_its_order(make_cloud):
+    settings = NetworkSettings(
+        project_network_types=("geneve", "gre", "vxlan"),
+        vni_ranges=((7, 7),),
+        tunnel_id_ranges=((9, 9),),
+    )
+    cloud = make_cloud(settings)
+    found = [cloud.admin.make("network") for _ in range(3)]
+    kinds = [(n["provider:network_type"], n["provider:segmentation_id"]) for n in found]
+    assert kinds == [("geneve", 7), ("gre", 9), ("vxlan", 7)]
+
+
+def test_a_tunnel_type_that_no_host_carries_is_none_that_there_is(make_cloud):
+    cloud = make_cloud(NetworkSettings(project_network_types=("gre", "vxlan")))
+
+    def host(name, *types, **more):
+        with cloud.store.writer() as w:
+            w.put_host(
+                name, secret_hash="-", facts=HostFacts(host=name, tunnel_types=types, **more)
+            )
+
+    def kind():
+        return cloud.admin.make("network")["provider:network_type"]
+
+    gre = {"network": {"provider:network_type": "gre"}}
+    host("without", "gre")  # no end of tunnels: it says nothing of them
+    assert kind() == "gre"
+    host("c1", "vxlan", tunnel_ip="192.0.2.1")
+    assert kind() == "vxlan"
+    assert error_of(cloud.admin("POST", "/networks", gre)) == (
+        400,
+        "InvalidInput",
+        "Invalid input for operation: network_type value 'gre' not supported.",
+    )
+    host("c1", "geneve", tunnel_ip="192.0.2.1")
+    assert error_of(cloud.admin("POST", "/networks", {"network": {}}))[:2] == (
+        503,
+        "NoNetworkAvailable",
+    )
+    host("c2", "vxlan", "gre", tunnel_ip="192.0.2.2")
+    assert kind() == "gre"
+    assert cloud.admin("POST", "/networks", gre).status_code == 201
+
+
 def test_an_external_network_without_provider_attributes(make_cloud):
     cloud = make_cloud(NetworkSettings(external_physical_network="public"))
     network = cloud.admin.make("network", **{"router:external": True})
     assert network["provider:network_type"] == "flat"
     assert network["provider:physical_network"] == "public"
-    answer = cloud.admin("POST", "/networks", {"network": {"router:external": True}})
+    # As in Neutron, where an external network without provider attributes is of a project network type.
+    second = cloud.admin.make("network", **{"router:external": True})
+    assert (second["provider:network_type"], second["router:external"]) == ("vxlan", True)
+    assert second["mtu"] == 1450
+    # One that names the physical network is refused as ever.
+    flat = {"provider:network_type": "flat", "provider:physical_network": "public"}
+    answer = cloud.admin("POST", "/networks", {"network": {"router:external": True, **flat}})
     assert error_of(answer)[:2] == (409, "FlatNetworkInUse")
+    # Given back, it is the next one's.
+    assert cloud.admin("DELETE", f"/networks/{network['id']}").status_code == 204
+    third = cloud.admin.make("network", **{"router:external": True})
+    assert third["provider:physical_network"] == "public"
 
 
 def test_members_may_not(cloud):

@@ -37,6 +37,11 @@ def test_an_empty_file_is_the_defaults(tmp_path: Path) -> None:
             "[network] vni_ranges: [10, 1] is no range between 1 and 16777215",
         ),
         (
+            "[network]\ntunnel_id_ranges = [[1, 4294967296]]",
+            "[network] tunnel_id_ranges: [1, 4294967296] is no range between 1 and 4294967295",
+        ),
+        ("[network]\noverlay_ip_version = 5", "[network] overlay_ip_version"),
+        (
             "[network.vlan_ranges]\np = [[1, 4095]]",
             "[network] vlan_ranges.p: [1, 4095] is no range",
         ),

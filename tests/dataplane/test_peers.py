@@ -28,8 +28,11 @@ def test_who_answers_and_who_is_silent() -> None:
     one, two = Host("a"), Host("b")
     try:
         join(one, two, bridge=None)
-        said = one.python(LOOK.format(there="172.31.0.2"))
-        assert said == "[]\n['10.9.9.9']\n[]\n[]\n"
+        for number, host in enumerate((one, two), 1):
+            host.run("ip", "addr", "add", f"fd00::{number}/64", "dev", "eth0", "nodad")
+        for there in ("172.31.0.2", "fd00::2"):
+            said = one.python(LOOK.format(there=there))
+            assert said == "[]\n['10.9.9.9']\n[]\n[]\n", there
     finally:
         one.close()
         two.close()

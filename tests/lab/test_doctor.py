@@ -109,6 +109,7 @@ def of_the_switch(ward: Ward) -> list[Damage]:
         Damage("a port's name for Nova", MAIN, f"ovs-vsctl set interface {tap} external_ids:iface-id=other", ("interface",), "iface-id of its external_ids was other"),
         Damage("a port's VLAN", MAIN, f"ovs-vsctl set port {tap} tag=7", ("interface",), "VLAN tag 7"),
         Damage("a tunnel's option", MAIN, "ovs-vsctl set interface $(ovs-vsctl --bare --columns=name find interface type=vxlan) options:key=5", ("interface",), "key of its options was 5"),
+        Damage("a tunnel's port is gone", MAIN, "ovs-vsctl del-port br-int gre0", ("interface", "flow")),
         Damage("a device is down", MAIN, f"ip link set {tap} down", ("interface",), "was down"),
         Damage("a device's MTU", MAIN, f"ip link set {tap} mtu 1300", ("interface",), "MTU was 1300"),
         Damage("a veth is gone", MAIN, f"ip link del {tap}", port),

@@ -18,7 +18,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterable
-from ipaddress import IPv4Address
+from ipaddress import ip_address
 from pathlib import Path
 from typing import TextIO
 
@@ -221,7 +221,7 @@ class Simulation:
     def of(cls, settings: SimulatedSettings) -> Simulation:
         """Make the hosts; raises UserError where a credential is missing."""
         made = cls()
-        first = IPv4Address(settings.first_tunnel_ip)
+        first = ip_address(settings.first_tunnel_ip)
         for number, name in enumerate(settings.hosts):
             agent = AgentSettings(
                 host=name,

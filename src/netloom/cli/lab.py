@@ -31,6 +31,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="beside them hosts sim-1, sim-2, … in one process, which only remember what they would apply",
     )
     start.add_argument("--bare", action="store_true", help="without the external network public")
+    start.add_argument(
+        "--overlay-ip-version",
+        type=int,
+        choices=(4, 6),
+        default=4,
+        help="of the addresses between which tunnels run (default 4)",
+    )
     start.add_argument("--port", type=int, metavar="PORT", help="port of the API on 127.0.0.1")
     end = verbs.add_parser("down", help="remove it, whatever state it is in")
     end.add_argument("--all", action="store_true", help="remove every lab of the state folder")
@@ -70,7 +77,14 @@ def run(args: argparse.Namespace) -> int:
     if args.verb == "up":
         from netloom.lab.up import up
 
-        up(lab, args.hosts, simulated=args.simulated, bare=args.bare, port=args.port)
+        up(
+            lab,
+            args.hosts,
+            simulated=args.simulated,
+            bare=args.bare,
+            overlay_ip_version=args.overlay_ip_version,
+            port=args.port,
+        )
         print(f'use it with: eval "$({state.command("env", lab.name)})"')
     elif args.verb == "down":
         for each in [lab, *(other for other in state.all_labs() if args.all and other != lab)]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from pathlib import Path
+from typing import get_args
 
 import msgspec
 
@@ -12,6 +13,7 @@ from netloom.lab.hosts import SOCKET_IN_HOST
 from netloom.lab.state import Lab, write
 from netloom.lab.topology import FIRST_SIMULATED, INSTANCE_TYPES, PHYSICAL_NETWORKS, Node
 from netloom.model import HostGrant
+from netloom.model.hosts import TunnelType
 
 SIMULATED = "simulated"
 """The process that simulates hosts, and the folder of their credentials."""
@@ -30,7 +32,13 @@ def server_file(lab: Lab) -> Path:
     return lab.directory / "server.toml"
 
 
-def write_server(lab: Lab, nodes: list[Node], port: int, simulated: Sequence[str] = ()) -> None:
+def write_server(
+    lab: Lab,
+    nodes: list[Node],
+    port: int,
+    simulated: Sequence[str] = (),
+    overlay_ip_version: int = 4,
+) -> None:
     """Write the server's settings. `simulated`: hosts of one process, which share a socket."""
     sockets: dict[str, object] = {node.name: str(lab.socket(node.name)) for node in nodes}
     sockets |= dict.fromkeys(simulated, str(lab.socket(SIMULATED)))
@@ -42,6 +50,7 @@ def write_server(lab: Lab, nodes: list[Node], port: int, simulated: Sequence[str
             "external_physical_network": "public",
             "flat_networks": list(PHYSICAL_NETWORKS),
             "agent_down_seconds": 15.0,
+            "overlay_ip_version": overlay_ip_version,
         },
         "network.vlan_ranges": {network: [[100, 199]] for network in PHYSICAL_NETWORKS},
     }
@@ -59,6 +68,7 @@ def write_agent(lab: Lab, node: Node) -> None:
         "roles": list(node.roles),
         "state_dir": str(directory / "state"),
         "tunnel_ip": node.tunnel_ip,
+        "tunnel_types": list(get_args(TunnelType)),
         "network_namespace": "own",
         "instance_types": list(granted(node).instance_types),
     }

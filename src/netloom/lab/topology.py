@@ -16,26 +16,45 @@ examples; they exist inside the lab's namespaces only.
 
 from __future__ import annotations
 
-from ipaddress import IPv4Address
+from ipaddress import ip_address
 
 from msgspec import Struct
 
+from netloom.model.family import of as family_of
 from netloom.model.hosts import InstanceType, Role
 
 FABRIC = "fabric"
 OUTSIDE = "outside"
 UNDERLAY = "underlay"
 PHYSICAL_NETWORKS = ("extnet", "public")
-UNDERLAY_PREFIX = 16
-UNDERLAY_GATEWAY = "10.255.255.254"
-"""The fabric's own address on the underlay, from which it answers for simulated hosts."""
 WEB = "198.51.100.10"
 """The web and name server that plays the rest of the internet, in `outside`."""
 GATEWAYS = {"extnet": "192.0.2.1", "public": "203.0.113.1"}
 """Physical network → the gateway on it, an address of `outside`."""
 RANGES = {"extnet": "192.0.2.0/24", "public": "203.0.113.0/24"}
 INSTANCE_TYPES: tuple[InstanceType, ...] = ("container",)
-_FIRST_UNDERLAY = IPv4Address("10.255.0.11")
+
+
+class Overlay(Struct, frozen=True):
+    """Addresses of one IP version on the underlay, between which tunnels run.
+
+    `first`: of the first host; the others' follow. `fabric`: the fabric's own, with the length of the prefix.
+    """
+
+    first: str
+    fabric: str
+
+    @property
+    def prefix_length(self) -> str:
+        """Of the underlay, in bits."""
+        return self.fabric.partition("/")[2]
+
+
+OVERLAYS = {
+    4: Overlay("10.255.0.11", "10.255.255.254/16"),
+    6: Overlay("fd00:10:255::11", "fd00:10:255::fffe/64"),
+}
+"""By IP version."""
 SIMULATED_RANGE = "10.255.128.0/17"
 """Ends of tunnels of simulated hosts, on the underlay: the fabric answers for all of them, so that nobody calls them silent."""
 FIRST_SIMULATED = "10.255.128.1"
@@ -59,14 +78,20 @@ class Node(Struct, frozen=True):
         return f"{network[0]}-{self.name}"
 
 
-def nodes(computes: int) -> list[Node]:
+def overlay_of(node: Node) -> Overlay:
+    """The addresses of the version that a host's are of."""
+    return OVERLAYS[family_of(node.tunnel_ip).version]
+
+
+def nodes(computes: int, overlay_ip_version: int = 4) -> list[Node]:
     """One network host and `computes` compute hosts."""
+    first = ip_address(OVERLAYS[overlay_ip_version].first)
     names = ["network1", *(f"compute{number + 1}" for number in range(computes))]
     return [
         Node(
             name,
             ("network",) if name.startswith("network") else ("compute",),
-            str(_FIRST_UNDERLAY + number),
+            str(first + number),
         )
         for number, name in enumerate(names)
     ]

@@ -39,6 +39,7 @@ def up(
     *,
     simulated: int = 0,
     bare: bool = False,
+    overlay_ip_version: int = 4,
     port: int | None = None,
     say: Say = print,
 ) -> LabState:
@@ -51,6 +52,10 @@ def up(
         raise UserError("a lab has 0 to 200 compute hosts")
     if not 0 <= simulated <= MOST_SIMULATED:
         raise UserError(f"a lab has 0 to {MOST_SIMULATED} simulated hosts")
+    if simulated and overlay_ip_version != 4:
+        raise UserError(
+            "simulated hosts are for tunnels over IPv4: leave one of the two options out"
+        )
     with lab.lock():
         checks.no_earlier_lab(lab)
         chosen = checks.choose_port(port)
@@ -66,6 +71,7 @@ def up(
                     port=chosen,
                     bare=bare,
                     simulated=simulated,
+                    overlay_ip_version=overlay_ip_version,
                 ),
                 say,
             )
@@ -80,12 +86,13 @@ def up(
 
 
 def _up(lab: Lab, state: LabState, say: Say) -> LabState:
-    machines = nodes(state.computes)
+    overlay = state.overlay_ip_version
+    machines = nodes(state.computes, overlay)
     for node in machines:
         hosts.write_init(lab, node.name, [])
         settings.write_agent(lab, node)
     names = topology.simulated(state.simulated)
-    settings.write_server(lab, machines, state.port, names)
+    settings.write_server(lab, machines, state.port, names, overlay)
     settings.write_simulated(lab, names)
     say(
         f"starting the API server and {len(machines)} hosts: {', '.join(node.name for node in machines)}"
@@ -254,11 +261,23 @@ def _keep_logs(lab: Lab) -> str:
 
 @contextmanager
 def temporary(
-    lab: Lab, computes: int, *, simulated: int = 0, bare: bool = False
+    lab: Lab,
+    computes: int,
+    *,
+    simulated: int = 0,
+    bare: bool = False,
+    overlay_ip_version: int = 4,
 ) -> Generator[LabState]:
     """Return a lab that exists for as long as the context lasts (tests)."""
     down.down(lab)
     try:
-        yield up(lab, computes, simulated=simulated, bare=bare, say=lambda _: None)
+        yield up(
+            lab,
+            computes,
+            simulated=simulated,
+            bare=bare,
+            overlay_ip_version=overlay_ip_version,
+            say=lambda _: None,
+        )
     finally:
         down.down(lab)

@@ -10,13 +10,13 @@ from netloom.lab.topology import (
     FABRIC,
     GATEWAYS,
     OUTSIDE,
+    OVERLAYS,
     PHYSICAL_NETWORKS,
     SIMULATED_RANGE,
     UNDERLAY,
-    UNDERLAY_GATEWAY,
-    UNDERLAY_PREFIX,
     WEB,
     Node,
+    overlay_of,
 )
 from netloom.model.errors import UserError
 from netloom.model.sysctls import MACHINE, settings
@@ -61,9 +61,10 @@ def make_fabric(processes: dict[str, Process], nodes: Sequence[Node]) -> None:
             lines += _cable(network, node.plug(network), node.nic(network), processes[node.name])
     # The fabric itself answers pings to the ends of simulated hosts' tunnels: it takes the whole range for its own.
     lines += [
-        f"addr add {UNDERLAY_GATEWAY}/{UNDERLAY_PREFIX} dev {UNDERLAY}",
-        f"route add local {SIMULATED_RANGE} dev lo",
+        f"addr add {overlay.fabric} dev {UNDERLAY}{_at_once(overlay.fabric)}"
+        for overlay in OVERLAYS.values()
     ]
+    lines.append(f"route add local {SIMULATED_RANGE} dev lo")
     for network in PHYSICAL_NETWORKS:
         lines += _cable(network, f"{network[0]}-{OUTSIDE}", f"eth-{network}", processes[OUTSIDE])
     for name in (*(node.name for node in nodes), OUTSIDE):
@@ -71,6 +72,11 @@ def make_fabric(processes: dict[str, Process], nodes: Sequence[Node]) -> None:
     script = f"{_settle()}ip -batch -"
     batch = "\n".join(lines) + "\n"
     run(inside(processes[FABRIC], ["sh", "-c", script], network_only=True), batch)
+
+
+def _at_once(address: str) -> str:
+    """Further words for `ip addr add`: an IPv6 address is not asked for first, nobody else in the lab has it."""
+    return " nodad" if ":" in address else ""
 
 
 def _settle(forward: str = "0") -> str:
@@ -130,7 +136,8 @@ def set_up_host(process: Process, node: Node, kernel_datapath: bool) -> None:
             f"-- --may-exist add-port br-phy {underlay}; "
         )
     )
-    address = f"ip addr add {node.tunnel_ip}/{UNDERLAY_PREFIX} dev {owner}; ip link set {owner} up"
+    end = f"{node.tunnel_ip}/{overlay_of(node).prefix_length}"
+    address = f"ip addr add {end} dev {owner}{_at_once(end)}; ip link set {owner} up"
     run(
         inside(process, ["sh", "-ec", f"ip -batch -; {offload}; {bridge}{address}"]),
         "\n".join(lines) + "\n",

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 from functools import lru_cache
-from ipaddress import IPv4Address, IPv4Network
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, ip_address
 
 LONGEST_HOST_NAME = 253
 """Characters of a host's name: those of a DNS name (RFC 1035, section 2.3.4, as text)."""
@@ -41,20 +41,31 @@ def host_name(text: str) -> str:
 
 @lru_cache(4096)
 def tunnel_end(text: str) -> str:
-    """The IPv4 address of one host, written as usual: other hosts send their tunnels there."""
+    """The address of one host, IPv4 or IPv6, in its usual form: other hosts send their tunnels there."""
     try:
-        address = IPv4Address(text)
+        address = ip_address(text)
     except ValueError:
-        raise ValueError(f"{shown(text)} is no IPv4 address: tunnels need one") from None
+        raise ValueError(f"{shown(text)} is no IP address: tunnels need one") from None
     if (
         address.is_multicast
         or address.is_loopback
         or address.is_reserved
-        or address in _THIS_NETWORK
-        or address == _METADATA
+        or (_is_of_no_host(address) if isinstance(address, IPv4Address) else _needs_more(address))
     ):
         raise ValueError(f"{shown(text)} is no address of a host: no tunnel can end there")
+    if text != str(address):
+        # Hosts are compared by the text of their addresses: each has one spelling (RFC 5952).
+        raise ValueError(f"{shown(text)} is not the usual form of the address: write {address}")
     return text
+
+
+def _is_of_no_host(address: IPv4Address) -> bool:
+    return address in _THIS_NETWORK or address == _METADATA
+
+
+def _needs_more(address: IPv6Address) -> bool:
+    """Whether an address means something only together with a link, or is none at all."""
+    return address.is_link_local or address.is_unspecified or address.scope_id is not None
 
 
 def device_name(text: str) -> str:

@@ -29,7 +29,11 @@ class Caller(Struct, frozen=True, kw_only=True):
 
 
 LARGEST_VNI = 2**24 - 1
+LARGEST_GRE_KEY = 2**32 - 1
 VLANS = (1, 4094)
+
+ProjectNetworkType = Literal["vxlan", "gre", "geneve", "vlan"]
+"""Types that networks without provider attributes may get."""
 
 NETWORK_QUOTAS: dict[str, int] = {
     "network": 100,
@@ -49,18 +53,21 @@ class NetworkSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     """What the rules of the Networking API need to know of this cloud.
 
     `project_network_types`: types that a network without provider attributes gets, tried in this order.
-    `vni_ranges`: first and last VNI, both included. `vlan_ranges`: physical network → (first, last) ids
-    that tenants' VLAN networks may get. `flat_networks`: physical networks that may carry a flat network
+    `vni_ranges`: first and last VNI of VXLAN and of Geneve networks, both included; `tunnel_id_ranges`: the same of GRE
+    keys. `overlay_ip_version`: of the addresses between which tunnels run. `vlan_ranges`: physical network → (first, last)
+    ids that tenants' VLAN networks may get. `flat_networks`: physical networks that may carry a flat network
     (`*` for any). `external_physical_network`: the one that an external network created without provider
-    attributes gets, as a flat network. MTUs in bytes: `global_physnet_mtu` of the physical networks, `path_mtu`
+    attributes gets, as a flat network; the next one is as a project's. MTUs in bytes: `global_physnet_mtu` of the physical networks, `path_mtu`
     of the way between tunnel ends (0: the former). `base_mac`: how MAC addresses of ports begin. `quotas`:
     limits per project that differ from Neutron's (−1 is no limit). `pagination_max_limit`: longest page of a
     list (0: no limit). `agent_down_seconds`: a host that was not heard for so long is dead; idle
     agents report three times as often, at least every 25 seconds.
     """
 
-    project_network_types: tuple[Literal["vxlan", "vlan"], ...] = ("vxlan",)
+    project_network_types: tuple[ProjectNetworkType, ...] = ("vxlan",)
     vni_ranges: tuple[tuple[int, int], ...] = ((1, 16_000_000),)
+    tunnel_id_ranges: tuple[tuple[int, int], ...] = ((1, 16_000_000),)
+    overlay_ip_version: Literal[4, 6] = 4
     vlan_ranges: dict[str, tuple[tuple[int, int], ...]] = field(default_factory=dict)
     flat_networks: tuple[str, ...] = ("*",)
     external_physical_network: str | None = None

@@ -32,6 +32,15 @@ def dhcp_namespace(network_id: str) -> str:
     return "qdhcp-" + network_id
 
 
-def tunnel_overhead(network_type: str) -> int:
-    """Bytes that a network type's encapsulation takes from the MTU (IPv4 underlay)."""
-    return {"vxlan": 50, "gre": 42, "geneve": 58}.get(network_type, 0)
+_OUTER_HEADER = {4: 20, 6: 40}
+"""Bytes of an IP header without options, by version."""
+
+
+def tunnel_overhead(network_type: str, overlay_ip_version: int = 4) -> int:
+    """Return the bytes that a network type's encapsulation takes from the MTU of the network between hosts.
+
+    The outer IP header, the tunnel's own (with UDP for VXLAN, with a key for GRE, with 16 bytes of options for Geneve), and
+    the inner Ethernet header, which counts against the outer network's MTU.
+    """
+    own = {"vxlan": 30, "gre": 22, "geneve": 38}.get(network_type)
+    return 0 if own is None else own + _OUTER_HEADER[overlay_ip_version]

@@ -81,7 +81,7 @@ class SetEth(Struct, frozen=True, tag="set_eth"):
 
 
 class SetTunnel(Struct, frozen=True, tag="set_tunnel"):
-    """Address the packet to a host: outer destination `dst`, tunnel id `key` (24 bits).
+    """Address the packet to a host: outer destination `dst` (IPv4 or IPv6), tunnel id `key` (32 bits).
 
     ValueError where `dst` is not the address of a host: a host reports its own, and this is another's switch.
     """

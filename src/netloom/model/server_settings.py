@@ -9,7 +9,7 @@ from typing import Annotated, Literal
 from msgspec import Meta, Struct, field
 
 from netloom.model import NetworkSettings, toml
-from netloom.model.context import LARGEST_VNI, NETWORK_QUOTAS, VLANS
+from netloom.model.context import LARGEST_GRE_KEY, LARGEST_VNI, NETWORK_QUOTAS, VLANS
 from netloom.model.settings import COMPUTE_QUOTAS, ComputeSettings, IdentitySettings, ImageSettings
 
 
@@ -103,6 +103,7 @@ def _check(settings: Settings) -> None:
             ) from None
     network = settings.network
     _check_ranges("vni_ranges", network.vni_ranges, LARGEST_VNI)
+    _check_ranges("tunnel_id_ranges", network.tunnel_id_ranges, LARGEST_GRE_KEY)
     for name, ranges in network.vlan_ranges.items():
         _check_ranges(f"vlan_ranges.{name}", ranges, VLANS[1])
     if int(network.base_mac[1], 16) & 1:

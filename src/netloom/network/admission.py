@@ -5,21 +5,30 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from netloom.model import HostFacts, HostGrant
+from netloom.model.context import NetworkSettings
 from netloom.model.errors import Conflict, Forbidden
+from netloom.model.family import of as family_of
 from netloom.store import HostRow, Reader, Writer
 
 
-def admit(w: Writer, host: HostRow, facts: HostFacts) -> None:
+def admit(w: Writer, settings: NetworkSettings, host: HostRow, facts: HostFacts) -> None:
     """Take the facts of a host into the store.
 
-    Raises Forbidden for facts beyond its grant, and Conflict for the tunnel address of another host: the tunnels to that
-    one would end here. Both say what to type.
+    Raises Forbidden for facts beyond its grant, Conflict for a tunnel address of the other address family than this cloud's
+    tunnels have, and Conflict for the tunnel address of another host: the tunnels to that one would end here. All say what
+    to do.
     """
     beyond = host.granted.lacks(facts)
     if beyond is not None:
         raise Forbidden(
             f"Host {host.name} is not granted {_named(beyond)}: take it out of the agent's settings, or type on the"
             f" server: netloom host grant {host.name} {options(_both(host.granted, beyond))} --config FILE"
+        )
+    if not _of_the_overlay(settings, facts):
+        raise Conflict(
+            f"tunnel_ip {facts.tunnel_ip} is no IPv{settings.overlay_ip_version} address, and this cloud's tunnels go over"
+            f" IPv{settings.overlay_ip_version}: give the host such an address, or set overlay_ip_version in the server's"
+            " settings, for all hosts alike"
         )
     other = _other_end(w, host, facts)
     if other is not None:
@@ -30,12 +39,21 @@ def admit(w: Writer, host: HostRow, facts: HostFacts) -> None:
     w.put_host(host.name, facts=facts)
 
 
-def is_admitted(r: Reader, host: HostRow) -> bool:
+def is_admitted(r: Reader, settings: NetworkSettings, host: HostRow) -> bool:
     """Whether `admit` would take the facts that the host has reported, once more."""
     facts = host.facts
     return (
-        facts is not None and host.granted.lacks(facts) is None and not _other_end(r, host, facts)
+        facts is not None
+        and host.granted.lacks(facts) is None
+        and _of_the_overlay(settings, facts)
+        and not _other_end(r, host, facts)
     )
+
+
+def _of_the_overlay(settings: NetworkSettings, facts: HostFacts) -> bool:
+    """Whether a host's tunnels go over the IP version that this cloud's do: networks' MTUs are made for one."""
+    end = facts.tunnel_ip
+    return end is None or family_of(end).version == settings.overlay_ip_version
 
 
 def _other_end(r: Reader, host: HostRow, facts: HostFacts) -> str | None:

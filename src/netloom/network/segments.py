@@ -7,6 +7,7 @@ number under which hosts know a network.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from typing import Any
 
 from msgspec import Struct
@@ -14,15 +15,18 @@ from neutron_lib import exceptions as lib
 
 from netloom.contract.errors import invalid
 from netloom.model import NetworkSettings
-from netloom.model.context import LARGEST_VNI, VLANS
+from netloom.model.context import LARGEST_GRE_KEY, LARGEST_VNI, VLANS
 from netloom.model.names import tunnel_overhead
-from netloom.store import Claimed, Writer
+from netloom.store import Claimed, Reader, Writer
 
 TYPE = "provider:network_type"
 PHYSICAL = "provider:physical_network"
 ID = "provider:segmentation_id"
 
 LARGEST_KEY = 2**24 - 1
+
+LARGEST_TUNNEL_ID = {"vxlan": LARGEST_VNI, "gre": LARGEST_GRE_KEY, "geneve": LARGEST_VNI}
+"""Tunnel type → the largest number that its header holds."""
 
 Ranges = Sequence[tuple[int, int]]
 
@@ -39,22 +43,39 @@ def choose(w: Writer, settings: NetworkSettings, owner: str, attrs: dict[str, An
     """Take a segment for a new network: the one that the attributes name, else one for projects.
 
     An external network without provider attributes is flat on `external_physical_network`, where that is
-    set. Raises InvalidInput, FlatNetworkInUse, VlanIdInUse, TunnelIdInUse or NoNetworkAvailable.
+    set and carries no flat network yet; else it is as one for projects. A tunnel type that no host carries is none that
+    there is. Raises InvalidInput, FlatNetworkInUse, VlanIdInUse, TunnelIdInUse or NoNetworkAvailable.
     """
     if any(name in attrs for name in (TYPE, PHYSICAL, ID)):
         if TYPE not in attrs:
             raise invalid("network_type required")
         asked = Segment(attrs[TYPE], attrs.get(PHYSICAL), attrs.get(ID))
         check(settings, asked)
+        if not is_carried(w, asked.type):
+            raise _not_supported(asked.type)
         return take(w, settings, owner, asked)
     if attrs.get("router:external") and settings.external_physical_network:
-        return take(w, settings, owner, Segment("flat", settings.external_physical_network))
+        with suppress(lib.FlatNetworkInUse):
+            return take(w, settings, owner, Segment("flat", settings.external_physical_network))
     for kind in settings.project_network_types:
+        if not is_carried(w, kind):
+            continue
         try:
             return take(w, settings, owner, Segment(kind))
         except lib.NoNetworkAvailable:
             continue
     raise lib.NoNetworkAvailable()
+
+
+def is_carried(r: Reader, network_type: str) -> bool:
+    """Whether any host carries tunnels of this type; true for other types, and before any host has told of tunnels."""
+    if network_type not in LARGEST_TUNNEL_ID:
+        return True
+    return r.has_tunnels(network_type) or not r.has_tunnels()
+
+
+def _not_supported(network_type: str) -> Exception:
+    return invalid(f"network_type value '{network_type}' not supported")
 
 
 def check(settings: NetworkSettings, segment: Segment) -> None:
@@ -75,14 +96,15 @@ def check(settings: NetworkSettings, segment: Segment) -> None:
                 raise invalid(f"segmentation_id out of range ({VLANS[0]} through {VLANS[1]})")
         elif segment.id is not None:
             raise invalid("segmentation_id requires physical_network for VLAN provider network")
-    elif segment.type == "vxlan":
+    elif segment.type in LARGEST_TUNNEL_ID:
         if physical:
             raise invalid(f"provider:physical_network specified for {segment.type} network")
         # Neutron takes any number here; one that does not fit the header could never carry a frame.
-        if segment.id is not None and not 0 <= segment.id <= LARGEST_VNI:
-            raise invalid(f"segmentation_id out of range (0 through {LARGEST_VNI})")
+        largest = LARGEST_TUNNEL_ID[segment.type]
+        if segment.id is not None and not 0 <= segment.id <= largest:
+            raise invalid(f"segmentation_id out of range (0 through {largest})")
     else:
-        raise invalid(f"network_type value '{segment.type}' not supported")
+        raise _not_supported(segment.type)
 
 
 def take(w: Writer, settings: NetworkSettings, owner: str, segment: Segment) -> Segment:
@@ -97,7 +119,8 @@ def take(w: Writer, settings: NetworkSettings, owner: str, segment: Segment) -> 
         return _take_vlan(w, settings, owner, segment)
     scope = f"vni:{segment.type}"
     if segment.id is None:
-        return Segment(segment.type, None, first_free(w, scope, settings.vni_ranges, owner))
+        ranges = settings.tunnel_id_ranges if segment.type == "gre" else settings.vni_ranges
+        return Segment(segment.type, None, first_free(w, scope, ranges, owner))
     _claim(w, scope, str(segment.id), owner, lib.TunnelIdInUse(tunnel_id=segment.id))
     return segment
 
@@ -165,7 +188,7 @@ def _from(ranges: Ranges, cursor: int) -> Iterable[int]:
 
 def largest_mtu(settings: NetworkSettings, network_type: str) -> int:
     """Return the largest MTU, in bytes, that a network of this type can have."""
-    overhead = tunnel_overhead(network_type)
+    overhead = tunnel_overhead(network_type, settings.overlay_ip_version)
     limits = [settings.global_physnet_mtu]
     if overhead and settings.path_mtu:
         limits.append(settings.path_mtu)

@@ -12,10 +12,11 @@ from collections.abc import Callable
 from netloom.model import bounds
 from netloom.model import openflow as of
 from netloom.model.family import V4, V6
+from netloom.model.family import of as address_family
 from netloom.model.hoststate import Bucket, Flow
-from netloom.render.values import Unwritable, ipv4, mac, mac_or_mask, network, number
+from netloom.render.values import Unwritable, address, ipv4, mac, mac_or_mask, network, number
 
-MOST_32, MOST_TUNNEL, MOST_TABLE, MOST_GROUP = 0xFFFFFFFF, 0xFFFFFF, 253, 0xFFFFFF00
+MOST_32, MOST_TUNNEL, MOST_TABLE, MOST_GROUP = 0xFFFFFFFF, 0xFFFFFFFF, 253, 0xFFFFFF00
 _CT_STATE = re.compile(r"([+-](trk|new|est|rel|rpl|inv|snat|dnat))+")
 
 MOST_FLOW_CHARACTERS = 1 << 20
@@ -138,7 +139,10 @@ def action_text(action: of.Action, resolve: Resolve = by_name) -> str:
             parts = [f"set_field:{mac(src)}->eth_src"] if src else []
             return ",".join(parts + ([f"set_field:{mac(dst)}->eth_dst"] if dst else []))
         case of.SetTunnel(key, dst):
-            return f"set_field:{number(key, MOST_TUNNEL):#x}->tun_id,set_field:{ipv4(dst)}->tun_dst"
+            family = address_family(dst)
+            field = "tun_dst" if family is V4 else "tun_ipv6_dst"
+            end = address(dst, family)
+            return f"set_field:{number(key, MOST_TUNNEL):#x}->tun_id,set_field:{end}->{field}"
         case of.PushVlan(vid):
             return f"push_vlan:0x8100,set_field:{number(vid, 4094) | 0x1000}->vlan_vid"
         case of.PopVlan():

@@ -6,7 +6,7 @@ from functools import lru_cache
 from typing import Any
 
 import msgspec
-from sqlalchemy import bindparam, select
+from sqlalchemy import bindparam, case, func, select, true
 
 from netloom.model import HostFacts, HostGrant
 from netloom.store import damage, schema
@@ -38,6 +38,20 @@ WITH_TUNNEL_IP = Statement(
     select(schema.host.c.name)
     .where(schema.host.c.tunnel_ip == bindparam("tunnel_ip"))
     .order_by(schema.host.c.name)
+)
+ANY_TUNNEL = Statement(
+    select(schema.host.c.name).where(schema.host.c.tunnel_ip.is_not(None)).limit(1)
+)
+_tunnel_types = func.json_each(
+    # A damaged row counts as one that has not reported.
+    case((func.json_valid(schema.host.c.facts) == 1, schema.host.c.facts), else_="{}"),
+    "$.tunnel_types",
+).table_valued("value")
+CARRIES_TUNNEL = Statement(
+    select(schema.host.c.name)
+    .select_from(schema.host.join(_tunnel_types, true()))
+    .where(schema.host.c.tunnel_ip.is_not(None), _tunnel_types.c.value == bindparam("type"))
+    .limit(1)
 )
 ZONES = Statement(
     select(schema.host.c.availability_zone)

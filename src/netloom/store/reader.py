@@ -404,6 +404,12 @@ class Reader:
         """Names of the hosts whose tunnels end at an address, in order."""
         return self._session.column(host_rows.WITH_TUNNEL_IP, {"tunnel_ip": tunnel_ip})
 
+    def has_tunnels(self, network_type: str | None = None) -> bool:
+        """Whether any host has an end of tunnels; of a type, where one is given."""
+        if network_type is None:
+            return self._session.value(host_rows.ANY_TUNNEL) is not None
+        return self._session.value(host_rows.CARRIES_TUNNEL, {"type": network_type}) is not None
+
     def secret_hashes(self) -> dict[str, str]:
         """The hash of each registered host's credential."""
         return dict(self._session.rows(host_rows.SECRETS))

@@ -44,7 +44,7 @@ def test_a_file_as_the_help_shows_it(tmp_path: Path) -> None:
         (GOOD + 'roles = ["controller"]\n', "[agent] roles[0]: invalid enum value 'controller'"),
         (
             GOOD + 'tunnel_ip = "here"\n',
-            "[agent] tunnel_ip: 'here' is no IPv4 address: tunnels need one",
+            "[agent] tunnel_ip: 'here' is no IP address: tunnels need one",
         ),
         (GOOD + "max_image_mib = 0\n", "max_image_mib"),
         (

@@ -7,9 +7,10 @@ from collections import Counter
 
 import msgspec
 import pytest
+from msgspec.structs import replace
 
 from netloom.model.hoststate import Bucket, Dnsmasq, Flow, Group, Interface, Refusal
-from netloom.model.openflow import Load, Output, ToGroup
+from netloom.model.openflow import Load, Output, SetTunnel, ToGroup
 from netloom.plan import plan
 from netloom.plan.ovs.pipeline import MOST_BUCKETS, Stage
 from tests.support import worlds
@@ -175,3 +176,36 @@ def test_flows_name_devices_that_the_plan_has(table: str) -> None:
                 devices = {item.name for item in state.each(Interface)}
                 for flow in state.each(Flow):
                     assert _named(flow) <= devices, (make.__name__, name, host, flow)
+
+
+@pytest.mark.parametrize("kind", ["vxlan", "gre", "geneve"])
+def test_tunnel_ends_of_ipv6_have_buckets_of_their_own(kind: str) -> None:
+    """Two addresses that fold to one number too; and the number of one does not follow from who else is there."""
+    world = worlds.World()
+    network = world.network("net", kind, 77)
+    ends = {
+        "a": "fd00::1",
+        "b": "fd00::2",
+        "c": "fd00::3",
+        "d": "fd00::8000:2",
+        "e": "fd00::1:8000:3",
+    }
+    for name, address in ends.items():
+        world.hosts[name] = replace(world.host(name), tunnel_ip=address, tunnel_types=(kind,))
+        world.port(f"p-{name}", "net", [], host=name)
+
+    def buckets(*hosts: str) -> dict[str, int]:
+        view = world.view("a")
+        chassis = {name: view.chassis[name] for name in ("a", *hosts)}
+        found = plan(replace(view, chassis=chassis)).each(Bucket)
+        sent = [(b.bucket, a) for b in found for a in b.actions if isinstance(a, SetTunnel)]
+        return {
+            action.dst: number for number, action in sent if action.key == network.segmentation_id
+        }
+
+    every = buckets("b", "c", "d", "e")
+    assert set(every) == set(ends.values()) - {"fd00::1"}
+    assert len(set(every.values())) == len(every)
+    assert all(0 <= number < 2**32 - 256 for number in every.values())
+    for name in "bc":
+        assert buckets(name) == {ends[name]: every[ends[name]]}

@@ -41,8 +41,8 @@ async def put_facts(request: Request, host: str) -> Response:
     if facts is not None:
         news = facts  # as it is here, for the function below
 
-        def write(writer: Writer, _: Context) -> None:
-            admission.admit(writer, _registered(writer, host), news)
+        def write(writer: Writer, ctx: Context) -> None:
+            admission.admit(writer, ctx.settings, _registered(writer, host), news)
 
         await run_write(request, write)
     services.store.liveness.heard(host, time.time())
@@ -54,7 +54,8 @@ def _new_facts(services: Services, host: str, body: bytes) -> HostFacts | None:
     facts = reports.facts(body, host)
     with services.store.reader() as reader:
         row = _registered(reader, host)
-        same = row.facts == facts and admission.is_admitted(reader, row)
+        network = services.settings.network
+        same = row.facts == facts and admission.is_admitted(reader, network, row)
     return None if same else facts
 
 

@@ -78,10 +78,20 @@ def _state(item: Any) -> str:
     return "no link yet" if item.get("carrier_up_count") == 0 else "no link"
 
 
+def _of_socket(address: str) -> socket.AddressFamily:
+    """The socket family of an address."""
+    return socket.AF_INET6 if ":" in address else socket.AF_INET
+
+
+def _asked(address: str) -> dict[str, str]:
+    """How the kernel is asked for an address: IPv6 addresses have no attribute `local`, only one `address`."""
+    return {"address" if ":" in address else "local": address}
+
+
 def holder_of(address: str) -> tuple[str, str] | None:
-    """The device that has this IPv4 address, and its kind (`veth`, `tun`, … empty for a card); None: none has."""
+    """The device that has this address, and its kind (`veth`, `tun`, … empty for a card); None: none has."""
     with open_netlink() as link:
-        for found in link.get_addr(family=socket.AF_INET, local=address):
+        for found in link.get_addr(family=_of_socket(address), **_asked(address)):
             for item in link.get_links(found["index"]):
                 info = item.get("linkinfo")
                 return item.get("ifname"), (info.get("kind") if info else None) or ""
@@ -148,8 +158,8 @@ def greet(addresses: Iterable[str]) -> None:
 
     The userspace switch learns them from the answers; else it drops the first packet of each tunnel.
     """
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as talk:
-        talk.setblocking(False)
-        for address in addresses:
-            with suppress(OSError):  # no route to it now: the tunnel has none either
-                talk.sendto(b"", (address, 9))
+    for address in addresses:
+        # No route to it now, or no IPv6 in this kernel: the tunnel has none either.
+        with suppress(OSError), socket.socket(_of_socket(address), socket.SOCK_DGRAM) as talk:
+            talk.setblocking(False)
+            talk.sendto(b"", (address, 9))

@@ -77,8 +77,11 @@ def kernel_devices(database: Ovsdb) -> dict[str, int]:
 def quiet_underlay(database: Ovsdb, address: str) -> None:
     """Let only the bridge that has a tunnel's address answer ARP for it, not the cards in that bridge too.
 
-    A neighbour that hears the card's answer last sends its tunnel to the card's MAC, where nothing unpacks it.
+    A neighbour that hears the card's answer last sends its tunnel to the card's MAC, where nothing unpacks it. Of IPv6
+    there is nothing to do: a card answers for its own addresses alone.
     """
+    if ":" in address:
+        return
     found = holder_of(address)
     ports, rows = database.rows("Port"), database.rows("Interface")
     for bridge in database.rows("Bridge").values():

@@ -7,8 +7,8 @@ and each host that has the network (the wire, on a physical network) is a bucket
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from ipaddress import IPv4Address
+from collections.abc import Iterable, Iterator
+from ipaddress import ip_address
 from typing import Any
 
 from msgspec.structs import replace
@@ -172,12 +172,32 @@ def floods(index: Index, network: Network) -> Iterator[Flow | Group | Bucket]:
             (Domain.HOSTS, index.members("places", network.id)),
             (Domain.OPEN_HOSTS, index.members("open_places", network.id)),
         ):
-            for ip in dict.fromkeys(index.tunnel_ips(p for p in places if p != index.host)):
-                way = to_host(network, ip)
-                yield bucket(domain, network, hosts, int(IPv4Address(ip)), *way, origin=why)
+            ends = dict.fromkeys(index.tunnel_ips(p for p in places if p != index.host))
+            for ip, number in _numbered(ends):
+                yield bucket(domain, network, hosts, number, *to_host(network, ip), origin=why)
     elif network.admin_state_up and (wire := to_wire(index, network)):
         for domain in _OF_HOSTS:
             yield bucket(domain, network, hosts, WIRE, *wire, origin=why)
+
+
+_FOLDED = 2**31 - 1
+"""Largest number of a bucket that is made of an IPv6 address; OpenFlow's largest is a little below 2**32."""
+
+
+def _numbered(ends: Iterable[str]) -> Iterator[tuple[str, int]]:
+    """Tunnel ends with the numbers of their buckets: an IPv4 address is its own, an IPv6 address folded to 31 bits.
+
+    The number of one hardly ever depends on the others: only where two IPv6 addresses fold to the same.
+    """
+    taken: set[int] = set()
+    for address in sorted(map(ip_address, ends), key=lambda end: (end.version, int(end))):
+        number = int(address)
+        while address.version == 6 and number > _FOLDED:
+            number = (number >> _FOLDED.bit_length()) ^ (number & _FOLDED)
+        while number in taken:
+            number = (number + 1) & _FOLDED
+        taken.add(number)
+        yield str(address), number
 
 
 def receiver(index: Index, network: Network, port: Port) -> Iterator[Bucket]:
