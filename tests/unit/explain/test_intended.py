@@ -176,7 +176,7 @@ def test_the_walker_finds_what_was_intended(world):
 
 
 @pytest.mark.slow
-@settings(max_examples=300, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=100, deadline=None, suppress_health_check=list(HealthCheck))
 @given(clouds())
 def test_the_walker_finds_what_was_intended_in_many_clouds(world):
     check(world)

@@ -155,7 +155,7 @@ def test_random_clouds(world: worlds.World) -> None:
 
 
 @pytest.mark.slow
-@settings(max_examples=100, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=30, deadline=None, suppress_health_check=list(HealthCheck))
 @given(wide())
 def test_many_random_clouds(world: worlds.World) -> None:
     compare(world)
