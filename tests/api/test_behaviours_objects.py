@@ -88,7 +88,7 @@ REFUSED = [
             ),
             "admin",
         )
-        for kind in ("gre", "geneve", "local", "nope")
+        for kind in ("local", "nope")
     ),
     *(
         posted("59", "subnet", {"network_id": "{external}"} | CIDR, FORBIDDEN, who)
@@ -144,7 +144,7 @@ REFUSED = [
     ),
     *(
         Case("167", "admin", "PUT", f"/quotas/{ONE}", {"quota": {name: 1}}, (400, "HTTPBadRequest"))
-        for name in ("subnetpool", "trunk", "foo")
+        for name in ("subnetpool", "segment", "foo")
     ),
 ]
 
