@@ -73,6 +73,8 @@ def networking() -> Iterator[tuple[str, str]]:
             yield method, f"{path}/tags/{{tag}}"
         for action in noun.actions:
             yield "PUT", f"{path}/{action}"
+        for reading in noun.readings:
+            yield "GET", f"{path}/{reading}"
     for path in ("", "/", "/v2.0", "/v2.0/extensions", "/v2.0/extensions/router"):
         yield "GET", f"/networking{path}"
 
@@ -197,6 +199,8 @@ def test_who_may_look_only_changes_nothing(cloud: Cloud) -> None:
             internal_port_id=port["id"],
             internal_ip_address=port["fixed_ips"][0]["ip_address"],
         )
+        card = make(demo, "ports", network_id=network)[0]
+        there["trunks"] = make(demo, "trunks", port_id=card)
         there["security_groups"] = make(demo, "security_groups", name="g")
         group = {"security_group_id": there["security_groups"][0]}
         there["security_group_rules"] = make(
@@ -224,6 +228,8 @@ def test_who_may_look_only_changes_nothing(cloud: Cloud) -> None:
             ("PUT", f"{path}/{ident}/{name}", {"subnet_id": there["subnets"][0]})
             for name in noun.actions
         ]
+        for name in noun.readings:
+            assert ask(cloud, token, "GET", f"{path}/{ident}/{name}").status_code == 200
         if noun.taggable:
             asked += [(method, f"{path}/{ident}/tags/t", None) for method in ("PUT", "DELETE")]
             asked += [

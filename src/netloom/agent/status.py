@@ -11,7 +11,7 @@ from netloom.agent.reconcile.diff import News
 from netloom.agent.reconcile.retry import Trouble
 from netloom.model import bounds
 from netloom.model.hosts import Aspect, State, Status
-from netloom.model.hoststate import HostObject, Interface, Key, Refusal
+from netloom.model.hoststate import Flow, HostObject, Interface, Key, Refusal
 from netloom.model.networking import Port
 from netloom.model.origin import Origin
 
@@ -38,7 +38,7 @@ class Rows:
         self._objects: Mapping[Key, HostObject] = {}
         self._known: Counter[Row] = Counter()
         self._refused: dict[Key, Refusal] = {}
-        self._here: Counter[Origin] = Counter()  # origins of interfaces of this host
+        self._here: Counter[Origin] = Counter()  # origins of what only a port of this host has
         self._well: dict[Row, Said] = {}  # what is said where nothing is in trouble
 
     def follow(self, news: News) -> None:
@@ -66,7 +66,7 @@ class Rows:
         for more, rows in ((1, has - had), (-1, had - has)):
             self._known.update(dict.fromkeys(rows, more))
             touched |= rows
-        had_here, has_here = _interface_of(old), _interface_of(new)
+        had_here, has_here = _here(old), _here(new)
         for more, origins in ((1, has_here - had_here), (-1, had_here - has_here)):
             for origin in origins:
                 self._here[origin] += more
@@ -94,9 +94,12 @@ def _rows_of(item: HostObject | None) -> Iterator[Row]:
             yield origin.kind, origin.id, item.aspect
 
 
-def _interface_of(item: HostObject | None) -> set[Origin]:
-    """Whose interface an object is; nobody's where it is none."""
-    return set(item.origin) if isinstance(item, Interface) else set()
+def _here(item: HostObject | None) -> set[Origin]:
+    """What is on this host by an object: whose device it is, or whose tagged frames it takes in (a subport has no device)."""
+    tagged = isinstance(item, Flow) and item.match.in_port is not None and bool(item.match.vlan)
+    return (
+        set(item.origin) if item is not None and (tagged or isinstance(item, Interface)) else set()
+    )
 
 
 def _worse(rows: dict[Row, Said], row: Row, said: Said) -> None:

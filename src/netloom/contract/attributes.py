@@ -37,6 +37,8 @@ from neutron_lib.api.definitions import (
     router_availability_zone,
     subnet,
     subnet_external_network,
+    trunk,
+    trunk_details,
 )
 
 from netloom.contract.port_forwarding import PORT_FORWARDINGS
@@ -168,6 +170,7 @@ MAPS: dict[str, Attributes] = {
         _TIMES,
         _DESCRIPTION,
         PORT_SECURITY_GROUPS,
+        _of(trunk_details, "ports"),
     ),
     "routers": _merge(
         _of(l3, "routers"),
@@ -189,6 +192,7 @@ MAPS: dict[str, Attributes] = {
     "security_groups": _merge(SECURITY_GROUPS, *_STANDARD, STATEFUL),
     "security_group_rules": _merge(SECURITY_GROUP_RULES, _REVISION, _TIMES, _DESCRIPTION),
     "rbac_policies": _merge(RBAC_POLICIES),
+    "trunks": _merge(_of(trunk, "trunks"), *_STANDARD),
     "port_forwardings": _merge(*PORT_FORWARDINGS),
     "agents": _merge(
         _of(agent, "agents"),
@@ -209,6 +213,7 @@ SINGULARS = {
     "security_groups": "security_group",
     "security_group_rules": "security_group_rule",
     "rbac_policies": "rbac_policy",
+    "trunks": "trunk",
     "port_forwardings": "port_forwarding",
     "agents": "agent",
     "availability_zones": "availability_zone",

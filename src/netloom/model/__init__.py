@@ -42,6 +42,10 @@ from netloom.model.networking import (
     SecurityGroup,
     SecurityGroupRule,
     Subnet,
+    SubPort,
+    Trunk,
+    TrunkDetail,
+    TrunkDetails,
 )
 
 KINDS: dict[str, type[Resource]] = {
@@ -56,6 +60,7 @@ KINDS: dict[str, type[Resource]] = {
         SecurityGroup,
         SecurityGroupRule,
         RbacPolicy,
+        Trunk,
         Quota,
         Domain,
         Project,
@@ -110,7 +115,11 @@ __all__ = [
     "SecurityGroupRule",
     "Server",
     "Status",
+    "SubPort",
     "Subnet",
+    "Trunk",
+    "TrunkDetail",
+    "TrunkDetails",
     "User",
     "ViewDelta",
     "to_doc",

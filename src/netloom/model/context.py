@@ -45,6 +45,7 @@ NETWORK_QUOTAS: dict[str, int] = {
     "security_group": 10,
     "security_group_rule": 100,
     "rbac_policy": 10,
+    "trunk": -1,
 }
 """Resource → limit per project, as Neutron has it; `router_route` counts the routes of one router."""
 

@@ -8,6 +8,7 @@ OWNER_DHCP = "network:dhcp"
 OWNER_ROUTER_INTERFACE = "network:router_interface"
 OWNER_ROUTER_GATEWAY = "network:router_gateway"
 OWNER_FLOATING_IP = "network:floatingip"
+OWNER_SUBPORT = "trunk:subport"
 ROUTER_OWNERS = frozenset({OWNER_ROUTER_INTERFACE, OWNER_ROUTER_GATEWAY})
 """Owners whose ports are part of a router, and are on the router's host."""
 

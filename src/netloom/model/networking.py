@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import Any, ClassVar
 
-from msgspec import Struct, field
+from msgspec import UNSET, Struct, UnsetType, field
 
 from netloom.model.base import Resource
 from netloom.model.port_ranges import Span, span_of
@@ -95,17 +95,37 @@ class DhcpOption(Struct, frozen=True):
     ip_version: int = 4
 
 
+class TrunkDetail(Struct, frozen=True):
+    """A subport in the details of its trunk's parent."""
+
+    segmentation_id: int
+    segmentation_type: str
+    port_id: str
+    mac_address: str
+
+
+class TrunkDetails(Struct, frozen=True):
+    """What the parent of a trunk shows of it."""
+
+    trunk_id: str
+    sub_ports: tuple[TrunkDetail, ...] = ()
+
+
 class Port(Resource, frozen=True, kw_only=True):
     """A connection to a network.
 
     `host` (binding:host_id) is the chassis that realises it; empty when unbound. Ports of DHCP
     (`device_owner` network:dhcp) are realised on every host that has a port of the network.
     `key` is the port's number, given by the server, unique over all ports: hosts carry it in registers. 0: it has none yet.
+    `trunk_id`: the trunk that it is the parent or a subport of. A subport has no device: its frames are those of the device
+    of the port `trunk_parent` with the tag `trunk_vlan`. `trunk_details`: of a parent, as the API shows it; others have none.
     """
 
     KIND: ClassVar[str] = "port"
     FIRST_STATUS: ClassVar[str] = "DOWN"
-    INTERNAL: ClassVar[frozenset[str]] = frozenset({"key"})
+    INTERNAL: ClassVar[frozenset[str]] = frozenset(
+        {"key", "trunk_id", "trunk_parent", "trunk_vlan"}
+    )
 
     network_id: str
     mac_address: str
@@ -123,6 +143,29 @@ class Port(Resource, frozen=True, kw_only=True):
     vif_type: str = field(name="binding:vif_type", default="unbound")
     vif_details: dict[str, Any] = field(name="binding:vif_details", default_factory=dict)
     profile: dict[str, Any] = field(name="binding:profile", default_factory=dict)
+    trunk_id: str = ""
+    trunk_parent: str = ""
+    trunk_vlan: int = 0
+    trunk_details: TrunkDetails | UnsetType = UNSET
+
+
+class SubPort(Struct, frozen=True):
+    """A port that is carried by a trunk: frames with the tag `segmentation_id` on the parent's device are its."""
+
+    port_id: str
+    segmentation_type: str
+    segmentation_id: int
+
+
+class Trunk(Resource, frozen=True, kw_only=True):
+    """One instance's card (the parent port) that carries further ports, each with a VLAN tag of its own."""
+
+    KIND: ClassVar[str] = "trunk"
+    FIRST_STATUS: ClassVar[str] = "DOWN"
+
+    port_id: str
+    admin_state_up: bool = True
+    sub_ports: tuple[SubPort, ...] = ()
 
 
 class Gateway(Struct, frozen=True):

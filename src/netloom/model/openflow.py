@@ -115,6 +115,10 @@ class ToGroup(Struct, frozen=True, tag="to_group"):
     group: int
 
 
+class ForgetInPort(Struct, frozen=True, tag="forget_in_port"):
+    """From here on a copy may leave by the device that the packet came by: another port is behind it too."""
+
+
 class OutputBack(Struct, frozen=True, tag="output_back"):
     """Send the packet out of the port that it came from (OpenFlow IN_PORT)."""
 
@@ -142,10 +146,14 @@ class Conjunction(Struct, frozen=True, tag="conjunction"):
 
 
 class ArpReply(Struct, frozen=True, tag="arp_reply"):
-    """Turn an ARP request into the reply «`ip` is at `mac`» and send it back where it came from."""
+    """Turn an ARP request into the reply «`ip` is at `mac`» and send it to the port that it came from.
+
+    `table` sends it: there is known how that port's frames leave (those of a subport are tagged).
+    """
 
     mac: str
     ip: str
+    table: int
 
 
 class Normal(Struct, frozen=True, tag="normal"):
@@ -160,6 +168,7 @@ Action = (
     | PopVlan
     | Output
     | ToGroup
+    | ForgetInPort
     | OutputBack
     | Goto
     | Ct

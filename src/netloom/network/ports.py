@@ -42,6 +42,7 @@ from netloom.network import (
     port_security,
     quotas,
     security_groups,
+    trunked,
 )
 from netloom.store import Reader, Writer
 
@@ -239,6 +240,7 @@ def update(w: Writer, ctx: Context, old: Port, attrs: dict[str, Any]) -> Port:
         )
     new = _rebound(w, ctx, old, new, network, attrs)
     new = w.update(new)
+    trunked.follow(w, ctx, old, new)
     if new.host != old.host or new.vif_type != old.vif_type:
         w.set_api_status(Port, new.id, "DOWN")
     if _first_status(new) != _first_status(old):
@@ -351,7 +353,8 @@ def _tell_router(w: Writer, port: Port) -> None:
 
 
 def delete(w: Writer, ctx: Context, old: Port) -> None:
-    """Delete a port that belongs to no router or floating IP; a floating IP on it is left unassociated."""
+    """Delete a port that belongs to no router, floating IP or trunk; a floating IP on it is left unassociated."""
+    trunked.check_deletable(old)
     if serves(w, old):
         raise lib.ServicePortInUse(port_id=old.id, reason=f"has device owner {old.device_owner}")
     remove(w, old)
@@ -380,8 +383,7 @@ def show(r: Reader, ctx: Context, objs: Sequence[Port]) -> list[dict[str, Any]]:
     states = r.api_status(Port, [port.id for port in objs])
     shown: list[dict[str, Any]] = []
     for port in objs:
-        doc = to_doc(port)
-        del doc["key"]
+        doc = {name: value for name, value in to_doc(port).items() if name not in Port.INTERNAL}
         doc["tenant_id"] = port.project_id
         doc["status"] = states[port.id]
         shown.append(doc)

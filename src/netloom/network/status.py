@@ -8,13 +8,13 @@ host reports and when the change feed shows that an object changed.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import msgspec
 from msgspec import Struct
 
-from netloom.model import FloatingIP, Port, Router, Server
+from netloom.model import FloatingIP, Port, Router, Server, Trunk
 from netloom.model.names import OWNER_FLOATING_IP, ROUTER_OWNERS
 from netloom.model.placement import is_everywhere, places
 from netloom.network import server_ports
@@ -22,13 +22,14 @@ from netloom.network.ports import NOT_APPLICABLE
 from netloom.store import Reader, StatusRow, Writer
 
 ACTIVE, DOWN, ERROR, BUILD, SHUTOFF = "ACTIVE", "DOWN", "ERROR", "BUILD", "SHUTOFF"
+DEGRADED = "DEGRADED"
 REBOOTING = frozenset({"REBOOT", "HARD_REBOOT"})
 """What a server is from the request to restart it until its host says that the instance runs again."""
 
 WIRE = frozenset({"l2", "l3"})
 """The aspects of a port that say whether it is on the wire."""
 
-KINDS = frozenset({Port.KIND, FloatingIP.KIND, Router.KIND, Server.KIND})
+KINDS = frozenset({Port.KIND, FloatingIP.KIND, Router.KIND, Server.KIND, Trunk.KIND})
 """The kinds whose status depends on hosts."""
 
 
@@ -81,6 +82,21 @@ def floatingip_status(
 def router_status(router: Router, rows: Sequence[StatusRow]) -> str:
     """ACTIVE (as Neutron has it from the start) unless its hosts failed to make it."""
     return ERROR if _failed(places(router), rows) else ACTIVE
+
+
+def trunk_status(
+    parent: Port | None, statuses: Mapping[str, str], sub_ports: Iterable[Port]
+) -> str:
+    """DOWN until the parent is on the wire, then ACTIVE with all subports, BUILD before, DEGRADED where one has failed.
+
+    `statuses`: of all these ports, by id. A subport that its user has switched off is as it is wanted.
+    """
+    if parent is None or not parent.host or statuses.get(parent.id) != ACTIVE:
+        return DOWN
+    found = {statuses.get(port.id) for port in sub_ports if port.admin_state_up}
+    if ERROR in found:
+        return DEGRADED
+    return ACTIVE if found <= {ACTIVE} else BUILD
 
 
 class Card(Struct, frozen=True):
@@ -161,7 +177,7 @@ def refresh(writer: Writer, touched: Iterable[tuple[str, str]]) -> int:
 def differences(reader: Reader, touched: Iterable[tuple[str, str]]) -> Differences:
     """Return what `refresh` would write. Objects that are gone are skipped.
 
-    A port's server, a router's ports and floating IPs depend on it.
+    A port's server and trunk, a router's ports and floating IPs depend on it.
     """
     ids: dict[str, set[str]] = defaultdict(set)
     for kind, ident in touched:
@@ -177,6 +193,12 @@ def differences(reader: Reader, touched: Iterable[tuple[str, str]]) -> Differenc
     servers |= {server.id: server for server in server_ports.servers_of(reader, ports).values()}
     cards = server_ports.ports_of(reader, servers.values())
     ports |= {port.id: port for own in cards.values() for port in own}
+    of_trunks = {port.trunk_id for port in ports.values() if port.trunk_id}
+    trunks = reader.get_many(Trunk, ids[Trunk.KIND] | of_trunks)
+    carried_ports = {
+        p for t in trunks.values() for p in (t.port_id, *(s.port_id for s in t.sub_ports))
+    }
+    ports |= reader.get_many(Port, carried_ports - ports.keys())
     floatingips = reader.get_many(FloatingIP, ids[FloatingIP.KIND])
     needed = {p.device_id for p in ports.values() if p.device_owner in ROUTER_OWNERS}
     needed |= {fip.router_id for fip in floatingips.values() if fip.router_id}
@@ -203,6 +225,14 @@ def differences(reader: Reader, touched: Iterable[tuple[str, str]]) -> Differenc
         },
         Router.KIND: {i: router_status(r, rows[i]) for i, r in routers.items()},
         Server.KIND: {},
+    }
+    wanted[Trunk.KIND] = {
+        ident: trunk_status(
+            ports.get(trunk.port_id),
+            wanted[Port.KIND],
+            [ports[sub.port_id] for sub in trunk.sub_ports if sub.port_id in ports],
+        )
+        for ident, trunk in trunks.items()
     }
     changed_servers: list[Server] = []
     before = reader.api_status(Server.KIND, list(servers)) if servers else {}

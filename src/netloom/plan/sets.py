@@ -172,10 +172,17 @@ def own_pair(port: Port, address: str, family: Family) -> bool:
 
 
 def device_of(port: Port) -> str:
-    """Name of a port's device on its host."""
+    """Name of a port's device on its host; a subport's is called as a VLAN device of its parent's would be."""
+    if port.trunk_parent:
+        return f"{wire_of(port)}.{port.trunk_vlan}"
     if port.device_owner in ROUTER_OWNERS:
         return router_device(port.id, gateway=port.device_owner == OWNER_ROUTER_GATEWAY)
     return tap(port.id)
+
+
+def wire_of(port: Port) -> str:
+    """Name of the device on br-int that a port's frames come by: a subport's are those of its trunk's parent."""
+    return tap(port.trunk_parent) if port.trunk_parent else device_of(port)
 
 
 def is_trusted(port: Port) -> bool:

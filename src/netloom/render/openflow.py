@@ -19,6 +19,9 @@ from netloom.render.values import Unwritable, address, ipv4, mac, mac_or_mask, n
 MOST_32, MOST_TUNNEL, MOST_TABLE, MOST_GROUP = 0xFFFFFFFF, 0xFFFFFFFF, 253, 0xFFFFFF00
 _CT_STATE = re.compile(r"([+-](trk|new|est|rel|rpl|inv|snat|dnat))+")
 
+_SRC, _DST = of.REGISTERS["src_port"], of.REGISTERS["dst_port"]
+_FORGET = "load:0->NXM_OF_IN_PORT[]"
+
 MOST_FLOW_CHARACTERS = 1 << 20
 """Far more than the 64 KiB of an OpenFlow message can hold."""
 
@@ -151,6 +154,8 @@ def action_text(action: of.Action, resolve: Resolve = by_name) -> str:
             return f"output:{_need(resolve, 'port', device)}"
         case of.ToGroup(group):
             return f"group:{number(group, MOST_GROUP)}"
+        case of.ForgetInPort():
+            return _FORGET
         case of.OutputBack():
             return "in_port"
         case of.Goto(table):
@@ -160,12 +165,14 @@ def action_text(action: of.Action, resolve: Resolve = by_name) -> str:
         case of.Conjunction(name, clause, clauses):
             of_all = f"{number(clause, 64)}/{number(clauses, 64)}"
             return f"conjunction({_need(resolve, 'conj', name)},{of_all})"
-        case of.ArpReply(own, ip):
+        case of.ArpReply(own, ip, table):
             own, ip = mac(own), ipv4(ip)
             return (
                 f"move:NXM_OF_ETH_SRC[]->NXM_OF_ETH_DST[],set_field:{own}->eth_src,set_field:2->arp_op,"
                 "move:NXM_NX_ARP_SHA[]->NXM_NX_ARP_THA[],move:NXM_OF_ARP_SPA[]->NXM_OF_ARP_TPA[],"
-                f"set_field:{own}->arp_sha,set_field:{ip}->arp_spa,in_port"
+                f"set_field:{own}->arp_sha,set_field:{ip}->arp_spa,"
+                f"move:NXM_NX_REG{_SRC}[]->NXM_NX_REG{_DST}[],load:0->NXM_NX_REG{_SRC}[],{_FORGET},"
+                f"resubmit(,{number(table, MOST_TABLE)})"
             )
         case of.Normal():
             return "normal"

@@ -54,6 +54,7 @@ INDEXED: dict[str, tuple[str, ...]] = {
 LINKED: dict[str, dict[str, str]] = {
     "port": {"subnet_id": "port.subnet_id", "security_group_id": "port.security_group_id"},
     "router": {"network_id": "router.gateway_network_id"},
+    "trunk": {"port_id": "trunk.port_id"},
     "port_forwarding": {
         "floatingip_id": "port_forwarding.floatingip_id",
         "internal_port_id": "port_forwarding.internal_port_id",

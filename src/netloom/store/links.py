@@ -67,6 +67,8 @@ LINKS: tuple[Link, ...] = (
     ),
     Link("security_group_rule.remote_group_id", "remote_group_id", "security_group", "cascade"),
     Link("rbac_policy.object_id", "object_id", "network", "cascade"),
+    Link("trunk.port_id", "port_id", "port", "refuse"),
+    Link("trunk.subport_id", "sub_ports.port_id", "port", "refuse"),
     Link("project.domain_id", "domain_id", "domain", "refuse"),
     Link("user.domain_id", "domain_id", "domain", "refuse"),
     Link("role_assignment.user_id", "user_id", "user", "cascade"),

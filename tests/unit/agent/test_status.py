@@ -32,6 +32,20 @@ def test_the_worst_of_an_object_s_parts_counts() -> None:
     assert rows["network", "n1", "l2"] == ("error", "refused")
 
 
+def test_a_port_without_a_device_is_here_where_its_tagged_frames_are_taken_in() -> None:
+    sub = Flow(
+        bridge="br-int",
+        table=0,
+        priority=1,
+        match=Match(in_port="tap1", vlan=101),
+        origin=(Origin("port", "sub"),),
+    )
+    elsewhere = Flow(
+        bridge="br-int", table=40, priority=1, match=Match(net=7), origin=(Origin("port", "far"),)
+    )
+    assert collect(HostState.of([sub, elsewhere]), {}) == {("port", "sub", "l2"): ("ok", "")}
+
+
 def test_blame_spares_the_others() -> None:
     state = HostState.of([TAP, SHARED])
     rows = collect(

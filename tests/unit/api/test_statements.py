@@ -21,6 +21,8 @@ from netloom.model import (
     SecurityGroup,
     SecurityGroupRule,
     Subnet,
+    SubPort,
+    Trunk,
 )
 from netloom.network import access
 from netloom.store import Store
@@ -74,6 +76,7 @@ def filled(tmp_path, count):
                     router_id=f"{n:04}",
                 )
             )
+            w.insert(Trunk(**at, port_id=f"{n:04}", sub_ports=(SubPort(f"{n:04}", "vlan", 10),)))
             w.insert(
                 PortForwarding(
                     id=f"{n:04}",

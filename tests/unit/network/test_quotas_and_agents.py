@@ -24,6 +24,7 @@ def test_165_defaults_and_settings(world: Records) -> None:
         "security_group": 10,
         "security_group_rule": 100,
         "rbac_policy": 10,
+        "trunk": -1,
     }
     assert quotas.limits(world.w, context(quotas={"port": 7}), ALICE)["port"] == 7
     assert quotas.list_own(world.w, world.ctx) == []

@@ -266,6 +266,18 @@ async def act(request: Request, noun: Noun, id: str, action: str) -> Response:
     return respond(200, await run_write(request, work))
 
 
+async def look(request: Request, noun: Noun, id: str, reading: str) -> Response:
+    """GET of a part of an object, as `trunks/{id}/get_subports`."""
+    policy = policy_for(request)
+
+    def work(r: Reader, ctx: Context) -> Doc:
+        obj = found(r, ctx, noun, id)
+        _require(policy, ctx, noun, reading, noun.show(r, ctx, [obj])[0])
+        return noun.readings[reading](r, ctx, obj)
+
+    return respond(200, await run_read(request, work))
+
+
 def found(r: Reader, ctx: Context, noun: Noun, id: str) -> Any:
     """Return an object that the caller may see; raises the noun's error where there is none."""
     _find_parent(r, ctx, noun)

@@ -47,6 +47,8 @@ from neutron_lib.api.definitions import (
     stateful_security_group,
     subnet_external_network,
     tag_creation,
+    trunk,
+    trunk_details,
 )
 
 Extension = dict[str, Any]
@@ -110,6 +112,8 @@ DEFINED = (
     stateful_security_group,
     subnet_external_network,
     tag_creation,
+    trunk,
+    trunk_details,
 )
 
 # These have no definition in neutron-lib; dates are those under which clients know them.

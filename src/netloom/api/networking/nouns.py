@@ -15,6 +15,7 @@ from netloom.contract.attributes import SINGULARS
 from netloom.contract.port_forwarding import PortForwardingNotFound
 from netloom.contract.rbac import RbacPolicyNotFound
 from netloom.contract.security_group_errors import SecurityGroupNotFound, SecurityGroupRuleNotFound
+from netloom.contract.trunk import TrunkNotFound
 from netloom.model import (
     Context,
     FloatingIP,
@@ -27,6 +28,7 @@ from netloom.model import (
     SecurityGroup,
     SecurityGroupRule,
     Subnet,
+    Trunk,
 )
 from netloom.network import (
     floatingips,
@@ -38,9 +40,11 @@ from netloom.network import (
     security_group_rules,
     security_groups,
     subnets,
+    trunks,
 )
 from netloom.store import Reader, Writer
 
+Reading = Callable[[Reader, Context, Any], dict[str, Any]]
 Action = Callable[[Writer, Context, Any, dict[str, Any]], Any]
 
 
@@ -59,7 +63,7 @@ class Noun(Struct, frozen=True, kw_only=True):
 
     `check_bulk`: what must hold between the objects of one bulk request. `computed`: filters that are on no
     field of the struct's own. `actions`: member actions, name → what carries it out, with a document for an answer,
-    or the changed object. `lacks`, `prepare`: a list first asks whether the project lacks what it should find there, and
+    or the changed object; `readings`: those that only read (GET). `lacks`, `prepare`: a list first asks whether the project lacks what it should find there, and
     makes it.
     """
 
@@ -81,6 +85,7 @@ class Noun(Struct, frozen=True, kw_only=True):
     check_bulk: Callable[[Sequence[dict[str, Any]]], None] | None = None
     computed: dict[str, Computed] = {}
     actions: dict[str, Action] = {}
+    readings: dict[str, Reading] = {}
     lacks: Callable[[Reader, str], bool] | None = None
     prepare: Callable[[Writer, Context, str], object] | None = None
 
@@ -218,6 +223,18 @@ NOUNS: dict[str, Noun] = {
             check_bulk=security_group_rules.check_bulk,
             lacks=_lacks_default_group,
             prepare=security_groups.ensure_default,
+        ),
+        Noun(
+            collection="trunks",
+            singular="trunk",
+            kind=Trunk,
+            rules=trunks,
+            not_found=lambda id: TrunkNotFound(trunk_id=id),
+            actions={
+                "add_subports": trunks.add_subports,
+                "remove_subports": trunks.remove_subports,
+            },
+            readings={"get_subports": trunks.get_subports},
         ),
         Noun(
             collection="rbac_policies",

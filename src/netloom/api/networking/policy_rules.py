@@ -218,6 +218,20 @@ RBAC_POLICIES = {
     "delete_rbac_policy": MEMBER,
 }
 
+TRUNKS = {
+    "create_trunk": MEMBER,
+    "create_trunk:tags": MEMBER,
+    "get_trunk": READER,
+    "get_trunk:tags": READER,
+    "update_trunk": MEMBER,
+    "update_trunk:tags": MEMBER,
+    "delete_trunk": MEMBER,
+    "delete_trunk:tags": MEMBER,
+    "get_subports": READER,
+    "add_subports": MEMBER,
+    "remove_subports": MEMBER,
+}
+
 OPERATIONS = {
     "get_agent": ADMIN,
     "update_agent": ADMIN,
@@ -237,6 +251,7 @@ RULES: dict[str, str] = (
     | FLOATING_IPS
     | SECURITY_GROUPS
     | RBAC_POLICIES
+    | TRUNKS
     | OPERATIONS
 )
 """Name → rule; the defaults of this server."""

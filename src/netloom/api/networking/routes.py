@@ -119,6 +119,10 @@ async def _resource(request: Request, method: str, name: str, rest: list[str]) -
         if method != "PUT":
             raise HTTPMethodNotAllowed
         return await collections.act(request, noun, rest[0], rest[1])
+    if len(rest) == 2 and rest[1] in noun.readings:
+        if method != "GET":
+            raise HTTPMethodNotAllowed
+        return await collections.look(request, noun, rest[0], rest[1])
     raise HTTPNotFound
 
 

@@ -39,7 +39,10 @@ class Switches:
         """A frame comes into br-int by a local device."""
         if self.world.around is not None:
             self.world.around.leaves(device)
-        return self._table(host, Passing(frame, device), 0, steps)
+        wire, _, tag = device.partition(".")
+        if tag:  # a subport's frames leave the instance with its tag
+            frame = replace(frame, vlan=int(tag))
+        return self._table(host, Passing(frame, wire), 0, steps)
 
     def from_wire(self, physical_network: str, frame: Frame, steps: Steps = ()) -> list[Outcome]:
         """A frame comes from a physical network: every host that is on it sees it."""
@@ -111,7 +114,7 @@ class Switches:
                     for step in bucket.actions:
                         outcomes += self._act(host, copy, step, steps)
                 return outcomes
-            case of.ArpReply(mac, ip):
+            case of.ArpReply(mac, ip, _):
                 asked = passing.frame
                 reply = replace(
                     asked,
@@ -131,6 +134,8 @@ class Switches:
                         steps=steps,
                     )
                 ]
+            case of.ForgetInPort():
+                passing.in_port = ""
             case of.OutputBack() | of.Conjunction() | of.Normal():
                 pass
         return []
@@ -178,22 +183,31 @@ class Switches:
         for network, bridge in sorted(host.facts.bridge_mappings.items()):
             if device == integration_patch(bridge):
                 return self._to_wire(host, passing, network, bridge, steps)
-        if ("interface", INTEGRATION_BRIDGE, device) not in host.state.objects:
+        frame = passing.frame
+        interface = host.state.objects.get(("interface", INTEGRATION_BRIDGE, device))
+        if (
+            frame.vlan
+        ):  # a subport's; the device is its parent's, whose network may not be looked at
+            place, origin = f"{device}.{frame.vlan}", steps[-1].origin
+        elif interface is not None:
+            place, origin = device, interface.origin
+        else:
             return []
         step = Step(
             kind="device",
             host=host.name,
-            place=device,
-            text=f"out of {INTEGRATION_BRIDGE} by {device}",
+            place=place,
+            text=f"out of {INTEGRATION_BRIDGE} by {device}"
+            + (f", tagged with VLAN {frame.vlan}" if frame.vlan else ""),
             command=_watch(host, device),
-            origin=host.state.objects["interface", INTEGRATION_BRIDGE, device].origin,
+            origin=origin,
         )
         return [
             Outcome(
                 end="device",
                 host=host.name,
-                place=device,
-                frame=passing.frame,
+                place=place,
+                frame=replace(frame, vlan=0),
                 steps=(*steps, step),
             )
         ]

@@ -71,7 +71,7 @@ def arp(index: Index, network: Network, port: Port) -> Iterator[Flow]:
         if index.is_shared(network.id, address):
             continue
         asked = Match(net=network.key, eth_type="arp", arp_op=1, arp_tpa=address)
-        answer = ArpReply(port.mac_address, address)
+        answer = ArpReply(port.mac_address, address, int(Stage.OUTPUT))
         yield flow(Stage.LOCAL, Priority.NORMAL, asked, answer, origin=origin(port))
         if index.is_here(port):
             # What announces its own address must be heard by all, not answered by itself.
@@ -80,7 +80,7 @@ def arp(index: Index, network: Network, port: Port) -> Iterator[Flow]:
             yield flow(Stage.LOCAL, Priority.SPECIAL, own, onward, origin=origin(port))
     if dhcp:
         asked = Match(net=network.key, eth_type="arp", arp_op=1, arp_tpa=V4.metadata)
-        answer = ArpReply(port.mac_address, V4.metadata)
+        answer = ArpReply(port.mac_address, V4.metadata, int(Stage.OUTPUT))
         yield flow(Stage.LOCAL, Priority.NORMAL, asked, answer, origin=origin(port))
 
 

@@ -9,11 +9,11 @@ from netloom.model.family import ADDRESSED, FAMILIES, V4, Family
 from netloom.model.hoststate import Flow, HostObject, Interface, Zone
 from netloom.model.names import INTEGRATION_BRIDGE
 from netloom.model.networking import Network, Port
-from netloom.model.openflow import Goto, Load, Match
+from netloom.model.openflow import ForgetInPort, Goto, Load, Match, Output, PopVlan, PushVlan
 from netloom.plan.index import ROUTER_OWNERS, Index, device_of, is_trusted, of_host, origin
 from netloom.plan.ovs.bridges import flow, output
 from netloom.plan.ovs.pipeline import Priority, Stage
-from netloom.plan.sets import allowed_sources
+from netloom.plan.sets import allowed_sources, wire_of
 
 ICMPV6, UDP = 58, 17
 ROUTER_ADVERTISEMENT = 134
@@ -32,12 +32,13 @@ def hidden_headers(index: Index) -> Iterator[Flow]:
 
 def plan_port(index: Index, network: Network, port: Port) -> Iterator[HostObject]:
     """Interface and the first two stages of an instance's or router's port on this host."""
-    yield interface(index, network, port)
+    if not port.trunk_parent:
+        yield interface(index, network, port)
     yield from classify(index, network, port)
     if not is_trusted(port):
         yield Zone(name=port.id, origin=origin(port))
     if index.is_up(port):
-        yield output(port.key, device_of(port), origin(port))
+        yield from out(port)
         if not is_trusted(port):
             yield from port_security(port)
 
@@ -70,22 +71,43 @@ def interface(index: Index, network: Network, port: Port) -> Interface:
 def classify(
     index: Index, network: Network, port: Port, stage: Stage | None = None
 ) -> Iterator[Flow]:
-    """CLASSIFY: frames of a device get their network. Tagged frames match nothing: no hopping of VLANs."""
-    device = device_of(port)
+    """CLASSIFY: frames of a device get their network.
+
+    Tagged ones are a subport's, where there is one with that tag; others match nothing: no hopping of VLANs.
+    """
+    tagged = Match(in_port=wire_of(port), vlan=port.trunk_vlan)
     if not index.is_up(port):
         because = origin(port) if not port.admin_state_up else origin(network)
-        yield flow(Stage.CLASSIFY, Priority.NORMAL, Match(in_port=device), origin=because)
+        match = tagged if port.trunk_id else Match(in_port=wire_of(port))
+        yield flow(Stage.CLASSIFY, Priority.NORMAL, match, origin=because)
         return
     following = stage or (Stage.LOCAL if is_trusted(port) else Stage.PORT_SECURITY)
     yield flow(
         Stage.CLASSIFY,
         Priority.NORMAL,
-        Match(in_port=device, vlan=0),
+        tagged,
+        *((PopVlan(),) if port.trunk_vlan else ()),
         Load("net", network.key),
         Load("src_port", port.key),
         Goto(int(following)),
         origin=origin(port),
     )
+
+
+def out(port: Port) -> Iterator[Flow]:
+    """OUTPUT: which device a port's key stands for, and how frames leave by it.
+
+    The ports of a trunk share a device. What one of them sends to another leaves by the device that it came by; what comes
+    back to the very port that sent it (a broadcast) does not.
+    """
+    if not port.trunk_id:
+        yield output(port.key, device_of(port), origin(port))
+        return
+    itself = Match(src_port=port.key, dst_port=port.key)
+    yield flow(Stage.OUTPUT, Priority.SPECIAL, itself, origin=origin(port))
+    tag = (PushVlan(port.trunk_vlan),) if port.trunk_vlan else ()
+    way = (ForgetInPort(), *tag, Output(wire_of(port)))
+    yield flow(Stage.OUTPUT, Priority.NORMAL, Match(dst_port=port.key), *way, origin=origin(port))
 
 
 def port_security(port: Port) -> Iterator[Flow]:
