@@ -164,14 +164,19 @@ def test_subports_reach_their_networks_and_the_wire_shows_their_tags(trunked: Tr
         trunked.instance.reaches(peer.address)
         where = on_host(trunked.lab, HOST)
         with Capture(where, trunked.instance.tap, "icmp or (vlan and icmp)") as seen:
-            assert trunked.instance.pings(peer.address, "-I", name, count=2)
-            assert peer.pings(trunked.address(tag), count=2)
+            many = trunked.instance.run(
+                "ping", "-n", "-c", "40", "-i", "0.05", "-W", "2", "-I", name, peer.address
+            )
+            peer.reaches(trunked.address(tag))
+        # A busy machine may lose one; a stage that loses them loses more.
+        lost = re.search(r"40 packets transmitted, (\d+) received", many)
+        assert lost is not None and int(lost.group(1)) >= 38, many
         for kind in ("request", "reply"):
             lines = [line for line in seen.frames if f"echo {kind}" in line]
             assert lines and all(f"vlan {tag}," in line for line in lines), seen.text
     # The card itself sends without a tag, as ever.
     with Capture(on_host(trunked.lab, HOST), trunked.instance.tap, "icmp") as seen:
-        assert trunked.instance.pings(trunked.plain.address, count=2)
+        trunked.instance.reaches(trunked.plain.address)
     assert seen.frames and "vlan" not in seen.text.split("listening")[-1], seen.text
 
 
@@ -191,7 +196,7 @@ def test_rules_hold_on_subports(trunked: Trunked) -> None:
         )
         return done.returncode != 0
 
-    assert trunked.peer[102].pings(trunked.address(102), count=2)
+    trunked.peer[102].reaches(trunked.address(102))
     assert quiet(102), "a TCP packet reached a subport whose rules let pings in alone"
     assert not quiet(101), "no TCP packet reached a subport whose rules let all in"
 
@@ -199,7 +204,7 @@ def test_rules_hold_on_subports(trunked: Trunked) -> None:
 def test_nobody_is_somebody_else_on_a_subport(trunked: Trunked) -> None:
     name = trunked.addressed(101)
     peer = trunked.peer[101]
-    assert trunked.instance.pings(peer.address, "-I", name)
+    RunningLab.until(lambda: trunked.instance.pings(peer.address, "-I", name), 10)
     trunked.instance.run("ip", "addr", "add", "10.81.0.222/24", "dev", name)
     try:
         assert not trunked.instance.pings(peer.address, "-I", "10.81.0.222")
@@ -237,7 +242,9 @@ def test_subports_come_and_go_while_the_instance_runs(trunked: Trunked) -> None:
             )
 
         RunningLab.until(lambda: reaches(where.address), 20, "103 never reached its network")
-        assert reaches(trunked.instance.address), "a subport does not reach its own card"
+        RunningLab.until(
+            lambda: reaches(trunked.instance.address), 10, "a subport does not reach its own card"
+        )
         own = trunked.subs[103]["mac_address"]
         line = trunked.instance.line(*inside)
         with Capture(line, name, "-Q", "in", "arp", "and", "ether", "src", own) as seen:
