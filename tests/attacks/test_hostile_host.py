@@ -47,6 +47,21 @@ WRONG_FACTS: list[dict[str, Any]] = [
         {"bridge_mappings": {"x": "br-x"}, "physical_interfaces": {"br-x": nic}}
         for nic in ("", ".", "..", "a/b", "eth0\n", "sixteen-letters-", "-f", "a b", "a:1")
     ),
+    *(
+        {
+            "bridge_mappings": {"x": "br-x"},
+            "physical_interfaces": {"br-x": "bond-x"},
+            "bonds": bonds,
+        }
+        for bonds in (
+            {"bond-y": ["eth1", "eth2"]},
+            {"bond-x": ["eth1"]},
+            {"bond-x": ["eth1", "eth1"]},
+            {"bond-x": ["eth1", "bond-x"]},
+            {"bond-x": ["eth1", "-f"]},
+            {"bond-x": [f"eth{number}" for number in range(9)]},
+        )
+    ),
     {"capabilities": {"openvswitch": "3.1\n"}},
     {"capabilities": {"openvswitch": "3" * 201}},
     {"capabilities": {"x" * 65: ""}},
@@ -151,12 +166,14 @@ def test_a_narrower_grant_cuts_what_was_reported() -> None:
         host="c1",
         roles=("network", "compute"),
         bridge_mappings={"a": "br-a", "b": "br-b"},
-        physical_interfaces={"br-a": "eth1", "br-b": "eth2"},
+        physical_interfaces={"br-a": "bond-a", "br-b": "bond-b"},
+        bonds={"bond-a": ("eth1", "eth2"), "bond-b": ("eth3", "eth4")},
         instance_types=("container",),
     )
     cut = admission.within(facts, HostGrant(roles=("compute",), physical_networks=("b",)))
     assert cut is not None and (cut.roles, cut.instance_types) == (("compute",), ())
-    assert (cut.bridge_mappings, cut.physical_interfaces) == ({"b": "br-b"}, {"br-b": "eth2"})
+    assert (cut.bridge_mappings, cut.physical_interfaces) == ({"b": "br-b"}, {"br-b": "bond-b"})
+    assert cut.bonds == {"bond-b": ("eth3", "eth4")}
     everything = HostGrant(
         roles=("compute", "network"), physical_networks=("*",), instance_types=("container",)
     )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import subprocess
 import sys
+import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -84,9 +85,10 @@ def cloud(lab: RunningLab) -> Iterator[Cloud]:
 
 
 @pytest.fixture(scope="module")
-def cloud_over_ipv6(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cloud]:
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("NETLOOM_STATE", f"/tmp/nl6-{tmp_path_factory.getbasetemp().name[-4:]}")
+def cloud_over_ipv6() -> Iterator[Cloud]:
+    # Not tmp_path: unix sockets have short paths only.
+    with tempfile.TemporaryDirectory(prefix="nl") as folder, pytest.MonkeyPatch.context() as patch:
+        patch.setenv("NETLOOM_STATE", folder)
         found = state.find("six")
         with up.temporary(found, 2, overlay_ip_version=6) as running:
             lab = RunningLab(found, running)

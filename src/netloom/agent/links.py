@@ -21,6 +21,9 @@ def linkless(
     """
     found: dict[Key, Trouble] = {}
     for item in wanted:
+        if item.members:
+            _bond(item, links, found)
+            continue
         now = links.get(item.name)
         ours = item.type == "veth" and not item.expected
         if now in (None, "up") or (ours and (now == "down" or item.name not in running)):
@@ -38,3 +41,15 @@ def linkless(
             told = f"device {item.name} has no link: its other end, in the instance, is down"
             found[item.key] = Trouble("pending", told)
     return found
+
+
+def _bond(item: Interface, links: Mapping[str, str], found: dict[Key, Trouble]) -> None:
+    """A bond goes on as long as one of its cards has a link; that one has none is said all the same."""
+    lost = [name for name in item.members if links.get(name) != "up"]
+    if lost:
+        what = " and ".join(f"device {name}" for name in lost)
+        left = [name for name in item.members if name not in lost]
+        told = f"{what} of {item.name} without a link: " + (
+            f"{' and '.join(left)} carries all" if left else "none is left"
+        )
+        found[item.key] = Trouble("pending" if left else "error", told)

@@ -10,6 +10,7 @@ from urllib.parse import urlsplit
 from msgspec import Struct, field
 
 from netloom.model import bounds, toml
+from netloom.model.hosts import MOST_MEMBERS
 from netloom.model.names import INTEGRATION_BRIDGE
 
 
@@ -50,14 +51,29 @@ class AgentSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
 
 
 class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """The whole file. `physical_networks`: name → the interface that leads to it; its bridge is `br-<name>`."""
+    """The whole file.
+
+    `physical_networks`: name → the interface that leads to it, or several, which become a bond; its bridge is `br-<name>`.
+    """
 
     agent: AgentSettings
-    physical_networks: dict[str, str] = field(default_factory=dict)
+    physical_networks: dict[str, str | tuple[str, ...]] = field(default_factory=dict)
 
     def bridge_mappings(self) -> dict[str, str]:
         """Physical network → bridge."""
         return {name: f"br-{name}" for name in self.physical_networks}
+
+    def physical_interfaces(self) -> dict[str, str]:
+        """Bridge → the interface, or the bond of several, that leads out of it."""
+        return {
+            f"br-{name}": nic if isinstance(nic, str) else f"bond-{name}"
+            for name, nic in self.physical_networks.items()
+        }
+
+    def bonds(self) -> dict[str, tuple[str, ...]]:
+        """Bond → its interfaces."""
+        named = self.physical_networks.items()
+        return {f"bond-{name}": nics for name, nics in named if not isinstance(nics, str)}
 
 
 def load(path: Path) -> Settings:
@@ -82,8 +98,13 @@ def _check(settings: Settings) -> None:
             raise ValueError(
                 f"physical network {name!r} would get the bridge {INTEGRATION_BRIDGE}, which joins instances: name it otherwise"
             )
-    for nic in settings.physical_networks.values():
-        bounds.device_name(nic)
+    for name, nics in settings.physical_networks.items():
+        for nic in (nics,) if isinstance(nics, str) else nics:
+            bounds.device_name(nic)
+        if not isinstance(nics, str) and not 2 <= len(set(nics)) == len(nics) <= MOST_MEMBERS:
+            raise ValueError(
+                f"physical network {name!r}: a bond takes 2 to {MOST_MEMBERS} different interfaces"
+            )
     if not _is_server(agent.server):
         raise ValueError(
             f"[agent] server must be unix:///path or an https URL, not {agent.server!r}"

@@ -6,7 +6,7 @@ import logging
 from collections.abc import Iterable
 
 from netloom.dataplane.linux.netlink import link_names
-from netloom.dataplane.ovs import bridges, shield
+from netloom.dataplane.ovs import bonds, bridges, shield
 from netloom.dataplane.ovs.ovsdb import Ovsdb
 from netloom.dataplane.process import ApplyError
 from netloom.model.hoststate import Interface
@@ -56,7 +56,10 @@ class Shields:
         """Shield those of these devices that are not yet."""
         devices = bridges.kernel_devices(self._database)
         bare = [
-            i for i in wanted if i.name in devices and self._known.get(i.name) != devices[i.name]
+            i
+            for item in wanted
+            for i in bonds.parts(item)
+            if i.name in devices and self._known.get(i.name) != devices[i.name]
         ]
         self.failed = shield.ensure(bare)
         self._known |= {

@@ -177,9 +177,8 @@ def _facts(settings: Settings) -> HostFacts:
         tunnel_ip=agent.tunnel_ip,
         tunnel_types=agent.tunnel_types,
         bridge_mappings=bridges,
-        physical_interfaces={
-            bridges[name]: nic for name, nic in settings.physical_networks.items()
-        },
+        physical_interfaces=settings.physical_interfaces(),
+        bonds=settings.bonds(),
         capabilities={"datapath_type": probe.datapath_type(), **probe.versions()},
         roles=agent.roles,
         instance_types=agent.instance_types,

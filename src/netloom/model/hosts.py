@@ -52,6 +52,10 @@ MOST_MAPPED = 64
 """Physical networks of one host, and its capabilities."""
 
 
+MOST_MEMBERS = 8
+"""Cards of one bond."""
+
+
 class HostFacts(Struct, frozen=True, kw_only=True):
     """What an agent reports of its host at start and whenever it changes.
 
@@ -60,7 +64,7 @@ class HostFacts(Struct, frozen=True, kw_only=True):
     The name alone is checked where a host is registered (`bounds.host_name`): rules ask for hosts by any name.
 
     `backend`: what carries networks there. `bridge_mappings`: physical network → bridge. `physical_interfaces`: that bridge → the interface
-    that leads out of it. `capabilities`: what probing found, name → value as text (`openvswitch` version,
+    that leads out of it. `bonds`: of these interfaces those that are bonds → the cards in each. `capabilities`: what probing found, name → value as text (`openvswitch` version,
     `datapath_type` system or netdev, `metering` …). `roles`: `network` and/or `compute`.
     `instance_types`: those that the host's setting allows (`container`). `plan_version`: digest of the
     plan's sources, so that explain knows whether the host would plan as the server does.
@@ -72,6 +76,7 @@ class HostFacts(Struct, frozen=True, kw_only=True):
     tunnel_types: tuple[TunnelType, ...] = ("vxlan",)
     bridge_mappings: dict[str, str] = field(default_factory=dict)
     physical_interfaces: dict[str, str] = field(default_factory=dict)
+    bonds: dict[str, tuple[str, ...]] = field(default_factory=dict)
     capabilities: dict[str, str] = field(default_factory=dict)
     roles: tuple[Role, ...] = ("compute",)
     instance_types: tuple[InstanceType, ...] = ()
@@ -106,6 +111,19 @@ class HostFacts(Struct, frozen=True, kw_only=True):
                 )
             bounds.device_name(device)
         _distinct("interfaces", tuple(self.physical_interfaces.values()))
+        cards = tuple(card for members in self.bonds.values() for card in members)
+        for bond, members in self.bonds.items():
+            if bond not in self.physical_interfaces.values():
+                raise ValueError(
+                    f"{bounds.shown(bond)} leads out of no bridge of a physical network"
+                )
+            if not 2 <= len(members) <= MOST_MEMBERS:
+                raise ValueError(
+                    f"bond {bounds.shown(bond)}: it takes 2 to {MOST_MEMBERS} interfaces"
+                )
+        for card in cards:
+            bounds.device_name(card)
+        _distinct("interfaces of bonds", (*cards, *self.physical_interfaces.values()))
         for name, value in self.capabilities.items():
             bounds.line("the name of a capability", name, 64)
             bounds.line(f"capability {name}", value, 200)

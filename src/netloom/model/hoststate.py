@@ -52,7 +52,8 @@ class Interface(HostObject, frozen=True, kw_only=True):
     """A port of a bridge.
 
     `type`: `internal` (made by Open vSwitch), `veth` (our end of an instance's pair), `patch`, `vxlan`,
-    `gre`, `geneve`, `system` (exists already, as the NIC of a physical network).
+    `gre`, `geneve`, `system` (exists already, as the NIC of a physical network), `bond` (of the NICs in `members`: one of
+    them carries all, the next one when that has no link).
     `expected` true: somebody else plugs it (Nova through os-vif): we wait for it, never make or remove it.
     """
 
@@ -63,10 +64,16 @@ class Interface(HostObject, frozen=True, kw_only=True):
     external_ids: dict[str, str] = field(default_factory=dict)
     mtu: int | None = None
     expected: bool = False
+    members: tuple[str, ...] = ()
 
     @property
     def key(self) -> Key:
         return ("interface", self.bridge, self.name)
+
+    @property
+    def devices(self) -> tuple[str, ...]:
+        """The devices behind it: its own, or the members of a bond."""
+        return self.members or (self.name,)
 
 
 class Flow(HostObject, frozen=True, kw_only=True):

@@ -86,6 +86,14 @@ def within(facts: HostFacts | None, granted: HostGrant) -> HostFacts | None:
             for bridge, device in facts.physical_interfaces.items()
             if bridge in bridges.values()
         },
+        bonds={
+            bond: members
+            for bond, members in facts.bonds.items()
+            if any(
+                device == bond and bridge in bridges.values()
+                for bridge, device in facts.physical_interfaces.items()
+            )
+        },
         capabilities=facts.capabilities,
         roles=tuple(role for role in facts.roles if role in granted.roles),
         instance_types=tuple(t for t in facts.instance_types if t in granted.instance_types),

@@ -97,3 +97,19 @@ def test_links_that_are_not_ours_are_shown() -> None:
     assert wrong("veth", "no link yet") == ""
     assert wrong("internal", "no link yet", expected=True) == ""
     assert wrong("system", "no link yet").startswith("error: device dev has no link")
+
+
+@pytest.mark.parametrize(
+    ("one", "two", "state", "words"),
+    [
+        ("up", "up", None, ""),
+        ("no link", "up", "pending", "device eth1 of bond-x without a link: eth2 carries all"),
+        ("up", "down", "pending", "device eth2 of bond-x without a link: eth1 carries all"),
+        ("down", "no link", "error", "device eth1 and device eth2 of bond-x without a link: none"),
+    ],
+)
+def test_a_bond_goes_on_by_its_other_card(one: str, two: str, state: str, words: str) -> None:
+    bond = Interface(bridge="br-x", name="bond-x", type="bond", members=("eth1", "eth2"))
+    trouble = linkless([bond], {"eth1": one, "eth2": two}, ()).get(bond.key)
+    assert (trouble.state if trouble else None) == state
+    assert words in (trouble.detail if trouble else "")

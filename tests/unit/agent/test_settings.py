@@ -31,6 +31,11 @@ def test_a_file_as_the_help_shows_it(tmp_path: Path) -> None:
     assert settings.agent.host == "compute1"
     assert settings.agent.roles == ("compute",)
     assert settings.bridge_mappings() == {"extnet": "br-extnet"}
+    assert (settings.physical_interfaces(), settings.bonds()) == ({"br-extnet": "eth1"}, {})
+    more = '[physical_networks]\nextnet = ["eth1", "eth2"]\n'
+    settings = load(write(tmp_path, GOOD + more))
+    assert settings.physical_interfaces() == {"br-extnet": "bond-extnet"}
+    assert settings.bonds() == {"bond-extnet": ("eth1", "eth2")}
 
 
 @pytest.mark.parametrize(
@@ -55,6 +60,9 @@ def test_a_file_as_the_help_shows_it(tmp_path: Path) -> None:
         (GOOD.replace("compute1", "compute 1"), "no host name"),
         (GOOD + 'instance_types = ["vm"]\n', "vm"),
         (GOOD.replace("unix:///run/netloom/server.sock", "http://plain"), "https"),
+        (GOOD + '[physical_networks]\nx = ["eth1"]\n', "a bond takes 2 to 8 different interfaces"),
+        (GOOD + '[physical_networks]\nx = ["eth1", "eth1"]\n', "a bond takes 2 to 8"),
+        (GOOD + '[physical_networks]\nx = ["eth1", "a b"]\n', "no name of a network device"),
         (GOOD + '[physical_networks]\n"a-name-too-long" = "eth1"\n', "1 to 8"),
     ],
 )

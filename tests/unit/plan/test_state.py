@@ -209,3 +209,20 @@ def test_tunnel_ends_of_ipv6_have_buckets_of_their_own(kind: str) -> None:
     assert all(0 <= number < 2**32 - 256 for number in every.values())
     for name in "bc":
         assert buckets(name) == {ends[name]: every[ends[name]]}
+
+
+def test_a_physical_network_on_several_cards_is_a_bond() -> None:
+    world = worlds.World()
+    facts = world.host("a", mappings={"extnet": "br-extnet"})
+    bonded = replace(
+        facts,
+        physical_interfaces={"br-extnet": "bond-extnet"},
+        bonds={"bond-extnet": ("eth1", "eth2")},
+    )
+    one, other = (plan(replace(world.view("a"), facts=each)) for each in (facts, bonded))
+    found = [i for i in other.each(Interface) if i.type == "bond"]
+    assert [(i.name, i.bridge, i.members) for i in found] == [
+        ("bond-extnet", "br-extnet", ("eth1", "eth2"))
+    ]
+    gone = {i.name for i in one.each(Interface)} - {i.name for i in other.each(Interface)}
+    assert gone == {"eth1"}

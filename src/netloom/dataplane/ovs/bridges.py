@@ -24,13 +24,13 @@ from netloom.dataplane.linux.netlink import (
 )
 from netloom.dataplane.linux.netns import write_sysctl
 from netloom.dataplane.mark import broken, fingerprint
-from netloom.dataplane.ovs import shield
+from netloom.dataplane.ovs import bonds, shield
 from netloom.dataplane.ovs.ovsdb import Ovsdb, Row, first, many, to_map
 from netloom.dataplane.process import ApplyError
 from netloom.model.hoststate import Bridge, HostObject, Interface, Key
 
 MARK = "netloom"
-_OVS_TYPE = {"veth": "", "system": ""}
+_OVS_TYPE = {"veth": "", "system": "", "bond": ""}
 _DEVICES = ("veth", "system")
 """Types of ports that are devices of the kernel."""
 
@@ -126,7 +126,9 @@ def read(database: Ovsdb, wanted: Mapping[Key, HostObject]) -> dict[Key, str]:
         key = ("interface", bridge, name)
         item = wanted.get(key)
         wrong = _lost(row, name, links.get(name))
-        if not wrong and isinstance(item, Interface) and mark == fingerprint(item):
+        if not wrong and isinstance(item, Interface) and item.members:
+            wrong = bonds.odd(database, port, item)
+        elif not wrong and isinstance(item, Interface) and mark == fingerprint(item):
             wrong = _odd_port(port, row, links.get(name), item)
         found[key] = broken(wrong) if wrong else mark
     return found
@@ -261,12 +263,15 @@ def _operations(
         return [{"op": "update", "table": "Bridge", "where": where, "row": _bridge_columns(item)}]
     there = _interfaces(database).get(item.name)
     mark = to_map({MARK: fingerprint(item)})
+    if item.members:
+        return _bond_operations(database, item, number, mark)
     if there is None:
         row = {"name": item.name, **_interface_columns(item)}
         port = {"name": item.name, "interfaces": ["named-uuid", f"i{number}"], "external_ids": mark}
         where = [["name", "==", item.bridge]]
         join = ["ports", "insert", ["set", [["named-uuid", f"p{number}"]]]]
         return [
+            *(_let_go(database, item) if item.type == "system" else []),
             {"op": "insert", "table": "Interface", "uuid-name": f"i{number}", "row": row},
             {"op": "insert", "table": "Port", "uuid-name": f"p{number}", "row": port},
             {"op": "mutate", "table": "Bridge", "where": where, "mutations": [join]},
@@ -285,6 +290,42 @@ def _operations(
             "where": where,
             "row": {"external_ids": mark, "tag": ["set", []]},
         },
+    ]
+
+
+def _let_go(database: Ovsdb, item: Interface) -> list[dict[str, Any]]:
+    """What makes our other ports let go of a port's cards: one that was a port by itself joins a bond, and the other way round."""
+    rows, where = database.rows("Interface"), [["name", "==", item.bridge]]
+    operations: list[dict[str, Any]] = []
+    for uuid, port in database.rows("Port").items():
+        held = {rows[each]["name"] for each in many(port["interfaces"]) if each in rows}
+        if port["name"] != item.name and held.isdisjoint(item.devices):
+            continue
+        if _marked(port) is None:
+            raise ApplyError(f"port {port['name']} of {item.bridge} is not Netloom's")
+        leave = ["ports", "delete", ["uuid", uuid]]
+        operations.append({"op": "mutate", "table": "Bridge", "where": where, "mutations": [leave]})
+    return operations
+
+
+def _bond_operations(
+    database: Ovsdb, item: Interface, number: int, mark: Any
+) -> list[dict[str, Any]]:
+    """What makes a bond: all its interfaces anew, in one transaction with those that go."""
+    where = [["name", "==", item.bridge]]
+    operations = _let_go(database, item)
+    names: list[list[str]] = []
+    for place, part in enumerate(bonds.parts(item)):
+        name = f"i{number}m{place}"
+        row = {"name": part.name, **_interface_columns(item)}
+        operations.append({"op": "insert", "table": "Interface", "uuid-name": name, "row": row})
+        names.append(["named-uuid", name])
+    port = {"name": item.name, "interfaces": ["set", names], "external_ids": mark, **bonds.COLUMNS}
+    join = ["ports", "insert", ["set", [["named-uuid", f"p{number}"]]]]
+    return [
+        *operations,
+        {"op": "insert", "table": "Port", "uuid-name": f"p{number}", "row": port},
+        {"op": "mutate", "table": "Bridge", "where": where, "mutations": [join]},
     ]
 
 
@@ -325,24 +366,38 @@ def apply(
     """
     failed: dict[Key, str] = {}
     operations: dict[Key, list[dict[str, Any]]] = {}
-    devices = [item for item in wanted if isinstance(item, Interface) and item.type in _DEVICES]
+    devices = [
+        part
+        for item in wanted
+        if isinstance(item, Interface)
+        for part in bonds.parts(item)
+        if part.type in _DEVICES
+    ]
+    missing: dict[str, str] = {}
     for item in devices:
         try:
             if _make_device(item, userspace) and item.name in _interfaces(database):
                 # The switch holds on to the device of that name that is gone: it must let go first.
                 failed.update(remove(database, [item.key], keep_device=True))
         except ApplyError as error:
-            failed[item.key] = str(error)
-    there = [item for item in devices if item.key not in failed]
+            missing[item.name] = str(error)
+    for item in wanted:
+        if isinstance(item, Interface):
+            why = bonds.why_not(item, missing, item.name in _interfaces(database))
+            if why:
+                failed[item.key] = why
+    gone = {item.key for item in devices} & failed.keys()
+    there = [item for item in devices if item.name not in missing and item.key not in gone]
     open_ = shield.ensure(there) if userspace else {}
     for number, item in enumerate(wanted):
         if item.key in failed:
             continue
         try:
-            if item in there:
-                if item.name in open_:
-                    raise ApplyError(open_[item.name])
-                _bring_up(item)
+            for part in bonds.parts(item) if isinstance(item, Interface) else ():
+                if part in there:
+                    if part.name in open_:
+                        raise ApplyError(open_[part.name])
+                    _bring_up(part)
             operations[item.key] = _operations(database, item, number, known)
         except ApplyError as error:
             failed[item.key] = str(error)

@@ -27,7 +27,10 @@ MONITORED: dict[str, list[str]] = {
         "ovs_version",
     ],
     "Bridge": ["name", "ports", "external_ids", "datapath_type", "fail_mode", "other_config"],
-    "Port": ["name", "interfaces", "external_ids", "tag"],
+    "Port": [
+        *("name", "interfaces", "external_ids", "tag"),
+        *("bond_mode", "bond_downdelay", "bond_updelay"),
+    ],
     "Interface": [
         "name",
         "type",

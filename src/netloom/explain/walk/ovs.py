@@ -60,7 +60,7 @@ class Switches:
             host=host.name,
             place=bridge,
             text=f"from physical network {physical_network} through {bridge} into {INTEGRATION_BRIDGE}",
-            command=f"tcpdump -eni {host.facts.physical_interfaces[bridge]}",
+            command=_look_on(host, host.facts.physical_interfaces[bridge]),
             origin=(Origin(HOST, host.name),),
         )
         return self._table(host, Passing(frame, integration_patch(bridge)), 0, (*steps, step))
@@ -244,7 +244,7 @@ class Switches:
             host=host.name,
             place=bridge,
             text=f"through {bridge} to physical network {network}{tag}",
-            command=f"tcpdump -eni {uplink}" if uplink else f"ovs-vsctl list-ports {bridge}",
+            command=_look_on(host, uplink) if uplink else f"ovs-vsctl list-ports {bridge}",
             origin=(Origin(HOST, host.name),),
         )
         steps = (*steps, step)
@@ -266,6 +266,12 @@ class Switches:
 def _does_anything(host: Host, action: of.Action) -> bool:
     """Whether an action is more than a group that nobody is in."""
     return not isinstance(action, of.ToGroup) or (INTEGRATION_BRIDGE, action.group) in host.groups
+
+
+def _look_on(host: Host, uplink: str) -> str:
+    """The command that shows what a physical network carries; of a bond, which of its cards to look at."""
+    bond = uplink in host.facts.bonds
+    return f"ovs-appctl bond/show {uplink}" if bond else f"tcpdump -eni {uplink}"
 
 
 def _watch(host: Host, device: str) -> str:

@@ -107,7 +107,9 @@ def plan_bridges(index: Index) -> Iterator[HostObject]:
             load, _ = out_by_tunnel(network_type)
             yield output(load.value, tunnel_port(network_type), host)
     for _, bridge in sorted(facts.bridge_mappings.items()):
-        yield from _physical_bridge(bridge, facts.physical_interfaces.get(bridge), datapath, host)
+        uplink = facts.physical_interfaces.get(bridge)
+        members = facts.bonds.get(uplink or "", ())
+        yield from _physical_bridge(bridge, uplink, members, datapath, host)
         load, _ = out_by_wire(index, bridge)
         yield output(load.value, integration_patch(bridge), host)
     for stage in Stage:
@@ -125,11 +127,16 @@ def plan_bridges(index: Index) -> Iterator[HostObject]:
 
 
 def _physical_bridge(
-    bridge: str, uplink: str | None, datapath: str, host: tuple[Origin, ...]
+    bridge: str,
+    uplink: str | None,
+    members: tuple[str, ...],
+    datapath: str,
+    host: tuple[Origin, ...],
 ) -> Iterator[HostObject]:
     yield Bridge(name=bridge, datapath_type=datapath, secure=False, origin=host)
     if uplink:
-        yield Interface(bridge=bridge, name=uplink, type="system", origin=host)
+        kind = "bond" if members else "system"
+        yield Interface(bridge=bridge, name=uplink, type=kind, members=members, origin=host)
     ours, theirs = integration_patch(bridge), physical_patch(bridge)
     yield Interface(
         bridge=INTEGRATION_BRIDGE, name=ours, type="patch", options={"peer": theirs}, origin=host

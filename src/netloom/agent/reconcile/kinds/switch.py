@@ -89,8 +89,12 @@ class Interfaces(Kind):
         if self._shields is not None:
             bare = self._shields.read()
             for key in there:
-                if key[2] in bare and key in look.wanted:
-                    there[key] = broken(f"device {key[2]} was not kept from this host's own kernel")
+                item = look.wanted.get(key)
+                for name in item.devices if isinstance(item, Interface) else ():
+                    if name in bare:
+                        there[key] = broken(
+                            f"device {name} was not kept from this host's own kernel"
+                        )
         return there
 
     def mark(self, item: Interface) -> Mark:
@@ -123,11 +127,13 @@ class Interfaces(Kind):
         ours = [item for item in items if not item.expected]
         failed = _failures(bridges.apply(self._database, ours, self._shields is not None))
         if self._shields is not None:
-            self._shields.made(item.name for item in ours if item.key not in failed)
+            made = [item for item in ours if item.key not in failed]
+            self._shields.made(name for item in made for name in item.devices)
             self._shields.ensure(items)
             for item in items:
-                if item.name in self._shields.failed:
-                    failed[item.key] = Failure(self._shields.failed[item.name])
+                for name in item.devices:
+                    if name in self._shields.failed:
+                        failed[item.key] = Failure(self._shields.failed[name])
         for item in ours:
             if item.key not in failed:
                 self._made(item.name)
