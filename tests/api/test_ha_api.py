@@ -127,7 +127,9 @@ def test_without_hosts_it_is_made_and_gets_them_when_they_come(make_cloud):
     cloud = make_cloud()
     router = cloud.admin.make("router", ha=True)
     assert cloud.admin.list(f"/routers/{router['id']}/l3-agents") == []
-    ctx = Context(caller=Caller(roles=frozenset({"admin"})), settings=cloud.services.settings.network)
+    ctx = Context(
+        caller=Caller(roles=frozenset({"admin"})), settings=cloud.services.settings.network
+    )
     for name, there in (("net1", 1), ("net2", 2), ("net3", 3), ("net4", 3)):
         network_host(cloud, name)
         with cloud.store.writer() as w:

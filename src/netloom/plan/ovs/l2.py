@@ -15,7 +15,7 @@ from msgspec.structs import replace
 
 from netloom.model.family import ADDRESSED
 from netloom.model.hoststate import Bucket, Flow, Group
-from netloom.model.names import INTEGRATION_BRIDGE, OWNER_DHCP
+from netloom.model.names import INTEGRATION_BRIDGE, OWNER_DHCP, OWNER_HA_INTERFACE
 from netloom.model.networking import Network, Port
 from netloom.model.openflow import Action, Goto, Load, Match, PopVlan, PushVlan, SetTunnel
 from netloom.model.origin import Origin
@@ -128,6 +128,27 @@ def known_address(index: Index, network: Network, port: Port) -> Iterator[Flow]:
         # On a wire the address is known to be out there: not for those here that get unknown addresses.
         way, why = to_places(index, network, others), _with_hosts(port, others)
         yield flow(Stage.L2, Priority.NORMAL, outward, *way, origin=why)
+
+
+def between_replicas(index: Index, network: Network, port: Port) -> Iterator[Flow]:
+    """L2: what a replica of an HA router says to everybody reaches the router's other replicas alone.
+
+    Each says several times a second that it is active: were all routers of a project to hear that, each would cost work
+    for every other one.
+    """
+    if port.device_owner != OWNER_HA_INTERFACE or not index.is_up(port):
+        return
+    said = Match(net=network.key, eth_src=port.mac_address, eth_dst=GROUP_ADDRESS)
+    peers = [p for p in index.router_ports(port.device_id) if p.network_id == network.id]
+    peers = [p for p in peers if p.device_owner == OWNER_HA_INTERFACE and p is not port]
+    way: tuple[Action, ...] = ()
+    why = origin(port)
+    if index.is_here(port):
+        hosts = sorted({host for peer in peers for host in index.places(peer)})
+        way, why = to_places(index, network, hosts), _with_hosts(port, hosts)
+    elif own := [peer for peer in peers if index.is_here(peer) and index.is_up(peer)]:
+        way, why = out_of(own[0].key), origin(port, own[0])
+    yield flow(Stage.L2, Priority.SPECIAL + 1, said, *way, origin=why)
 
 
 def _for_services(dhcp_port: Port) -> Iterator[dict[str, Any]]:
