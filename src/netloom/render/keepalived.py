@@ -9,6 +9,9 @@ from netloom.render import values
 ADVERT_SECONDS = 0.2
 """Between two words of the active replica; the others wait for three, and up to one more by their priority."""
 
+RT_PRIORITY = 20
+"""Of the scheduler's real-time priorities: on a host with more work than processors a router that is well is not taken for dead."""
+
 MOST_HELD = 4096
 """Addresses and routes of one router; quotas of projects are far below."""
 
@@ -29,6 +32,7 @@ def keepalived_conf(item: Keepalived) -> str:
         "global_defs {",
         "  vrrp_version 3",
         "  dynamic_interfaces",
+        f"  vrrp_rt_priority {RT_PRIORITY}",
         "  vrrp_garp_master_repeat 1",
         "  vrrp_garp_master_delay 1",
         "  vrrp_garp_master_refresh 0",

@@ -3,9 +3,9 @@
 Each has a folder of its own, named by its namespace: `conf`, `pid` (keepalived's own process), `vrrp.pid` (its child, which does the
 work) and `mark`: what it was last given. It is ours when the process of `pid` runs with that folder's `conf` on its command line.
 
-A child that dies is started again by its parent, and a parent that dies takes its child along. Both begin with taking away
-what an earlier one left. What is killed whole leaves the addresses behind while another host becomes active:
-so the end of the parent is waited for (`Ends`), and it is started again at once.
+A child that dies is started again by its parent, and a parent that dies takes its child along. What is killed whole leaves its
+addresses behind while another host becomes active: so the end of the parent is waited for (`Ends`), its addresses are
+taken away at once, and it is started again.
 """
 
 from __future__ import annotations
@@ -15,10 +15,12 @@ import os
 import selectors
 import shutil
 import signal
+import socket
 import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from netloom.dataplane.linux import netns
 from netloom.dataplane.linux.netlink import addresses_on, open_netlink
@@ -36,7 +38,14 @@ START_SECONDS = 2.0
 SETTLE_SECONDS = 1.0
 """How long an active one may take to put in what it was given."""
 AGAIN_SECONDS = 5.0
-"""One that ends sooner after its start is left to the agent, which makes pauses."""
+"""One that ends twice in that time is left to the agent, which makes pauses."""
+
+SIGNS = "169.254.0."
+"""How the signs of being active begin (`Keepalived.sign`)."""
+_PROTOCOL = 18
+"""RTPROT_KEEPALIVED: who put a route in."""
+_starting = threading.Lock()
+"""Who starts or stops one waits for others who do."""
 
 
 def read(directory: Path) -> dict[Key, str]:
@@ -69,12 +78,13 @@ def ensure(item: Keepalived, directory: Path) -> None:
     (home / "mark").unlink(missing_ok=True)
     if not _says(home / "conf", text):
         write_whole(home / "conf", text.encode(), 0o600)
-    pid = running(home)
-    if pid:
-        os.kill(pid, signal.SIGHUP)
-    else:
-        _stop(home)
-        _start(home)
+    with _starting:
+        pid = running(home)
+        if pid:
+            os.kill(pid, signal.SIGHUP)
+        else:
+            _stop(home)
+            _start(home)
     _settle(item)
     (home / "mark").write_text(fingerprint(item))
 
@@ -137,8 +147,9 @@ def end_hung(directory: Path) -> list[str]:
 def remove(namespace: str, directory: Path) -> None:
     """Stop one, which takes its addresses and routes away, and forget its folder."""
     home = directory / namespace
-    (home / "conf").unlink(missing_ok=True)  # first: whoever waits for its end starts it no more
-    _stop(home)
+    with _starting:
+        (home / "conf").unlink(missing_ok=True)  # whoever waits for its end starts it no more
+        _stop(home)
     shutil.rmtree(home, ignore_errors=True)
     if home.exists():
         raise ApplyError(f"cannot remove {home}")
@@ -174,7 +185,6 @@ class Ends:
             return  # it has ended: the agent's own look finds it
         with self._lock:
             self._followed[name] = pid
-            self._since[name] = time.monotonic()
             self._selector.register(end, selectors.EVENT_READ, (name, pid))
             if self._thread is None:
                 self._thread = threading.Thread(target=self._serve, daemon=True, name="keepalived")
@@ -193,21 +203,37 @@ class Ends:
 
     def _again(self, name: str) -> None:
         home = self._directory / name
-        soon = time.monotonic() - self._since.get(name, 0.0) < AGAIN_SECONDS
-        if not (home / "conf").exists() or not netns.exists(name):
-            return
+        now = time.monotonic()
+        soon = now - self._since.get(name, -AGAIN_SECONDS) < AGAIN_SECONDS
+        self._since[name] = now
         try:
-            if not soon and not running(home):
-                log.warning("keepalived of %s ended: it is started again", name)
-                _start(home)
+            with _starting:
+                if not soon and (home / "conf").exists() and not running(home):
+                    log.warning("keepalived of %s ended: it is started again", name)
+                    _start(home)
         except (ApplyError, OSError) as error:
             log.warning("keepalived of %s: %s", name, error)
         self.follow()
         self._told(name)
 
 
+def _clear(link: Any) -> None:
+    """Take away what an earlier one left that was killed: the next one takes it for somebody else's."""
+    for device in link.get_links():
+        name, index = device.get("ifname"), device["index"]
+        if name.startswith(("qr-", "qg-")):
+            link.flush_addr(index=index)
+        for cidr in addresses_on(link, index):
+            if cidr.startswith(SIGNS):
+                ip, length = cidr.split("/")
+                link.addr("del", index=index, address=ip, prefixlen=int(length))
+    link.flush_routes(family=socket.AF_INET, proto=_PROTOCOL)
+
+
 def _start(home: Path) -> None:
     with netns.inside(home.name):
+        with open_netlink() as link:
+            _clear(link)
         run(
             [
                 "keepalived",
