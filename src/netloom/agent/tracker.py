@@ -41,6 +41,7 @@ from netloom.instances.instances import Instances
 from netloom.metadata.listener import MetadataServer
 from netloom.model.hosts import ACTIVE_HERE, STANDBY_HERE
 from netloom.model.hoststate import (
+    TUNNEL_LINKS,
     Device,
     Dnsmasq,
     Flow,
@@ -80,6 +81,7 @@ class Tracker:
         userspace: bool,
         connections_per_port: int,
         ended: Callable[[], None] = lambda: None,
+        tunnel_ip: str | None = None,
     ) -> None:
         self.database = database
         self.switch = switch
@@ -104,7 +106,8 @@ class Tracker:
             interfaces=self._interfaces.wanted,
         )
         self._dhcp = DhcpServers(self._dhcp_directory)
-        self._keepaliveds = Keepaliveds(run_dir / "ha", lambda _namespace: ended())
+        self._tunnel_ip = tunnel_ip
+        self._keepaliveds = Keepaliveds(run_dir / "ha", lambda _namespace: ended(), self._cut_links)
         self._syncs = ConnectionSyncs(run_dir / "sync")
         self._devices = Devices(
             self._disturbed, self._let_go, self._come, lambda name: self._has_port(name)
@@ -177,14 +180,30 @@ class Tracker:
         # First: what changes while it is read is told of afterwards.
         self._flow_watch.follow(bridges.ours(self.database))
         self.want(state)
-        self.reconciler.read()
         self._link_states = bridges.link_states_of(self.database)
+        self._keepaliveds.tell_links()
+        self.reconciler.read()
+
+    def _cut_links(self) -> dict[str, bool]:
+        """Links of this host that HA routers depend on → whether they are cut."""
+        cards: dict[str, list[str]] = {}
+        for item in self._interfaces.wanted.values():
+            if item.type == "system":
+                cards.setdefault(item.bridge, []).append(item.name)
+        cards[TUNNEL_LINKS] = bridges.cards_of(self.database, self._tunnel_ip)
+        states = self._link_states
+        return {
+            name: bool(some) and all(states.get(card, "up") != "up" for card in some)
+            for name, some in cards.items()
+        }
 
     def switch_moved(self) -> bool:
         """Take in what the database says now of bridges and ports; true if that is not as we left it."""
         links = bridges.link_states_of(self.database)
         moved = links != self._link_states
         self._link_states = links
+        if moved:
+            self._keepaliveds.tell_links()
         moved = self.reconciler.look_at("bridge") or moved
         moved = self.reconciler.look_at("interface") or moved
         if self._allocator.lost("zone"):
@@ -208,8 +227,12 @@ class Tracker:
         news = False
         for name in namespaces:
             item = self.reconciler.state.objects.get(("keepalived", name))
-            if isinstance(item, Keepalived):
-                news = self._keepaliveds.look_at(item) or news
+            if isinstance(item, Keepalived) and self._keepaliveds.look_at(item):
+                news = True
+                # With its last address a device loses what it knows of its neighbours; nobody damaged that.
+                for key, _ in list(self.reconciler.there("neighbour")):
+                    if key[1] == name:
+                        self.repairs.expect(key)
         return news
 
     def tables_changed(self, ids: frozenset[int]) -> bool:

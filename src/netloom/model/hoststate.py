@@ -201,11 +201,16 @@ class HeldRoute(Struct, frozen=True, order=True):
     gateway: str | None = None
 
 
+TUNNEL_LINKS = "tunnels"
+"""The host's cards by which its tunnels leave, whatever they are called."""
+
+
 class Keepalived(HostObject, frozen=True, kw_only=True):
     """The program that decides, with its like on other hosts, whether an HA router is active here (VRRPv3, RFC 5798).
 
     `device`: by which it hears the others. `vrid`: the router's number there, 1 to 254. Of several that could be active the one with
-    the highest `priority` (1 to 254) is; one that is active stays it while others come.
+    the highest `priority` (1 to 254) is; one that is active stays it while others come. `links`: what it cannot do without, TUNNEL_LINKS or
+    bridges of physical networks: where one has no link, the router is not active here.
     """
 
     namespace: str
@@ -215,6 +220,7 @@ class Keepalived(HostObject, frozen=True, kw_only=True):
     priority: int
     addresses: tuple[HeldAddress, ...] = ()
     routes: tuple[HeldRoute, ...] = ()
+    links: tuple[str, ...] = ()
 
     @property
     def key(self) -> Key:

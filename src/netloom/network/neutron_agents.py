@@ -7,11 +7,12 @@ the role `network` an L3 agent beside. Their ids are made from the host's name, 
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 from uuid import NAMESPACE_DNS, uuid5
 
 from msgspec import Struct
+from msgspec.structs import replace
 from neutron_lib import exceptions as lib
 from neutron_lib.exceptions.agent import AgentNotFound
 
@@ -207,6 +208,25 @@ def of_router(r: Reader, ctx: Context, router: Router) -> list[dict[str, Any]]:
                 state = STANDBY_HERE if any(living.values()) else "unknown"
         shown.append({**_show(agent, row.facts), "ha_state": state})
     return shown
+
+
+def active_first(r: Reader, routers: Mapping[str, Router]) -> Mapping[str, Router]:
+    """Return the same routers, of each HA router the replica first whose host says that it is active there."""
+    several = [router.id for router in routers.values() if router.ha and len(router.replicas) > 1]
+    if not several:
+        return routers
+    said = {
+        row.id: row.host
+        for row in r.status_rows(several)
+        if row.aspect == "ha" and row.detail == ACTIVE_HERE
+    }
+    ordered = {
+        id: replace(
+            routers[id], replicas=tuple(sorted(routers[id].replicas, key=lambda e: e.host != host))
+        )
+        for id, host in said.items()
+    }
+    return {**routers, **ordered}
 
 
 def routers_on(r: Reader, ctx: Context, agent: Agent) -> list[Router]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 
 from netloom.model.hoststate import (
+    TUNNEL_LINKS,
     Address,
     ConnectionSync,
     Device,
@@ -20,7 +21,21 @@ from netloom.model.hoststate import (
 )
 from netloom.model.names import router_namespace
 from netloom.model.networking import Port, Router
-from netloom.plan.index import Index, device_of, origin
+from netloom.plan.index import TUNNELS, Index, device_of, origin
+
+
+def _links(index: Index, router: Router) -> tuple[str, ...]:
+    """What a replica gives up without; the only one never does, for nobody would take over."""
+    if len(router.replicas) < 2:
+        return ()
+    found: set[str] = set()
+    for port in index.router_ports(router.id):
+        network = index.network(port.network_id)
+        if network is not None and network.network_type in TUNNELS:
+            found.add(TUNNEL_LINKS)
+        elif network is not None:
+            found.add(index.facts.bridge_mappings.get(network.physical_network or "", ""))
+    return tuple(sorted(found - {""}))
 
 
 def plan_replica(
@@ -53,6 +68,7 @@ def plan_replica(
             for address in device.addresses
         ),
         routes=tuple(HeldRoute(r.destination, r.device, r.gateway) for r in routes),
+        links=_links(index, router),
         origin=why,
         aspect="l3",
     )

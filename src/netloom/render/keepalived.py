@@ -19,8 +19,8 @@ SYNC_PORT = 3780
 """UDP port on which conntrackd of the replicas speak."""
 
 
-def keepalived_conf(item: Keepalived) -> str:
-    """Return keepalived's configuration of one router.
+def keepalived_conf(item: Keepalived, links: str) -> str:
+    """Return keepalived's configuration of one router. `links`: the folder with a file for each of its links, 1 where that is cut.
 
     Adverts name one address alone, the sign of being active: a packet has no room for all. A device that is missing or down does not
     make the replica give up (`no_track`): all replicas have the same devices, and each would give up at the same time.
@@ -28,6 +28,18 @@ def keepalived_conf(item: Keepalived) -> str:
     device = values.device(item.device)
     if len(item.addresses) > MOST_HELD or len(item.routes) > MOST_HELD:
         raise values.Unwritable(f"number of addresses and routes up to {MOST_HELD}", item.key)
+    folder = _path(links)
+    names = [values.device(name) for name in item.links]
+    tracked = [
+        line
+        for name in names
+        for line in (
+            f"vrrp_track_file {name} {{",
+            f'  file "{folder}/{name}"',
+            "  weight -254",
+            "}",
+        )
+    ]
     lines = [
         "global_defs {",
         "  vrrp_version 3",
@@ -37,6 +49,7 @@ def keepalived_conf(item: Keepalived) -> str:
         "  vrrp_garp_master_delay 1",
         "  vrrp_garp_master_refresh 0",
         "}",
+        *tracked,
         "vrrp_instance router {",
         "  state BACKUP",
         f"  interface {device}",
@@ -48,6 +61,8 @@ def keepalived_conf(item: Keepalived) -> str:
         f"    {_network(item.sign)} dev {device} no_track",
         "  }",
     ]
+    if names:
+        lines += ["  track_file {", *(f"    {name}" for name in names), "  }"]
     held = [f"{_network(a.cidr)} dev {values.device(a.device)} no_track" for a in item.addresses]
     ways = [
         f"{_network(route.destination)} "

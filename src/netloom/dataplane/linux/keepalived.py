@@ -18,7 +18,7 @@ import signal
 import socket
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -37,6 +37,7 @@ STOP_SECONDS = 2.0
 START_SECONDS = 2.0
 SETTLE_SECONDS = 1.0
 """How long an active one may take to put in what it was given."""
+GOODBYE_SECONDS = 0.3
 AGAIN_SECONDS = 5.0
 """One that ends twice in that time is left to the agent, which makes pauses."""
 
@@ -61,7 +62,7 @@ def read(directory: Path) -> dict[Key, str]:
 def damage(item: Keepalived, directory: Path) -> str:
     """What is not as wanted in the file of one, in words; empty where all is."""
     try:
-        text = _text(item)
+        text = _text(item, directory)
     except ApplyError:
         return ""  # `ensure` says so
     return "" if _says(directory / item.namespace / "conf", text) else "its file conf was changed"
@@ -73,7 +74,7 @@ def ensure(item: Keepalived, directory: Path) -> None:
     Raises ApplyError where it does not run, or where a value cannot be written into its file.
     """
     home = directory / item.namespace
-    text = _text(item)
+    text = _text(item, directory)
     home.mkdir(parents=True, exist_ok=True, mode=0o711)
     (home / "mark").unlink(missing_ok=True)
     if not _says(home / "conf", text):
@@ -126,6 +127,21 @@ def running(home: Path) -> int:
     except OSError:
         return 0
     return pid if inside == wanted else 0
+
+
+def tell_links(cut: Mapping[str, bool], directory: Path) -> None:
+    """Tell every keepalived, at once, which links of this host are cut."""
+    folder = _links(directory)
+    folder.mkdir(parents=True, exist_ok=True, mode=0o711)
+    for name, is_cut in cut.items():
+        text = str(int(is_cut))
+        if not _says(folder / name, text):
+            # Written over, not replaced: keepalived watches the file itself.
+            (folder / name).write_text(text)
+
+
+def _links(directory: Path) -> Path:
+    return directory.with_name(f"{directory.name}-links")
 
 
 def end_hung(directory: Path) -> list[str]:
@@ -210,6 +226,7 @@ class Ends:
             with _starting:
                 if not soon and (home / "conf").exists() and not running(home):
                     log.warning("keepalived of %s ended: it is started again", name)
+                    _end_child(home)
                     _start(home)
         except (ApplyError, OSError) as error:
             log.warning("keepalived of %s: %s", name, error)
@@ -228,6 +245,15 @@ def _clear(link: Any) -> None:
                 ip, length = cidr.split("/")
                 link.addr("del", index=index, address=ip, prefixlen=int(length))
     link.flush_routes(family=socket.AF_INET, proto=_PROTOCOL)
+
+
+def _end_child(home: Path) -> None:
+    """Wait a moment until the child of a parent that ended is gone: it says goodbye to the others, which take over at once."""
+    deadline = time.monotonic() + GOODBYE_SECONDS
+    while (pid := _alive(home, "vrrp.pid")) and time.monotonic() < deadline:
+        time.sleep(0.005)
+    if pid:
+        os.kill(pid, signal.SIGKILL)
 
 
 def _start(home: Path) -> None:
@@ -279,9 +305,9 @@ def _stop(home: Path) -> None:
         (home / name).unlink(missing_ok=True)
 
 
-def _text(item: Keepalived) -> str:
+def _text(item: Keepalived, directory: Path) -> str:
     try:
-        return keepalived_conf(item)
+        return keepalived_conf(item, str(_links(directory)))
     except Unwritable as error:
         raise ApplyError(f"keepalived cannot be told: {error}") from error
 

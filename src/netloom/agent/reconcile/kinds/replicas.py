@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -14,17 +14,31 @@ from netloom.model.hoststate import ConnectionSync, Keepalived, Key
 
 
 class Keepaliveds(Kind):
-    """keepalived of each HA router here: its processes and its file. `active`: namespace → whether the router is active here."""
+    """keepalived of each HA router here: its processes and its file.
+
+    `active`: namespace → whether the router is active here. `cut`: says which links of this host are cut.
+    """
 
     name = "keepalived"
     sorts = ("keepalived",)
     after = ("device", "route", "nat", "neighbour")
     inside = True
 
-    def __init__(self, directory: Path, ended: Callable[[str], None]) -> None:
+    def __init__(
+        self,
+        directory: Path,
+        ended: Callable[[str], None],
+        cut: Callable[[], Mapping[str, bool]],
+    ) -> None:
+        self._cut = cut
         self._directory = directory
         self._ends = keepalived.Ends(directory, ended)
         self.active: dict[str, bool] = {}
+
+    def tell_links(self) -> None:
+        """Tell each which links of this host are cut: one that is alone must not go on as if it were not."""
+        if self.active:
+            keepalived.tell_links(self._cut(), self._directory)
 
     def read(self, look: Look) -> dict[Key, Mark]:
         found = {
@@ -37,6 +51,7 @@ class Keepaliveds(Kind):
                 if wrong := keepalived.damage(item, self._directory):
                     found[item.key] = broken(wrong)
                 self.look_at(item)
+        self.tell_links()
         self._ends.follow()
         return found
 
@@ -67,6 +82,7 @@ class Keepaliveds(Kind):
         return failed
 
     def _ensure(self, item: Keepalived) -> None:
+        keepalived.tell_links(self._cut(), self._directory)
         keepalived.ensure(item, self._directory)
         self.look_at(item)
 
