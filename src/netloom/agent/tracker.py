@@ -213,21 +213,26 @@ class Tracker:
 
     def taken_away(self, ids: frozenset[int]) -> bool:
         """Look again at namespaces that something is gone from; true where they are not as we left them."""
-        if watch.HERE in ids and self.switch_moved():
-            return True
+        moved = watch.HERE in ids and self.switch_moved()
         known = watch.names()
         ours = {key[1] for key, _ in self.reconciler.there("namespace")}
         gone = {name for name in ours if not netns.exists(name)}
         some = gone | ours & {known[n] for n in ids if n in known}
-        news = self._replicas_moved(some)
-        return self.reconciler.look_into(some, None if gone else KERNEL) or news
+        moved = self._replicas_moved(some) or moved
+        return self.reconciler.look_into(some, None if gone else KERNEL) or moved
 
     def _replicas_moved(self, namespaces: Iterable[str]) -> bool:
         """Look whether HA routers became active here, or stopped to be; true where one did."""
         news = False
         for name in namespaces:
             item = self.reconciler.state.objects.get(("keepalived", name))
-            if isinstance(item, Keepalived) and self._keepaliveds.look_at(item):
+            if not isinstance(item, Keepalived):
+                continue
+            if not self._keepaliveds.look_at(item):
+                if self.reconciler.is_well(item.key) and (wrong := self._keepaliveds.lacks(item)):
+                    self.reconciler.note(item.key, wrong)
+                    news = True
+            else:
                 news = True
                 # With its last address a device loses what it knows of its neighbours; nobody damaged that.
                 for key, _ in list(self.reconciler.there("neighbour")):

@@ -45,6 +45,7 @@ SIGNS = "169.254.0."
 """How the signs of being active begin (`Keepalived.sign`)."""
 _PROTOCOL = 18
 """RTPROT_KEEPALIVED: who put a route in."""
+_OF_LINK = 253
 _starting = threading.Lock()
 """Who starts or stops one waits for others who do."""
 
@@ -87,6 +88,7 @@ def ensure(item: Keepalived, directory: Path) -> None:
             _stop(home)
             _start(home)
     _settle(item)
+    _restore(item)
     (home / "mark").write_text(fingerprint(item))
 
 
@@ -100,6 +102,42 @@ def _settle(item: Keepalived) -> None:
         if (item.device, item.sign) not in there or others == wanted:
             break
         time.sleep(0.01)
+
+
+def missing(item: Keepalived) -> list[str]:
+    """Addresses and routes of an active one that somebody took away: keepalived does not see to them again."""
+    there = held(item)
+    if (item.device, item.sign) not in there:
+        return []
+    lost = [a.cidr for a in item.addresses if (a.device, a.cidr) not in there]
+    with netns.inside(item.namespace), open_netlink() as link:
+        ways = {_destination(r) for r in link.get_routes(family=socket.AF_INET, proto=_PROTOCOL)}
+    return [*lost, *(r.destination for r in item.routes if r.destination not in ways)]
+
+
+def _destination(route: Any) -> str:
+    return f"{route.get('dst') or '0.0.0.0'}/{route['dst_len']}"
+
+
+def _restore(item: Keepalived) -> None:
+    """Put in what is missing of an active one; nothing of it stays where that ended meanwhile."""
+    lost = set(missing(item))
+    if not lost:
+        return
+    with netns.inside(item.namespace), open_netlink() as link:
+        index = {device.get("ifname"): device["index"] for device in link.get_links()}
+        for address in item.addresses:
+            if address.cidr in lost and address.device in index:
+                ip, length = address.cidr.split("/")
+                link.addr("replace", index=index[address.device], address=ip, prefixlen=int(length))
+        for route in item.routes:
+            if route.destination in lost and route.device in index:
+                way = {"gateway": route.gateway} if route.gateway else {"scope": _OF_LINK}
+                oif = index[route.device]
+                link.route("replace", dst=route.destination, oif=oif, proto=_PROTOCOL, **way)
+    if not is_active(item):
+        with netns.inside(item.namespace), open_netlink() as link:
+            _clear(link)
 
 
 def is_active(item: Keepalived) -> bool:

@@ -50,6 +50,8 @@ class Keepaliveds(Kind):
             if found.get(item.key) == fingerprint(item):
                 if wrong := keepalived.damage(item, self._directory):
                     found[item.key] = broken(wrong)
+                elif wrong := self.lacks(item):
+                    found[item.key] = wrong
                 self.look_at(item)
         self.tell_links()
         self._ends.follow()
@@ -60,6 +62,11 @@ class Keepaliveds(Kind):
         before = self.active.get(item.namespace)
         self.active[item.namespace] = keepalived.is_active(item)
         return self.active[item.namespace] != before
+
+    def lacks(self, item: Keepalived) -> Mark:
+        """Why one that is active is broken: somebody took away what it put in; else empty."""
+        wrong = keepalived.missing(item)
+        return broken(f"{', '.join(wrong[:3])} was gone") if wrong else ""
 
     def touched(self, item: Any) -> Mark:
         """Why one is broken whose file others have changed; else empty."""
