@@ -41,6 +41,9 @@ GOODBYE_SECONDS = 0.3
 AGAIN_SECONDS = 5.0
 """One that ends twice in that time is left to the agent, which makes pauses."""
 
+RETRY_MILLISECONDS = "100"
+"""Between two questions for a neighbour's MAC address. One that becomes active knows none, and the answer to its first question may
+still go where the last active one was; the kernel's own second would be felt as a second without the router."""
 SIGNS = "169.254.0."
 """How the signs of being active begin (`Keepalived.sign`)."""
 _PROTOCOL = 18
@@ -80,6 +83,9 @@ def ensure(item: Keepalived, directory: Path) -> None:
     (home / "mark").unlink(missing_ok=True)
     if not _says(home / "conf", text):
         write_whole(home / "conf", text.encode(), 0o600)
+    with netns.inside(item.namespace):
+        for device in sorted({address.device for address in item.addresses}):
+            netns.write_sysctl(f"ipv4.neigh.{device}.retrans_time_ms", RETRY_MILLISECONDS)
     with _starting:
         pid = running(home)
         if pid:
