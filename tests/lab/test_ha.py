@@ -421,12 +421,18 @@ def test_floating_ips_come_and_go_where_it_is_active(cloud: Cloud) -> None:
 
 
 def test_hosts_begin_in_any_order(cloud: Cloud) -> None:
+    lab = cloud.lab
     for order in (HOSTS, HOSTS[::-1]):
         for host in HOSTS:
-            hosts.switch_service(cloud.lab.lab, host, cloud.lab.process(host), "agent", False)
-            cloud.lab.exec(host, "kill", "-9", *keepalived(cloud, host))
+            pid = (lab.lab.host(host) / "services/agent").read_text().strip()
+            hosts.switch_service(lab.lab, host, lab.process(host), "agent", False)
+            gone = f"kill -0 {pid} 2>/dev/null || echo gone"
+            RunningLab.until(
+                lambda host=host, gone=gone: "gone" in lab.exec(host, "sh", "-c", gone), 15
+            )
+            lab.exec(host, "kill", "-9", *keepalived(cloud, host), check=False)
         for host in order:
-            hosts.switch_service(cloud.lab.lab, host, cloud.lab.process(host), "agent", True)
+            hosts.switch_service(lab.lab, host, lab.process(host), "agent", True)
             time.sleep(2.0)
         RunningLab.until(lambda: len(cloud.owners()) == 1, 20, f"{cloud.owners()}")
         cloud.plain.reaches(WEB, 10)

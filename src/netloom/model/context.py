@@ -83,7 +83,7 @@ class NetworkSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     agent_down_seconds: Annotated[float, Meta(gt=5)] = 75.0
     l3_ha: bool = False
     max_l3_agents_per_router: Annotated[int, Meta(ge=0)] = 3
-    l3_ha_network_type: Literal["", "vxlan", "vlan", "flat"] = ""
+    l3_ha_network_type: Literal["", "vxlan", "gre", "geneve", "vlan", "flat"] = ""
     l3_ha_network_physical_name: str = ""
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 from netloom.model.family import of
 from netloom.model.hoststate import ConnectionSync, Keepalived
 from netloom.render import values
@@ -14,6 +16,10 @@ RT_PRIORITY = 20
 
 MOST_HELD = 4096
 """Addresses and routes of one router; quotas of projects are far below."""
+
+MOST_PATH = 100
+"""A unix socket's name has 107 bytes, one of them at the end and five for `/ctl`."""
+_PATH = re.compile(r"(/[A-Za-z0-9._-]+)+")
 
 SYNC_PORT = 3780
 """UDP port on which conntrackd of the replicas speak."""
@@ -147,10 +153,6 @@ def _address(address: str) -> str:
 
 
 def _path(path: str) -> str:
-    parts = path.split("/")
-    if parts[:1] != [""] or len(path) > 90:  # a unix socket's name has 107 bytes
-        raise values.Unwritable("short absolute path", path)
-    for part in parts[1:]:
-        if part != part.strip(" \"'{}#!;\n\r\t\0") or not part or " " in part:
-            raise values.Unwritable("path of plain names", path)
+    if not _PATH.fullmatch(path) or ".." in path.split("/") or len(path) > MOST_PATH:
+        raise values.Unwritable("short absolute path of plain names", path)
     return path
