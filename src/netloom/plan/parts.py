@@ -92,6 +92,7 @@ def _port(index: Index, id: str) -> Made:
         yield from local.arp(index, network, port)
     yield from l2.known_address(index, network, port)
     yield from l2.between_replicas(index, network, port)
+    yield from l2.from_wire(index, network, port)
     for family in ADDRESSED:
         yield from neighbours.beside_routers(index, network, port, family)
     if not index.is_here(port):

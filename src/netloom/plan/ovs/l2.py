@@ -17,7 +17,7 @@ from netloom.model.family import ADDRESSED
 from netloom.model.hoststate import Bucket, Flow, Group
 from netloom.model.names import INTEGRATION_BRIDGE, OWNER_DHCP, OWNER_HA_INTERFACE
 from netloom.model.networking import Network, Port
-from netloom.model.openflow import Action, Goto, Load, Match, PopVlan, PushVlan, SetTunnel
+from netloom.model.openflow import Action, Goto, Load, Match, Output, PopVlan, PushVlan, SetTunnel
 from netloom.model.origin import Origin
 from netloom.plan.index import (
     ROUTER_OWNERS,
@@ -35,6 +35,7 @@ from netloom.plan.ovs.bridges import (
     out_by_tunnel,
     out_by_wire,
     out_of,
+    physical_patch,
     tunnel_port,
 )
 from netloom.plan.ovs.local import shards_of_devices, shards_of_hosts
@@ -128,6 +129,28 @@ def known_address(index: Index, network: Network, port: Port) -> Iterator[Flow]:
         # On a wire the address is known to be out there: not for those here that get unknown addresses.
         way, why = to_places(index, network, others), _with_hosts(port, others)
         yield flow(Stage.L2, Priority.NORMAL, outward, *way, origin=why)
+
+
+def from_wire(index: Index, network: Network, port: Port) -> Iterator[Flow]:
+    """On a physical network's bridge: frames from the wire for a router with several replicas go to br-int, also of a standby.
+
+    Left to itself the bridge remembers that the router was out on the wire, and for up to a second after it became active here
+    throws away what comes from there.
+    """
+    if port.device_owner not in ROUTER_OWNERS or len(index.places(port)) < 2:
+        return
+    bridge = index.facts.bridge_mappings.get(network.physical_network or "")
+    card = index.facts.physical_interfaces.get(bridge or "")
+    if bridge is None or card is None or not index.is_here(port):
+        return
+    yield Flow(
+        bridge=bridge,
+        table=0,
+        priority=Priority.FALLBACK,
+        match=Match(in_port=card, eth_dst=port.mac_address),
+        actions=(Output(physical_patch(bridge)),),
+        origin=origin(port),
+    )
 
 
 def between_replicas(index: Index, network: Network, port: Port) -> Iterator[Flow]:
