@@ -378,7 +378,7 @@ ABSENT = """
     flavors service_profiles service-providers network-ip-availabilities network-segment-ranges address-groups
     default-security-group-rules auto-allocated-topology/null floatingip_pools ndp_proxies local_ips log/logs
     bgp-speakers bgpvpn/bgpvpns vpn/vpnservices fwaas/firewall_groups lbaas/loadbalancers sfc/port_chains
-    taas/tap_flows networks/{net}/dhcp-agents routers/{router}/l3-agents routers/{router}/conntrack_helpers
+    taas/tap_flows networks/{net}/dhcp-agents routers/{router}/conntrack_helpers
     ports/{port}/bindings agents/x/dhcp-networks
 """
 

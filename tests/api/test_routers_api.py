@@ -65,7 +65,7 @@ def test_135_what_is_for_administrators(cloud, external):
             403,
             "PolicyNotAuthorized",
         )
-    assert error_of(cloud.admin("POST", "/routers", {"router": {"ha": True}}))[:2] == (
+    assert error_of(cloud.admin("POST", "/routers", {"router": {"distributed": True}}))[:2] == (
         400,
         "BadRequest",
     )

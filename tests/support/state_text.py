@@ -8,6 +8,7 @@ from netloom.model.hoststate import (
     AttachedNetwork,
     Bridge,
     Bucket,
+    ConnectionSync,
     Device,
     Dnsmasq,
     FloatingNat,
@@ -17,6 +18,7 @@ from netloom.model.hoststate import (
     HostState,
     Instance,
     Interface,
+    Keepalived,
     MetadataListener,
     Namespace,
     Neighbour,
@@ -29,6 +31,7 @@ from netloom.model.names import INTEGRATION_BRIDGE
 from netloom.plan.ovs.pipeline import PURPOSE, Domain, Stage
 from netloom.render.dnsmasq import dnsmasq_conf, dnsmasq_hosts, dnsmasq_opts
 from netloom.render.ip import ip_commands
+from netloom.render.keepalived import conntrackd_conf, keepalived_conf
 from netloom.render.nft import nft_ruleset
 from netloom.render.openflow import bucket_text, flow_text
 from netloom.render.vsctl import interface_command
@@ -99,6 +102,12 @@ def _namespaces(state: HostState) -> Iterator[str]:
         networks = [n for n in state.each(AttachedNetwork) if n.namespace == name]
         if floating or source or networks:
             yield from _file("nft", nft_ruleset(floating, source, networks))
+        for replica in state.each(Keepalived):
+            if replica.namespace == name:
+                yield from _file("keepalived.conf", keepalived_conf(replica, "/DIRECTORY"))
+        for sync in state.each(ConnectionSync):
+            if sync.namespace == name:
+                yield from _file("conntrackd.conf", conntrackd_conf(sync, "/DIRECTORY"))
         for bound in state.each(NeighbourBound):
             if bound.namespace == name:
                 line = f"asks for {bound.rate} unknown neighbours a second, {bound.burst} at once"

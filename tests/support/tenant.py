@@ -21,6 +21,7 @@ from tests.support.running_lab import RunningLab
 
 NETWORKING = "/networking/v2.0"
 COMPUTE = "/compute/v2.1"
+INTERFACES = ("network:router_interface", "network:ha_router_replicated_interface")
 
 
 @dataclass(frozen=True)
@@ -105,7 +106,7 @@ class Tenant:
         for router in [path for path in self._made if "/routers/" in path]:
             ports = self.get(f"{NETWORKING}/ports", device_id=router.rpartition("/")[2])["ports"]
             for port in ports:
-                if port["device_owner"] == "network:router_interface":
+                if port["device_owner"] in INTERFACES:
                     with contextlib.suppress(AssertionError):
                         self.put(f"{router}/remove_router_interface", {"port_id": port["id"]})
         for path in reversed(self._made):
@@ -169,12 +170,13 @@ class Tenant:
         ]
         return made
 
-    def router(self, *networks: dict[str, Any], external: str = "public") -> dict[str, Any]:
+    def router(
+        self, *networks: dict[str, Any], external: str = "public", **more: Any
+    ) -> dict[str, Any]:
         """A router with a gateway and an interface in each network."""
         outside = self.get(f"{NETWORKING}/networks", name=external)["networks"][0]
-        made = self.make(
-            "routers", name="of-a-test", external_gateway_info={"network_id": outside["id"]}
-        )
+        gateway = {"network_id": outside["id"]}
+        made = self.make("routers", name="of-a-test", external_gateway_info=gateway, **more)
         for network in networks:
             self.attach(made, network)
         return made

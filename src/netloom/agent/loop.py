@@ -92,6 +92,8 @@ class Agent:
             run_dir=run_dir,
             userspace=userspace,
             connections_per_port=settings.agent.connections_per_port,
+            tunnel_ip=facts.tunnel_ip,
+            ended=lambda: self.post(lambda: self._told_of(lambda: self.tracker.replicas_ended())),
         )
         self._consoles = Consoles(self._console)
         self.view = HostView(seq=0, facts=facts)

@@ -7,7 +7,7 @@ look at the host that can tell what it means.
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from netloom.agent import status
@@ -19,6 +19,7 @@ from netloom.agent.reconcile.kinds.inside import KERNEL, WAYS, Devices, Namespac
 from netloom.agent.reconcile.kinds.instances import Runs
 from netloom.agent.reconcile.kinds.nat import Nats
 from netloom.agent.reconcile.kinds.neighbours import Neighbours
+from netloom.agent.reconcile.kinds.replicas import ConnectionSyncs, Keepaliveds
 from netloom.agent.reconcile.kinds.services import DhcpServers, Metadata
 from netloom.agent.reconcile.kinds.switch import Bridges, Interfaces
 from netloom.agent.reconcile.kinds.zones import Zones
@@ -38,8 +39,19 @@ from netloom.dataplane.ovs.ovsdb import Ovsdb
 from netloom.dataplane.process import ApplyError
 from netloom.instances.instances import Instances
 from netloom.metadata.listener import MetadataServer
-from netloom.model.hoststate import Device, Dnsmasq, Flow, HostState, Key, StateDelta
+from netloom.model.hosts import ACTIVE_HERE, STANDBY_HERE
+from netloom.model.hoststate import (
+    TUNNEL_LINKS,
+    Device,
+    Dnsmasq,
+    Flow,
+    HostState,
+    Keepalived,
+    Key,
+    StateDelta,
+)
 from netloom.model.names import INTEGRATION_BRIDGE
+from netloom.model.networking import Router
 
 __all__ = ["Tracker", "Trouble"]
 
@@ -50,7 +62,10 @@ MOST_FOREIGN = 3
 
 
 class Tracker:
-    """What is there on this host, and the trouble with it. Used by the reconcile thread alone."""
+    """What is there on this host, and the trouble with it. Used by the reconcile thread alone.
+
+    `ended` is called from another thread when a keepalived has ended.
+    """
 
     def __init__(
         self,
@@ -65,6 +80,8 @@ class Tracker:
         run_dir: Path,
         userspace: bool,
         connections_per_port: int,
+        ended: Callable[[], None] = lambda: None,
+        tunnel_ip: str | None = None,
     ) -> None:
         self.database = database
         self.switch = switch
@@ -89,6 +106,9 @@ class Tracker:
             interfaces=self._interfaces.wanted,
         )
         self._dhcp = DhcpServers(self._dhcp_directory)
+        self._tunnel_ip = tunnel_ip
+        self._keepaliveds = Keepaliveds(run_dir / "ha", lambda _namespace: ended(), self._cut_links)
+        self._syncs = ConnectionSyncs(run_dir / "sync")
         self._devices = Devices(
             self._disturbed, self._let_go, self._come, lambda name: self._has_port(name)
         )
@@ -101,6 +121,8 @@ class Tracker:
                 self._devices,
                 Routes(),
                 Neighbours(),
+                self._keepaliveds,
+                self._syncs,
                 self._dhcp,
                 Metadata(metadata),
                 self._groups,
@@ -158,14 +180,30 @@ class Tracker:
         # First: what changes while it is read is told of afterwards.
         self._flow_watch.follow(bridges.ours(self.database))
         self.want(state)
-        self.reconciler.read()
         self._link_states = bridges.link_states_of(self.database)
+        self._keepaliveds.tell_links()
+        self.reconciler.read()
+
+    def _cut_links(self) -> dict[str, bool]:
+        """Links of this host that HA routers depend on → whether they are cut."""
+        cards: dict[str, list[str]] = {}
+        for item in self._interfaces.wanted.values():
+            if item.type in ("system", "bond"):
+                cards.setdefault(item.bridge, []).extend(item.devices)
+        cards[TUNNEL_LINKS] = bridges.cards_of(self.database, self._tunnel_ip)
+        states = self._link_states
+        return {
+            name: bool(some) and all(states.get(card, "up") != "up" for card in some)
+            for name, some in cards.items()
+        }
 
     def switch_moved(self) -> bool:
         """Take in what the database says now of bridges and ports; true if that is not as we left it."""
         links = bridges.link_states_of(self.database)
         moved = links != self._link_states
         self._link_states = links
+        if moved:
+            self._keepaliveds.tell_links()
         moved = self.reconciler.look_at("bridge") or moved
         moved = self.reconciler.look_at("interface") or moved
         if self._allocator.lost("zone"):
@@ -175,13 +213,32 @@ class Tracker:
 
     def taken_away(self, ids: frozenset[int]) -> bool:
         """Look again at namespaces that something is gone from; true where they are not as we left them."""
-        if watch.HERE in ids and self.switch_moved():
-            return True
+        moved = watch.HERE in ids and self.switch_moved()
         known = watch.names()
         ours = {key[1] for key, _ in self.reconciler.there("namespace")}
         gone = {name for name in ours if not netns.exists(name)}
         some = gone | ours & {known[n] for n in ids if n in known}
-        return self.reconciler.look_into(some, None if gone else KERNEL)
+        moved = self._replicas_moved(some) or moved
+        return self.reconciler.look_into(some, None if gone else KERNEL) or moved
+
+    def _replicas_moved(self, namespaces: Iterable[str]) -> bool:
+        """Look whether HA routers became active here, or stopped to be; true where one did."""
+        news = False
+        for name in namespaces:
+            item = self.reconciler.state.objects.get(("keepalived", name))
+            if not isinstance(item, Keepalived):
+                continue
+            if not self._keepaliveds.look_at(item):
+                if self.reconciler.is_well(item.key) and (wrong := self._keepaliveds.lacks(item)):
+                    self.reconciler.note(item.key, wrong)
+                    news = True
+            else:
+                news = True
+                # With its last address a device loses what it knows of its neighbours; nobody damaged that.
+                for key, _ in list(self.reconciler.there("neighbour")):
+                    if key[1] == name:
+                        self.repairs.expect(key)
+        return news
 
     def tables_changed(self, ids: frozenset[int]) -> bool:
         """Look again at nftables of these namespaces, which others changed."""
@@ -248,7 +305,23 @@ class Tracker:
                 if now != mark:
                     self.reconciler.note(key, now)
                     moved = True
+        moved = self.replicas_ended() or moved
         return self.runs.look() or moved
+
+    def replicas_ended(self) -> bool:
+        """Look whether what replicas of HA routers need still lives; true where it does not."""
+        moved = False
+        for kind in (self._keepaliveds, self._syncs):
+            alive = kind.alive()
+            for key, mark in list(self.reconciler.there(kind.name)):
+                if not self.reconciler.is_well(key):
+                    continue
+                item = self.reconciler.state.objects[key]
+                now = alive.get(key) if alive.get(key) != mark else kind.touched(item) or mark
+                if now != mark:
+                    self.reconciler.note(key, now)
+                    moved = True
+        return moved
 
     # --- bringing it about ---------------------------------------------------------------------
 
@@ -312,7 +385,15 @@ class Tracker:
 
     def rows(self) -> dict[status.Row, status.Said]:
         """What is said of each object of the API."""
-        return self._rows.said({**self._linkless, **self.trouble})
+        rows = self._rows.said({**self._linkless, **self.trouble})
+        for name, active in self._keepaliveds.active.items():
+            item = self.reconciler.state.objects.get(("keepalived", name))
+            if isinstance(item, Keepalived):
+                rows[Router.KIND, item.router_id, "ha"] = (
+                    "ok",
+                    ACTIVE_HERE if active else STANDBY_HERE,
+                )
+        return rows
 
     def next_retry(self) -> float | None:
         """When (time.monotonic) the first failed object is due, None where none is."""

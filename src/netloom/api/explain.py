@@ -19,7 +19,7 @@ from netloom.api.services import Services
 from netloom.explain.answer.explain import Explanation, explain
 from netloom.explain.cloud import Cloud, Health
 from netloom.explain.walk.reach import Later
-from netloom.model import Context, Flavor, Server
+from netloom.model import Context, Flavor, Router, Server
 from netloom.model.errors import BadRequest, Forbidden, UserError
 from netloom.network import liveness, neutron_agents, segments
 from netloom.scope.inventory import TABLE_OF_KIND
@@ -83,6 +83,7 @@ def the_cloud(services: Services, context: Context, reader: Reader) -> Cloud:
     """Everything as of now: objects, and what is read of hosts and their reports when it is asked for."""
     moment = services.scope.moment()
     objects = {kind: moment.tables[table] for kind, table in TABLE_OF_KIND.items()}
+    objects[Router.KIND] = neutron_agents.active_first(reader, moment.tables["routers"])
 
     def health(name: str) -> Health:
         row = reader.host(name)

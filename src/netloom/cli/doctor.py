@@ -69,7 +69,7 @@ def _agents(args: argparse.Namespace) -> list[tuple[str, Path]]:
         return [(usual.host, usual.state)]
     if running is None:
         raise UserError(f"there is no lab {lab.name!r}")
-    names = [node.name for node in nodes(running.computes)]
+    names = [node.name for node in nodes(running.computes, networks=running.networks)]
     if args.host is not None and args.host not in names:
         raise UserError(f"there is no host {args.host!r} in this lab; there are {', '.join(names)}")
     return [(name, lab.host(name) / "state") for name in names if args.host in (None, name)]

@@ -18,10 +18,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     verbs = parser.add_subparsers(dest="verb", metavar="VERB", required=True)
 
     start = verbs.add_parser(
-        "up", help="start a lab: one network host, compute hosts, a cloud ready to use"
+        "up", help="start a lab: a network host, compute hosts, a cloud ready to use"
     )
     start.add_argument(
         "--hosts", type=int, default=2, metavar="N", help="compute hosts (default 2)"
+    )
+    start.add_argument(
+        "--network-hosts", type=int, default=1, metavar="N", help="network hosts (default 1)"
     )
     start.add_argument(
         "--simulated",
@@ -80,6 +83,7 @@ def run(args: argparse.Namespace) -> int:
         up(
             lab,
             args.hosts,
+            networks=args.network_hosts,
             simulated=args.simulated,
             bare=args.bare,
             overlay_ip_version=args.overlay_ip_version,

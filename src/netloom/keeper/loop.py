@@ -99,7 +99,20 @@ def notice_hosts(store: Store, ctx: Context, memory: Memory, now: float) -> None
             with store.writer(actor="keeper") as w:
                 bound = binding.retry(w, ctx, name)
             log.info("%d port(s) were bound to %s at last", len(bound), name)
+    if alive - memory.alive:
+        fill_up(store, ctx)
     memory.alive = alive
+
+
+def fill_up(store: Store, ctx: Context) -> None:
+    """Give HA routers a replica on hosts that came."""
+    with store.reader() as reader:
+        most = ctx.settings.max_l3_agents_per_router
+        short = [r for r in reader.list(Router, ha=True) if not most or len(r.replicas) < most]
+    if short:
+        with store.writer(actor="keeper") as w:
+            for router in placement.fill_up(w, ctx):
+                log.info("router %s has replicas on %s", router.id, ", ".join(places(router)))
 
 
 def place_routers(store: Store, ctx: Context) -> None:

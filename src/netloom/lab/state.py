@@ -42,7 +42,8 @@ class LabState(Struct, frozen=True, kw_only=True):
     """A lab as it was started.
 
     `processes`: host name → PID 1 of the host as the machine sees it (`server` is the API server's own).
-    `simulated`: how many hosts the process `simulated` is. `overlay_ip_version`: of the ends of tunnels. `ready`: it came up wholly.
+    `networks`: network hosts. `simulated`: how many hosts the process `simulated` is. `overlay_ip_version`: of the ends of tunnels.
+    `ready`: it came up wholly.
     """
 
     name: str
@@ -52,6 +53,7 @@ class LabState(Struct, frozen=True, kw_only=True):
     bare: bool = False
     simulated: int = 0
     overlay_ip_version: int = 4
+    networks: int = 1
     ready: bool = False
     processes: dict[str, Process] = field(default_factory=dict)
 

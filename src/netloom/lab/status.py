@@ -35,7 +35,8 @@ def collect(lab: Lab) -> dict[str, Any]:
         store.close()
     hosts: list[dict[str, Any]] = []
     machines = [
-        (node.name, node.roles, state.processes[node.name]) for node in nodes(state.computes)
+        (node.name, node.roles, state.processes[node.name])
+        for node in nodes(state.computes, networks=state.networks)
     ]
     machines += [
         (name, ("simulated",), state.processes[settings.SIMULATED])

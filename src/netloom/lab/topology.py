@@ -83,10 +83,11 @@ def overlay_of(node: Node) -> Overlay:
     return OVERLAYS[family_of(node.tunnel_ip).version]
 
 
-def nodes(computes: int, overlay_ip_version: int = 4) -> list[Node]:
-    """One network host and `computes` compute hosts."""
+def nodes(computes: int, overlay_ip_version: int = 4, networks: int = 1) -> list[Node]:
+    """`networks` network hosts and `computes` compute hosts."""
     first = ip_address(OVERLAYS[overlay_ip_version].first)
-    names = ["network1", *(f"compute{number + 1}" for number in range(computes))]
+    names = [f"network{number + 1}" for number in range(networks)]
+    names += [f"compute{number + 1}" for number in range(computes)]
     return [
         Node(
             name,

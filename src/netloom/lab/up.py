@@ -37,6 +37,7 @@ def up(
     lab: Lab,
     computes: int,
     *,
+    networks: int = 1,
     simulated: int = 0,
     bare: bool = False,
     overlay_ip_version: int = 4,
@@ -50,6 +51,8 @@ def up(
     checks.machine()
     if not 0 <= computes <= 200:
         raise UserError("a lab has 0 to 200 compute hosts")
+    if not 1 <= networks <= 20:
+        raise UserError("a lab has 1 to 20 network hosts")
     if not 0 <= simulated <= MOST_SIMULATED:
         raise UserError(f"a lab has 0 to {MOST_SIMULATED} simulated hosts")
     if simulated and overlay_ip_version != 4:
@@ -72,6 +75,7 @@ def up(
                     bare=bare,
                     simulated=simulated,
                     overlay_ip_version=overlay_ip_version,
+                    networks=networks,
                 ),
                 say,
             )
@@ -87,7 +91,7 @@ def up(
 
 def _up(lab: Lab, state: LabState, say: Say) -> LabState:
     overlay = state.overlay_ip_version
-    machines = nodes(state.computes, overlay)
+    machines = nodes(state.computes, overlay, state.networks)
     for node in machines:
         hosts.write_init(lab, node.name, [])
         settings.write_agent(lab, node)
@@ -264,6 +268,7 @@ def temporary(
     lab: Lab,
     computes: int,
     *,
+    networks: int = 1,
     simulated: int = 0,
     bare: bool = False,
     overlay_ip_version: int = 4,
@@ -274,6 +279,7 @@ def temporary(
         yield up(
             lab,
             computes,
+            networks=networks,
             simulated=simulated,
             bare=bare,
             overlay_ip_version=overlay_ip_version,

@@ -62,7 +62,9 @@ class NetworkSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     of the way between tunnel ends (0: the former). `base_mac`: how MAC addresses of ports begin. `quotas`:
     limits per project that differ from Neutron's (−1 is no limit). `pagination_max_limit`: longest page of a
     list (0: no limit). `agent_down_seconds`: a host that was not heard for so long is dead; idle
-    agents report three times as often, at least every 25 seconds.
+    agents report three times as often, at least every 25 seconds. `l3_ha`: routers are HA routers where nobody says
+    otherwise. `max_l3_agents_per_router`: hosts of an HA router (0: as many as there are). `l3_ha_network_type`,
+    `l3_ha_network_physical_name`: what carries HA networks; empty: as any project's network.
     """
 
     project_network_types: tuple[ProjectNetworkType, ...] = ("vxlan",)
@@ -80,6 +82,10 @@ class NetworkSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     quotas: dict[str, Annotated[int, Meta(ge=-1)]] = field(default_factory=dict)
     pagination_max_limit: Annotated[int, Meta(ge=0)] = 0
     agent_down_seconds: Annotated[float, Meta(gt=5)] = 75.0
+    l3_ha: bool = False
+    max_l3_agents_per_router: Annotated[int, Meta(ge=0)] = 3
+    l3_ha_network_type: Literal["", "vxlan", "gre", "geneve", "vlan", "flat"] = ""
+    l3_ha_network_physical_name: str = ""
 
 
 class Away(Struct, frozen=True):

@@ -36,12 +36,15 @@ InstanceType = Literal["container"]
 Backend = Literal["ovs", "none"]
 """What carries networks on a host: Open vSwitch, or nothing (a simulated host)."""
 Aspect = Literal[
-    "l2", "l3", "dhcp", "metadata", "security", "instance", "tunnel", "state", "repair"
+    "l2", "l3", "dhcp", "metadata", "security", "instance", "tunnel", "state", "repair", "ha"
 ]
 """What of an object a host reports on; see Status."""
 State = Literal["ok", "pending", "error", "gone"]
 Seq = Annotated[int, Meta(ge=0, le=2**63 - 1)]
 """The number of a change: what a column of SQLite holds."""
+
+ACTIVE_HERE, STANDBY_HERE = "active", "standby"
+"""What a host says of an HA router: it forwards packets there, or it waits for the others to fall silent."""
 
 ASPECTS: frozenset[str] = frozenset(get_args(Aspect))
 
@@ -229,7 +232,7 @@ class Status(Struct, frozen=True, kw_only=True):
     """What a host reports of one object: `aspect` reached `seq`, well (`ok`) or not, and why not.
 
     Aspects: `l2` (device plugged, flows in place), `dhcp`, `metadata`, `l3`, `security`, `instance`; of a host: `tunnel`
-    (the way to another one); `repair` (what others damaged and the host put right); `state` (what this one keeps on its disk and makes of its view).
+    (the way to another one); of an HA router: `ha`, where `detail` is ACTIVE_HERE or STANDBY_HERE; `repair` (what others damaged and the host put right); `state` (what this one keeps on its disk and makes of its view).
     `state`: `ok`, `pending` (waiting for something outside, as a device that is not plugged), `error`, or `gone`:
     the host has nothing to do with it any more, so whatever was wrong is not.
     `detail`: one line of at most `bounds.LONGEST_DETAIL` characters.

@@ -193,6 +193,68 @@ class NsRoute(HostObject, frozen=True, kw_only=True):
         return ("route", self.namespace, self.destination)
 
 
+class HeldAddress(Struct, frozen=True, order=True):
+    """An address (as `cidr`) that a device has while its router is active here."""
+
+    device: str
+    cidr: str
+
+
+class HeldRoute(Struct, frozen=True, order=True):
+    """A route that is there while its router is active here; without a `gateway` the destination is on the link."""
+
+    destination: str
+    device: str
+    gateway: str | None = None
+
+
+TUNNEL_LINKS = "tunnels"
+"""The host's cards by which its tunnels leave, whatever they are called."""
+
+
+class Keepalived(HostObject, frozen=True, kw_only=True):
+    """The program that decides, with its like on other hosts, whether an HA router is active here (VRRPv3, RFC 5798).
+
+    `device`: by which it hears the others. `vrid`: the router's number there, 1 to 254. Of several that could be active the one with
+    the highest `priority` (1 to 254) is; one that is active stays it while others come. `links`: what it cannot do without, TUNNEL_LINKS or
+    bridges of physical networks: where one has no link, the router is not active here.
+    """
+
+    namespace: str
+    router_id: str
+    device: str
+    vrid: int
+    priority: int
+    addresses: tuple[HeldAddress, ...] = ()
+    routes: tuple[HeldRoute, ...] = ()
+    links: tuple[str, ...] = ()
+
+    @property
+    def key(self) -> Key:
+        return ("keepalived", self.namespace)
+
+    @property
+    def sign(self) -> str:
+        """The address that `device` has exactly while the router is active here."""
+        return f"169.254.0.{self.vrid}/32"
+
+
+class ConnectionSync(HostObject, frozen=True, kw_only=True):
+    """The program that tells an HA router's other replicas of the connections here, and the kernel of those there.
+
+    `address`: that of `device`, by which it hears the others. `number`: as the router's `vrid`.
+    """
+
+    namespace: str
+    device: str
+    address: str
+    number: int
+
+    @property
+    def key(self) -> Key:
+        return ("conntrackd", self.namespace)
+
+
 class Neighbour(HostObject, frozen=True, kw_only=True):
     """An address behind a device of a namespace whose MAC address is known: nobody asks for it by ARP."""
 

@@ -9,8 +9,14 @@ OWNER_ROUTER_INTERFACE = "network:router_interface"
 OWNER_ROUTER_GATEWAY = "network:router_gateway"
 OWNER_FLOATING_IP = "network:floatingip"
 OWNER_SUBPORT = "trunk:subport"
-ROUTER_OWNERS = frozenset({OWNER_ROUTER_INTERFACE, OWNER_ROUTER_GATEWAY})
-"""Owners whose ports are part of a router, and are on the router's host."""
+OWNER_HA_REPLICATED = "network:ha_router_replicated_interface"
+"""Owner of the interfaces of an HA router, in the place of OWNER_ROUTER_INTERFACE."""
+OWNER_HA_INTERFACE = "network:router_ha_interface"
+"""Owner of the ports by which the replicas of an HA router hear one another; each is bound to the host of one replica."""
+INTERFACE_OWNERS = frozenset({OWNER_ROUTER_INTERFACE, OWNER_HA_REPLICATED})
+"""Owners whose ports are interfaces of a router."""
+ROUTER_OWNERS = INTERFACE_OWNERS | {OWNER_ROUTER_GATEWAY, OWNER_HA_INTERFACE}
+"""Owners whose ports are part of a router, and are on the router's hosts."""
 
 
 def tap(port_id: str) -> str:
@@ -18,9 +24,12 @@ def tap(port_id: str) -> str:
     return "tap" + port_id[:11]
 
 
-def router_device(port_id: str, gateway: bool = False) -> str:
-    """Device of a router's interface (`qr-`) or gateway (`qg-`)."""
-    return ("qg-" if gateway else "qr-") + port_id[:11]
+def router_device(port_id: str, owner: str) -> str:
+    """Device of a router's port: an interface (`qr-`), its gateway (`qg-`) or the port between replicas (`ha-`)."""
+    return _PREFIXES.get(owner, "qr-") + port_id[:11]
+
+
+_PREFIXES = {OWNER_ROUTER_GATEWAY: "qg-", OWNER_HA_INTERFACE: "ha-"}
 
 
 def router_namespace(router_id: str) -> str:

@@ -187,12 +187,13 @@ class Router(Resource, frozen=True, kw_only=True):
     """A layer 3 router. Its interfaces are ports whose `device_id` is the router's id.
 
     `replicas` are the network hosts that carry it, chosen by the server, by falling priority (`model/placement.py` reads
-    them); none while it has no network, or while no host fits. `gw_port_id` is its gateway port.
+    them); none while it has no network, or while no host fits. `gw_port_id` is its gateway port. `vrid`: number of an HA
+    router (1 to 254) in its project's HA network; 0: it is no HA router, or all numbers are taken.
     """
 
     KIND: ClassVar[str] = "router"
     FIRST_STATUS: ClassVar[str] = "ACTIVE"
-    INTERNAL: ClassVar[frozenset[str]] = frozenset({"replicas", "gw_port_id"})
+    INTERNAL: ClassVar[frozenset[str]] = frozenset({"replicas", "gw_port_id", "vrid"})
 
     admin_state_up: bool = True
     external_gateway_info: Gateway | None = None
@@ -203,6 +204,7 @@ class Router(Resource, frozen=True, kw_only=True):
     flavor_id: str | None = None
     replicas: tuple[Replica, ...] = ()
     gw_port_id: str | None = None
+    vrid: int = 0
 
 
 class FloatingIP(Resource, frozen=True, kw_only=True):

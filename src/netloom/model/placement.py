@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from netloom.model.names import OWNER_DHCP, OWNER_FLOATING_IP, ROUTER_OWNERS
+from netloom.model.names import OWNER_DHCP, OWNER_FLOATING_IP, OWNER_HA_INTERFACE, ROUTER_OWNERS
 from netloom.model.networking import Port, Router
 
 
@@ -21,6 +21,8 @@ def places(
     """
     if isinstance(thing, Router):
         return tuple(replica.host for replica in thing.replicas)
+    if thing.device_owner == OWNER_HA_INTERFACE:
+        return (thing.host,) if thing.host else ()
     if thing.device_owner in ROUTER_OWNERS:
         return places(router) if router is not None else ()
     if is_everywhere(thing):

@@ -17,7 +17,7 @@ from neutron_lib.exceptions import l3
 
 from netloom.contract.port_forwarding import FipInUseByPortForwarding
 from netloom.model import Context, FixedIP, FloatingIP, Port, Router, Subnet, to_doc
-from netloom.model.names import OWNER_FLOATING_IP, OWNER_ROUTER_INTERFACE
+from netloom.model.names import INTERFACE_OWNERS, OWNER_FLOATING_IP
 from netloom.network import forwarded, lookup, ports, quotas
 from netloom.network.ports import given
 from netloom.store import Reader, Writer
@@ -198,7 +198,7 @@ def router_between(r: Reader, subnet_id: str, network_id: str) -> Router | None:
     """Return the router from a subnet to an external network; of several, that at the subnet's gateway."""
     interfaces = {
         port.device_id: fixed.ip_address
-        for port in r.list(Port, subnet_id=subnet_id, device_owner=OWNER_ROUTER_INTERFACE)
+        for port in r.list(Port, subnet_id=subnet_id, device_owner=list(INTERFACE_OWNERS))
         for fixed in port.fixed_ips
         if fixed.subnet_id == subnet_id
     }

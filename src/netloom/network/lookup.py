@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from neutron_lib import exceptions as lib
+from neutron_lib.exceptions import l3
 
 from netloom.contract.security_group_errors import SecurityGroupNotFound
-from netloom.model import Context, Network, Port, SecurityGroup, Subnet
+from netloom.model import Context, Network, Port, Router, SecurityGroup, Subnet
 from netloom.network import access
 from netloom.store import Reader
 
@@ -33,6 +34,14 @@ def port(r: Reader, ctx: Context, id: str) -> Port:
     found = access.find(r, ctx, Port, id)
     if found is None:
         raise lib.PortNotFound(port_id=id)
+    return found
+
+
+def router(r: Reader, ctx: Context, id: str) -> Router:
+    """Return the router, or raise RouterNotFound."""
+    found = access.find(r, ctx, Router, id)
+    if found is None:
+        raise l3.RouterNotFound(router_id=id)
     return found
 
 

@@ -7,24 +7,29 @@ the role `network` an L3 agent beside. Their ids are made from the host's name, 
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 from uuid import NAMESPACE_DNS, uuid5
 
 from msgspec import Struct
+from msgspec.structs import replace
 from neutron_lib import exceptions as lib
 from neutron_lib.exceptions.agent import AgentNotFound
 
 from netloom.contract.errors import HTTPBadRequest
-from netloom.model import Context, HostFacts
+from netloom.model import Context, HostFacts, Router
+from netloom.model.hosts import ACTIVE_HERE, STANDBY_HERE
+from netloom.model.placement import places
 from netloom.network import backends, liveness, placement
 from netloom.store import HostRow, Reader, Writer
+
+L3 = "L3 agent"
 
 KINDS: dict[str, tuple[str, str, bool]] = {
     **{each.agent_type: (each.binary, "N/A", False) for each in backends.BACKENDS.values()},
     "DHCP agent": ("neutron-dhcp-agent", "dhcp_agent", False),
     "Metadata agent": ("neutron-metadata-agent", "N/A", False),
-    "L3 agent": ("neutron-l3-agent", "l3_agent", True),
+    L3: ("neutron-l3-agent", "l3_agent", True),
 }
 """Type → binary, topic, and whether only hosts of the role `network` have it."""
 
@@ -181,6 +186,52 @@ def _configurations(agent_type: str, facts: HostFacts) -> dict[str, Any]:
     if agent_type == "L3 agent":
         return {"agent_mode": "legacy"}
     return {"dhcp_driver": "dnsmasq"} if agent_type == "DHCP agent" else {}
+
+
+def of_router(r: Reader, ctx: Context, router: Router) -> list[dict[str, Any]]:
+    """Return the L3 agents of a router's hosts as the API shows them, each with its `ha_state`: None of an ordinary router."""
+    hosts = places(router)
+    rows = r.hosts(set(hosts)) if hosts else {}
+    said = {row.host: row.detail for row in r.status_rows([router.id]) if row.aspect == "ha"}
+    living = {host: liveness.alive(row, ctx) and row.admin_state_up for host, row in rows.items()}
+    shown: list[dict[str, Any]] = []
+    for host in hosts:
+        row = rows.get(host)
+        if row is None or row.facts is None:
+            continue
+        agent = Agent(agent_id(host, L3), L3, row, liveness.alive(row, ctx))
+        state = None
+        if router.ha:
+            state = said.get(host) or STANDBY_HERE
+            if state == ACTIVE_HERE and not living[host]:
+                # Of a dead one the last that is known, as in Neutron: another one, if there is one, has taken over.
+                state = STANDBY_HERE if any(living.values()) else "unknown"
+        shown.append({**_show(agent, row.facts), "ha_state": state})
+    return shown
+
+
+def active_first(r: Reader, routers: Mapping[str, Router]) -> Mapping[str, Router]:
+    """Return the same routers, of each HA router the replica first whose host says that it is active there."""
+    several = [router.id for router in routers.values() if router.ha and len(router.replicas) > 1]
+    if not several:
+        return routers
+    said = {
+        row.id: row.host
+        for row in r.status_rows(several)
+        if row.aspect == "ha" and row.detail == ACTIVE_HERE
+    }
+    ordered = {
+        id: replace(
+            routers[id], replicas=tuple(sorted(routers[id].replicas, key=lambda e: e.host != host))
+        )
+        for id, host in said.items()
+    }
+    return {**routers, **ordered}
+
+
+def routers_on(r: Reader, ctx: Context, agent: Agent) -> list[Router]:
+    """Return the routers that an agent carries; none for one that is no L3 agent."""
+    return r.list(Router, host=agent.row.name) if agent.agent_type == L3 else []
 
 
 def _moment(at: float | None) -> str | None:

@@ -9,7 +9,7 @@ from msgspec.structs import replace
 from netloom.model import Context, Network, Port, Replica, Router
 from netloom.model.names import ROUTER_OWNERS
 from netloom.model.placement import places
-from netloom.network import backends, dhcp
+from netloom.network import backends, dhcp, ha
 from netloom.network.liveness import alive, usable
 from netloom.store import Reader, Writer
 
@@ -50,20 +50,67 @@ def place(w: Writer, ctx: Context, router: Router) -> Router:
     A router without interface and gateway needs none. Where no host fits, it stays where it is, or without
     one until a host appears (`place_unplaced`).
     """
+    if router.ha:
+        return _place_replicas(w, ctx, router)
     networks = networks_of(w, router)
     if not networks:
-        return w.update(replace(router, replicas=()))
+        return w.update(replace(router, replicas=())) if router.replicas else router
     # A host that is switched off keeps what it carries: only new routers go elsewhere.
     stays = bool(router.replicas) and all(
         _can_carry(w, ctx, replica.host, networks) for replica in router.replicas
     )
     if not stays and (fit := candidates(w, ctx, networks, router.availability_zone_hints)):
         router = w.update(replace(router, replicas=(Replica(fit[0]),)))
+    _serve(w, ctx, router, networks)
+    return router
+
+
+def _serve(w: Writer, ctx: Context, router: Router, networks: Iterable[Network]) -> None:
     if places(router):
         for network in networks:
             if not network.external:
                 dhcp.ensure_dhcp_port(w, ctx, network)
+
+
+def _place_replicas(w: Writer, ctx: Context, router: Router) -> Router:
+    """Give an HA router a replica on as many hosts as the setting allows; those that it has stay where they fit.
+
+    A host that is dead keeps its replica, as in Neutron: it may come back, and the others do its work meanwhile.
+    """
+    between = ha.network_of(w, router)
+    if between is None or not router.vrid:
+        return router
+    networks = networks_of(w, router)
+    needed = list({each.id: each for each in (*networks, between)}.values())
+    rows = w.hosts({replica.host for replica in router.replicas}) if router.replicas else {}
+    kept = [
+        replica
+        for replica in router.replicas
+        if (row := rows.get(replica.host)) is not None
+        and (row.facts is None or all(backends.carries(row.facts, each) for each in needed))
+    ]
+    there = {replica.host for replica in kept}
+    fit = candidates(w, ctx, needed, router.availability_zone_hints)
+    fresh = [host for host in fit if host not in there]
+    if most := ctx.settings.max_l3_agents_per_router:
+        fresh = fresh[: max(0, most - len(kept))]
+    if kept or fresh:  # else it stays where it is until a host fits
+        replicas = ha.ranked(router, kept, fresh)
+        if replicas != router.replicas:
+            router = w.update(replace(router, replicas=replicas))
+        ha.follow(w, ctx, router, between)
+    _serve(w, ctx, router, networks)
     return router
+
+
+def fill_up(w: Writer, ctx: Context) -> list[Router]:
+    """Give HA routers a replica on hosts that came, where they may have more; returns those that got one. For the keeper."""
+    filled: list[Router] = []
+    for router in w.list(Router, ha=True):
+        placed = _place_replicas(w, ctx, router)
+        if placed.replicas != router.replicas:
+            filled.append(placed)
+    return filled
 
 
 def _can_carry(r: Reader, ctx: Context, host: str, networks: Iterable[Network]) -> bool:

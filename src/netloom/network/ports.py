@@ -25,11 +25,12 @@ from netloom.model import (
     to_doc,
 )
 from netloom.model.names import (
+    INTERFACE_OWNERS,
     OWNER_DHCP,
     OWNER_FLOATING_IP,
     OWNER_ROUTER_GATEWAY,
-    OWNER_ROUTER_INTERFACE,
 )
+from netloom.model.names import ROUTER_OWNERS as ROUTER_PORT_OWNERS
 from netloom.network import (
     access,
     binding,
@@ -46,7 +47,7 @@ from netloom.network import (
 )
 from netloom.store import Reader, Writer
 
-SERVICE_OWNERS = frozenset({OWNER_ROUTER_INTERFACE, OWNER_ROUTER_GATEWAY, OWNER_FLOATING_IP})
+SERVICE_OWNERS = ROUTER_PORT_OWNERS | {OWNER_FLOATING_IP}
 """Owners whose ports go only with the router or floating IP that they belong to."""
 
 ROUTER_OWNERS = frozenset({*constants.ROUTER_INTERFACE_OWNERS, OWNER_ROUTER_GATEWAY})
@@ -140,12 +141,18 @@ def create_service(
     device_id: str,
     device_owner: str,
     fixed_ips: Sequence[Any] | None,
+    name: str = "",
+    host: str = "",
 ) -> Port:
-    """Make a port of a router or floating IP: no security groups, no quota, nobody's visibility."""
+    """Make a port of a router or floating IP: no security groups, no quota, nobody's visibility.
+
+    `host`: for a port that is bound to one host of its own.
+    """
     id = str(uuid4())
     port = Port(
         id=id,
         project_id=project_id,
+        name=name,
         revision_number=1,
         network_id=network.id,
         mac_address=macs.claim_any(w, ctx, network.id, id),
@@ -154,7 +161,10 @@ def create_service(
         device_id=device_id,
         device_owner=device_owner,
         port_security_enabled=False,
+        host=host,
     )
+    if host:
+        port = binding.bound(w, ctx, port, network)
     return w.insert(port, _first_status(port))
 
 
@@ -308,7 +318,7 @@ def _changed_addresses(
     if not gone and not rest:
         return old.fixed_ips
     # A router's interface keeps its address; that of a floating IP's port is the floating IP itself.
-    if old.device_owner == OWNER_ROUTER_INTERFACE or w.count(FloatingIP, floating_port_id=old.id):
+    if old.device_owner in INTERFACE_OWNERS or w.count(FloatingIP, floating_port_id=old.id):
         raise lib.BadRequest(resource="ports", msg=str(IPAddressChangeNotAllowed(port_id=old.id)))
     lost = {fixed.ip_address for fixed in gone}
     if any(fip.fixed_ip_address in lost for fip in w.list(FloatingIP, port_id=old.id)):

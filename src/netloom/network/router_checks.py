@@ -8,20 +8,20 @@ from ipaddress import ip_network
 from neutron_lib import exceptions as lib
 
 from netloom.model import Port, Route, Router, Subnet
-from netloom.model.names import OWNER_ROUTER_GATEWAY, OWNER_ROUTER_INTERFACE
+from netloom.model.names import INTERFACE_OWNERS, OWNER_ROUTER_GATEWAY
 from netloom.network import routes
 from netloom.store import Reader
 
 
 def ports_of(r: Reader, router: Router) -> list[Port]:
-    """Return the router's ports: its interfaces and its gateway."""
-    owners = (OWNER_ROUTER_INTERFACE, OWNER_ROUTER_GATEWAY)
+    """Return the router's ports that lead to networks of its users: its interfaces and its gateway."""
+    owners = (*INTERFACE_OWNERS, OWNER_ROUTER_GATEWAY)
     return [port for port in r.list(Port, device_id=router.id) if port.device_owner in owners]
 
 
 def interfaces_of(r: Reader, router: Router) -> list[Port]:
     """Return the ports that are the router's interfaces."""
-    return [port for port in ports_of(r, router) if port.device_owner == OWNER_ROUTER_INTERFACE]
+    return [port for port in ports_of(r, router) if port.device_owner in INTERFACE_OWNERS]
 
 
 def check_duplicates(r: Reader, ports: Iterable[Port], new: Sequence[Subnet]) -> None:

@@ -14,11 +14,12 @@ from neutron_lib.exceptions.availability_zone import AvailabilityZoneNotFound
 from neutron_lib.exceptions.extraroute import RouterInterfaceInUseByRoute
 
 from netloom.model import Context, FloatingIP, Port, Route, Router, Subnet, to_doc
-from netloom.model.names import OWNER_ROUTER_INTERFACE
+from netloom.model.names import INTERFACE_OWNERS
 from netloom.model.placement import places
 from netloom.network import (
     forwarded,
     gateways,
+    ha,
     lookup,
     neutron_agents,
     placement,
@@ -33,7 +34,7 @@ from netloom.store import Reader, Writer
 
 def create(w: Writer, ctx: Context, attrs: dict[str, Any]) -> Router:
     """Make a router, with its gateway if one is asked for."""
-    _refuse_kinds(attrs)
+    _refuse_distributed(attrs)
     hints = (
         tuple(attrs["availability_zone_hints"]) if given(attrs, "availability_zone_hints") else ()
     )
@@ -50,32 +51,39 @@ def create(w: Writer, ctx: Context, attrs: dict[str, Any]) -> Router:
             revision_number=1,
             admin_state_up=attrs.get("admin_state_up", True),
             availability_zone_hints=hints,
+            ha=_asked_ha(attrs, ctx.settings.l3_ha),
         )
     )
+    if router.ha:
+        router = ha.join(w, ctx, router)
     if given(attrs, "external_gateway_info") and attrs["external_gateway_info"]:
-        router = placement.place(
-            w, ctx, gateways.change(w, ctx, router, attrs["external_gateway_info"])
+        router = gateways.change(w, ctx, router, attrs["external_gateway_info"])
+    return placement.place(w, ctx, router)
+
+
+def _asked_ha(attrs: dict[str, Any], otherwise: bool) -> bool:
+    asked = attrs["ha"] if given(attrs, "ha") else None
+    return otherwise if asked is None else bool(asked)
+
+
+def _refuse_distributed(attrs: dict[str, Any]) -> None:
+    if given(attrs, "distributed") and attrs["distributed"]:
+        raise lib.BadRequest(
+            resource="router", msg="this cloud has no distributed routers (distributed)"
         )
-    return router
-
-
-def _refuse_kinds(attrs: dict[str, Any]) -> None:
-    for name, kind in (("ha", "highly available"), ("distributed", "distributed")):
-        if given(attrs, name) and attrs[name]:
-            raise lib.BadRequest(
-                resource="router", msg=f"this cloud has no {kind} routers ({name})"
-            )
 
 
 def update(w: Writer, ctx: Context, old: Router, attrs: dict[str, Any]) -> Router:
     """Change a router, its gateway or its routes."""
-    _refuse_kinds(attrs)
+    _refuse_distributed(attrs)
     plain = {
         name: attrs[name]
         for name in ("name", "description", "admin_state_up")
         if given(attrs, name)
     }
     router = w.update(replace(old, **plain))
+    if (wants_ha := _asked_ha(attrs, router.ha)) != router.ha:
+        router = placement.place(w, ctx, ha.change(w, ctx, router, wants_ha))
     if given(attrs, "external_gateway_info"):
         router = placement.place(
             w, ctx, gateways.change(w, ctx, router, attrs["external_gateway_info"])
@@ -93,8 +101,10 @@ def delete(w: Writer, ctx: Context, old: Router) -> None:
         reason = "has ports still attached: " + ", ".join(port.id for port in attached)
         raise l3.RouterInUse(router_id=old.id, reason=reason)
     # Routes through the gateway must not hinder its deletion.
-    bare = w.update(replace(old, routes=()))
-    w.delete(Router, gateways.change(w, ctx, bare, None).id)
+    bare = gateways.change(w, ctx, w.update(replace(old, routes=())), None)
+    if bare.ha:
+        bare = ha.leave(w, bare)
+    w.delete(Router, bare.id)
 
 
 def _set_routes(w: Writer, ctx: Context, router: Router, wanted: Sequence[Route]) -> Router:
@@ -163,7 +173,7 @@ def _attach_port(w: Writer, ctx: Context, router: Router, port_id: str) -> Port:
     port = lookup.port(w, ctx, port_id)
     if port.device_id:
         raise lib.PortInUse(net_id=port.network_id, port_id=port.id, device_id=port.device_id)
-    ports.check_device(w, ctx, port.project_id, OWNER_ROUTER_INTERFACE, router.id)
+    ports.check_device(w, ctx, port.project_id, ha.owner_of_interfaces(router), router.id)
     if not port.fixed_ips:
         raise lib.BadRequest(resource="router", msg="Router port must have at least one fixed IP")
     subnets = [
@@ -174,7 +184,7 @@ def _attach_port(w: Writer, ctx: Context, router: Router, port_id: str) -> Port:
         raise lib.BadRequest(
             resource="router", msg="Cannot have multiple IPv4 subnets on router port"
         )
-    return w.update(replace(port, device_id=router.id, device_owner=OWNER_ROUTER_INTERFACE))
+    return w.update(replace(port, device_id=router.id, device_owner=ha.owner_of_interfaces(router)))
 
 
 def _attach_subnet(w: Writer, ctx: Context, router: Router, subnet_id: str) -> Port:
@@ -198,7 +208,7 @@ def _attach_subnet(w: Writer, ctx: Context, router: Router, subnet_id: str) -> P
         lookup.network(w, ctx, subnet.network_id),
         project_id=router.project_id,
         device_id=router.id,
-        device_owner=OWNER_ROUTER_INTERFACE,
+        device_owner=ha.owner_of_interfaces(router),
         fixed_ips=[{"subnet_id": subnet.id, "ip_address": subnet.gateway_ip}],
     )
 
@@ -210,11 +220,7 @@ def remove_interface(
     asked = _interface_asked(attrs)
     if "port_id" in asked:
         port = w.get(Port, asked["port_id"])
-        if (
-            port is None
-            or port.device_id != router.id
-            or port.device_owner != OWNER_ROUTER_INTERFACE
-        ):
+        if port is None or port.device_id != router.id or port.device_owner not in INTERFACE_OWNERS:
             raise l3.RouterInterfaceNotFound(router_id=router.id, port_id=asked["port_id"])
         subnet_id = port.fixed_ips[0].subnet_id if port.fixed_ips else ""
         if asked.get("subnet_id", subnet_id) != subnet_id:
@@ -276,7 +282,7 @@ def show(r: Reader, ctx: Context, objs: Sequence[Router]) -> list[dict[str, Any]
     shown: list[dict[str, Any]] = []
     for router in objs:
         doc = to_doc(router)
-        del doc["replicas"], doc["gw_port_id"]
+        del doc["replicas"], doc["gw_port_id"], doc["vrid"]
         carriers = [rows[host] for host in places(router) if host in rows]
         doc["tenant_id"] = router.project_id
         # As in Neutron a router is ACTIVE before any host has made it.

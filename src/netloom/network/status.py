@@ -81,6 +81,8 @@ def floatingip_status(
 
 def router_status(router: Router, rows: Sequence[StatusRow]) -> str:
     """ACTIVE (as Neutron has it from the start) unless its hosts failed to make it."""
+    if router.ha and not router.vrid:
+        return ERROR  # all numbers of its HA network are taken
     return ERROR if _failed(places(router), rows) else ACTIVE
 
 

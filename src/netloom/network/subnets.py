@@ -13,7 +13,7 @@ from neutron_lib import exceptions as lib
 
 from netloom.contract.errors import IpamValueInvalid, invalid
 from netloom.model import Context, FixedIP, Network, Port, Route, Subnet, to_doc
-from netloom.model.names import OWNER_ROUTER_INTERFACE
+from netloom.model.names import INTERFACE_OWNERS
 from netloom.network import dhcp, ipam, networks, pools, quotas
 from netloom.network.access import SHARED
 from netloom.network.networks import AUTO_DELETED_OWNERS, SMALLEST_MTU
@@ -228,6 +228,6 @@ def _check_gateway_free(r: Reader, subnet: Subnet) -> None:
     """Refuse to change the gateway while a router's port holds it."""
     if subnet.gateway_ip is None:
         return
-    for port in r.list(Port, subnet_id=subnet.id, device_owner=OWNER_ROUTER_INTERFACE):
+    for port in r.list(Port, subnet_id=subnet.id, device_owner=list(INTERFACE_OWNERS)):
         if FixedIP(subnet.id, subnet.gateway_ip) in port.fixed_ips:
             raise lib.GatewayIpInUse(ip_address=subnet.gateway_ip, port_id=port.id)

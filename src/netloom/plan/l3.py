@@ -19,31 +19,39 @@ from netloom.model.hoststate import (
     PortNat,
     SourceNat,
 )
-from netloom.model.names import OWNER_ROUTER_GATEWAY, router_namespace
+from netloom.model.names import OWNER_HA_INTERFACE, OWNER_ROUTER_GATEWAY, router_namespace
 from netloom.model.networking import Network, Port, PortForwarding, Router, Subnet
 from netloom.model.port_ranges import Span
+from netloom.plan import ha
 from netloom.plan.index import Index, addresses_of, device_of, origin
 
 
 def plan_router(index: Index, router: Router) -> Iterator[HostObject]:
     """A router with a replica on this host."""
-    ports = index.router_ports(router.id)
+    every = index.router_ports(router.id)
+    ports = [port for port in every if port.device_owner != OWNER_HA_INTERFACE]
     gateway = next((port for port in ports if is_gateway(port)), None)
     yield _namespace(router)
+    devices: list[Device] = []
     for port in ports:
         network = index.network(port.network_id)
         if network is not None:
-            yield _device(index, router, port, network)
+            devices.append(_device(index, router, port, network))
+    routes = [r for family in ADDRESSED for r in _routes(index, router, ports, gateway, family)]
+    yield from devices
     yield from _networks(index, router, ports, gateway)
+    yield from routes
     for family in ADDRESSED:
-        yield from _routes(index, router, ports, gateway, family)
         if gateway is not None and family.translated:
             yield from _nat(index, router, gateway, family)
+    beside = next((p for p in every if p not in ports and index.is_here(p)), None)
+    if router.ha and beside is not None:
+        yield from ha.plan_replica(index, router, beside, devices, routes)
 
 
 def holder(router: Router) -> Holder:
-    """Who holds a router's links, addresses and routes: where it has several replicas, only the active one has them."""
-    return "keepalived" if len(router.replicas) > 1 else "agent"
+    """Who holds a router's addresses and routes: of an HA router only the active replica has them."""
+    return "keepalived" if router.ha else "agent"
 
 
 def is_gateway(port: Port) -> bool:
@@ -80,7 +88,6 @@ def _device(index: Index, router: Router, port: Port, network: Network) -> Devic
         mtu=network.mtu,
         addresses=tuple(Address(cidr, held_by) for cidr in addresses),
         announce=True,
-        held_by=held_by,
         origin=why,
         aspect="l3",
     )

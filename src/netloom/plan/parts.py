@@ -22,6 +22,7 @@ import immutables
 from netloom.model.family import ADDRESSED, V4
 from netloom.model.hosts import HostView
 from netloom.model.hoststate import HostObject, HostState, Key, Refusal, StateDelta
+from netloom.model.names import OWNER_HA_INTERFACE
 from netloom.model.networking import Port
 from netloom.model.placement import places
 from netloom.plan import dhcp, neighbours
@@ -90,13 +91,16 @@ def _port(index: Index, id: str) -> Made:
     if network.admin_state_up:
         yield from local.arp(index, network, port)
     yield from l2.known_address(index, network, port)
+    yield from l2.between_replicas(index, network, port)
+    yield from l2.from_wire(index, network, port)
     for family in ADDRESSED:
         yield from neighbours.beside_routers(index, network, port, family)
     if not index.is_here(port):
         return
     yield from plan_port(index, network, port)
     if index.is_up(port):
-        yield from l2.receiver(index, network, port)
+        if port.device_owner != OWNER_HA_INTERFACE:
+            yield from l2.receiver(index, network, port)
         yield from security_groups.plan_user(index, port)
         dhcp_port = index.dhcp_port_of(network.id)
         if dhcp_port is not None:

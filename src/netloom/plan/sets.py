@@ -42,7 +42,7 @@ from netloom.model.family import ADDRESSED, Family, of
 from netloom.model.hosts import HostView
 from netloom.model.names import (
     OWNER_DHCP,
-    OWNER_ROUTER_GATEWAY,
+    OWNER_HA_INTERFACE,
     ROUTER_OWNERS,
     router_device,
     tap,
@@ -76,7 +76,8 @@ def _of_port(view: HostView, port: Port) -> Iterator[Entry]:
     here = host in hosts
     if of_router:
         yield ("router_ports", port.device_id), port.id
-        if here:
+        # Whom replicas hear, flows say (plan/ovs/l2.py): they know no other routers of their project.
+        if here and port.device_owner != OWNER_HA_INTERFACE:
             yield ("legs", network), port.id
     elif is_dhcp_of(port, network):
         yield ("dhcp", network), port.id
@@ -176,7 +177,7 @@ def device_of(port: Port) -> str:
     if port.trunk_parent:
         return f"{wire_of(port)}.{port.trunk_vlan}"
     if port.device_owner in ROUTER_OWNERS:
-        return router_device(port.id, gateway=port.device_owner == OWNER_ROUTER_GATEWAY)
+        return router_device(port.id, port.device_owner)
     return tap(port.id)
 
 

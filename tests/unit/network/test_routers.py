@@ -350,11 +350,10 @@ def test_149_addresses_of_an_interface_do_not_change(world: Records) -> None:
     assert ports.update(world.w, world.ctx, port, {"name": "x"}).name == "x"
 
 
-def test_ha_and_distributed_routers_are_refused_and_their_absence_is_not(world: Records) -> None:
-    for name in ("ha", "distributed"):
-        with bad("this cloud has no"):
-            world.router(**{name: True})
-        assert not getattr(world.router(**{name: False}), name)
+def test_distributed_routers_are_refused_and_their_absence_is_not(world: Records) -> None:
+    with bad("this cloud has no"):
+        world.router(distributed=True)
+    assert not world.router(distributed=False).distributed
 
 
 def test_a_router_is_placed_where_its_networks_are(world: Records) -> None:

@@ -40,6 +40,7 @@ OWNERS = (
     "network:router_interface",
     "network:router_gateway",
     "network:floatingip",
+    "network:router_ha_interface",
 )
 PAIRS = (
     ("10.0.0.10", ""),
@@ -117,7 +118,12 @@ def subnet(network, dhcp, gateway):
 def router(id, hosts, up, snat):
     info = Gateway(network_id="wire", enable_snat=snat)
     return Router(
-        id=id, replicas=tuple(map(Replica, hosts)), admin_state_up=up, external_gateway_info=info
+        id=id,
+        replicas=tuple(map(Replica, hosts)),
+        admin_state_up=up,
+        external_gateway_info=info,
+        ha=len(hosts) > 1,
+        vrid=9 if len(hosts) > 1 else 0,
     )
 
 

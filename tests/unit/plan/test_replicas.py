@@ -13,7 +13,7 @@ from tests.support import worlds
 def twice() -> worlds.World:
     """The second walkthrough with its router on network1 and on compute2."""
     world = worlds.walkthrough_b()
-    world.change("routers", "router1", replicas=worlds.replicas("network1", "compute2"))
+    world.change("routers", "router1", ha=True, replicas=worlds.replicas("network1", "compute2"))
     return world
 
 
@@ -45,12 +45,12 @@ def test_only_keepalived_adds_what_one_replica_alone_may_have() -> None:
     for host in ("network1", "compute2"):
         state = plan(world.view(host))
         devices = [d for d in state.each(Device) if d.namespace == "qrouter-router1"]
-        assert len(devices) == 2 and {d.held_by for d in devices} == {"keepalived"}
+        assert len(devices) == 2 and {d.held_by for d in devices} == {"agent"}
         assert {a.held_by for d in devices for a in d.addresses} == {"keepalived"}
         routes = [r for r in state.each(NsRoute) if r.namespace == "qrouter-router1"]
         assert routes and {r.held_by for r in routes} == {"keepalived"}
         commands = [line for item in (*devices, *routes) for line in ip_commands(item)]
-        assert not [line for line in commands if " up" in line or " add " in line]
+        assert not [line for line in commands if " add " in line]
         # NAT may stand on each: without its address nothing reaches it.
         assert [nat.external for nat in state.each(FloatingNat)] == ["198.51.100.20"]
     single = plan(worlds.walkthrough_b().view("network1"))

@@ -16,7 +16,7 @@ from netloom.contract import decode
 from netloom.contract.attributes import MAPS
 from netloom.contract.errors import HTTPBadRequest, HTTPMethodNotAllowed, HTTPNotFound
 from netloom.model import Context
-from netloom.network import neutron_agents, quotas
+from netloom.network import lookup, neutron_agents, quotas, routers
 from netloom.store import Reader, Writer
 
 Doc = dict[str, Any]
@@ -33,6 +33,8 @@ async def agents_answer(request: Request, rest: list[str]) -> Response:
         if method != "GET":
             raise HTTPMethodNotAllowed
         return await _agents(request)
+    if rest[1:] == ["l3-routers"]:
+        return await _routers_of_agent(request, rest[0])
     if len(rest) > 1:
         raise HTTPNotFound
     id = rest[0]
@@ -60,6 +62,31 @@ async def agents_answer(request: Request, rest: list[str]) -> Response:
         await run_write(request, remove)
         return respond(204)
     raise HTTPMethodNotAllowed
+
+
+async def agents_of_router(request: Request, router_id: str) -> Response:
+    """Answer `/routers/{id}/l3-agents`."""
+    if request.method != "GET":
+        raise HTTPMethodNotAllowed
+    collections.policy_for(request).require(caller_of(request), "get_l3-agents", "agents", {})
+
+    def work(r: Reader, ctx: Context) -> list[Doc]:
+        return neutron_agents.of_router(r, ctx, lookup.router(r, ctx, router_id))
+
+    return respond(200, {"agents": await run_read(request, work)})
+
+
+async def _routers_of_agent(request: Request, id: str) -> Response:
+    """Answer `/agents/{id}/l3-routers`."""
+    if request.method != "GET":
+        raise HTTPMethodNotAllowed
+    collections.policy_for(request).require(caller_of(request), "get_l3-routers", "routers", {})
+
+    def work(r: Reader, ctx: Context) -> list[Doc]:
+        agent = neutron_agents.get(r, ctx, id)
+        return routers.show(r, ctx, neutron_agents.routers_on(r, ctx, agent))
+
+    return respond(200, {"routers": await run_read(request, work)})
 
 
 async def zones_answer(request: Request, rest: list[str]) -> Response:

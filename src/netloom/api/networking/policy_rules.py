@@ -236,6 +236,8 @@ OPERATIONS = {
     "get_agent": ADMIN,
     "update_agent": ADMIN,
     "delete_agent": ADMIN,
+    "get_l3-agents": ADMIN,
+    "get_l3-routers": ADMIN,
     "get_availability_zone": "role:reader",
     "get_quota": MANAGER,
     "update_quota": ADMIN,

@@ -99,6 +99,8 @@ async def _resource(request: Request, method: str, name: str, rest: list[str]) -
         return _extensions(method, rest)
     if name in agents_zones_quotas.ANSWERS:
         return await agents_zones_quotas.ANSWERS[name](request, rest)
+    if name == "routers" and rest[1:] == ["l3-agents"]:
+        return await agents_zones_quotas.agents_of_router(request, rest[0])
     noun = NOUNS.get(name.replace("-", "_"))
     if noun is not None and not noun.under and len(rest) > 1:
         child = CHILDREN.get((noun.collection, rest[1].replace("-", "_")))

@@ -15,6 +15,7 @@ from netloom.dataplane.linux.netlink import (
     Link,
     checksum_offload_off,
     delete_link,
+    device_with,
     holder_of,
     index_of,
     link_names,
@@ -192,6 +193,18 @@ def link_states_of(database: Ovsdb) -> dict[str, str]:
     links = link_states()
     names = (row["name"] for row in database.rows("Interface").values() if _is_device(row))
     return {name: links[name] for name in names if name in links}
+
+
+def cards_of(database: Ovsdb, address: str | None) -> list[str]:
+    """The cards of this host by which what has this address leaves: those of its bridge, or the device that has it."""
+    owner = device_with(address) if address else ""
+    bridge = next((b for b in database.rows("Bridge").values() if b["name"] == owner), None)
+    if bridge is None:
+        return [owner] if owner else []
+    ports = [database.rows("Port").get(id) for id in many(bridge["ports"])]
+    rows = database.rows("Interface")
+    members = [rows.get(id) for port in ports if port for id in many(port["interfaces"])]
+    return sorted(row["name"] for row in members if row and _is_device(row))
 
 
 def _bridge_rows(item: Bridge, number: int) -> list[dict[str, Any]]:

@@ -75,7 +75,8 @@ class Endpoint:
 class Host:
     """One host's state, in the shape in which the walker asks for it.
 
-    Of a router's replicas the first is taken to be active: which one is, a plan cannot say.
+    Of a router's replicas the first is taken to be active: which one is, a plan cannot say (`api/explain.py` puts first the one
+    whose host says so). `standbys`: namespace of an HA router → the hosts of the others.
     """
 
     name: str
@@ -90,6 +91,7 @@ class Host:
     floating: dict[str, list[FloatingNat]] = field(default_factory=dict)
     source_nat: dict[str, list[SourceNat]] = field(default_factory=dict)
     attached: dict[str, list[AttachedNetwork]] = field(default_factory=dict)
+    standbys: dict[str, tuple[str, ...]] = field(default_factory=dict)
 
     @classmethod
     def of(cls, view: HostView) -> Host:
@@ -109,6 +111,11 @@ class Host:
             router_namespace(router.id)
             for router in view.routers.values()
             if host.name in places(router)[1:]
+        }
+        host.standbys = {
+            router_namespace(router.id): places(router)[1:]
+            for router in view.routers.values()
+            if router.ha
         }
         host.devices = {d.name: d for d in state.each(Device) if d.namespace not in idle}
         host.namespaces = {namespace.name: namespace for namespace in state.each(Namespace)}

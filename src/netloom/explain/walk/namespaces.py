@@ -87,6 +87,9 @@ class Namespaces:
         device, next_hop, why = found.device, found.next_hop, found.origin
         via = f" via {next_hop}" if next_hop != frame.ip_dst else ""
         text = f"{name} routes {frame.ip_dst}{via} out of {device.name}"
+        if name in host.standbys:
+            others = ", ".join(host.standbys[name]) or "no other host"
+            text += f" (HA: active on {host.name}, standby on {others})"
         routed = _step(host, name, text, f"ip route get {frame.ip_dst}", why)
         steps = (*steps, replace(routed, way=way_of(host, found.item)))
         answer = seen is not None and connection != seen.before

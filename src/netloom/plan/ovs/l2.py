@@ -15,9 +15,9 @@ from msgspec.structs import replace
 
 from netloom.model.family import ADDRESSED
 from netloom.model.hoststate import Bucket, Flow, Group
-from netloom.model.names import INTEGRATION_BRIDGE, OWNER_DHCP
+from netloom.model.names import INTEGRATION_BRIDGE, OWNER_DHCP, OWNER_HA_INTERFACE
 from netloom.model.networking import Network, Port
-from netloom.model.openflow import Action, Goto, Load, Match, PopVlan, PushVlan, SetTunnel
+from netloom.model.openflow import Action, Goto, Load, Match, Output, PopVlan, PushVlan, SetTunnel
 from netloom.model.origin import Origin
 from netloom.plan.index import (
     ROUTER_OWNERS,
@@ -35,6 +35,7 @@ from netloom.plan.ovs.bridges import (
     out_by_tunnel,
     out_by_wire,
     out_of,
+    physical_patch,
     tunnel_port,
 )
 from netloom.plan.ovs.local import shards_of_devices, shards_of_hosts
@@ -128,6 +129,49 @@ def known_address(index: Index, network: Network, port: Port) -> Iterator[Flow]:
         # On a wire the address is known to be out there: not for those here that get unknown addresses.
         way, why = to_places(index, network, others), _with_hosts(port, others)
         yield flow(Stage.L2, Priority.NORMAL, outward, *way, origin=why)
+
+
+def from_wire(index: Index, network: Network, port: Port) -> Iterator[Flow]:
+    """On a physical network's bridge: frames from the wire for a router with several replicas go to br-int, also of a standby.
+
+    Left to itself the bridge remembers that the router was out on the wire, and for up to a second after it became active here
+    throws away what comes from there.
+    """
+    if port.device_owner not in ROUTER_OWNERS or len(index.places(port)) < 2:
+        return
+    bridge = index.facts.bridge_mappings.get(network.physical_network or "")
+    card = index.facts.physical_interfaces.get(bridge or "")
+    if bridge is None or card is None or not index.is_here(port):
+        return
+    yield Flow(
+        bridge=bridge,
+        table=0,
+        priority=Priority.FALLBACK,
+        match=Match(in_port=card, eth_dst=port.mac_address),
+        actions=(Output(physical_patch(bridge)),),
+        origin=origin(port),
+    )
+
+
+def between_replicas(index: Index, network: Network, port: Port) -> Iterator[Flow]:
+    """L2: what a replica of an HA router says to everybody reaches the router's other replicas alone.
+
+    Each says several times a second that it is active: were all routers of a project to hear that, each would cost work
+    for every other one.
+    """
+    if port.device_owner != OWNER_HA_INTERFACE or not index.is_up(port):
+        return
+    said = Match(net=network.key, eth_src=port.mac_address, eth_dst=GROUP_ADDRESS)
+    peers = [p for p in index.router_ports(port.device_id) if p.network_id == network.id]
+    peers = [p for p in peers if p.device_owner == OWNER_HA_INTERFACE and p is not port]
+    way: tuple[Action, ...] = ()
+    why = origin(port)
+    if index.is_here(port):
+        hosts = sorted({host for peer in peers for host in index.places(peer)})
+        way, why = to_places(index, network, hosts), _with_hosts(port, hosts)
+    elif own := [peer for peer in peers if index.is_here(peer) and index.is_up(peer)]:
+        way, why = out_of(own[0].key), origin(port, own[0])
+    yield flow(Stage.L2, Priority.SPECIAL + 1, said, *way, origin=why)
 
 
 def _for_services(dhcp_port: Port) -> Iterator[dict[str, Any]]:

@@ -154,7 +154,9 @@ class Nats(Kind):
 
     def outlives(self, key: Key) -> Iterable[Key]:
         item = self._there[key[1]].get(key)
-        return [("device", key[1], item.device)] if isinstance(item, FloatingNat) else ()
+        if not isinstance(item, FloatingNat):
+            return ()
+        return [("device", key[1], item.device), ("keepalived", key[1])]
 
     def goes_with(self, key: Key) -> Key | None:
         return ("namespace", key[1])

@@ -1,0 +1,125 @@
+"""conntrackd of each replica of an HA router, not a child of the agent.
+
+Each has a folder of its own, named by its namespace: `conf`, `pid`, `lock`, `ctl` (its socket) and `mark`: what it was last given. It
+is ours when the process of `pid` runs with that folder's `conf` on its command line.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import time
+from pathlib import Path
+
+from netloom.dataplane.linux import netns
+from netloom.dataplane.mark import broken, fingerprint
+from netloom.dataplane.process import ApplyError, run
+from netloom.model.files import write_whole
+from netloom.model.hoststate import ConnectionSync, Key
+from netloom.render.keepalived import conntrackd_conf
+from netloom.render.values import Unwritable
+
+STOP_SECONDS = 1.0
+_START = 'conntrackd -C "$1/conf" </dev/null >/dev/null 2>&1 & echo $! >"$1/pid"'
+"""conntrackd writes nowhere which process it is."""
+
+
+def read(directory: Path) -> dict[Key, str]:
+    """Ours → fingerprint, or why one does not run as it was started."""
+    found: dict[Key, str] = {}
+    if directory.is_dir():
+        for home in directory.iterdir():
+            mark = _mark(home) or broken("its start was interrupted")
+            found["conntrackd", home.name] = mark if running(home) else broken("it did not run")
+    return found
+
+
+def damage(item: ConnectionSync, directory: Path) -> str:
+    """What is not as wanted in the file of one, in words; empty where all is."""
+    home = directory / item.namespace
+    try:
+        text = _text(item, home)
+    except ApplyError:
+        return ""  # `ensure` says so
+    return "" if _says(home / "conf", text) else "its file conf was changed"
+
+
+def ensure(item: ConnectionSync, directory: Path) -> None:
+    """Run it with exactly this configuration. Raises ApplyError where it cannot be started."""
+    home = directory / item.namespace
+    text = _text(item, home)
+    home.mkdir(parents=True, exist_ok=True, mode=0o711)
+    same = _says(home / "conf", text)
+    if not same or not running(home) or _mark(home) != fingerprint(item):
+        (home / "mark").unlink(missing_ok=True)
+        _stop(home)
+        write_whole(home / "conf", text.encode(), 0o600)
+        with netns.inside(item.namespace):
+            run(["sh", "-c", _START, "sh", str(home)], timeout=10)
+        (home / "mark").write_text(fingerprint(item))
+
+
+def running(home: Path) -> int:
+    """Process id of it, 0 where it does not run, or not in today's namespace of that name."""
+    pid = _alive(home)
+    try:
+        inside = Path(f"/proc/{pid}/ns/net").stat().st_ino
+        wanted = (netns.DIRECTORY / home.name).stat().st_ino
+    except OSError:
+        return 0
+    return pid if inside == wanted else 0
+
+
+def remove(namespace: str, directory: Path) -> None:
+    """Stop one and forget its folder."""
+    home = directory / namespace
+    _stop(home)
+    shutil.rmtree(home, ignore_errors=True)
+    if home.exists():
+        raise ApplyError(f"cannot remove {home}")
+
+
+def _alive(home: Path) -> int:
+    try:
+        pid = int((home / "pid").read_text())
+        command = Path(f"/proc/{pid}/cmdline").read_bytes()
+    except (OSError, ValueError):
+        return 0
+    # Between fork and exec it is a shell with the folder's name.
+    return pid if str(home).encode() in command else 0
+
+
+def _stop(home: Path) -> None:
+    for number in (signal.SIGTERM, signal.SIGKILL):
+        pid = _alive(home)
+        if not pid:
+            break
+        os.kill(pid, number)
+        deadline = time.monotonic() + STOP_SECONDS
+        while _alive(home) and time.monotonic() < deadline:
+            time.sleep(0.005)
+    for name in (
+        "pid",
+        "lock",
+        "ctl",
+    ):  # one that was killed leaves them behind, and they keep the next one away
+        (home / name).unlink(missing_ok=True)
+
+
+def _text(item: ConnectionSync, home: Path) -> str:
+    try:
+        return conntrackd_conf(item, str(home))
+    except Unwritable as error:
+        raise ApplyError(f"conntrackd cannot be told: {error}") from error
+
+
+def _mark(home: Path) -> str:
+    try:
+        return (home / "mark").read_text()
+    except (OSError, ValueError):
+        return ""
+
+
+def _says(path: Path, text: str) -> bool:
+    return path.is_file() and path.read_bytes() == text.encode()
