@@ -202,6 +202,12 @@ def test_169_what_is_no_trunk(world):
     )
     bound = world.port(world.two, **{"binding:host_id": "c1", "device_owner": "compute:nova"})
     assert refused(port_id=bound["id"])[:2] == (409, "ParentPortInUse")
+    several = {"trunks": [{"port_id": two["id"]}]}
+    assert error_of(world.admin("POST", "/trunks", several)) == (
+        400,
+        "HTTPBadRequest",
+        "Bulk operation not supported",
+    )
     answer = world.admin("PUT", f"/trunks/{trunk['id']}", {"trunk": {"port_id": two["id"]}})
     assert error_of(answer)[:2] == (400, "HTTPBadRequest")
     assert error_of(world.admin("GET", f"/trunks/{NOBODY}"))[:2] == (404, "TrunkNotFound")

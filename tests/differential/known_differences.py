@@ -416,8 +416,8 @@ KNOWN: tuple[Known, ...] = (
         r"(GET|PATCH|POST|HEAD|OPTIONS|TRACE) .*'If-Match'",
     ),
     Known(
-        "Types of networks that are not there (gre, geneve, local): Neutron looks at the rest of what is said of them.",
-        r"(status: 201 .*|message: 'Invalid input for operation: .*) \| .*network_type value '(gre|geneve|local)' not supported",
+        "The type of networks that is not there (local): Neutron looks at the rest of what is said of them.",
+        r"(status: 201 .*|message: 'Invalid input for operation: .*) \| .*network_type value 'local' not supported",
         r"(POST|PUT) networks",
     ),
     Known(

@@ -28,6 +28,7 @@ auth = "trusted-headers"
 log_level = "WARNING"
 [network]
 vni_ranges = [[1, 1000]]
+tunnel_id_ranges = [[1, 1000]]
 flat_networks = ["extnet", "physnet1", "public"]
 [network.vlan_ranges]
 physnet1 = [[100, 110]]

@@ -230,6 +230,7 @@ NOUNS: dict[str, Noun] = {
             kind=Trunk,
             rules=trunks,
             not_found=lambda id: TrunkNotFound(trunk_id=id),
+            bulk=False,
             actions={
                 "add_subports": trunks.add_subports,
                 "remove_subports": trunks.remove_subports,
