@@ -135,13 +135,13 @@ def from_wire(index: Index, network: Network, port: Port) -> Iterator[Flow]:
     """On a physical network's bridge: frames from the wire for a router with several replicas go to br-int, also of a standby.
 
     Left to itself the bridge remembers that the router was out on the wire, and for up to a second after it became active here
-    throws away what comes from there.
+    throws away what comes from there. A bond is left to itself: which of its cards is to be heard, it alone knows.
     """
     if port.device_owner not in ROUTER_OWNERS or len(index.places(port)) < 2:
         return
     bridge = index.facts.bridge_mappings.get(network.physical_network or "")
     card = index.facts.physical_interfaces.get(bridge or "")
-    if bridge is None or card is None or not index.is_here(port):
+    if bridge is None or card is None or card in index.facts.bonds or not index.is_here(port):
         return
     yield Flow(
         bridge=bridge,
