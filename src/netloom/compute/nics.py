@@ -82,6 +82,12 @@ def _resolve(reader: Reader, ctx: Context, project_id: str, nic: Nic) -> Plan:
         # Whatever its `device_id` says by now: a card that an instance holds is no other's.
         if port.device_id or server_ports.servers_of(reader, [port.id]):
             raise Conflict(f"Port {port.id} is still in use.")
+        if port.trunk_parent:
+            # Its frames are those of the parent's card: a card of its own would never carry any.
+            raise Conflict(
+                f"Port {port.id} is a subport of trunk {port.trunk_id}: boot the server on the trunk's"
+                f" parent port {port.trunk_parent}."
+            )
         if port.vnic_type != "normal":
             raise BadRequest(
                 f"Port {port.id} has vnic_type {port.vnic_type}; only normal is offered."

@@ -104,6 +104,27 @@ def test_networks_of_a_server(cloud: ComputeCloud, demo: httpx.Client, private: 
     demo.delete(f"/networking/v2.0/networks/{no_subnet}")
 
 
+def test_a_subport_is_no_card_of_its_own(cloud: ComputeCloud, demo: httpx.Client, private: str):
+    """Its frames are the parent's, with a tag: a server that was booted on it would never be ACTIVE."""
+    parent, carried = (
+        demo.post("/networking/v2.0/ports", json={"port": {"network_id": private}}).json()["port"]
+        for _ in range(2)
+    )
+    sub = {"port_id": carried["id"], "segmentation_type": "vlan", "segmentation_id": 101}
+    body = {"trunk": {"port_id": parent["id"], "sub_ports": [sub]}}
+    trunk = demo.post("/networking/v2.0/trunks", json=body).json()["trunk"]
+    refused = boot(demo, cloud, networks=[{"port": carried["id"]}])
+    assert refused.status_code == 409
+    said = refused.json()["conflictingRequest"]["message"]
+    assert trunk["id"] in said and parent["id"] in said
+    server = booted(demo, cloud, networks=[{"port": parent["id"]}])["id"]
+    # As Cluster API does it: the trunk goes as soon as its parent is let go of.
+    assert demo.delete(f"{URL}/servers/{server}").status_code == 204
+    assert demo.delete(f"/networking/v2.0/trunks/{trunk['id']}").status_code == 204
+    for port in (parent, carried):
+        assert demo.delete(f"/networking/v2.0/ports/{port['id']}").status_code == 204
+
+
 def test_several_at_once(cloud: ComputeCloud, demo: httpx.Client, private: str):
     made = boot(demo, cloud, name="many", min_count=3, networks=[{"uuid": private}])
     assert made.status_code == 202
