@@ -87,6 +87,9 @@ def world(tmp_path_factory):
             "security_group_rules": rule["id"],
             "rbac_policies": admin.make("rbac_policy", **policy)["id"],
         }
+        parent, other, carried = (admin.make("port", network_id=network)["id"] for _ in range(3))
+        carries = {"port_id": carried, "segmentation_type": "vlan", "segmentation_id": 7}
+        ids["trunks"] = admin.make("trunk", port_id=parent, sub_ports=[carries])["id"]
         admin("PUT", f"/routers/{router}/add_router_interface", {"subnet_id": subnet})
         port = admin("GET", f"/ports/{ids['ports']}").json()["port"]
         forwarding = {"protocol": "tcp", "external_port": 22, "internal_port": 22}
@@ -106,6 +109,7 @@ def world(tmp_path_factory):
                 "protocol": "udp",
             },
             "rbac_policies": policy | {"target_tenant": "b" * 32},
+            "trunks": {"port_id": other},
             "port_forwardings": forwarding | {"external_port": 23, "internal_port": 23},
         }
         yield cloud, ids, bodies
