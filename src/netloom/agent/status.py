@@ -62,8 +62,11 @@ class Rows:
         """Count an object in another's place. One that stands for a thousand ports has nearly all its origins in both."""
         if isinstance(new, Refusal):
             self._refused[new.key] = new
-        had, has = set(_rows_of(old)), set(_rows_of(new))
-        for more, rows in ((1, has - had), (-1, had - has)):
+        had, has = _origins(old), _origins(new)
+        if old is None or new is None or old.aspect == new.aspect:
+            had, has = had - has, has - had
+        for more, item, origins in ((1, new, has), (-1, old, had)):
+            rows: set[Row] = {(origin.kind, origin.id, item.aspect) for origin in origins if item}
             self._known.update(dict.fromkeys(rows, more))
             touched |= rows
         had_here, has_here = _here(old), _here(new)
@@ -88,18 +91,19 @@ class Rows:
         return rows
 
 
-def _rows_of(item: HostObject | None) -> Iterator[Row]:
-    if item is not None:
-        for origin in item.origin:
-            yield origin.kind, origin.id, item.aspect
+def _rows_of(item: HostObject) -> Iterator[Row]:
+    for origin in item.origin:
+        yield origin.kind, origin.id, item.aspect
+
+
+def _origins(item: HostObject | None) -> set[Origin]:
+    return set(item.origin) if item is not None else set()
 
 
 def _here(item: HostObject | None) -> set[Origin]:
     """What is on this host by an object: whose device it is, or whose tagged frames it takes in (a subport has no device)."""
     tagged = isinstance(item, Flow) and item.match.in_port is not None and bool(item.match.vlan)
-    return (
-        set(item.origin) if item is not None and (tagged or isinstance(item, Interface)) else set()
-    )
+    return _origins(item) if tagged or isinstance(item, Interface) else set()
 
 
 def _worse(rows: dict[Row, Said], row: Row, said: Said) -> None:
@@ -146,9 +150,10 @@ def changes(
             id=row[1],
             aspect=row[2],
             seq=seq,
-            state=state,
-            detail=bounds.one_line(detail),
+            state=said[0],
+            detail=bounds.one_line(said[1]),
         )
-        for row, (state, detail) in {**after, **gone}.items()
-        if before.get(row) != (state, detail)
+        for rows in (after, gone)
+        for row, said in rows.items()
+        if before.get(row) != said
     ]
