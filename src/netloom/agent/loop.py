@@ -27,7 +27,7 @@ from netloom.agent.tracker import Tracker
 from netloom.agent.trial import Trial
 from netloom.agent.workers import Workers
 from netloom.dataplane.linux import neightable
-from netloom.dataplane.linux.watch import Watch
+from netloom.dataplane.linux.watch import HERE, Watch
 from netloom.dataplane.ovs import bridges
 from netloom.dataplane.ovs.flowwatch import Change, Command, FlowWatch
 from netloom.dataplane.ovs.groups import GroupTable
@@ -121,7 +121,8 @@ class Agent:
         self._trial = Trial(settings.agent.state / "view.trial")
         self._requests: tuple[str, ...] = ()  # the API requests behind what is to be carried out
         self._switch_identity: tuple[str, ...] = ()
-        self._switch_told = False
+        self._switch_told = self._switch_news = False
+        self._gone: set[int] = set()  # namespaces that something is gone from, as the kernel told
         self._repeat: list[tuple[float, list[tuple[Device, list[str]]]]] = []
         self._complaint = ""
         self._around = Surroundings(facts)
@@ -173,10 +174,19 @@ class Agent:
 
     def _switch_changed(self) -> None:
         self._switch_told = False  # first: what comes from now on is looked at again
-        if not self.tracker.database.connected:
+        self._switch_news = True
+
+    def _look_again(self) -> None:
+        """Look at what others told of, once for all that was told: much of it is an echo of the last pass."""
+        news, self._switch_news = self._switch_news, False
+        ids, self._gone = frozenset(self._gone), set()
+        if news and not self.tracker.database.connected:
             self._stale = True
-        elif self.tracker.switch_moved():
-            self._dirty = True
+            return
+        if news and HERE not in ids:
+            self._told_of(self.tracker.switch_moved)
+        if ids:
+            self._told_of(lambda: self.tracker.taken_away(ids))
 
     def _flows_changed(
         self, bridge: str, changes: list[Change] | None, commands: list[Command]
@@ -241,7 +251,7 @@ class Agent:
         except OSError as error:
             log.error("netloom doctor cannot ask this agent: %s", error)
         Watch(
-            lambda ids: self.post(lambda: self._told_of(lambda: self.tracker.taken_away(ids))),
+            lambda ids: self.post(lambda: self._gone.update(ids)),
             lambda ids: self.post(lambda: self._told_of(lambda: self.tracker.tables_changed(ids))),
         )
         while not self._stopping:
@@ -296,6 +306,7 @@ class Agent:
                 self.events.get_nowait()()
         except queue.Empty:
             pass
+        self._look_again()
 
     def _watch(self) -> None:
         identity = self._switch.identity()
@@ -413,6 +424,7 @@ class Agent:
                 self.events.get(timeout=1.0)()
             except queue.Empty:
                 continue
+            self._look_again()
             self.once()
             self._save_again()
         self.tracker.workers.stop()

@@ -29,6 +29,7 @@ from netloom.agent.reconcile.retry import Trouble, Troubles
 from netloom.agent.shields import Shields
 from netloom.agent.workers import Workers
 from netloom.dataplane.linux import dnsmasq, namespaces, netns, watch
+from netloom.dataplane.linux.netlink import links_by_name
 from netloom.dataplane.mark import broken
 from netloom.dataplane.ovs import bridges
 from netloom.dataplane.ovs.allocator import Allocator
@@ -180,7 +181,7 @@ class Tracker:
         # First: what changes while it is read is told of afterwards.
         self._flow_watch.follow(bridges.ours(self.database))
         self.want(state)
-        self._link_states = bridges.link_states_of(self.database)
+        self._link_states = bridges.link_states_of(self.database, links_by_name())
         self._keepaliveds.tell_links()
         self.reconciler.read()
 
@@ -199,13 +200,13 @@ class Tracker:
 
     def switch_moved(self) -> bool:
         """Take in what the database says now of bridges and ports; true if that is not as we left it."""
-        links = bridges.link_states_of(self.database)
-        moved = links != self._link_states
-        self._link_states = links
+        links = links_by_name()
+        states = bridges.link_states_of(self.database, links)
+        moved = states != self._link_states
+        self._link_states = states
         if moved:
             self._keepaliveds.tell_links()
-        moved = self.reconciler.look_at("bridge") or moved
-        moved = self.reconciler.look_at("interface") or moved
+        moved = self.reconciler.look_at("bridge", "interface", links=links) or moved
         if self._allocator.lost("zone"):
             self._allocator.load()
             moved = self.reconciler.look_at("zone") or moved

@@ -47,7 +47,7 @@ class Look(Struct):
     """One look at the host, shared by all kinds that are read for it.
 
     `wanted`: what shall be there; `marks`: kind → key → mark of that, as far as it can be said. `only`: the namespaces that are looked into; None:
-    the whole host. `sorts`: the sorts of objects that are asked for; None: all. `foreign`: what kinds find in places of ours that is not ours and may break traffic: a key that names it →
+    the whole host. `sorts`: the sorts of objects that are asked for; None: all. `whole`: all kinds are read, so that what costs much may be asked as well. `foreign`: what kinds find in places of ours that is not ours and may break traffic: a key that names it →
     what it is, in words. `together`: what several kinds read at once, by whatever name they agree on.
     """
 
@@ -55,6 +55,7 @@ class Look(Struct):
     marks: Mapping[str, Mapping[Key, Mark]]
     only: frozenset[str] | None = None
     sorts: frozenset[str] | None = None
+    whole: bool = False
     foreign: dict[Key, str] = field(default_factory=dict[Key, str])
     together: dict[str, Any] = field(default_factory=dict[str, Any])
 

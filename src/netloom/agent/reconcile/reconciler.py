@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from typing import Any
 
 from msgspec import Struct
 
@@ -169,7 +170,7 @@ class Reconciler:
         """Look at the whole host; raises ApplyError where that cannot be done."""
         for side in self._sides:
             self._mark(side)
-        look = self._look(None)
+        look = self._look(None, whole=True)
         for side in self._sides:
             self._take(side, look, list(side.there))
         self.foreign = look.foreign
@@ -197,14 +198,25 @@ class Reconciler:
             self.foreign = kept | look.foreign
         return moved or self.foreign != before_foreign
 
-    def look_at(self, name: str) -> bool:
-        """Look at everything of one kind again; true where something is not as it was known. Raises ApplyError."""
-        side = self._named[name]
-        return self._take(side, self._look(None), list(side.there))
+    def look_at(self, *names: str, **together: Any) -> bool:
+        """Look at everything of these kinds again; true where something is not as it was known. Raises ApplyError.
 
-    def _look(self, only: frozenset[str] | None, sorts: frozenset[str] | None = None) -> Look:
+        `together`: what has been read for it already, as of `Look.together`.
+        """
+        look, moved = self._look(None), False
+        look.together |= together
+        for side in (self._named[name] for name in names):
+            moved = self._take(side, look, list(side.there)) or moved
+        return moved
+
+    def _look(
+        self,
+        only: frozenset[str] | None,
+        sorts: frozenset[str] | None = None,
+        whole: bool = False,
+    ) -> Look:
         marks = {name: side.marks for name, side in self._named.items()}
-        return Look(self.state.objects, marks, only, sorts)
+        return Look(self.state.objects, marks, only, sorts, whole)
 
     def _take(self, side: _Side, look: Look, before: Iterable[Key]) -> bool:
         fresh = {k: mark for k, mark in side.kind.read(look).items() if look.asks_for(k)}

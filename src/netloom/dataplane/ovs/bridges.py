@@ -19,7 +19,6 @@ from netloom.dataplane.linux.netlink import (
     holder_of,
     index_of,
     link_names,
-    link_states,
     links_by_name,
     open_netlink,
 )
@@ -106,13 +105,16 @@ def ours(database: Ovsdb) -> list[str]:
     return sorted(row["name"] for row in rows if _marked(row) is not None)
 
 
-def read(database: Ovsdb, wanted: Mapping[Key, HostObject]) -> dict[Key, str]:
+def read(
+    database: Ovsdb, wanted: Mapping[Key, HostObject], links: Mapping[str, Link] | None = None
+) -> dict[Key, str]:
     """Our bridges and ports → fingerprint, or why one is broken that is there (`mark.broken`).
 
-    `wanted`: those that are among these are compared column by column, the others are there and no more.
+    `wanted`: those that are among these are compared column by column, the others are there and no more. `links`: the
+    devices of the kernel as of now, where somebody has read them.
     """
     found: dict[Key, str] = {}
-    links = links_by_name()
+    links = links_by_name() if links is None else links
     for bridge in database.rows("Bridge").values():
         mark = _marked(bridge)
         if mark is not None:
@@ -188,11 +190,10 @@ def _odd_map(
     return f"its {name} had {more[0]}={there[more[0]]}" if more else ""
 
 
-def link_states_of(database: Ovsdb) -> dict[str, str]:
-    """The ports that are devices of this host's kernel, whoever plugged them → `netlink.link_states`."""
-    links = link_states()
+def link_states_of(database: Ovsdb, links: Mapping[str, Link]) -> dict[str, str]:
+    """The ports that are devices of this host's kernel, whoever plugged them → `Link.state`."""
     names = (row["name"] for row in database.rows("Interface").values() if _is_device(row))
-    return {name: links[name] for name in names if name in links}
+    return {name: links[name].state for name in names if name in links}
 
 
 def cards_of(database: Ovsdb, address: str | None) -> list[str]:

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable
 from netloom.agent.reconcile.diff import Change, Mark
 from netloom.agent.reconcile.kind import Failure, Kind, Look, NotReady, each
 from netloom.agent.shields import Shields
+from netloom.dataplane.linux.netlink import links_by_name
 from netloom.dataplane.mark import broken, fingerprint
 from netloom.dataplane.ovs import bridges
 from netloom.dataplane.ovs.openflow import Switch
@@ -16,6 +17,10 @@ from netloom.model.names import INTEGRATION_BRIDGE
 
 PLUGGED = "plugged"
 """Mark of an interface that somebody else plugs."""
+
+
+def _ports(database: Ovsdb, look: Look) -> dict[Key, Mark]:
+    return bridges.read(database, look.wanted, look.once("links", links_by_name))
 
 
 class Bridges(Kind):
@@ -32,14 +37,19 @@ class Bridges(Kind):
         self._userspace = userspace
         self._made = made
         self._known: set[str] = set()  # that were ours since this agent started
+        self._hides = False  # whether br-int hid the ports of fragments, when that was asked last
 
     def read(self, look: Look) -> dict[Key, Mark]:
-        found = look.once("ports", lambda: bridges.read(self._database, look.wanted))
+        found = look.once("ports", lambda: _ports(self._database, look))
         ours = {key: mark for key, mark in found.items() if key[0] == "bridge"}
         self._known |= {name for _, name in ours}
-        for _, name in ours:
-            if name == INTEGRATION_BRIDGE and not self._switch.shows_ports_of_fragments(name):
-                ours["bridge", name] = broken("it hid the ports of fragments from flows")
+        here = ("bridge", INTEGRATION_BRIDGE)
+        if here in ours:
+            # The switch's database, which tells of all else, does not know it: asking takes a process.
+            if look.whole:
+                self._hides = not self._switch.shows_ports_of_fragments(INTEGRATION_BRIDGE)
+            if self._hides:
+                ours[here] = broken("it hid the ports of fragments from flows")
         return ours
 
     def mark(self, item: Bridge) -> Mark:
@@ -56,6 +66,7 @@ class Bridges(Kind):
                 self._made(item.key[1])
         done = [i for i in items if i.key not in failed and i.name == INTEGRATION_BRIDGE]
         failed |= each(done, lambda item: self._switch.show_ports_of_fragments(item.name))
+        self._hides = self._hides and not any(item.key not in failed for item in done)
         self._known -= {key[1] for key in change.remove}
         return failed | _failures(bridges.remove(self._database, change.remove))
 
@@ -81,7 +92,7 @@ class Interfaces(Kind):
         self._plugged: set[str] = set()  # of these, as their marks say
 
     def read(self, look: Look) -> dict[Key, Mark]:
-        found = look.once("ports", lambda: bridges.read(self._database, look.wanted))
+        found = look.once("ports", lambda: _ports(self._database, look))
         there = {key: mark for key, mark in found.items() if key[0] == "interface"}
         # `stale` says later that this is news.
         plugged = self._expected.keys() & bridges.ofports(self._database).keys()
