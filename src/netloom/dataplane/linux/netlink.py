@@ -40,16 +40,6 @@ def open_netlink() -> Generator[Any]:
         link.close()
 
 
-def device_with(address: str) -> str:
-    """The device of this namespace that has an address; empty where none has."""
-    with open_netlink() as link:
-        for item in link.get_addr(family=socket.AF_INET):
-            if item.get("address") == address:
-                name: str = link.get_links(item["index"])[0].get("ifname")
-                return name
-    return ""
-
-
 def link_names() -> dict[str, int]:
     """Devices of this namespace: name → index."""
     with open_netlink() as link:

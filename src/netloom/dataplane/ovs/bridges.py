@@ -15,7 +15,6 @@ from netloom.dataplane.linux.netlink import (
     Link,
     checksum_offload_off,
     delete_link,
-    device_with,
     holder_of,
     index_of,
     link_names,
@@ -198,7 +197,8 @@ def link_states_of(database: Ovsdb, links: Mapping[str, Link]) -> dict[str, str]
 
 def cards_of(database: Ovsdb, address: str | None) -> list[str]:
     """The cards of this host by which what has this address leaves: those of its bridge, or the device that has it."""
-    owner = device_with(address) if address else ""
+    holder = holder_of(address) if address else None
+    owner = holder[0] if holder else ""
     bridge = next((b for b in database.rows("Bridge").values() if b["name"] == owner), None)
     if bridge is None:
         return [owner] if owner else []
