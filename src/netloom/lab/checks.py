@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import errno
+import fcntl
 import os
 import shutil
 import socket
 import subprocess
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
 from pathlib import Path
 
 from netloom.lab import cgroups
@@ -14,6 +17,8 @@ from netloom.lab.state import Lab, command
 from netloom.model.errors import UserError
 
 DEFAULT_PORT = 9696
+STARTING = Path("/run/netloom-lab-starting")
+"""Locked while a lab of this machine chooses its port and begins to listen there."""
 _PROGRAMS = {
     "ovs-vswitchd": "openvswitch-switch",
     "ovsdb-server": "openvswitch-switch",
@@ -76,6 +81,17 @@ def no_earlier_lab(lab: Lab) -> None:
         raise UserError(
             f"an earlier lab {lab.name!r} left things behind: remove them with `{command('down', lab.name)}`"
         )
+
+
+@contextmanager
+def one_starts() -> Generator[Callable[[], None]]:
+    """Let one lab of this machine at a time choose its port and begin to listen there: a free port is free for all of them.
+
+    It gives a function that lets the next one go on; it does so in the end as well.
+    """
+    with STARTING.open("ab") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield lambda: fcntl.flock(file, fcntl.LOCK_UN)
 
 
 def choose_port(wanted: int | None) -> int:

@@ -59,7 +59,7 @@ def up(
         raise UserError(
             "simulated hosts are for tunnels over IPv4: leave one of the two options out"
         )
-    with lab.lock():
+    with lab.lock(), checks.one_starts() as listens:
         checks.no_earlier_lab(lab)
         chosen = checks.choose_port(port)
         started = time.monotonic()
@@ -78,6 +78,7 @@ def up(
                     networks=networks,
                 ),
                 say,
+                listens,
             )
         except BaseException as error:
             logs = _keep_logs(lab)
@@ -89,7 +90,7 @@ def up(
         return state
 
 
-def _up(lab: Lab, state: LabState, say: Say) -> LabState:
+def _up(lab: Lab, state: LabState, say: Say, listens: Callable[[], None]) -> LabState:
     overlay = state.overlay_ip_version
     machines = nodes(state.computes, overlay, state.networks)
     for node in machines:
@@ -117,6 +118,7 @@ def _up(lab: Lab, state: LabState, say: Say) -> LabState:
         ]
         wired.append(pool.submit(wiring.set_up_outside, running[OUTSIDE]))
         wait_server(lab, server, state.port)
+        listens()
         register(lab, machines, names)
         if names:
             started = start(
