@@ -10,11 +10,11 @@ pytestmark = pytest.mark.root
 
 SCRIPT = """
 import subprocess
-from netloom.dataplane.linux.netlink import link_states
+from netloom.dataplane.linux.netlink import links_by_name
 
 def after(words):
     subprocess.run(words, shell=True, check=True)
-    print(link_states()["near"])
+    print(links_by_name()["near"].state)
 
 after("ip link add near type veth peer name far")
 after("ip link set near up")

@@ -17,7 +17,7 @@ def linkless(
 ) -> dict[Key, Trouble]:
     """The trouble of ports without a link. One that never had any is still being set up by its instance.
 
-    `links`: device → its state, as `netlink.link_states` says; `running`: devices of running instances.
+    `links`: device → its state, as `netlink.Link.state` says; `running`: devices of running instances.
     """
     found: dict[Key, Trouble] = {}
     for item in wanted:

@@ -19,6 +19,7 @@ from netloom.agent.reconcile.kinds.inside import KERNEL, WAYS, Devices, Namespac
 from netloom.agent.reconcile.kinds.instances import Runs
 from netloom.agent.reconcile.kinds.nat import Nats
 from netloom.agent.reconcile.kinds.neighbours import Neighbours
+from netloom.agent.reconcile.kinds.programs import Programs
 from netloom.agent.reconcile.kinds.replicas import ConnectionSyncs, Keepaliveds
 from netloom.agent.reconcile.kinds.services import DhcpServers, Metadata
 from netloom.agent.reconcile.kinds.switch import Bridges, Interfaces
@@ -89,8 +90,6 @@ class Tracker:
         self._flow_watch = flow_watch
         self.workers = workers
         self.userspace = userspace
-        self._dhcp_directory = run_dir / "dhcp"
-        self._dhcp_looks: dict[str, tuple[int, int, int]] = {}
         self._allocator = Allocator(database)
         self.runs = Runs(instances, workers, self._allocator, lambda: self.reconciler)
         self._shields = Shields(database) if userspace else None
@@ -106,7 +105,7 @@ class Tracker:
             item=self._flow,
             interfaces=self._interfaces.wanted,
         )
-        self._dhcp = DhcpServers(self._dhcp_directory)
+        self._dhcp = DhcpServers(run_dir / "dhcp")
         self._tunnel_ip = tunnel_ip
         self._keepaliveds = Keepaliveds(run_dir / "ha", lambda _namespace: ended(), self._cut_links)
         self._syncs = ConnectionSyncs(run_dir / "sync")
@@ -229,16 +228,16 @@ class Tracker:
             item = self.reconciler.state.objects.get(("keepalived", name))
             if not isinstance(item, Keepalived):
                 continue
-            if not self._keepaliveds.look_at(item):
-                if self.reconciler.is_well(item.key) and (wrong := self._keepaliveds.lacks(item)):
-                    self.reconciler.note(item.key, wrong)
-                    news = True
-            else:
+            moved, wrong = self._keepaliveds.look_at(item)
+            if moved:
                 news = True
                 # With its last address a device loses what it knows of its neighbours; nobody damaged that.
                 for key, _ in list(self.reconciler.there("neighbour")):
                     if key[1] == name:
                         self.repairs.expect(key)
+            elif wrong and self.reconciler.is_well(item.key):
+                self.reconciler.note(item.key, wrong)
+                news = True
         return news
 
     def tables_changed(self, ids: frozenset[int]) -> bool:
@@ -294,25 +293,17 @@ class Tracker:
 
     def watch(self) -> bool:
         """Look whether what may end by itself still lives; true where it does not."""
-        for name in dnsmasq.end_hung(self._dhcp_directory, self._dhcp_looks):
-            log.warning("dnsmasq %s did not answer any more: it is started again", name)
-        alive = dnsmasq.read(self._dhcp_directory)
-        moved = False
-        for key, mark in list(self.reconciler.there("dnsmasq")):
-            if self.reconciler.is_well(key):
-                item = self.reconciler.state.objects[key]
-                assert isinstance(item, Dnsmasq)
-                now = alive.get(key) if alive.get(key) != mark else self._dhcp.touched(item) or mark
-                if now != mark:
-                    self.reconciler.note(key, now)
-                    moved = True
-        moved = self.replicas_ended() or moved
+        moved = self._ended(self._dhcp, self._keepaliveds, self._syncs)
         return self.runs.look() or moved
 
     def replicas_ended(self) -> bool:
         """Look whether what replicas of HA routers need still lives; true where it does not."""
+        return self._ended(self._keepaliveds, self._syncs)
+
+    def _ended(self, *kinds: Programs) -> bool:
+        """Look whether programs still live, with the files that they were given; true where one does not."""
         moved = False
-        for kind in (self._keepaliveds, self._syncs):
+        for kind in kinds:
             alive = kind.alive()
             for key, mark in list(self.reconciler.there(kind.name)):
                 if not self.reconciler.is_well(key):
@@ -464,7 +455,7 @@ class Tracker:
         if (
             isinstance(server, Dnsmasq)
             and self.reconciler.mark_there(key) is not None
-            and not dnsmasq.is_on_device(server, self._dhcp_directory)
+            and not dnsmasq.is_on_device(server, self._dhcp.directory)
         ):
             self.repairs.expect(key)
             self.reconciler.note(key, broken("its device was made anew"))

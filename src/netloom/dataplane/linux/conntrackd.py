@@ -7,13 +7,12 @@ is ours when the process of `pid` runs with that folder's `conf` on its command 
 from __future__ import annotations
 
 import os
-import shutil
 import signal
 import time
 from pathlib import Path
 
-from netloom.dataplane.linux import netns
-from netloom.dataplane.mark import broken, fingerprint
+from netloom.dataplane.linux import homes, netns
+from netloom.dataplane.mark import fingerprint
 from netloom.dataplane.process import ApplyError, run
 from netloom.model.files import write_whole
 from netloom.model.hoststate import ConnectionSync, Key
@@ -27,12 +26,7 @@ _START = 'conntrackd -C "$1/conf" </dev/null >/dev/null 2>&1 & echo $! >"$1/pid"
 
 def read(directory: Path) -> dict[Key, str]:
     """Ours → fingerprint, or why one does not run as it was started."""
-    found: dict[Key, str] = {}
-    if directory.is_dir():
-        for home in directory.iterdir():
-            mark = _mark(home) or broken("its start was interrupted")
-            found["conntrackd", home.name] = mark if running(home) else broken("it did not run")
-    return found
+    return homes.read("conntrackd", directory, running)
 
 
 def damage(item: ConnectionSync, directory: Path) -> str:
@@ -42,7 +36,7 @@ def damage(item: ConnectionSync, directory: Path) -> str:
         text = _text(item, home)
     except ApplyError:
         return ""  # `ensure` says so
-    return "" if _says(home / "conf", text) else "its file conf was changed"
+    return "" if homes.says(home / "conf", text) else "its file conf was changed"
 
 
 def ensure(item: ConnectionSync, directory: Path) -> None:
@@ -50,8 +44,8 @@ def ensure(item: ConnectionSync, directory: Path) -> None:
     home = directory / item.namespace
     text = _text(item, home)
     home.mkdir(parents=True, exist_ok=True, mode=0o711)
-    same = _says(home / "conf", text)
-    if not same or not running(home) or _mark(home) != fingerprint(item):
+    same = homes.says(home / "conf", text)
+    if not same or not running(home) or homes.mark(home) != fingerprint(item):
         (home / "mark").unlink(missing_ok=True)
         _stop(home)
         write_whole(home / "conf", text.encode(), 0o600)
@@ -62,32 +56,19 @@ def ensure(item: ConnectionSync, directory: Path) -> None:
 
 def running(home: Path) -> int:
     """Process id of it, 0 where it does not run, or not in today's namespace of that name."""
-    pid = _alive(home)
-    try:
-        inside = Path(f"/proc/{pid}/ns/net").stat().st_ino
-        wanted = (netns.DIRECTORY / home.name).stat().st_ino
-    except OSError:
-        return 0
-    return pid if inside == wanted else 0
+    return homes.within(_alive(home), home.name)
 
 
 def remove(namespace: str, directory: Path) -> None:
     """Stop one and forget its folder."""
     home = directory / namespace
     _stop(home)
-    shutil.rmtree(home, ignore_errors=True)
-    if home.exists():
-        raise ApplyError(f"cannot remove {home}")
+    homes.remove(home)
 
 
 def _alive(home: Path) -> int:
-    try:
-        pid = int((home / "pid").read_text())
-        command = Path(f"/proc/{pid}/cmdline").read_bytes()
-    except (OSError, ValueError):
-        return 0
     # Between fork and exec it is a shell with the folder's name.
-    return pid if str(home).encode() in command else 0
+    return homes.process(home, (f"{home}/conf", str(home)))
 
 
 def _stop(home: Path) -> None:
@@ -99,11 +80,8 @@ def _stop(home: Path) -> None:
         deadline = time.monotonic() + STOP_SECONDS
         while _alive(home) and time.monotonic() < deadline:
             time.sleep(0.005)
-    for name in (
-        "pid",
-        "lock",
-        "ctl",
-    ):  # one that was killed leaves them behind, and they keep the next one away
+    # One that was killed leaves them behind, and they keep the next one away.
+    for name in ("pid", "lock", "ctl"):
         (home / name).unlink(missing_ok=True)
 
 
@@ -112,14 +90,3 @@ def _text(item: ConnectionSync, home: Path) -> str:
         return conntrackd_conf(item, str(home))
     except Unwritable as error:
         raise ApplyError(f"conntrackd cannot be told: {error}") from error
-
-
-def _mark(home: Path) -> str:
-    try:
-        return (home / "mark").read_text()
-    except (OSError, ValueError):
-        return ""
-
-
-def _says(path: Path, text: str) -> bool:
-    return path.is_file() and path.read_bytes() == text.encode()

@@ -15,7 +15,6 @@ from __future__ import annotations
 
 import os
 import re
-import shutil
 import signal
 import socket
 import struct
@@ -24,10 +23,10 @@ from collections.abc import Iterable
 from ipaddress import IPv4Interface
 from pathlib import Path
 
-from netloom.dataplane.linux import netns
+from netloom.dataplane.linux import homes, netns
 from netloom.dataplane.linux.netlink import addresses_on, index_of, open_netlink
 from netloom.dataplane.linux.nft import Wanted
-from netloom.dataplane.mark import broken, fingerprint
+from netloom.dataplane.mark import fingerprint
 from netloom.dataplane.process import ApplyError, run
 from netloom.model.files import write_whole
 from netloom.model.hoststate import Dnsmasq, Key
@@ -40,7 +39,7 @@ STOP_SECONDS = 1.0
 HUNG_LOOKS = 3
 """How often in a row a server is found with work and idle before it is taken to hang."""
 TABLE = ("ip", DHCP_TABLE)
-_FILES = ("conf", "hosts", "opts")
+FILES = ("conf", "hosts", "opts")
 _SERVER_PORT = 67
 _LEASE = re.compile(
     r"^([0-9a-f]{2}(?::[0-9a-f]{2}){5}),(?:[^\n]*,)?(\d+\.\d+\.\d+\.\d+),[^,\n]*$", re.MULTILINE
@@ -49,29 +48,7 @@ _LEASE = re.compile(
 
 def read(directory: Path) -> dict[Key, str]:
     """Our servers → fingerprint, or why one does not run as it was started."""
-    found: dict[Key, str] = {}
-    if directory.is_dir():
-        for home in directory.iterdir():
-            mark = _mark(home)[0] or broken("its start was interrupted")
-            found["dnsmasq", home.name] = mark if _running(home) else broken("it did not run")
-    return found
-
-
-Stamp = tuple[tuple[int, int, int], ...]
-"""(inode, size, time of the last change) of each file of a server; zeros for one that is not there."""
-
-
-def stamp(network_id: str, directory: Path) -> Stamp:
-    """What tells that somebody changed a file of a server, without reading it."""
-    return tuple(_stamp(directory / network_id / name) for name in _FILES)
-
-
-def _stamp(path: Path) -> tuple[int, int, int]:
-    try:
-        found = path.stat()
-    except OSError:
-        return 0, 0, 0
-    return found.st_ino, found.st_size, found.st_ctime_ns
+    return homes.read("dnsmasq", directory, _running, lambda home: _mark(home)[0])
 
 
 def damage(item: Dnsmasq, directory: Path) -> str:
@@ -81,7 +58,7 @@ def damage(item: Dnsmasq, directory: Path) -> str:
         texts = _texts(item, home)
     except ApplyError:
         return ""  # `ensure` says so
-    odd = [name for name, text in texts.items() if not _says(home / name, text)]
+    odd = [name for name, text in texts.items() if not homes.says(home / name, text)]
     return f"its file {', '.join(odd)} was changed" if odd else ""
 
 
@@ -109,10 +86,7 @@ def _guard(item: Dnsmasq) -> None:
 
 def _mark(home: Path) -> tuple[str, str]:
     """(fingerprint, what a restart depends on) as of the last `ensure`."""
-    try:
-        mark, _, fixed = (home / "mark").read_text().partition(" ")
-    except (OSError, ValueError):
-        return "", ""  # not there, or damaged
+    mark, _, fixed = homes.mark(home).partition(" ")
     return mark, fixed
 
 
@@ -125,28 +99,15 @@ def is_on_device(item: Dnsmasq, directory: Path) -> bool:
 
 def _running(home: Path) -> int:
     """Process id of the server, 0 where it does not run, or not in today's namespace of that name."""
-    try:
-        pid = int((home / "pid").read_text())
-        command = Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
-        if f"--conf-file={home}/conf".encode() not in command:
-            return 0
-        inside = Path(f"/proc/{pid}/ns/net").stat().st_ino
-        wanted = (netns.DIRECTORY / dhcp_namespace(home.name)).stat().st_ino
-    except (OSError, ValueError):
-        return 0
-    return pid if inside == wanted else 0
+    return homes.within(_left_behind(home), dhcp_namespace(home.name))
 
 
 def _write(path: Path, text: str) -> bool:
     """Write the file if it differs; true if it did."""
-    if _says(path, text):
+    if homes.says(path, text):
         return False
     write_whole(path, text.encode(), 0o644)  # dnsmasq reads it again after it has given up root
     return True
-
-
-def _says(path: Path, text: str) -> bool:
-    return path.is_file() and path.read_bytes() == text.encode()
 
 
 def ensure(item: Dnsmasq, directory: Path) -> None:
@@ -262,18 +223,11 @@ def _stop(home: Path) -> None:
 
 def _left_behind(home: Path) -> int:
     """A server of ours that still runs, whichever namespace it is in."""
-    try:
-        pid = int((home / "pid").read_text())
-        command = Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
-    except (OSError, ValueError):
-        return 0
-    return pid if f"--conf-file={home}/conf".encode() in command else 0
+    return homes.process(home, (f"--conf-file={home}/conf",))
 
 
 def remove(network_id: str, directory: Path) -> None:
     """Stop a server and forget its folder."""
     home = directory / network_id
     _stop(home)
-    shutil.rmtree(home, ignore_errors=True)
-    if home.exists():
-        raise ApplyError(f"cannot remove {home}")
+    homes.remove(home)

@@ -13,7 +13,6 @@ from __future__ import annotations
 import logging
 import os
 import selectors
-import shutil
 import signal
 import socket
 import threading
@@ -22,9 +21,9 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from netloom.dataplane.linux import netns
-from netloom.dataplane.linux.netlink import addresses_on, open_netlink
-from netloom.dataplane.mark import broken, fingerprint
+from netloom.dataplane.linux import homes, netns
+from netloom.dataplane.linux.netlink import addresses_on, all_addresses, open_netlink
+from netloom.dataplane.mark import fingerprint
 from netloom.dataplane.process import ApplyError, run
 from netloom.model.files import write_whole
 from netloom.model.hoststate import Keepalived, Key
@@ -55,12 +54,7 @@ _starting = threading.Lock()
 
 def read(directory: Path) -> dict[Key, str]:
     """Ours → fingerprint, or why one does not run as it was started."""
-    found: dict[Key, str] = {}
-    if directory.is_dir():
-        for home in directory.iterdir():
-            mark = _mark(home) or broken("its start was interrupted")
-            found["keepalived", home.name] = mark if running(home) else broken("it did not run")
-    return found
+    return homes.read("keepalived", directory, running)
 
 
 def damage(item: Keepalived, directory: Path) -> str:
@@ -69,7 +63,8 @@ def damage(item: Keepalived, directory: Path) -> str:
         text = _text(item, directory)
     except ApplyError:
         return ""  # `ensure` says so
-    return "" if _says(directory / item.namespace / "conf", text) else "its file conf was changed"
+    conf = directory / item.namespace / "conf"
+    return "" if homes.says(conf, text) else "its file conf was changed"
 
 
 def ensure(item: Keepalived, directory: Path) -> None:
@@ -81,7 +76,7 @@ def ensure(item: Keepalived, directory: Path) -> None:
     text = _text(item, directory)
     home.mkdir(parents=True, exist_ok=True, mode=0o711)
     (home / "mark").unlink(missing_ok=True)
-    if not _says(home / "conf", text):
+    if not homes.says(home / "conf", text):
         write_whole(home / "conf", text.encode(), 0o600)
     with netns.inside(item.namespace):
         for device in sorted({address.device for address in item.addresses}):
@@ -110,15 +105,18 @@ def _settle(item: Keepalived) -> None:
         time.sleep(0.01)
 
 
-def missing(item: Keepalived) -> list[str]:
-    """Addresses and routes of an active one that somebody took away: keepalived does not see to them again."""
+def look(item: Keepalived) -> tuple[bool, list[str]]:
+    """Whether the router is active on this host; and addresses and routes of an active one that somebody took away.
+
+    keepalived does not see to them again.
+    """
     there = held(item)
     if (item.device, item.sign) not in there:
-        return []
+        return False, []
     lost = [a.cidr for a in item.addresses if (a.device, a.cidr) not in there]
     with netns.inside(item.namespace), open_netlink() as link:
         ways = {_destination(r) for r in link.get_routes(family=socket.AF_INET, proto=_PROTOCOL)}
-    return [*lost, *(r.destination for r in item.routes if r.destination not in ways)]
+    return True, [*lost, *(r.destination for r in item.routes if r.destination not in ways)]
 
 
 def _destination(route: Any) -> str:
@@ -127,7 +125,7 @@ def _destination(route: Any) -> str:
 
 def _restore(item: Keepalived) -> None:
     """Put in what is missing of an active one; nothing of it stays where that ended meanwhile."""
-    lost = set(missing(item))
+    lost = set(look(item)[1])
     if not lost:
         return
     with netns.inside(item.namespace), open_netlink() as link:
@@ -141,36 +139,22 @@ def _restore(item: Keepalived) -> None:
                 way = {"gateway": route.gateway} if route.gateway else {"scope": _OF_LINK}
                 oif = index[route.device]
                 link.route("replace", dst=route.destination, oif=oif, proto=_PROTOCOL, **way)
-    if not is_active(item):
+    if (item.device, item.sign) not in held(item):
         with netns.inside(item.namespace), open_netlink() as link:
             _clear(link)
-
-
-def is_active(item: Keepalived) -> bool:
-    """Whether the router is active on this host."""
-    return (item.device, item.sign) in held(item)
 
 
 def held(item: Keepalived) -> set[tuple[str, str]]:
     """(device, address) of all addresses in the router's namespace; none where there is no namespace."""
     if not netns.exists(item.namespace):
         return set()
-    found: set[tuple[str, str]] = set()
     with netns.inside(item.namespace), open_netlink() as link:
-        for device in link.get_links():
-            found.update((device.get("ifname"), c) for c in addresses_on(link, device["index"]))
-    return found
+        return all_addresses(link)
 
 
 def running(home: Path) -> int:
     """Process id of it, 0 where it does not run, or not in today's namespace of that name."""
-    pid = _alive(home)
-    try:
-        inside = Path(f"/proc/{pid}/ns/net").stat().st_ino
-        wanted = (netns.DIRECTORY / home.name).stat().st_ino
-    except OSError:
-        return 0
-    return pid if inside == wanted else 0
+    return homes.within(_alive(home), home.name)
 
 
 def tell_links(cut: Mapping[str, bool], directory: Path) -> None:
@@ -179,7 +163,7 @@ def tell_links(cut: Mapping[str, bool], directory: Path) -> None:
     folder.mkdir(parents=True, exist_ok=True, mode=0o711)
     for name, is_cut in cut.items():
         text = str(int(is_cut))
-        if not _says(folder / name, text):
+        if not homes.says(folder / name, text):
             # Written over, not replaced: keepalived watches the file itself.
             (folder / name).write_text(text)
 
@@ -210,9 +194,7 @@ def remove(namespace: str, directory: Path) -> None:
     with _starting:
         (home / "conf").unlink(missing_ok=True)  # whoever waits for its end starts it no more
         _stop(home)
-    shutil.rmtree(home, ignore_errors=True)
-    if home.exists():
-        raise ApplyError(f"cannot remove {home}")
+    homes.remove(home)
 
 
 class Ends:
@@ -326,12 +308,7 @@ def _start(home: Path) -> None:
 
 def _alive(home: Path, name: str = "pid") -> int:
     """A process of ours that runs, whichever namespace it is in; 0 where none does."""
-    try:
-        pid = int((home / name).read_text())
-        command = Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
-    except (OSError, ValueError):
-        return 0
-    return pid if f"{home}/conf".encode() in command else 0
+    return homes.process(home, (f"{home}/conf",), name)
 
 
 def _stop(home: Path) -> None:
@@ -354,14 +331,3 @@ def _text(item: Keepalived, directory: Path) -> str:
         return keepalived_conf(item, str(_links(directory)))
     except Unwritable as error:
         raise ApplyError(f"keepalived cannot be told: {error}") from error
-
-
-def _mark(home: Path) -> str:
-    try:
-        return (home / "mark").read_text()
-    except (OSError, ValueError):
-        return ""
-
-
-def _says(path: Path, text: str) -> bool:
-    return path.is_file() and path.read_bytes() == text.encode()

@@ -47,7 +47,10 @@ def link_names() -> dict[str, int]:
 
 
 class Link(Struct, frozen=True):
-    """A device of the kernel. `state`: as `link_states` says."""
+    """A device of the kernel.
+
+    `state`: `up`, `down` (somebody put it down), `no link` (the other end is) or `no link yet` (the other end never was up).
+    """
 
     state: str
     mtu: int
@@ -59,14 +62,6 @@ def links_by_name() -> dict[str, Link]:
         return {
             item.get("ifname"): Link(_state(item), item.get("mtu")) for item in link.get_links()
         }
-
-
-def link_states() -> dict[str, str]:
-    """Devices of this namespace: name → `up`, `down` (somebody put it down), `no link` (the other end is) or
-    `no link yet` (the other end never was up).
-    """
-    with open_netlink() as link:
-        return {item.get("ifname"): _state(item) for item in link.get_links()}
 
 
 def _state(item: Any) -> str:
@@ -115,8 +110,18 @@ def delete_link(name: str) -> None:
 
 def addresses_on(link: Any, index: int) -> list[str]:
     """The IPv4 addresses of a device, each with the length of its prefix."""
-    found = link.get_addr(family=socket.AF_INET, index=index)
-    return [f"{item.get('address')}/{item['prefixlen']}" for item in found]
+    return [_cidr(item) for item in link.get_addr(family=socket.AF_INET, index=index)]
+
+
+def all_addresses(link: Any) -> set[tuple[str, str]]:
+    """(device, address) of all IPv4 addresses of a namespace, each with the length of its prefix."""
+    names = {item["index"]: item.get("ifname") for item in link.get_links()}
+    found = link.get_addr(family=socket.AF_INET)
+    return {(names[item["index"]], _cidr(item)) for item in found if item["index"] in names}
+
+
+def _cidr(item: Any) -> str:
+    return f"{item.get('address')}/{item['prefixlen']}"
 
 
 def checksum_offload_off(name: str) -> None:

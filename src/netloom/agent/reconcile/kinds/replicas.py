@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
-from typing import Any
 
 from netloom.agent.reconcile.diff import Change, Mark
-from netloom.agent.reconcile.kind import Failure, Kind, Look, each
+from netloom.agent.reconcile.kind import Failure, Look, each
+from netloom.agent.reconcile.kinds.programs import Programs
 from netloom.dataplane.linux import conntrackd, keepalived
 from netloom.dataplane.mark import broken, fingerprint
 from netloom.model.hoststate import ConnectionSync, Keepalived, Key
 
 
-class Keepaliveds(Kind):
+class Keepaliveds(Programs):
     """keepalived of each HA router here: its processes and its file.
 
     `active`: namespace → whether the router is active here. `cut`: says which links of this host are cut.
@@ -22,7 +23,6 @@ class Keepaliveds(Kind):
     name = "keepalived"
     sorts = ("keepalived",)
     after = ("device", "route", "nat", "neighbour")
-    inside = True
 
     def __init__(
         self,
@@ -30,67 +30,61 @@ class Keepaliveds(Kind):
         ended: Callable[[str], None],
         cut: Callable[[], Mapping[str, bool]],
     ) -> None:
+        super().__init__(directory)
         self._cut = cut
-        self._directory = directory
         self._ends = keepalived.Ends(directory, ended)
         self.active: dict[str, bool] = {}
+
+    def known(self) -> dict[Key, Mark]:
+        return keepalived.read(self.directory)
+
+    def alive(self) -> dict[Key, Mark]:
+        keepalived.end_hung(self.directory)
+        self._ends.follow()
+        return self.known()
+
+    def damage(self, item: Keepalived) -> str:
+        return keepalived.damage(item, self.directory)
 
     def tell_links(self) -> None:
         """Tell each which links of this host are cut: one that is alone must not go on as if it were not."""
         if self.active:
-            keepalived.tell_links(self._cut(), self._directory)
+            keepalived.tell_links(self._cut(), self.directory)
 
     def read(self, look: Look) -> dict[Key, Mark]:
-        found = {
-            key: mark
-            for key, mark in keepalived.read(self._directory).items()
-            if look.only is None or key[1] in look.only
-        }
+        found = self.there(look)
         for item in look.of(self.name):
             if found.get(item.key) == fingerprint(item):
-                if wrong := keepalived.damage(item, self._directory):
+                _, gone = self.look_at(item)
+                if wrong := self.damage(item):
                     found[item.key] = broken(wrong)
-                elif wrong := self.lacks(item):
-                    found[item.key] = wrong
-                self.look_at(item)
+                elif gone:
+                    found[item.key] = gone
         self.tell_links()
         self._ends.follow()
         return found
 
-    def look_at(self, item: Keepalived) -> bool:
-        """Look whether a router is active here; true where that is news."""
-        before = self.active.get(item.namespace)
-        self.active[item.namespace] = keepalived.is_active(item)
-        return self.active[item.namespace] != before
+    def look_at(self, item: Keepalived) -> tuple[bool, Mark]:
+        """Whether it is news that a router is active here, or is not; and why an active one is broken, else empty.
 
-    def lacks(self, item: Keepalived) -> Mark:
-        """Why one that is active is broken: somebody took away what it put in; else empty."""
-        wrong = keepalived.missing(item)
-        return broken(f"{', '.join(wrong[:3])} was gone") if wrong else ""
-
-    def touched(self, item: Any) -> Mark:
-        """Why one is broken whose file others have changed; else empty."""
-        wrong = keepalived.damage(item, self._directory)
-        return broken(wrong) if wrong else ""
-
-    def alive(self) -> dict[Key, Mark]:
-        """Those that run, and why others do not; what is stopped is ended first."""
-        keepalived.end_hung(self._directory)
-        self._ends.follow()
-        return keepalived.read(self._directory)
-
-    def mark(self, item: Keepalived) -> Mark:
-        return fingerprint(item)
+        It is broken where somebody took away what it put in.
+        """
+        active, gone = keepalived.look(item)
+        news = self.active.get(item.namespace) != active
+        self.active[item.namespace] = active
+        return news, broken(f"{', '.join(gone[:3])} was gone") if gone else ""
 
     def apply(self, change: Change) -> dict[Key, Failure]:
-        failed = each(change.make, self._ensure)
-        failed |= each(change.remove, lambda key: keepalived.remove(key[1], self._directory))
+        cut = functools.cache(self._cut)  # once for all of them
+        failed = each(change.make, lambda item: self._ensure(item, cut()))
+        failed |= each(change.remove, lambda key: keepalived.remove(key[1], self.directory))
         self._ends.follow()
         return failed
 
-    def _ensure(self, item: Keepalived) -> None:
-        keepalived.tell_links(self._cut(), self._directory)
-        keepalived.ensure(item, self._directory)
+    def _ensure(self, item: Keepalived, cut: Mapping[str, bool]) -> None:
+        keepalived.tell_links(cut, self.directory)
+        keepalived.ensure(item, self.directory)
+        self.written(item)
         self.look_at(item)
 
     def needs(self, item: Keepalived) -> Iterable[Key]:
@@ -101,47 +95,37 @@ class Keepaliveds(Kind):
                 yield "floating-nat", item.namespace, address.cidr.removesuffix("/32")
 
     def forget(self, key: Key) -> None:
+        super().forget(key)
         self.active.pop(key[1], None)
 
 
-class ConnectionSyncs(Kind):
+class ConnectionSyncs(Programs):
     """conntrackd of each HA router here."""
 
     name = "conntrackd"
     sorts = ("conntrackd",)
     after = ("device", "nat")
-    inside = True
 
-    def __init__(self, directory: Path) -> None:
-        self._directory = directory
+    def known(self) -> dict[Key, Mark]:
+        return conntrackd.read(self.directory)
+
+    def damage(self, item: ConnectionSync) -> str:
+        return conntrackd.damage(item, self.directory)
 
     def read(self, look: Look) -> dict[Key, Mark]:
-        found = {
-            key: mark
-            for key, mark in conntrackd.read(self._directory).items()
-            if look.only is None or key[1] in look.only
-        }
+        found = self.there(look)
         for item in look.of(self.name):
-            wrong = conntrackd.damage(item, self._directory)
-            if wrong and found.get(item.key) == fingerprint(item):
+            if found.get(item.key) == fingerprint(item) and (wrong := self.damage(item)):
                 found[item.key] = broken(wrong)
         return found
 
-    def touched(self, item: Any) -> Mark:
-        """Why one is broken whose file others have changed; else empty."""
-        wrong = conntrackd.damage(item, self._directory)
-        return broken(wrong) if wrong else ""
-
-    def alive(self) -> dict[Key, Mark]:
-        """Those that run, and why others do not."""
-        return conntrackd.read(self._directory)
-
-    def mark(self, item: ConnectionSync) -> Mark:
-        return fingerprint(item)
-
     def apply(self, change: Change) -> dict[Key, Failure]:
-        failed = each(change.make, lambda item: conntrackd.ensure(item, self._directory))
-        return failed | each(change.remove, lambda key: conntrackd.remove(key[1], self._directory))
+        failed = each(change.make, self._ensure)
+        return failed | each(change.remove, lambda key: conntrackd.remove(key[1], self.directory))
+
+    def _ensure(self, item: ConnectionSync) -> None:
+        conntrackd.ensure(item, self.directory)
+        self.written(item)
 
     def needs(self, item: ConnectionSync) -> Iterable[Key]:
         yield "device", item.namespace, item.device

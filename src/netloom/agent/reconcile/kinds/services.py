@@ -2,49 +2,48 @@
 
 from __future__ import annotations
 
+import logging
 from pathlib import Path
 
 from netloom.agent.reconcile.diff import Change, Mark
 from netloom.agent.reconcile.kind import Failure, Kind, Look, each
 from netloom.agent.reconcile.kinds.inside import seen, tables
+from netloom.agent.reconcile.kinds.programs import Programs
 from netloom.dataplane.linux import dnsmasq, nft
 from netloom.dataplane.mark import broken, fingerprint
 from netloom.metadata.listener import MetadataServer
 from netloom.model.hoststate import Dnsmasq, Key, MetadataListener
 from netloom.model.names import dhcp_namespace
 
+log = logging.getLogger(__name__)
 
-class DhcpServers(Kind):
+
+class DhcpServers(Programs):
     """dnsmasq of each network: its process, its files and the table before it."""
 
     name = "dnsmasq"
     sorts = ("dnsmasq",)
     after = ("device", "route", "neighbour")
-    inside = True
+    files = dnsmasq.FILES
 
     def __init__(self, directory: Path) -> None:
-        self._directory = directory
+        super().__init__(directory)
         self._expected = nft.Expected()
-        self._stamps: dict[Key, dnsmasq.Stamp] = {}  # of each server's files, as they were right
+        self._looks: dict[str, tuple[int, int, int]] = {}
 
-    def touched(self, item: Dnsmasq) -> Mark:
-        """Why a server is broken whose files others have changed since they were looked at last; else empty."""
-        now = dnsmasq.stamp(item.network_id, self._directory)
-        if self._stamps.get(item.key) == now:
-            return ""
-        self._stamps[item.key] = now
-        wrong = dnsmasq.damage(item, self._directory)
-        return broken(wrong) if wrong else ""
+    def known(self) -> dict[Key, Mark]:
+        return dnsmasq.read(self.directory)
 
-    def forget(self, key: Key) -> None:
-        self._stamps.pop(key, None)
+    def alive(self) -> dict[Key, Mark]:
+        for name in dnsmasq.end_hung(self.directory, self._looks):
+            log.warning("dnsmasq %s did not answer any more: it is started again", name)
+        return self.known()
+
+    def damage(self, item: Dnsmasq) -> str:
+        return dnsmasq.damage(item, self.directory)
 
     def read(self, look: Look) -> dict[Key, Mark]:
-        found = {
-            key: mark
-            for key, mark in dnsmasq.read(self._directory).items()
-            if look.only is None or self.place(key) in look.only
-        }
+        found = self.there(look)
         servers = {item.network_id: item for item in look.of(self.name) if item.key in found}
         there = seen(look)
         texts = {
@@ -55,7 +54,7 @@ class DhcpServers(Kind):
         expected = self._expected.tables(texts, forget=look.only is None)
         for name in texts:
             item = servers[name]
-            wrong = dnsmasq.damage(item, self._directory)
+            wrong = self.damage(item)
             if not wrong and item.namespace in there and name in expected:
                 table = tables(look, item.namespace).get(dnsmasq.TABLE, nft.Table())
                 odd = nft.differences(expected[name], table)
@@ -67,16 +66,13 @@ class DhcpServers(Kind):
     def place(self, key: Key) -> str:
         return dhcp_namespace(key[1])
 
-    def mark(self, item: Dnsmasq) -> Mark:
-        return fingerprint(item)
-
     def apply(self, change: Change) -> dict[Key, Failure]:
         failed = each(change.make, self._ensure)
-        return failed | each(change.remove, lambda k: dnsmasq.remove(k[1], self._directory))
+        return failed | each(change.remove, lambda k: dnsmasq.remove(k[1], self.directory))
 
     def _ensure(self, item: Dnsmasq) -> None:
-        dnsmasq.ensure(item, self._directory)
-        self._stamps[item.key] = dnsmasq.stamp(item.network_id, self._directory)
+        dnsmasq.ensure(item, self.directory)
+        self.written(item)
 
 
 class Metadata(Kind):
