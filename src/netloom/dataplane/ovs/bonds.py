@@ -7,7 +7,7 @@ from typing import Any
 
 from msgspec.structs import replace
 
-from netloom.dataplane.ovs.ovsdb import Ovsdb, Row, first, many
+from netloom.dataplane.ovs.ovsdb import Ovsdb, Row, first, many, unopened
 from netloom.model.hoststate import Interface
 
 COLUMNS: dict[str, Any] = {"bond_mode": "active-backup", "bond_downdelay": 0, "bond_updelay": 1000}
@@ -36,11 +36,8 @@ def odd(database: Ovsdb, port: Row, item: Interface) -> str:
     for name in item.members:
         if name not in there:
             return f"{name} was not in it"
-        number = first(there[name]["ofport"])
-        if there[name]["error"] or number is None or number <= 0:
-            return (
-                f"Open vSwitch had lost {name}: {first(there[name]['error']) or 'it has no number'}"
-            )
+        if why := unopened(there[name]):
+            return f"Open vSwitch had lost {name}: {why}"
     more = sorted(there.keys() - set(item.members))
     if more:
         return f"{more[0]} was in it"

@@ -24,7 +24,7 @@ from netloom.dataplane.linux.netlink import (
 from netloom.dataplane.linux.netns import write_sysctl
 from netloom.dataplane.mark import broken, fingerprint
 from netloom.dataplane.ovs import bonds, shield
-from netloom.dataplane.ovs.ovsdb import Ovsdb, Row, first, many, to_map
+from netloom.dataplane.ovs.ovsdb import Ovsdb, Row, first, many, to_map, unopened
 from netloom.dataplane.process import ApplyError
 from netloom.model.hoststate import Bridge, HostObject, Interface, Key
 
@@ -82,20 +82,32 @@ def quiet_underlay(database: Ovsdb, address: str) -> None:
     if ":" in address:
         return
     found = holder_of(address)
+    for name in _cards_in(database, found[0]) or () if found is not None else ():
+        write_sysctl(f"ipv4.conf.{name.replace('.', '/')}.arp_ignore", "1")
+
+
+def cards_of(database: Ovsdb, address: str | None) -> list[str]:
+    """The cards of this host by which what has this address leaves: those of its bridge, or the device that has it."""
+    found = holder_of(address) if address else None
+    if found is None:
+        return []
+    inside = _cards_in(database, found[0])
+    return [found[0]] if inside is None else inside
+
+
+def _cards_in(database: Ovsdb, bridge: str) -> list[str] | None:
+    """Devices of the kernel in a bridge, those of a bond too; None where there is no such bridge."""
+    row = next((row for row in database.rows("Bridge").values() if row["name"] == bridge), None)
+    if row is None:
+        return None
     ports, rows = database.rows("Port"), database.rows("Interface")
-    for bridge in database.rows("Bridge").values():
-        if found is None or bridge["name"] != found[0]:
-            continue
-        # All interfaces of a port: it may be a bond.
-        parts = (
-            number
-            for uuid in many(bridge["ports"])
-            if uuid in ports
-            for number in many(ports[uuid]["interfaces"])
-        )
-        for row in (rows[number] for number in parts if number in rows):
-            if _is_device(row):
-                write_sysctl(f"ipv4.conf.{row['name'].replace('.', '/')}.arp_ignore", "1")
+    parts = (
+        rows.get(number)
+        for uuid in many(row["ports"])
+        if uuid in ports
+        for number in many(ports[uuid]["interfaces"])
+    )
+    return sorted(part["name"] for part in parts if part is not None and _is_device(part))
 
 
 def ours(database: Ovsdb) -> list[str]:
@@ -138,12 +150,11 @@ def read(
 
 def _lost(row: Row, name: str, link: Link | None) -> str:
     """Why a port carries nothing, in words; empty where it does."""
-    number = first(row["ofport"])
     kind = row["external_ids"].get("netloom-type")
     if kind in _DEVICES and link is None:
         return f"device {name} was gone"
-    if row["error"] or number is None or number <= 0:
-        return f"Open vSwitch had lost it: {first(row['error']) or 'it has no number'}"
+    if why := unopened(row):
+        return f"Open vSwitch had lost it: {why}"
     if kind == "veth" and link is not None and link.state == "down":
         return f"device {name} was down"
     return ""
@@ -193,19 +204,6 @@ def link_states_of(database: Ovsdb, links: Mapping[str, Link]) -> dict[str, str]
     """The ports that are devices of this host's kernel, whoever plugged them → `Link.state`."""
     names = (row["name"] for row in database.rows("Interface").values() if _is_device(row))
     return {name: links[name].state for name in names if name in links}
-
-
-def cards_of(database: Ovsdb, address: str | None) -> list[str]:
-    """The cards of this host by which what has this address leaves: those of its bridge, or the device that has it."""
-    holder = holder_of(address) if address else None
-    owner = holder[0] if holder else ""
-    bridge = next((b for b in database.rows("Bridge").values() if b["name"] == owner), None)
-    if bridge is None:
-        return [owner] if owner else []
-    ports = [database.rows("Port").get(id) for id in many(bridge["ports"])]
-    rows = database.rows("Interface")
-    members = [rows.get(id) for port in ports if port for id in many(port["interfaces"])]
-    return sorted(row["name"] for row in members if row and _is_device(row))
 
 
 def _bridge_rows(item: Bridge, number: int) -> list[dict[str, Any]]:

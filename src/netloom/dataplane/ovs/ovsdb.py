@@ -69,6 +69,14 @@ def many(value: Any) -> tuple[Any, ...]:
     return value if isinstance(value, tuple) else (value,)
 
 
+def unopened(row: Row) -> str:
+    """Why the switch does not have an interface open, in words; empty where it has."""
+    number = first(row["ofport"])
+    if row["error"] or number is None or number <= 0:
+        return str(first(row["error"]) or "it has no number")
+    return ""
+
+
 def to_map(values: dict[str, str]) -> list[Any]:
     """A dict in OVSDB's notation."""
     return ["map", [[key, value] for key, value in sorted(values.items())]]
