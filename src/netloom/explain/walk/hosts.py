@@ -27,6 +27,7 @@ from netloom.model.origin import Origin
 from netloom.model.placement import places
 from netloom.plan import plan
 from netloom.plan.index import ROUTER_OWNERS, Index, device_of
+from netloom.plan.sets import wire_of
 from netloom.scope import Moment, select
 
 EVERYWHERE = "0.0.0.0/0"
@@ -76,7 +77,8 @@ class Host:
     """One host's state, in the shape in which the walker asks for it.
 
     Of a router's replicas the first is taken to be active: which one is, a plan cannot say (`api/explain.py` puts first the one
-    whose host says so). `standbys`: namespace of an HA router → the hosts of the others.
+    whose host says so). `standbys`: namespace of an HA router → the hosts of the others. `subports`: a subport's name → the device of its trunk's parent,
+    and its tag there.
     """
 
     name: str
@@ -92,6 +94,7 @@ class Host:
     source_nat: dict[str, list[SourceNat]] = field(default_factory=dict)
     attached: dict[str, list[AttachedNetwork]] = field(default_factory=dict)
     standbys: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    subports: dict[str, tuple[str, int]] = field(default_factory=dict)
 
     @classmethod
     def of(cls, view: HostView) -> Host:
@@ -116,6 +119,11 @@ class Host:
             router_namespace(router.id): places(router)[1:]
             for router in view.routers.values()
             if router.ha
+        }
+        host.subports = {
+            device_of(port): (wire_of(port), port.trunk_vlan)
+            for port in view.ports.values()
+            if port.trunk_parent and port.host == host.name
         }
         host.devices = {d.name: d for d in state.each(Device) if d.namespace not in idle}
         host.namespaces = {namespace.name: namespace for namespace in state.each(Namespace)}

@@ -39,9 +39,8 @@ class Switches:
         """A frame comes into br-int by a local device."""
         if self.world.around is not None:
             self.world.around.leaves(device)
-        wire, _, tag = device.partition(".")
-        if tag:  # a subport's frames leave the instance with its tag
-            frame = replace(frame, vlan=int(tag))
+        wire, tag = host.subports.get(device, (device, frame.vlan))
+        frame = replace(frame, vlan=tag)  # a subport's frames leave the instance with its tag
         return self._table(host, Passing(frame, wire), 0, steps)
 
     def from_wire(self, physical_network: str, frame: Frame, steps: Steps = ()) -> list[Outcome]:
@@ -184,11 +183,11 @@ class Switches:
             if device == integration_patch(bridge):
                 return self._to_wire(host, passing, network, bridge, steps)
         frame = passing.frame
+        behind = (device, frame.vlan)
+        subport = next((name for name, wire in host.subports.items() if wire == behind), None)
         interface = host.state.objects.get(("interface", INTEGRATION_BRIDGE, device))
-        if (
-            frame.vlan
-        ):  # a subport's; the device is its parent's, whose network may not be looked at
-            place, origin = f"{device}.{frame.vlan}", steps[-1].origin
+        if subport is not None:  # the device is its parent's, whose network may not be looked at
+            place, origin = subport, steps[-1].origin
         elif interface is not None:
             place, origin = device, interface.origin
         else:
