@@ -8,16 +8,15 @@ from __future__ import annotations
 import os
 import re
 import subprocess
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from netloom.lab import guest, settings, state, up
+from netloom.lab import guest, settings
 from netloom.lab.image import small_image
 from netloom.lab.topology import GATEWAYS, RANGES, WEB
-from tests.support.running_lab import RunningLab
+from tests.support.running_lab import RunningLab, own_lab
 
 pytestmark = [pytest.mark.root, pytest.mark.slow]
 
@@ -94,21 +93,18 @@ def article(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Article]:
             )
     # The image is kept with the state of this tree; the lab is not, for its sockets want short paths.
     image = small_image()
-    with tempfile.TemporaryDirectory(prefix="nl") as folder, pytest.MonkeyPatch.context() as patch:
-        patch.setenv("NETLOOM_STATE", folder)
-        found = state.find("article")
-        with up.temporary(found, 2, bare=True) as running:
-            made = Article(RunningLab(found, running), tmp_path_factory.mktemp("article"))
-            made.type(
-                "glance image-create --name RHEL7 --visibility public --disk-format qcow2 "
-                f"--container-format bare --file {image}"
-            )
-            made.type("nova secgroup-create all", "Allow all tcp ports")
-            made.type("nova secgroup-add-rule all TCP 1 65535 0.0.0.0/0")
-            made.type("nova secgroup-add-rule all ICMP -1 -1 0.0.0.0/0")
-            made.key.touch(mode=0o600)
-            made.key.write_text(made.type("nova keypair-add admin"))
-            yield made
+    with own_lab("article", 2, bare=True) as running:
+        made = Article(running, tmp_path_factory.mktemp("article"))
+        made.type(
+            "glance image-create --name RHEL7 --visibility public --disk-format qcow2 "
+            f"--container-format bare --file {image}"
+        )
+        made.type("nova secgroup-create all", "Allow all tcp ports")
+        made.type("nova secgroup-add-rule all TCP 1 65535 0.0.0.0/0")
+        made.type("nova secgroup-add-rule all ICMP -1 -1 0.0.0.0/0")
+        made.key.touch(mode=0o600)
+        made.key.write_text(made.type("nova keypair-add admin"))
+        yield made
 
 
 def test_an_instance_on_a_provider_network(article: Article) -> None:

@@ -8,7 +8,6 @@ import os
 import re
 import signal
 import sys
-import tempfile
 import threading
 import time
 from collections.abc import Iterator
@@ -20,11 +19,11 @@ import pytest
 from netloom.agent.doctor import Request, ask
 from netloom.dataplane.linux import netns
 from netloom.dataplane.linux.netlink import addresses_on, open_netlink
-from netloom.lab import hosts, state, up, wiring
+from netloom.lab import hosts, wiring
 from netloom.lab.topology import FABRIC, OUTSIDE, WEB
 from tests.support import tcp_talk
 from tests.support.pings import Pinging
-from tests.support.running_lab import RunningLab
+from tests.support.running_lab import RunningLab, own_lab
 from tests.support.tenant import NETWORKING, Background, Capture, Tenant, on_host
 
 pytestmark = [pytest.mark.root, pytest.mark.slow]
@@ -41,18 +40,8 @@ PORT = 8090
 @pytest.fixture(scope="module")
 def ha_lab() -> Iterator[RunningLab]:
     """A lab with two network hosts."""
-    with tempfile.TemporaryDirectory(prefix="nl") as folder:
-        before = os.environ.get("NETLOOM_STATE")
-        os.environ["NETLOOM_STATE"] = folder
-        try:
-            found = state.find("ha")
-            with up.temporary(found, 1, networks=2) as running:
-                yield RunningLab(found, running)
-        finally:
-            if before is None:
-                os.environ.pop("NETLOOM_STATE", None)
-            else:
-                os.environ["NETLOOM_STATE"] = before
+    with own_lab("ha", 1, networks=2) as running:
+        yield running
 
 
 class Cloud(SimpleNamespace):

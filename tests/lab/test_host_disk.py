@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import random
 import sys
-import tempfile
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
-from netloom.lab import state, status, up
-from tests.support.running_lab import RunningLab
+from netloom.lab import status
+from tests.support.running_lab import RunningLab, own_lab
 from tests.support.tenant import COMPUTE, NETWORKING, Tenant
 
 pytestmark = [pytest.mark.root, pytest.mark.slow]
@@ -23,14 +22,10 @@ FILL = "cat /dev/zero > {0}/filler 2>/dev/null; test -s {0}/filler"
 @pytest.fixture(scope="module")
 def own() -> Iterator[RunningLab]:
     """A lab of its own, whose compute host has a small disk for the agent's state."""
-    with tempfile.TemporaryDirectory(prefix="nl") as folder, pytest.MonkeyPatch.context() as patch:
-        patch.setenv("NETLOOM_STATE", folder)
-        found = state.find("disk")
-        with up.temporary(found, 1, bare=True) as running:
-            lab = RunningLab(found, running)
-            lab.exec(HOST, "mount", "-t", "tmpfs", "-o", "size=48m", "tmpfs", disk(lab))
-            kill_agent(lab)
-            yield lab
+    with own_lab("disk", 1, bare=True) as lab:
+        lab.exec(HOST, "mount", "-t", "tmpfs", "-o", "size=48m", "tmpfs", disk(lab))
+        kill_agent(lab)
+        yield lab
 
 
 def disk(lab: RunningLab) -> str:

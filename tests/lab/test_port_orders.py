@@ -14,22 +14,6 @@ pytestmark = [pytest.mark.root, pytest.mark.slow]
 ICMP = {"protocol": "icmp"}
 
 
-def boot_with(tenant: Tenant, host: str, *ports: dict[str, Any]) -> str:
-    """A server with ports that are there, without waiting."""
-    image = tenant.get("/image/v2/images", name="small")["images"][0]["id"]
-    flavors = tenant.get(f"{COMPUTE}/flavors")["flavors"]
-    body = {
-        "name": "orders",
-        "imageRef": image,
-        "flavorRef": next(f["id"] for f in flavors if f["name"] == "m1.tiny"),
-        "networks": [{"port": port["id"]} for port in ports],
-        "availability_zone": f"nova:{host}",
-    }
-    made = tenant.request("POST", f"{COMPUTE}/servers", json={"server": body})["server"]
-    tenant.will_go(f"{COMPUTE}/servers/{made['id']}")
-    return made["id"]
-
-
 def active(tenant: Tenant, server: str, *ports: dict[str, Any]) -> Instance:
     """The server as it runs; it and its ports are ACTIVE."""
     found = tenant.instance(server)
@@ -59,7 +43,7 @@ def test_every_order_of_port_server_and_floating_ip(lab: RunningLab) -> None:
         first, _ = (tenant.instance(server) for server in anchors)
         assert tenant.get(f"{NETWORKING}/ports/{port['id']}")["port"]["status"] == "DOWN"
 
-        server = boot_with(tenant, "compute1", port)
+        server = tenant.boot_on("orders", "compute1", port)
         instance = active(tenant, server, port)
         instance.reaches(first.address)
         lab.until(
@@ -82,22 +66,22 @@ def test_every_order_of_port_server_and_floating_ip(lab: RunningLab) -> None:
         # The same port again at once, for a new server on the same host, then on the other, and back.
         for host in ("compute1", "compute2", "compute1"):
             drop(tenant, server)
-            server = boot_with(tenant, host, port)
+            server = tenant.boot_on("orders", host, port)
             instance = active(tenant, server, port)
             assert instance.host == host
             instance.reaches(first.address)
 
         # There and back before any host has heard of it.
         drop(tenant, server)
-        server = boot_with(tenant, "compute2", port)
+        server = tenant.boot_on("orders", "compute2", port)
         drop(tenant, server)
-        server = boot_with(tenant, "compute1", port)
+        server = tenant.boot_on("orders", "compute1", port)
         active(tenant, server, port).reaches(first.address)
 
         # Another port that was made before, for a server whose floating IP moves over from the first.
         second = tenant.make("ports", **attributes)
         drop(tenant, server)
-        server = boot_with(tenant, "compute1", second)
+        server = tenant.boot_on("orders", "compute1", second)
         found = tenant.get(f"{NETWORKING}/floatingips", floating_ip_address=floating)
         tenant.put(
             f"{NETWORKING}/floatingips/{found['floatingips'][0]['id']}",

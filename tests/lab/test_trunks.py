@@ -14,7 +14,7 @@ import pytest
 
 from tests.support import vlan_device
 from tests.support.running_lab import RunningLab
-from tests.support.tenant import COMPUTE, NETWORKING, Background, Capture, Instance, Tenant, on_host
+from tests.support.tenant import NETWORKING, Background, Capture, Instance, Tenant, on_host
 
 pytestmark = [pytest.mark.root, pytest.mark.slow]
 
@@ -45,7 +45,7 @@ class Trunked:
         }
         subs = [self.entry(tag) for tag in (101, 102)]
         self.trunk = tenant.make("trunks", port_id=parent["id"], sub_ports=subs)
-        booted = self._boot(parent)
+        booted = self.tenant.boot_on("trunked", HOST, parent)
         self.peers = {
             tag: tenant.boot(f"peer{tag}", OTHER, network, self.open)
             for tag, network in ((101, self.red), (102, self.blue))
@@ -63,21 +63,6 @@ class Trunked:
         return self.tenant.make(
             "ports", network_id=network["id"], security_groups=[group["id"]], name="of-a-trunk"
         )
-
-    def _boot(self, port: dict[str, Any]) -> str:
-        tenant = self.tenant
-        image = tenant.get("/image/v2/images", name="small")["images"][0]["id"]
-        flavors = tenant.get(f"{COMPUTE}/flavors")["flavors"]
-        body = {
-            "name": "trunked",
-            "imageRef": image,
-            "flavorRef": next(f["id"] for f in flavors if f["name"] == "m1.tiny"),
-            "networks": [{"port": port["id"]}],
-            "availability_zone": f"nova:{HOST}",
-        }
-        made = tenant.request("POST", f"{COMPUTE}/servers", json={"server": body})["server"]
-        tenant.will_go(f"{COMPUTE}/servers/{made['id']}")
-        return made["id"]
 
     def entry(self, tag: int) -> dict[str, Any]:
         """What the API is told of a subport."""

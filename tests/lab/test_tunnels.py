@@ -5,16 +5,14 @@ from __future__ import annotations
 import re
 import subprocess
 import sys
-import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
 import pytest
 
-from netloom.lab import state, up
 from netloom.model.names import tunnel_overhead
-from tests.support.running_lab import RunningLab
+from tests.support.running_lab import RunningLab, own_lab
 from tests.support.tenant import NETWORKING, Capture, Instance, Tenant, on_host
 
 pytestmark = [pytest.mark.root, pytest.mark.slow]
@@ -86,14 +84,8 @@ def cloud(lab: RunningLab) -> Iterator[Cloud]:
 
 @pytest.fixture(scope="module")
 def cloud_over_ipv6() -> Iterator[Cloud]:
-    # Not tmp_path: unix sockets have short paths only.
-    with tempfile.TemporaryDirectory(prefix="nl") as folder, pytest.MonkeyPatch.context() as patch:
-        patch.setenv("NETLOOM_STATE", folder)
-        found = state.find("six")
-        with up.temporary(found, 2, overlay_ip_version=6) as running:
-            lab = RunningLab(found, running)
-            with Tenant(lab) as tenant:
-                yield Cloud(lab, tenant)
+    with own_lab("six", 2, overlay_ip_version=6) as lab, Tenant(lab) as tenant:
+        yield Cloud(lab, tenant)
 
 
 def check_wire(cloud: Cloud, pair: Pair) -> None:

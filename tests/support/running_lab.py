@@ -4,11 +4,16 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Unpack
 
-from netloom.lab import guest, settings, wiring
+import pytest
+
+from netloom.lab import guest, settings, state, up, wiring
 from netloom.lab.client import Client
 from netloom.lab.openstack import OpenStack
 from netloom.lab.processes import Process
@@ -57,3 +62,14 @@ class RunningLab:
         while not true():
             assert time.monotonic() < deadline, what or "it did not come true in time"
             time.sleep(0.1)
+
+
+@contextmanager
+def own_lab(name: str, computes: int, **options: Unpack[up.Options]) -> Iterator[RunningLab]:
+    """A lab with a state folder of its own, as long as the context lasts; removed then, whatever happened in it."""
+    # Not tmp_path: unix sockets have short paths only.
+    with tempfile.TemporaryDirectory(prefix="nl") as folder, pytest.MonkeyPatch.context() as patch:
+        patch.setenv("NETLOOM_STATE", folder)
+        found = state.find(name)
+        with up.temporary(found, computes, **options) as running:
+            yield RunningLab(found, running)

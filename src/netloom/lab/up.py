@@ -12,6 +12,7 @@ from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TypedDict, Unpack
 
 import httpx
 import msgspec
@@ -33,53 +34,46 @@ _START_SECONDS = 60.0
 Say = Callable[[str], None]
 
 
+class Options(TypedDict, total=False):
+    """What a lab may be beside its compute hosts; `LabState` says what each means, and what it is where nobody says so."""
+
+    networks: int
+    simulated: int
+    bare: bool
+    overlay_ip_version: int
+
+
 def up(
     lab: Lab,
     computes: int,
     *,
-    networks: int = 1,
-    simulated: int = 0,
-    bare: bool = False,
-    overlay_ip_version: int = 4,
     port: int | None = None,
     say: Say = print,
+    **options: Unpack[Options],
 ) -> LabState:
     """Start a lab and return its state once the cloud can be used.
 
     What fails half-way is removed again; its logs stay, and the error says where.
     """
     checks.machine()
+    asked = LabState(name=lab.name, computes=computes, boot_id=boot_id(), port=0, **options)
     if not 0 <= computes <= 200:
         raise UserError("a lab has 0 to 200 compute hosts")
-    if not 1 <= networks <= 20:
+    if not 1 <= asked.networks <= 20:
         raise UserError("a lab has 1 to 20 network hosts")
-    if not 0 <= simulated <= MOST_SIMULATED:
+    if not 0 <= asked.simulated <= MOST_SIMULATED:
         raise UserError(f"a lab has 0 to {MOST_SIMULATED} simulated hosts")
-    if simulated and overlay_ip_version != 4:
+    if asked.simulated and asked.overlay_ip_version != 4:
         raise UserError(
             "simulated hosts are for tunnels over IPv4: leave one of the two options out"
         )
     with lab.lock(), checks.one_starts() as listens:
         checks.no_earlier_lab(lab)
-        chosen = checks.choose_port(port)
+        asked = msgspec.structs.replace(asked, port=checks.choose_port(port))
         started = time.monotonic()
         lab.directory.mkdir(parents=True, mode=0o700)
         try:
-            state = _up(
-                lab,
-                LabState(
-                    name=lab.name,
-                    computes=computes,
-                    boot_id=boot_id(),
-                    port=chosen,
-                    bare=bare,
-                    simulated=simulated,
-                    overlay_ip_version=overlay_ip_version,
-                    networks=networks,
-                ),
-                say,
-                listens,
-            )
+            state = _up(lab, asked, say, listens)
         except BaseException as error:
             logs = _keep_logs(lab)
             down.remove(lab)
@@ -266,26 +260,10 @@ def _keep_logs(lab: Lab) -> str:
 
 
 @contextmanager
-def temporary(
-    lab: Lab,
-    computes: int,
-    *,
-    networks: int = 1,
-    simulated: int = 0,
-    bare: bool = False,
-    overlay_ip_version: int = 4,
-) -> Generator[LabState]:
+def temporary(lab: Lab, computes: int, **options: Unpack[Options]) -> Generator[LabState]:
     """Return a lab that exists for as long as the context lasts (tests)."""
     down.down(lab)
     try:
-        yield up(
-            lab,
-            computes,
-            networks=networks,
-            simulated=simulated,
-            bare=bare,
-            overlay_ip_version=overlay_ip_version,
-            say=lambda _: None,
-        )
+        yield up(lab, computes, say=lambda _: None, **options)
     finally:
         down.down(lab)
