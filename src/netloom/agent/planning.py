@@ -123,8 +123,8 @@ def _uncollected() -> Generator[None]:
     gc.disable()
     try:
         yield
+        gc.freeze()  # not after a mistake: what that leaves in cycles would stay
     finally:
-        gc.freeze()
         if was_on:
             gc.enable()
 

@@ -107,9 +107,8 @@ def notice_hosts(store: Store, ctx: Context, memory: Memory, now: float) -> None
 def fill_up(store: Store, ctx: Context) -> None:
     """Give HA routers a replica on hosts that came."""
     with store.reader() as reader:
-        most = ctx.settings.max_l3_agents_per_router
-        short = [r for r in reader.list(Router, ha=True) if not most or len(r.replicas) < most]
-    if short:
+        wanting = placement.short(reader, ctx)
+    if wanting:
         with store.writer(actor="keeper") as w:
             for router in placement.fill_up(w, ctx):
                 log.info("router %s has replicas on %s", router.id, ", ".join(places(router)))

@@ -75,25 +75,19 @@ def within(facts: HostFacts | None, granted: HostGrant) -> HostFacts | None:
         for network, bridge in facts.bridge_mappings.items()
         if "*" in granted.physical_networks or network in granted.physical_networks
     }
+    uplinks = {
+        bridge: device
+        for bridge, device in facts.physical_interfaces.items()
+        if bridge in bridges.values()
+    }
     return HostFacts(
         host=facts.host,
         backend=facts.backend,
         tunnel_ip=facts.tunnel_ip,
         tunnel_types=facts.tunnel_types,
         bridge_mappings=bridges,
-        physical_interfaces={
-            bridge: device
-            for bridge, device in facts.physical_interfaces.items()
-            if bridge in bridges.values()
-        },
-        bonds={
-            bond: members
-            for bond, members in facts.bonds.items()
-            if any(
-                device == bond and bridge in bridges.values()
-                for bridge, device in facts.physical_interfaces.items()
-            )
-        },
+        physical_interfaces=uplinks,
+        bonds={bond: cards for bond, cards in facts.bonds.items() if bond in uplinks.values()},
         capabilities=facts.capabilities,
         roles=tuple(role for role in facts.roles if role in granted.roles),
         instance_types=tuple(t for t in facts.instance_types if t in granted.instance_types),

@@ -198,7 +198,7 @@ def router_between(r: Reader, subnet_id: str, network_id: str) -> Router | None:
     """Return the router from a subnet to an external network; of several, that at the subnet's gateway."""
     interfaces = {
         port.device_id: fixed.ip_address
-        for port in r.list(Port, subnet_id=subnet_id, device_owner=list(INTERFACE_OWNERS))
+        for port in r.list(Port, subnet_id=subnet_id, device_owner=INTERFACE_OWNERS)
         for fixed in port.fixed_ips
         if fixed.subnet_id == subnet_id
     }

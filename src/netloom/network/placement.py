@@ -103,10 +103,16 @@ def _place_replicas(w: Writer, ctx: Context, router: Router) -> Router:
     return router
 
 
+def short(r: Reader, ctx: Context) -> list[Router]:
+    """Return the HA routers that may have more replicas than they have."""
+    most = ctx.settings.max_l3_agents_per_router
+    return [router for router in r.list(Router, ha=True) if not most or len(router.replicas) < most]
+
+
 def fill_up(w: Writer, ctx: Context) -> list[Router]:
-    """Give HA routers a replica on hosts that came, where they may have more; returns those that got one. For the keeper."""
+    """Give HA routers that are `short` a replica on hosts that came; returns those that got one. For the keeper."""
     filled: list[Router] = []
-    for router in w.list(Router, ha=True):
+    for router in short(w, ctx):
         placed = _place_replicas(w, ctx, router)
         if placed.replicas != router.replicas:
             filled.append(placed)

@@ -228,6 +228,6 @@ def _check_gateway_free(r: Reader, subnet: Subnet) -> None:
     """Refuse to change the gateway while a router's port holds it."""
     if subnet.gateway_ip is None:
         return
-    for port in r.list(Port, subnet_id=subnet.id, device_owner=list(INTERFACE_OWNERS)):
+    for port in r.list(Port, subnet_id=subnet.id, device_owner=INTERFACE_OWNERS):
         if FixedIP(subnet.id, subnet.gateway_ip) in port.fixed_ips:
             raise lib.GatewayIpInUse(ip_address=subnet.gateway_ip, port_id=port.id)

@@ -14,21 +14,10 @@ from netloom.store.rows import HostRow
 from netloom.store.search import among
 from netloom.store.session import Statement
 
-HOSTS = Statement(
-    select(*(schema.host.c[name] for name in HostRow.__struct_fields__)).order_by(
-        schema.host.c.name
-    )
-)
-HOST = Statement(
-    select(*(schema.host.c[name] for name in HostRow.__struct_fields__)).where(
-        schema.host.c.name == bindparam("name")
-    )
-)
-SOME_HOSTS = Statement(
-    select(*(schema.host.c[name] for name in HostRow.__struct_fields__)).where(
-        schema.host.c.name.in_(among("ids"))
-    )
-)
+_rows = select(*(schema.host.c[name] for name in HostRow.__struct_fields__))
+HOSTS = Statement(_rows.order_by(schema.host.c.name))
+HOST = Statement(_rows.where(schema.host.c.name == bindparam("name")))
+SOME_HOSTS = Statement(_rows.where(schema.host.c.name.in_(among("ids"))))
 HEARTBEATS = Statement(
     select(schema.host.c.name, schema.host.c.heartbeat_at).where(
         schema.host.c.heartbeat_at.is_not(None), schema.host.c.facts.is_not(None)
