@@ -356,7 +356,7 @@ KNOWN: tuple[Known, ...] = (
     ),
     Known(
         "Extensions that have no definition in neutron-lib are described in words of our own, and fewer are advertised.",
-        r"^extension\.(description|name): |^extensions: 82 elements",
+        r"^extension\.(description|name): |^extensions: \d+ elements",
         r"GET extensions/",
     ),
     Known(
@@ -404,6 +404,12 @@ KNOWN: tuple[Known, ...] = (
         "Formats are no part of a path here: what ends in .xml is an id like any other.",
         r"(message|type): '(The resource could not be found.|HTTPNotFound)' \| ",
         r"\w+: \w+ \S+\.xml ",
+    ),
+    Known(
+        "One MAC address twice in one bulk create: Neutron tries it again for two minutes and then lets out "
+        "its database's error.",
+        r"'NeutronDbObjectDuplicateEntry' \| 'MacAddressInUse'|duplicate Port.* \| .*mac address .* is in use",
+        r"POST ports .*'mac_address'",
     ),
     Known(
         "Neutron's message about a MAC address that cannot change names a function of Python's in the port's place.",

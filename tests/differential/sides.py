@@ -89,19 +89,23 @@ class Side:
 
     def __init__(self, name: str, root: str) -> None:
         self.name = name
-        self._client = httpx.Client(base_url=root, timeout=60)
+        # Neutron tries what its database refused again for more than two minutes before it answers.
+        self._client = httpx.Client(base_url=root, timeout=400)
 
     def ask(
         self, who: Identity, method: str, path: str, body: Any, headers: dict[str, str]
     ) -> Answer:
         """Send one request. `body`: JSON values, raw bytes, or None for no body."""
         content = body if body is None or isinstance(body, bytes) else json.dumps(body).encode()
-        response = self._client.request(
-            method,
-            path,
-            content=content,
-            headers={"Content-Type": "application/json", **who.headers, **headers},
-        )
+        try:
+            response = self._client.request(
+                method,
+                path,
+                content=content,
+                headers={"Content-Type": "application/json", **who.headers, **headers},
+            )
+        except httpx.TimeoutException as late:
+            raise TimeoutError(f"{self.name} did not answer {method} {path} {body}") from late
         try:
             decoded = response.json() if response.content else None
         except ValueError:
