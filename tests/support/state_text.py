@@ -104,7 +104,7 @@ def _namespaces(state: HostState) -> Iterator[str]:
             yield from _file("nft", nft_ruleset(floating, source, networks))
         for replica in state.each(Keepalived):
             if replica.namespace == name:
-                yield from _file("keepalived.conf", keepalived_conf(replica, "/DIRECTORY"))
+                yield from _file("keepalived.conf", keepalived_conf(replica, "/DIRECTORY", "/HOME"))
         for sync in state.each(ConnectionSync):
             if sync.namespace == name:
                 yield from _file("conntrackd.conf", conntrackd_conf(sync, "/DIRECTORY"))

@@ -217,7 +217,8 @@ class Keepalived(HostObject, frozen=True, kw_only=True):
 
     `device`: by which it hears the others. `vrid`: the router's number there, 1 to 254. Of several that could be active the one with
     the highest `priority` (1 to 254) is; one that is active stays it while others come. `links`: what it cannot do without, TUNNEL_LINKS or
-    bridges of physical networks: where one has no link, the router is not active here.
+    bridges of physical networks: where one has no link, the router is not active here. `shared`: an address on each device that leads to a
+    physical network, where another host that has the router's addresses, too, answers. `below`: how many replicas have a lower priority.
     """
 
     namespace: str
@@ -228,6 +229,8 @@ class Keepalived(HostObject, frozen=True, kw_only=True):
     addresses: tuple[HeldAddress, ...] = ()
     routes: tuple[HeldRoute, ...] = ()
     links: tuple[str, ...] = ()
+    shared: tuple[HeldAddress, ...] = ()
+    below: int = 0
 
     @property
     def key(self) -> Key:

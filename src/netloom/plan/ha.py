@@ -6,7 +6,7 @@ routes: without any, the kernel answers nobody and forwards nothing, so the othe
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 
 from netloom.model.hoststate import (
     TUNNEL_LINKS,
@@ -38,11 +38,28 @@ def _links(index: Index, router: Router) -> tuple[str, ...]:
     return tuple(sorted(found - {""}))
 
 
+def _shared(index: Index, router: Router, devices: Iterable[Device]) -> tuple[HeldAddress, ...]:
+    """The first address of each device on a physical network, which all of a router's replicas may reach."""
+    if len(router.replicas) < 2:
+        return ()
+    physical = {
+        device_of(port)
+        for port in index.router_ports(router.id)
+        if (network := index.network(port.network_id)) is not None
+        and network.network_type not in TUNNELS
+    }
+    return tuple(
+        HeldAddress(device.name, device.addresses[0].cidr)
+        for device in devices
+        if device.name in physical and device.addresses
+    )
+
+
 def plan_replica(
     index: Index,
     router: Router,
     beside: Port,
-    devices: Iterable[Device],
+    devices: Sequence[Device],
     routes: Iterable[NsRoute],
 ) -> Iterator[HostObject]:
     """What decides whether the router is active on this host. `beside`: its port between replicas here."""
@@ -69,6 +86,8 @@ def plan_replica(
         ),
         routes=tuple(HeldRoute(r.destination, r.device, r.gateway) for r in routes),
         links=_links(index, router),
+        shared=_shared(index, router, devices),
+        below=sum(each.priority < replica.priority for each in router.replicas),
         origin=why,
         aspect="l3",
     )

@@ -21,12 +21,18 @@ MOST_PATH = 100
 """A unix socket's name has 107 bytes, one of them at the end and five for `/ctl`."""
 _PATH = re.compile(r"(/[A-Za-z0-9._-]+)+")
 
+RIVAL = "rival"
+"""File that says whether a replica yields."""
+_RIVAL = "rival_on_another_host"
+"""Its name in the configuration: longer than that of any bridge."""
+
 SYNC_PORT = 3780
 """UDP port on which conntrackd of the replicas speak."""
 
 
-def keepalived_conf(item: Keepalived, links: str) -> str:
+def keepalived_conf(item: Keepalived, links: str, home: str) -> str:
     """Return keepalived's configuration of one router. `links`: the folder with a file for each of its links, 1 where that is cut.
+    `home`: the folder with its file `rival`, 1 where it yields to another host that is active.
 
     Adverts name one address alone, the sign of being active: a packet has no room for all. A device that is missing or down does not
     make the replica give up (`no_track`): all replicas have the same devices, and each would give up at the same time.
@@ -34,14 +40,15 @@ def keepalived_conf(item: Keepalived, links: str) -> str:
     device = values.device(item.device)
     if len(item.addresses) > MOST_HELD or len(item.routes) > MOST_HELD:
         raise values.Unwritable(f"number of addresses and routes up to {MOST_HELD}", item.key)
-    folder = _path(links)
-    names = [values.device(name) for name in item.links]
+    files = {values.device(name): f"{_path(links)}/{name}" for name in item.links}
+    if item.shared:
+        files[_RIVAL] = f"{_path(home)}/{RIVAL}"
     tracked = [
         line
-        for name in names
+        for name, file in files.items()
         for line in (
             f"vrrp_track_file {name} {{",
-            f'  file "{folder}/{name}"',
+            f'  file "{file}"',
             "  weight -254",
             "}",
         )
@@ -67,8 +74,8 @@ def keepalived_conf(item: Keepalived, links: str) -> str:
         f"    {_network(item.sign)} dev {device} no_track",
         "  }",
     ]
-    if names:
-        lines += ["  track_file {", *(f"    {name}" for name in names), "  }"]
+    if files:
+        lines += ["  track_file {", *(f"    {name}" for name in files), "  }"]
     held = [f"{_network(a.cidr)} dev {values.device(a.device)} no_track" for a in item.addresses]
     ways = [
         f"{_network(route.destination)} "

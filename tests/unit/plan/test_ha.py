@@ -60,6 +60,9 @@ def test_each_replica_has_what_decides_and_what_it_needs_for_that() -> None:
         gateway = next(a.device for a in decides.addresses if a.device.startswith("qg-"))
         assert HeldRoute("0.0.0.0/0", gateway, "198.51.100.1") in decides.routes
         assert "tunnels" in decides.links and len(decides.links) == 2
+        # Asked for rivals is where both are without a tunnel: the external network.
+        assert [each.device for each in decides.shared] == [gateway]
+        assert decides.below == (1 if host == "network1" else 0)
         devices = {d.name: d for d in state.each(Device) if d.namespace == "qrouter-router1"}
         assert {a.cidr for d in devices.values() for a in d.addresses if a.held_by == "agent"} == {
             f"169.254.192.{1 + HOSTS.index(host)}/18"
@@ -98,4 +101,4 @@ def test_a_replica_hears_its_own_router_alone() -> None:
 
 def test_the_only_replica_never_gives_up() -> None:
     (decides, _) = plan(highly_available(("network1",)).view("network1")).each(Keepalived)
-    assert decides.links == ()
+    assert (decides.links, decides.shared) == ((), ())

@@ -22,6 +22,7 @@ ITEM = Keepalived(
     addresses=(HeldAddress("qg-1", "203.0.113.5/24"), HeldAddress("qr-1", "10.0.0.1/24")),
     routes=(HeldRoute("0.0.0.0/0", "qg-1", "203.0.113.1"), HeldRoute("10.8.0.0/24", "qg-1")),
     links=("tunnels", "br-public"),
+    shared=(HeldAddress("qg-1", "203.0.113.5/24"),),
 )
 SYNC = ConnectionSync(namespace="qrouter-x", device="ha-1", address="169.254.192.1", number=3)
 
@@ -36,9 +37,9 @@ def accepted(text: str, folder: Path) -> subprocess.CompletedProcess[str]:
 
 
 def test_it_is_read(tmp_path: Path) -> None:
-    done = accepted(keepalived_conf(ITEM, "/run/links"), tmp_path)
+    done = accepted(keepalived_conf(ITEM, "/run/links", "/run/home"), tmp_path)
     assert (done.returncode, done.stderr) == (0, "")
-    wrong = accepted(keepalived_conf(ITEM, "/run/links") + "nonsense {\n", tmp_path)
+    wrong = accepted(keepalived_conf(ITEM, "/run/links", "/run/home") + "nonsense {\n", tmp_path)
     assert wrong.returncode != 0
 
 
@@ -64,7 +65,7 @@ def test_any_router_is_read(tmp_path: Path) -> None:
             ),
             links=draw.choice(((), ("tunnels",))),
         )
-        done = accepted(keepalived_conf(item, "/run/links"), tmp_path)
+        done = accepted(keepalived_conf(item, "/run/links", "/run/home"), tmp_path)
         assert (done.returncode, done.stderr) == (0, ""), done.stderr
 
 
@@ -83,7 +84,7 @@ def test_what_is_no_value_is_refused(evil: str) -> None:
         replace(ITEM, links=(evil,)),
     ):
         with pytest.raises(Unwritable):
-            keepalived_conf(item, "/run/links")
+            keepalived_conf(item, "/run/links", "/run/home")
     for sync in (replace(SYNC, device=evil), replace(SYNC, address=evil)):
         with pytest.raises(Unwritable):
             conntrackd_conf(sync, "/run/sync/qrouter-x")
@@ -96,9 +97,9 @@ def test_what_is_no_value_is_refused(evil: str) -> None:
 def test_numbers_are_bounded(number: int) -> None:
     for wrong in (replace(ITEM, vrid=number), replace(ITEM, priority=number)):
         with pytest.raises(Unwritable):
-            keepalived_conf(wrong, "/run/links")
+            keepalived_conf(wrong, "/run/links", "/run/home")
     with pytest.raises(Unwritable):
         conntrackd_conf(replace(SYNC, number=number), "/run/sync/qrouter-x")
     many = tuple(HeldAddress("qg-1", f"10.0.{n >> 8}.{n & 255}/32") for n in range(5000))
     with pytest.raises(Unwritable):
-        keepalived_conf(replace(ITEM, addresses=many), "/run/links")
+        keepalived_conf(replace(ITEM, addresses=many), "/run/links", "/run/home")

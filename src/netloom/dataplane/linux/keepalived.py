@@ -1,7 +1,7 @@
 """keepalived of each HA router, not a child of the agent: it goes on while no agent runs.
 
 Each has a folder of its own, named by its namespace: `conf`, `pid` (keepalived's own process), `vrrp.pid` (its child, which does the
-work) and `mark`: what it was last given. It is ours when the process of `pid` runs with that folder's `conf` on its command line.
+work), `mark`: what it was last given, and `rival`: whether it yields (see `rivals`). It is ours when the process of `pid` runs with that folder's `conf` on its command line.
 
 A child that dies is started again by its parent, and a parent that dies takes its child along. What is killed whole leaves its
 addresses behind while another host becomes active: so the end of the parent is waited for (`Ends`), its addresses are
@@ -21,13 +21,13 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from netloom.dataplane.linux import homes, netns
+from netloom.dataplane.linux import homes, netns, rivals
 from netloom.dataplane.linux.netlink import addresses_on, all_addresses, open_netlink
 from netloom.dataplane.mark import fingerprint
 from netloom.dataplane.process import ApplyError, run
 from netloom.model.files import write_whole
 from netloom.model.hoststate import Keepalived, Key
-from netloom.render.keepalived import keepalived_conf
+from netloom.render.keepalived import RIVAL, keepalived_conf
 from netloom.render.values import Unwritable
 
 log = logging.getLogger(__name__)
@@ -76,6 +76,8 @@ def ensure(item: Keepalived, directory: Path) -> None:
     text = _text(item, directory)
     home.mkdir(parents=True, exist_ok=True, mode=0o711)
     (home / "mark").unlink(missing_ok=True)
+    if not (home / RIVAL).exists():
+        rivals.say(home, False)
     if not homes.says(home / "conf", text):
         write_whole(home / "conf", text.encode(), 0o600)
     with netns.inside(item.namespace):
@@ -328,6 +330,6 @@ def _stop(home: Path) -> None:
 
 def _text(item: Keepalived, directory: Path) -> str:
     try:
-        return keepalived_conf(item, str(_links(directory)))
+        return keepalived_conf(item, str(_links(directory)), str(directory / item.namespace))
     except Unwritable as error:
         raise ApplyError(f"keepalived cannot be told: {error}") from error

@@ -9,7 +9,7 @@ from pathlib import Path
 from netloom.agent.reconcile.diff import Change, Mark
 from netloom.agent.reconcile.kind import Failure, Look, each
 from netloom.agent.reconcile.kinds.programs import Programs
-from netloom.dataplane.linux import conntrackd, keepalived
+from netloom.dataplane.linux import conntrackd, keepalived, rivals
 from netloom.dataplane.mark import broken, fingerprint
 from netloom.model.hoststate import ConnectionSync, Keepalived, Key
 
@@ -33,6 +33,7 @@ class Keepaliveds(Programs):
         super().__init__(directory)
         self._cut = cut
         self._ends = keepalived.Ends(directory, ended)
+        self._rivals = rivals.Rivals(directory)
         self.active: dict[str, bool] = {}
 
     def known(self) -> dict[Key, Mark]:
@@ -72,6 +73,8 @@ class Keepaliveds(Programs):
         active, gone = keepalived.look(item)
         news = self.active.get(item.namespace) != active
         self.active[item.namespace] = active
+        if news and (active or rivals.yielding(self.directory / item.namespace)):
+            self._rivals.contest(item)
         return news, broken(f"{', '.join(gone[:3])} was gone") if gone else ""
 
     def apply(self, change: Change) -> dict[Key, Failure]:
