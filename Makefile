@@ -3,7 +3,7 @@
 
 BIN := .venv/bin
 
-.PHONY: help demo down test bench install check format requirements oracle article-clients soak
+.PHONY: help demo down test bench install check format requirements oracle article-clients soak pictures
 
 help:
 	@echo "make demo    start a cloud of three hosts on this machine and carry out both walkthroughs"
@@ -13,6 +13,7 @@ help:
 	@echo "make oracle  set up real Neutron 29.0.0 for the differential test"
 	@echo "make article-clients  set up the clients of the article's time for tests/lab/test_article_clients.py"
 	@echo "make soak    ten minutes of random requests and broken hosts (SECONDS=600 SEED=any text)"
+	@echo "make pictures  draw the pictures of docs/architectures.md anew (NAMES=\"vlan ha\": some)"
 	@echo "make bench   measure the API and a lab"
 
 install:
@@ -30,6 +31,10 @@ down:
 SECONDS ?= 600
 soak: install
 	@$(BIN)/python -m tests.soak --seconds $(SECONDS) $(if $(SEED),--seed "$(SEED)")
+
+# The pictures of docs/architectures.md, from a lab.
+pictures: install
+	@$(BIN)/python -m tests.pictures $(NAMES)
 
 bench: install
 	@$(BIN)/netloom bench

@@ -11,6 +11,7 @@ from typing import Any
 
 import msgspec
 
+from netloom.cli.picture import picture
 from netloom.cli.session import Session, open_session
 from netloom.explain.cause import Cause
 
@@ -31,7 +32,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--size",
         help="bytes of the IP packet, which must not be fragmented: does it fit the path's MTU?",
     )
-    parser.add_argument("--json", action="store_true", help="the whole answer as JSON")
+    shown = parser.add_mutually_exclusive_group()
+    shown.add_argument("--json", action="store_true", help="the whole answer as JSON")
+    shown.add_argument("--picture", action="store_true", help="the way there as a picture")
 
 
 def run(args: argparse.Namespace) -> int:
@@ -44,6 +47,8 @@ def run(args: argparse.Namespace) -> int:
     answer = ask(open_session(), query)
     if args.json:
         print(msgspec.json.format(msgspec.json.encode(answer), indent=2).decode())
+    elif args.picture:
+        print(f"{picture(answer['there'])}\n\n{verdict(answer)}")
     else:
         print(text(answer))
     return EXIT_STATUS.get(answer["verdict"], 2)
@@ -66,7 +71,12 @@ def text(answer: dict[str, Any]) -> str:
     for title, hops in (("There", answer["there"]), ("Back", answer["back"])):
         if hops:
             lines += ["", f"{title}:", *_hops([h for h in hops if _tells(h) or h is hops[-1]])]
-    lines += ["", f"{answer['verdict'].upper()}: {answer['sentence']}"]
+    return "\n".join([*lines, "", verdict(answer)])
+
+
+def verdict(answer: dict[str, Any]) -> str:
+    """The verdict, the object that decides it, and what to do."""
+    lines = [f"{answer['verdict'].upper()}: {answer['sentence']}"]
     if answer["decided_by"]:
         _, _, ident = answer["decided_by"].partition("/")
         named = answer["decided_by_name"]
