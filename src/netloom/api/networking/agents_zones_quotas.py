@@ -94,11 +94,10 @@ async def _routers_of_agent(request: Request, id: str, rest: list[str]) -> Respo
         return respond(204)
     if request.method == "POST":
         body = await body_of(request)
-        router_id = (await off_loop(request, body, lambda: decode.parse(body, "router_id"))).get(
-            "router_id"
-        )
-        if not isinstance(router_id, str):
+        document = await off_loop(request, body, lambda: decode.parse(body, "router_id"))
+        if "router_id" not in document:
             raise HTTPBadRequest("Unable to find 'router_id' in request body")
+        router_id = str(document["router_id"])
         await run_write(request, lambda w, ctx: l3_agents.add(w, ctx, id, router_id))
         return respond(201, msgspec.Raw(b"null"))  # a document, as in Neutron
 
