@@ -81,7 +81,8 @@ class Shell:
     def _raw(self, line: str) -> str:
         stdin, stdout = self._bash.stdin, self._bash.stdout
         assert stdin is not None and stdout is not None
-        stdin.write(f"{line}\necho; echo {_END}\n")
+        # Without its input, which holds the next lines: ssh would take them.
+        stdin.write(f"{{ {line}\n}} </dev/null\necho; echo {_END}\n")
         stdin.flush()
         lines: list[str] = []
         for said in stdout:

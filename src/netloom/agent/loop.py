@@ -373,7 +373,8 @@ class Agent:
         asked = self._asked()
         if made or asked:
             took = (time.monotonic() - now) * 1000
-            log.info("seq %d: %d changes in %.0f ms%s", self.view.seq, made, took, asked)
+            said = f"{made} changes in {took:.0f} ms{self.tracker.slow()}{asked}"
+            log.info("seq %d: %s", self.view.seq, said)
         self._report()
 
     def _plan(self) -> None:
