@@ -103,12 +103,11 @@ def retyped(page: Path, shell: Shell, told: Callable[[str], object]) -> tuple[st
             now = shell.type(line)
             told(f"$ {line}\n{now}")
             a, b = settled(before), settled(now)
-            if a != b:
-                wrong.append(
-                    "\n".join(
-                        [f"$ {line}", *difflib.unified_diff(a, b, "page", "now", lineterm="")]
-                    )
-                )
+            if a == b:
+                now = before  # ids that are drawn anew are no news
+            else:
+                shown = difflib.unified_diff(a, b, "page", "now", lineterm="")
+                wrong.append("\n".join([f"$ {line}", *shown]))
             lines += [f"$ {line}", *([now.rstrip()] if now.strip() else [])]
         return "```console\n" + "\n".join(lines) + "\n```"
 

@@ -129,13 +129,23 @@ _RULE = _Sort(
         17: ("oifname", _text),
     },
 )
-_SET = {
-    "address": (1, lambda value: bytes.fromhex(value.replace(":", ""))),
-    "mtu": (4, lambda value: struct.pack("=I", value)),
+
+
+def _mac_bytes(value: str) -> bytes:
+    return bytes.fromhex(value.replace(":", ""))
+
+
+def _word(value: int) -> bytes:
+    return struct.pack("=I", value)
+
+
+_SET: dict[str, tuple[int, Callable[[Any], bytes]]] = {
+    "address": (1, _mac_bytes),
+    "mtu": (4, _word),
     "ifname": (3, lambda value: value.encode() + b"\0"),
     "ifalias": (20, lambda value: value.encode()),
-    "net_ns_pid": (19, lambda value: struct.pack("=I", value)),
-    "net_ns_fd": (28, lambda value: struct.pack("=I", value)),
+    "net_ns_pid": (19, _word),
+    "net_ns_fd": (28, _word),
 }
 """What of a device is set here: name → attribute, how it is written."""
 
@@ -306,9 +316,7 @@ class Netlink:
         deletes = command == "del"
         numbers = {4: "oif", 6: "priority", 15: "table"}
         attributes = [(1, network.network_address.packed)] if network.prefixlen else []
-        attributes += [
-            (kind, struct.pack("=I", how[name])) for kind, name in numbers.items() if how.get(name)
-        ]
+        attributes += [(kind, _word(how[name])) for kind, name in numbers.items() if how.get(name)]
         attributes += [
             (kind, ip_address(how[name]).packed)
             for kind, name in ((5, "gateway"), (7, "prefsrc"))
@@ -351,7 +359,7 @@ class Netlink:
         family = socket.AF_INET if address.version == 4 else socket.AF_INET6
         attributes = [(1, address.packed)]
         if how.get("lladdr"):
-            attributes.append((2, bytes.fromhex(how["lladdr"].replace(":", ""))))
+            attributes.append((2, _mac_bytes(how["lladdr"])))
         body = _NEIGH.fixed.pack(family, how["ifindex"], how.get("state", 0), 0, 0)
         self._do(*_verb(_NEIGH, command), body + _packed(attributes))
         return None
