@@ -3,7 +3,7 @@
 
 BIN := .venv/bin
 
-.PHONY: help demo down test bench install check format requirements oracle article-clients article soak
+.PHONY: help demo down test bench install check format requirements oracle article-clients article soak failover
 
 help:
 	@echo "make demo    start a cloud of three hosts on this machine and carry out both walkthroughs"
@@ -14,6 +14,7 @@ help:
 	@echo "make article-clients  set up the clients of the article's time for tests/lab/test_article_clients.py"
 	@echo "make article  type the article's commands: docs/article.md, and both set-ups as in 2016"
 	@echo "make soak    ten minutes of random requests and broken hosts (SECONDS=600 SEED=any text)"
+	@echo "make failover  ten failovers of an HA router, then a hundred routers together"
 	@echo "make bench   measure the API and a lab"
 
 install:
@@ -34,6 +35,9 @@ soak: install
 
 bench: install
 	@$(BIN)/netloom bench
+
+failover: install
+	@$(BIN)/netloom bench failover --times 10 --routers 100
 
 # Tests that need root make switches and hosts of their own: two files at a time, after all others.
 test: install
