@@ -92,7 +92,8 @@ def one(state: LabState, api: Endpoint, times: int, say: Say) -> Felt:
 def together(state: LabState, api: Endpoint, count: int, say: Say) -> Together:
     """Make many HA routers, cut one network host, and wait until the other one has all of them."""
     begun = time.perf_counter()
-    api.ask("PUT", f"quotas/{_project(api)}", {"quota": {"router": -1, "network": -1}})
+    quota = dict.fromkeys(("network", "subnet", "port", "router"), -1)
+    api.ask("PUT", f"quotas/{_project(api)}", {"quota": quota})
     routers: list[Any] = []
     for number in range(count):
         network = api.create("network")
