@@ -3,7 +3,8 @@
 
 BIN := .venv/bin
 
-.PHONY: help demo down test bench install check format requirements oracle article-clients soak pictures
+.PHONY: help demo down test bench install check format requirements oracle article-clients article soak failover \
+	pictures
 
 help:
 	@echo "make demo    start a cloud of three hosts on this machine and carry out both walkthroughs"
@@ -12,8 +13,10 @@ help:
 	@echo "make check   the quick part of it, without root"
 	@echo "make oracle  set up real Neutron 29.0.0 for the differential test"
 	@echo "make article-clients  set up the clients of the article's time for tests/lab/test_article_clients.py"
+	@echo "make article  type the article's commands: docs/article.md, and both set-ups as in 2016"
 	@echo "make soak    ten minutes of random requests and broken hosts (SECONDS=600 SEED=any text)"
 	@echo "make pictures  draw the pictures of docs/architectures.md anew (NAMES=\"vlan ha\": some)"
+	@echo "make failover  ten failovers of an HA router, then a hundred routers together"
 	@echo "make bench   measure the API and a lab"
 
 install:
@@ -39,6 +42,9 @@ pictures: install
 bench: install
 	@$(BIN)/netloom bench
 
+failover: install
+	@$(BIN)/netloom bench failover --times 10 --routers 100
+
 # Tests that need root make switches and hosts of their own: two files at a time, after all others.
 test: install
 	$(BIN)/ruff check .
@@ -63,6 +69,10 @@ oracle:
 # neutron, nova and glance as people typed them in 2016, each in a Python of its own.
 article-clients:
 	@tools/article-clients
+
+# Both set-ups with the clients of that time, and the whole page with today's.
+article: install article-clients
+	$(BIN)/pytest -s -rfEs tests/lab/test_article_clients.py tests/lab/test_article_page.py
 
 format: install
 	$(BIN)/ruff check --fix .

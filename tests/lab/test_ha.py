@@ -448,6 +448,50 @@ def test_hosts_begin_in_any_order(cloud: Cloud) -> None:
         cloud.active()
 
 
+@contextlib.contextmanager
+def bonded_tunnels(lab: RunningLab, host: str) -> Iterator[str]:
+    """A host whose tunnels leave by a bond of two cards, as its operator made it; the second one's plug."""
+    plug, card = f"u2-{host}", "eth-underlay2"
+    lines = [
+        f"link add {plug} type veth peer name {card} netns {lab.process(host).pid}",
+        f"link set {plug} master underlay up",
+    ]
+    line = wiring.inside(lab.process(FABRIC), ["ip", "-batch", "-"], network_only=True)
+    wiring.run(line, "".join(f"{each}\n" for each in lines))
+    lab.exec(host, "sh", "-ec", f"ethtool -K {card} tx off >/dev/null; ip link set {card} up")
+    to_bond = f"add-bond br-phy bond-phy eth-underlay {card} bond_mode=active-backup"
+    lab.exec(host, "sh", "-ec", f"ovs-vsctl -- del-port eth-underlay -- {to_bond}")
+    try:
+        yield plug
+    finally:
+        undo = "ovs-vsctl -- del-port bond-phy -- add-port br-phy eth-underlay"
+        lab.exec(host, "sh", "-ec", f"{undo}; ip link del {card}")
+
+
+def test_tunnels_on_a_bond(cloud: Cloud) -> None:
+    """One of its cards cut is no failover; both are."""
+    host = cloud.active()
+    with bonded_tunnels(cloud.lab, host) as second:
+        cloud.plain.reaches(WEB, 20)
+        time.sleep(2.0)
+        active, first = cloud.active(), f"u-{host}"
+        assert active == host, "making the bond moved the router"
+        with Felt(cloud) as felt:
+            cut(cloud.lab, first)
+            time.sleep(2.0)
+        print("one card of the bond cut:", felt.longest)
+        assert max(felt.longest) <= OUTAGE and cloud.active() == active
+        with Felt(cloud) as felt:
+            cut(cloud.lab, second)
+            RunningLab.until(lambda: cloud.owners() == [other(active)], 5)
+            time.sleep(1.0)
+        print("both cut:", felt.longest)
+        assert max(felt.longest) <= OUTAGE
+        cut(cloud.lab, first, second, up=True)
+        assert cloud.active() == other(active)
+    RunningLab.until(lambda: "no errors" in cloud.lab.status(), 30, cloud.lab.status())
+
+
 def test_the_active_host_is_lost(cloud: Cloud) -> None:
     active = cloud.active()
     talks = Talks(cloud)

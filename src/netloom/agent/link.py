@@ -33,6 +33,7 @@ from netloom.model.errors import UserError
 from netloom.model.hosts import (
     AGENT_HEADER,
     EPOCH_HEADER,
+    FAILOVER_HEADER,
     HEARTBEAT_HEADER,
     MOST_ROWS,
     HostFacts,
@@ -107,6 +108,10 @@ class Link:
         self._trouble: dict[str, str] = {}
         self._streaming: http.client.HTTPConnection | None = None
         self._kept: http.client.HTTPConnection | None = None  # of the thread that reports
+        self.failover = 0.0
+        """After how many seconds without a word the server moves ordinary routers to other hosts; 0: never."""
+        self.spoke = 0.0
+        """time.monotonic: when the server last took a report."""
         self.posts = self.heartbeats = 0
         """Reports with rows, or whole ones; those that only said how far this host is."""
 
@@ -288,6 +293,7 @@ class Link:
         with self._open("GET", path, timeout=SILENCE_SECONDS) as response:
             epoch = response.headers.get(EPOCH_HEADER, "")
             self._heartbeat = heartbeat_of(response.headers.get(HEARTBEAT_HEADER, ""))
+            self.failover = failover_of(response.headers.get(FAILOVER_HEADER, ""))
             connected()
             while line := response.readline(LONGEST_LINE):
                 if not line.strip():
@@ -327,7 +333,8 @@ class Link:
                     del consoles[server_id]
                 attempt = 0
                 # Hosts that began together, as after a restart of the server, drift apart.
-                heartbeat = time.monotonic() + self._heartbeat * random.uniform(0.8, 1.0)
+                self.spoke = time.monotonic()
+                heartbeat = self.spoke + self._heartbeat * random.uniform(0.8, 1.0)
                 self._say("report", "")
             except ServerError as error:
                 self._say("report", str(error))
@@ -374,6 +381,14 @@ def heartbeat_of(said: str) -> float:
         return min(LONGEST_HEARTBEAT, max(LEAST_HEARTBEAT, float(said)))
     except ValueError:
         return HEARTBEAT_SECONDS
+
+
+def failover_of(said: str) -> float:
+    """After how many seconds routers move, as the server says; of an older server they never do."""
+    try:
+        return max(0.0, float(said))
+    except ValueError:
+        return 0.0
 
 
 def _parts(rows: list[Status]) -> Generator[list[Status]]:

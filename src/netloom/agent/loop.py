@@ -17,6 +17,7 @@ from typing import BinaryIO
 import msgspec
 
 from netloom.agent import status, view
+from netloom.agent.apart import Apart
 from netloom.agent.console import Consoles
 from netloom.agent.doctor import LONGEST_HOLD, Listener, Report, Request
 from netloom.agent.link import Link, Step
@@ -103,6 +104,7 @@ class Agent:
         self._sent: dict[status.Row, tuple[str, str]] = {}
         self._watched = 0.0
         self._link: Link | None = None
+        self._apart = Apart(run_dir, None)
         self._stopping = False
         self._stale = True
         self._dirty = True
@@ -112,9 +114,7 @@ class Agent:
         self._disk = ""  # what is wrong with the state folder
         self._stuck = ""  # why the view cannot be carried out, where nothing of it can
         self._reached = 0  # the change that was carried out last
-        self._rest_until = (
-            0.0  # time.monotonic: after a mistake of ours, unless there is a new view
-        )
+        self._rest_until = 0.0  # time.monotonic: after a mistake of ours, until a new view
         self._held_until = 0.0  # time.monotonic: a doctor looks
         self._planning = Planning()
         self._left: Left = {}  # what of the view cannot be planned
@@ -161,6 +161,8 @@ class Agent:
             self._requests += step.delta.request_ids
             status.say_again(self._sent, (p.id for p in step.delta.upsert.get("ports", ())))
         self._epoch = step.epoch
+        if self._apart.heard() and self._known:
+            self.take_view(self.view)
 
     def _connected(self) -> None:
         self._sent = {}  # the server may not have what an earlier one was told
@@ -225,6 +227,7 @@ class Agent:
         """Serve until `stop`. Without a link the host stays as the last view says."""
         compile_structs()
         self._link = link
+        self._apart = Apart(Path(self._settings.run_dir), link)
         if self._settings.network_namespace != "own":
             for line in neightable.grow():
                 log.info("%s", line)
@@ -321,7 +324,10 @@ class Agent:
         elif self.tracker.watch():
             self._dirty = True
         self._consoles.follow(self._instances.consoles())
-        if self._around.look(self.view, time.monotonic()) and self._known and not self._replan:
+        now = time.monotonic()
+        if self._apart.look(now, self._around.tunnels.values()) and self._known:
+            self.take_view(self.view)
+        if self._around.look(self.view, now) and self._known and not self._replan:
             self._report()
 
     def once(self) -> None:
@@ -367,14 +373,15 @@ class Agent:
         asked = self._asked()
         if made or asked:
             took = (time.monotonic() - now) * 1000
-            log.info("seq %d: %d changes in %.0f ms%s", self.view.seq, made, took, asked)
+            said = f"{made} changes in {took:.0f} ms{self.tracker.slow()}{asked}"
+            log.info("seq %d: %s", self.view.seq, said)
         self._report()
 
     def _plan(self) -> None:
         if not self._replan:
             return
         before = self._state
-        self._state, left = self._planning.plan_around(self.view, before)
+        self._state, left = self._planning.plan_around(self._apart.served(self.view), before)
         self.tracker.want(self._state, before, self._planning.delta)
         for (table, id), why in left.items() - self._left.items():
             log.error("%s %s: %s", *origin_of(table, id), why)

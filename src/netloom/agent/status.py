@@ -142,7 +142,7 @@ def changes(
     gone: dict[Row, Said] = {
         row: ("gone", "")
         for row, (state, _) in before.items()
-        if row not in after and (state != "ok" or row[2] == repairs.ASPECT)
+        if row not in after and (state != "ok" or row[2] in (repairs.ASPECT, "tunnel"))
     }
     return [
         Status(

@@ -16,7 +16,7 @@ GREET_SECONDS = 240.0
 
 
 class Surroundings:
-    """`tunnels`: every host that there was a tunnel to → what is wrong with it. `full`: what is wrong with the table of neighbours."""
+    """`tunnels`: every host that there is a tunnel to → what is wrong with it. `full`: what is wrong with the table of neighbours."""
 
     def __init__(self, facts: HostFacts) -> None:
         self._facts = facts
@@ -41,10 +41,8 @@ class Surroundings:
         ends = self._far_ends(view) if self._facts.tunnel_ip else {}
         silent = self._peers.look(ends.values(), now) if ends else set[str]()
         said = {
-            host: f"no answer to ping from {host} at {ends[host]}"
-            if ends.get(host) in silent
-            else ""
-            for host in {*self.tunnels, *ends}
+            host: f"no answer to ping from {host} at {end}" if end in silent else ""
+            for host, end in ends.items()
         }
         if said == self.tunnels:
             return False

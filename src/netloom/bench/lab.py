@@ -63,7 +63,7 @@ def measure(lab: Lab, state: LabState, api: Endpoint, say: Say) -> dict[str, flo
         raise UserError("the lab has no network `public` to take floating IPs from")
     gateway = {"router": {"external_gateway_info": {"network_id": external[0]["id"]}}}
     api.ask("PUT", f"routers/{router['id']}", gateway)
-    _let_ping_in(api, port)
+    let_ping_in(api, port)
     # What is timed is the floating IP, not the router that it goes through.
     _until(lambda: _router_is_made(api, router), f"router {router['id']} is not made")
     begun = time.perf_counter()
@@ -95,13 +95,13 @@ def plug(api: Endpoint, compute: Process, network: Any, count: int = 1) -> list[
     ports = api.ask("POST", "ports", {"ports": [body] * count})["ports"]
     script, switch = "set -e\n", "ovs-vsctl"
     for port in ports:
-        device, inside = names.tap(port["id"]), _inside(port)
+        device, where = names.tap(port["id"]), inside(port)
         script += (
-            f"ip netns add {inside}\n"
-            f"ip link add {device} type veth peer name eth0 netns {inside}\n"
-            f"ip -n {inside} link set eth0 address {port['mac_address']} mtu 1450 up\n"
+            f"ip netns add {where}\n"
+            f"ip link add {device} type veth peer name eth0 netns {where}\n"
+            f"ip -n {where} link set eth0 address {port['mac_address']} mtu 1450 up\n"
             # Userspace datapath: checksums must be whole on the wire (docs/rooms/dataplane.md).
-            f"ip netns exec {inside} ethtool -K eth0 tx off >/dev/null\n"
+            f"ip netns exec {where} ethtool -K eth0 tx off >/dev/null\n"
             f"ip link set {device} up\n"
         )
         switch += (
@@ -117,7 +117,7 @@ def lease(compute: Process, port: Any) -> None:
     hook = '[ "$1" = bound ] && ip address add $ip/$mask dev $interface && ip route add default via $router'
     script = (
         f"printf '#!/bin/sh\\n%s\\n' '{hook}' >/run/bench-udhcpc && chmod +x /run/bench-udhcpc && "
-        f"ip netns exec {_inside(port)} busybox udhcpc -i eth0 -q -n -f -T 1 -t 30 -s /run/bench-udhcpc"
+        f"ip netns exec {inside(port)} busybox udhcpc -i eth0 -q -n -f -T 1 -t 30 -s /run/bench-udhcpc"
     )
     _in(compute, "sh", "-c", script)
 
@@ -133,7 +133,8 @@ def _in(compute: Process, *command: str) -> None:
         raise UserError(f"on {HOST}, {command[0]} failed: {words[-1]}")
 
 
-def _inside(port: Any) -> str:
+def inside(port: Any) -> str:
+    """Return the namespace behind a port that was plugged."""
     return f"bench-{port['id'][:11]}"
 
 
@@ -151,7 +152,8 @@ def _active(api: Endpoint, network: Any) -> set[str]:
     return {each["id"] for each in found}
 
 
-def _let_ping_in(api: Endpoint, port: Any) -> None:
+def let_ping_in(api: Endpoint, port: Any) -> None:
+    """Let pings from anywhere in to a port."""
     rule = {
         "security_group_id": port["security_groups"][0],
         "direction": "ingress",

@@ -17,8 +17,8 @@ from pathlib import Path
 from msgspec import to_builtins
 
 from netloom.bench import api as bench_api
+from netloom.bench import failover, scale, store_scale
 from netloom.bench import lab as bench_lab
-from netloom.bench import scale, store_scale
 from netloom.bench.api import Endpoint
 from netloom.bench.starting import free_port, token, wait
 from netloom.lab import checks, state
@@ -26,7 +26,7 @@ from netloom.lab.down import down
 from netloom.lab.up import up
 from netloom.model.errors import UserError
 
-PARTS = ("api", "scale", "store", "lab")
+PARTS = ("api", "scale", "store", "lab", "failover")
 
 BEGIN, END = "<!-- netloom bench: begin -->", "<!-- netloom bench: end -->"
 
@@ -37,7 +37,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "part",
         nargs="?",
         choices=PARTS,
-        help="one part; lab alone needs root (all but store by default)",
+        help="one part; lab and failover need root (all but store and failover by default)",
     )
     parser.add_argument("--only", choices=PARTS, help="the same as PART")
     parser.add_argument(
@@ -51,6 +51,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--samples", type=int, default=50, metavar="N", help="requests of each sort (default 50)"
+    )
+    parser.add_argument(
+        "--times", type=int, default=10, metavar="N", help="failovers in a row (default 10)"
+    )
+    parser.add_argument(
+        "--routers", type=int, default=0, metavar="N", help="HA routers that fail over together"
     )
     parser.add_argument(
         "--neutron",
@@ -79,6 +85,8 @@ def run(args: argparse.Namespace) -> int:
         raise UserError(f"--neutron compares the API, which {only} leaves out")
     if only == "store":
         return store_part(args)
+    if only == "failover":
+        return failover_part(args)
     if only in (None, "lab"):
         checks.machine()  # not only after minutes of the first part
     if only in (None, "api"):
@@ -121,6 +129,23 @@ def store_part(args: argparse.Namespace) -> int:
     print(json.dumps([[line.name, line.few, line.many] for line in lines]) if args.json else text)
     if args.write:
         write(Path(args.write), text, store_scale.BEGIN, store_scale.END)
+    return 0
+
+
+def failover_part(args: argparse.Namespace) -> int:
+    """Start a lab with two network hosts and have HA routers fail over there."""
+    checks.machine()
+    lab = state.find("bench-failover")
+    down(lab)
+    try:
+        running = up(lab, 1, networks=2, say=lambda text: say(f"  {text}"))
+        endpoint = bench_lab.endpoint(running, lab)
+        felt = failover.one(running, endpoint, args.times, say) if args.times else None
+        many = failover.together(running, endpoint, args.routers, say) if args.routers else None
+        endpoint.close()
+    finally:
+        down(lab)
+    print(f"{_machine()}\n\n{failover.table(felt, many)}")
     return 0
 
 

@@ -14,7 +14,7 @@ from msgspec import Struct, field
 
 from netloom.compute import servers
 from netloom.keeper import dhcp
-from netloom.model import Away, Caller, Context, NetworkSettings, Port, Router
+from netloom.model import Away, Caller, Context, NetworkSettings, Port
 from netloom.model.cloud import Server
 from netloom.model.placement import places
 from netloom.model.settings import ComputeSettings
@@ -30,6 +30,9 @@ TIDY_SECONDS = 600.0
 """How often history is tidied up."""
 
 _BATCH = 1000
+
+_MOVED_TOGETHER = 50
+"""Routers moved in one transaction: requests of others come between."""
 
 _UNDER_WAY = frozenset({status.BUILD, *status.REBOOTING})
 """What a server is no longer than the setting says."""
@@ -65,6 +68,7 @@ def tick(
         ctx = Context(caller=keeper, settings=network, away=away)
         notice_hosts(store, ctx, memory, now)
         place_routers(store, ctx)
+        move_routers(store, ctx, now)
         fail_late_builds(store, ctx, compute, memory, now)
         memory.dhcp_seen = dhcp.follow(store, ctx, memory.dhcp_seen)
     if now - memory.tidied >= TIDY_SECONDS:
@@ -118,20 +122,26 @@ def place_routers(store: Store, ctx: Context) -> None:
     """Give routers that wait for a host one, if there is one now."""
     with store.reader() as reader:
         waiting = [
-            router
-            for router in reader.list(Router, host="")
-            if placement.networks_of(reader, router)
+            router for router in placement.waiting(reader) if placement.networks_of(reader, router)
         ]
-        possible = any(
-            placement.candidates(
-                reader, ctx, placement.networks_of(reader, router), router.availability_zone_hints
-            )
-            for router in waiting
-        )
+        possible = any(placement.has_candidate(reader, ctx, router) for router in waiting)
     if possible:
         with store.writer(actor="keeper") as w:
             for router in placement.place_unplaced(w, ctx):
                 log.info("router %s was placed on %s", router.id, ", ".join(places(router)))
+
+
+def move_routers(store: Store, ctx: Context, now: float) -> None:
+    """Move ordinary routers away from hosts that are dead, to hosts that can carry them; where none can they stay."""
+    with store.reader() as reader:
+        lost = placement.stranded(reader, ctx, now)
+        ids = [router.id for router in lost if placement.has_candidate(reader, ctx, router)]
+    for first in range(0, len(ids), _MOVED_TOGETHER):
+        with store.writer(actor="keeper") as w:
+            for router in placement.move_stranded(
+                w, ctx, ids[first : first + _MOVED_TOGETHER], now
+            ):
+                log.warning("router %s moved to %s", router.id, ", ".join(places(router)))
 
 
 def fail_late_builds(

@@ -65,6 +65,7 @@ class NetworkSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     agents report three times as often, at least every 25 seconds. `l3_ha`: routers are HA routers where nobody says
     otherwise. `max_l3_agents_per_router`: hosts of an HA router (0: as many as there are). `l3_ha_network_type`,
     `l3_ha_network_physical_name`: what carries HA networks; empty: as any project's network.
+    `allow_automatic_l3agent_failover`: ordinary routers of a dead host move to another one (Neutron's own default is no).
     """
 
     project_network_types: tuple[ProjectNetworkType, ...] = ("vxlan",)
@@ -86,6 +87,7 @@ class NetworkSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     max_l3_agents_per_router: Annotated[int, Meta(ge=0)] = 3
     l3_ha_network_type: Literal["", "vxlan", "gre", "geneve", "vlan", "flat"] = ""
     l3_ha_network_physical_name: str = ""
+    allow_automatic_l3agent_failover: bool = True
 
 
 class Away(Struct, frozen=True):

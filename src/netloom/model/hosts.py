@@ -29,6 +29,9 @@ AGENT_HEADER = "x-netloom-agent"
 HEARTBEAT_HEADER = "x-netloom-heartbeat"
 """Seconds between two reports of a host that has nothing to say: the server's wish, with the stream."""
 
+FAILOVER_HEADER = "x-netloom-failover"
+"""Seconds after which ordinary routers of a host that is not heard of move to another one; 0: they stay."""
+
 
 Role = Literal["network", "compute"]
 TunnelType = Literal["vxlan", "gre", "geneve"]

@@ -189,11 +189,12 @@ class Router(Resource, frozen=True, kw_only=True):
     `replicas` are the network hosts that carry it, chosen by the server, by falling priority (`model/placement.py` reads
     them); none while it has no network, or while no host fits. `gw_port_id` is its gateway port. `vrid`: number of an HA
     router (1 to 254) in its project's HA network; 0: it is no HA router, or all numbers are taken.
+    `held`: an operator took it from its last host; it is placed again when he gives it one, or when it is changed.
     """
 
     KIND: ClassVar[str] = "router"
     FIRST_STATUS: ClassVar[str] = "ACTIVE"
-    INTERNAL: ClassVar[frozenset[str]] = frozenset({"replicas", "gw_port_id", "vrid"})
+    INTERNAL: ClassVar[frozenset[str]] = frozenset({"replicas", "gw_port_id", "vrid", "held"})
 
     admin_state_up: bool = True
     external_gateway_info: Gateway | None = None
@@ -205,6 +206,7 @@ class Router(Resource, frozen=True, kw_only=True):
     replicas: tuple[Replica, ...] = ()
     gw_port_id: str | None = None
     vrid: int = 0
+    held: bool = False
 
 
 class FloatingIP(Resource, frozen=True, kw_only=True):

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Collection
 
 from netloom.model import Away, Context, HostFacts, NetworkSettings
+from netloom.model.origin import HOST
 from netloom.store import HostRow, Reader
 
 LONGEST_HEARTBEAT = 25.0
@@ -14,6 +16,11 @@ LONGEST_HEARTBEAT = 25.0
 def heartbeat_seconds(settings: NetworkSettings) -> float:
     """How often an idle host reports: a host is dead when three reports did not come."""
     return min(LONGEST_HEARTBEAT, settings.agent_down_seconds / 3)
+
+
+def failover_seconds(settings: NetworkSettings) -> float:
+    """After how long without a word of a host its ordinary routers move to another one; 0: they stay."""
+    return settings.agent_down_seconds if settings.allow_automatic_l3agent_failover else 0.0
 
 
 def alive(row: HostRow, ctx: Context, now: float | None = None) -> bool:
@@ -36,6 +43,16 @@ def _is_recent(heard_at: float, ctx: Context, now: float) -> bool:
     if heard_at <= ctx.away.since:
         silent -= ctx.away.back - ctx.away.since
     return silent <= ctx.settings.agent_down_seconds
+
+
+def answering(r: Reader, hosts: Collection[str], living: Collection[str]) -> frozenset[str]:
+    """Return those of the hosts whose end of a tunnel still answers a living host: they forward, whoever does not hear of them."""
+    rows = r.status_rows(hosts) if hosts else []
+    return frozenset(
+        row.id
+        for row in rows
+        if (row.kind, row.aspect, row.state) == (HOST, "tunnel", "ok") and row.host in living
+    )
 
 
 def not_heard(r: Reader, now: float) -> Away:

@@ -229,10 +229,5 @@ def active_first(r: Reader, routers: Mapping[str, Router]) -> Mapping[str, Route
     return {**routers, **ordered}
 
 
-def routers_on(r: Reader, ctx: Context, agent: Agent) -> list[Router]:
-    """Return the routers that an agent carries; none for one that is no L3 agent."""
-    return r.list(Router, host=agent.row.name) if agent.agent_type == L3 else []
-
-
 def _moment(at: float | None) -> str | None:
     return None if at is None else time.strftime("%Y-%m-%d %H:%M:%S", time.gmtime(at))

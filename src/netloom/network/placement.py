@@ -9,9 +9,9 @@ from msgspec.structs import replace
 from netloom.model import Context, Network, Port, Replica, Router
 from netloom.model.names import ROUTER_OWNERS
 from netloom.model.placement import places
-from netloom.network import backends, dhcp, ha
+from netloom.network import backends, dhcp, ha, liveness
 from netloom.network.liveness import alive, usable
-from netloom.store import Reader, Writer
+from netloom.store import HostRow, Reader, Writer
 
 NETWORK_ROLE = "network"
 
@@ -34,14 +34,58 @@ def candidates(
     fit = [
         row.name
         for row in r.hosts().values()
-        if row.facts is not None
-        and row.admin_state_up
+        if _fits(row, needed)
         and alive(row, ctx)
-        and NETWORK_ROLE in row.facts.roles
-        and (not wanted or row.facts.availability_zone in wanted)
-        and all(backends.carries(row.facts, network) for network in needed)
+        and (not wanted or (row.facts and row.facts.availability_zone in wanted))
     ]
     return sorted(fit, key=lambda name: (r.count(Router, host=name), name))
+
+
+def _fits(row: HostRow, networks: Iterable[Network]) -> bool:
+    """Whether a host carries routers of these networks, alive or not."""
+    facts = row.facts
+    return (
+        facts is not None
+        and row.admin_state_up
+        and NETWORK_ROLE in facts.roles
+        and all(backends.carries(facts, network) for network in networks)
+    )
+
+
+def may_carry(r: Reader, router: Router, row: HostRow) -> bool:
+    """Whether an operator may give this host the router."""
+    return _fits(row, _needed(r, router))
+
+
+def _needed(r: Reader, router: Router) -> list[Network]:
+    """The router's networks, with the one between the replicas of an HA router."""
+    between = ha.network_of(r, router) if router.ha else None
+    found = {each.id: each for each in networks_of(r, router)}
+    return [*found.values(), *([between] if between else [])]
+
+
+def put(w: Writer, ctx: Context, router: Router, host: str) -> None:
+    """Have a host carry the router, beside those that do."""
+    replicas = ha.ranked(router, router.replicas, [host]) if router.ha else (Replica(host),)
+    _carried_by(w, ctx, replace(router, replicas=replicas, held=False))
+
+
+def take(w: Writer, ctx: Context, router: Router, host: str) -> None:
+    """Have a host carry the router no more. One without any host is not placed by the keeper."""
+    left = tuple(each for each in router.replicas if each.host != host)
+    _carried_by(w, ctx, replace(router, replicas=left, held=not left))
+
+
+def _carried_by(w: Writer, ctx: Context, router: Router) -> None:
+    router = w.update(router)
+    if router.ha and (between := ha.network_of(w, router)) is not None:
+        ha.follow(w, ctx, router, between)
+    _serve(w, ctx, router, networks_of(w, router))
+
+
+def has_candidate(r: Reader, ctx: Context, router: Router) -> bool:
+    """Whether a host may carry the router now."""
+    return bool(candidates(r, ctx, networks_of(r, router), router.availability_zone_hints))
 
 
 def place(w: Writer, ctx: Context, router: Router) -> Router:
@@ -50,6 +94,8 @@ def place(w: Writer, ctx: Context, router: Router) -> Router:
     A router without interface and gateway needs none. Where no host fits, it stays where it is, or without
     one until a host appears (`place_unplaced`).
     """
+    if router.held:
+        router = w.update(replace(router, held=False))
     if router.ha:
         return _place_replicas(w, ctx, router)
     networks = networks_of(w, router)
@@ -119,12 +165,41 @@ def fill_up(w: Writer, ctx: Context) -> list[Router]:
     return filled
 
 
+def stranded(r: Reader, ctx: Context, now: float) -> list[Router]:
+    """Return the ordinary routers of hosts that are dead: neither reports nor, over any tunnel, answers.
+
+    A host that is only cut off from the server goes on forwarding: another one beside it would have the same addresses.
+    """
+    if not ctx.settings.allow_automatic_l3agent_failover:
+        return []
+    living = liveness.all_alive(r, ctx, now)
+    silent = [host for host in r.heartbeats() if host not in living]
+    carrying = [host for host in silent if r.count(Router, host=host, ha=False)]
+    lost = set(carrying) - liveness.answering(r, carrying, living)
+    return [router for host in sorted(lost) for router in r.list(Router, host=host, ha=False)]
+
+
+def move_stranded(w: Writer, ctx: Context, ids: Iterable[str], now: float) -> list[Router]:
+    """Place those of these routers that are still `stranded` on hosts that fit; returns those that got one. For the keeper."""
+    wanted = set(ids)
+    moved: list[Router] = []
+    for router in stranded(w, ctx, now):
+        if router.id in wanted and places(placed := place(w, ctx, router)) != places(router):
+            moved.append(placed)
+    return moved
+
+
 def _can_carry(r: Reader, ctx: Context, host: str, networks: Iterable[Network]) -> bool:
     facts = usable(r, ctx, host)
     return facts is not None and all(backends.carries(facts, network) for network in networks)
 
 
+def waiting(r: Reader) -> list[Router]:
+    """Return the routers that wait for a host; not those that an operator took from theirs."""
+    return [router for router in r.list(Router, host="") if not router.held]
+
+
 def place_unplaced(w: Writer, ctx: Context) -> list[Router]:
     """Place every router that waits for a host; returns those that got one. For the keeper."""
-    placed = [place(w, ctx, router) for router in w.list(Router, host="")]
+    placed = [place(w, ctx, router) for router in waiting(w)]
     return [router for router in placed if places(router)]

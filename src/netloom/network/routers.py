@@ -282,7 +282,7 @@ def show(r: Reader, ctx: Context, objs: Sequence[Router]) -> list[dict[str, Any]
     shown: list[dict[str, Any]] = []
     for router in objs:
         doc = to_doc(router)
-        del doc["replicas"], doc["gw_port_id"], doc["vrid"]
+        del doc["replicas"], doc["gw_port_id"], doc["vrid"], doc["held"]
         carriers = [rows[host] for host in places(router) if host in rows]
         doc["tenant_id"] = router.project_id
         # As in Neutron a router is ACTIVE before any host has made it.

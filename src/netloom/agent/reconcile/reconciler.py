@@ -69,6 +69,8 @@ class Reconciler:
         self.repairs = Repairs()
         self.foreign: dict[Key, str] = {}
         self.changes = 0
+        self.took: dict[str, float] = {}
+        """Kind → seconds that the last pass spent on what was to be made of it."""
         self._told = told
 
     # --- both sides ----------------------------------------------------------------------------
@@ -264,7 +266,9 @@ class Reconciler:
         self.leaving.begin()
         self._outlived()
         self._mend()
+        self.took = {}
         for side in self._sides:
+            began = time.monotonic()
             self._mark(side)
             part = self._diff(side)
             change = self._due(side, part)
@@ -272,6 +276,7 @@ class Reconciler:
                 change = Change(change.add, change.alter, self._leaving(side, part))
             self._apply(side, change)
             self._told(side.kind.name)
+            self.took[side.kind.name] = time.monotonic() - began
         for side in reversed(self._sides):
             if not side.kind.at_once:
                 self._apply(side, Change(remove=self._leaving(side, self._diff(side))))

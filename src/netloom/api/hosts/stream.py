@@ -15,8 +15,8 @@ from netloom.api.http import in_host_thread
 from netloom.api.services import Services
 from netloom.model import ViewDelta
 from netloom.model.errors import UserError
-from netloom.model.hosts import EPOCH_HEADER, HEARTBEAT_HEADER
-from netloom.network.liveness import heartbeat_seconds
+from netloom.model.hosts import EPOCH_HEADER, FAILOVER_HEADER, HEARTBEAT_HEADER
+from netloom.network.liveness import failover_seconds, heartbeat_seconds
 
 PIECE = 256 * 1024
 """Bytes of a snapshot that are handed on at once: what a slow reader has not taken yet is not copied for it."""
@@ -45,10 +45,12 @@ class HostStream:
         services.presence.begun(host, agent)
         self._lines = _lines(services, host, secret, after)
         heartbeat = heartbeat_seconds(services.settings.network)
+        failover = failover_seconds(services.settings.network)
         self._headers = [
             (b"content-type", b"application/x-ndjson"),
             (EPOCH_HEADER.encode(), services.feed.epoch.encode()),
             (HEARTBEAT_HEADER.encode(), f"{heartbeat:g}".encode()),
+            (FAILOVER_HEADER.encode(), f"{failover:g}".encode()),
         ]
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from typing import Any
 
+import msgspec
 from neutron_lib import exceptions as lib
 from starlette.requests import Request
 from starlette.responses import Response
@@ -16,7 +17,7 @@ from netloom.contract import decode
 from netloom.contract.attributes import MAPS
 from netloom.contract.errors import HTTPBadRequest, HTTPMethodNotAllowed, HTTPNotFound
 from netloom.model import Context
-from netloom.network import lookup, neutron_agents, quotas, routers
+from netloom.network import l3_agents, lookup, neutron_agents, quotas, routers
 from netloom.store import Reader, Writer
 
 Doc = dict[str, Any]
@@ -33,8 +34,8 @@ async def agents_answer(request: Request, rest: list[str]) -> Response:
         if method != "GET":
             raise HTTPMethodNotAllowed
         return await _agents(request)
-    if rest[1:] == ["l3-routers"]:
-        return await _routers_of_agent(request, rest[0])
+    if rest[1:2] == ["l3-routers"]:
+        return await _routers_of_agent(request, rest[0], rest[2:])
     if len(rest) > 1:
         raise HTTPNotFound
     id = rest[0]
@@ -57,7 +58,9 @@ async def agents_answer(request: Request, rest: list[str]) -> Response:
 
         def remove(w: Writer, ctx: Context) -> None:
             _agent(request, w, ctx, id, "delete_agent")
-            neutron_agents.delete(w, ctx, neutron_agents.get(w, ctx, id))
+            agent = neutron_agents.get(w, ctx, id)
+            neutron_agents.delete(w, ctx, agent)
+            l3_agents.forget(w, ctx, agent)
 
         await run_write(request, remove)
         return respond(204)
@@ -76,15 +79,30 @@ async def agents_of_router(request: Request, router_id: str) -> Response:
     return respond(200, {"agents": await run_read(request, work)})
 
 
-async def _routers_of_agent(request: Request, id: str) -> Response:
-    """Answer `/agents/{id}/l3-routers`."""
-    if request.method != "GET":
+async def _routers_of_agent(request: Request, id: str, rest: list[str]) -> Response:
+    """Answer `/agents/{id}/l3-routers` and `/agents/{id}/l3-routers/{router}`."""
+    if len(rest) > 1:
+        raise HTTPNotFound
+    verb = {("GET", 0): "get_l3-routers", ("POST", 0): "create_l3-router"}.get(
+        (request.method, len(rest)), "delete_l3-router" if request.method == "DELETE" else ""
+    )
+    if not verb or (verb == "delete_l3-router" and not rest):
         raise HTTPMethodNotAllowed
-    collections.policy_for(request).require(caller_of(request), "get_l3-routers", "routers", {})
+    collections.policy_for(request).require(caller_of(request), verb, "routers", {})
+    if rest:
+        await run_write(request, lambda w, ctx: l3_agents.remove(w, ctx, id, rest[0]))
+        return respond(204)
+    if request.method == "POST":
+        body = await body_of(request)
+        document = await off_loop(request, body, lambda: decode.parse(body, "router_id"))
+        if "router_id" not in document:
+            raise HTTPBadRequest("Unable to find 'router_id' in request body")
+        router_id = str(document["router_id"])
+        await run_write(request, lambda w, ctx: l3_agents.add(w, ctx, id, router_id))
+        return respond(201, msgspec.Raw(b"null"))  # a document, as in Neutron
 
     def work(r: Reader, ctx: Context) -> list[Doc]:
-        agent = neutron_agents.get(r, ctx, id)
-        return routers.show(r, ctx, neutron_agents.routers_on(r, ctx, agent))
+        return routers.show(r, ctx, l3_agents.routers_on(r, neutron_agents.get(r, ctx, id)))
 
     return respond(200, {"routers": await run_read(request, work)})
 

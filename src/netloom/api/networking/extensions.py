@@ -136,6 +136,12 @@ _OWN = (
         "2017-02-10T10:00:00-00:00",
     ),
     _described(
+        "l3_agent_scheduler",
+        "L3 Agent Scheduler",
+        "Schedule routers among l3 agents",
+        "2013-02-07T10:00:00-00:00",
+    ),
+    _described(
         "rbac-policies",
         "RBAC Policies",
         "Networks shared with one project or with all.",

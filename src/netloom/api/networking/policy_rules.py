@@ -238,6 +238,8 @@ OPERATIONS = {
     "delete_agent": ADMIN,
     "get_l3-agents": ADMIN,
     "get_l3-routers": ADMIN,
+    "create_l3-router": ADMIN,
+    "delete_l3-router": ADMIN,
     "get_availability_zone": "role:reader",
     "get_quota": MANAGER,
     "update_quota": ADMIN,

@@ -1,4 +1,4 @@
-"""Small netlink steps in the calling thread's namespace, over pyroute2.
+"""Small netlink steps in the calling thread's namespace (`rtnetlink.py`).
 
 Each `open_netlink()` is a socket of its own, closed at the end of its block: an open one would keep its
 namespace alive.
@@ -16,9 +16,9 @@ from ipaddress import IPv4Address
 from typing import Any
 
 from msgspec import Struct
-from pyroute2 import IPRoute
 from pyroute2.netlink.exceptions import NetlinkError
 
+from netloom.dataplane.linux.rtnetlink import Netlink
 from netloom.dataplane.process import ApplyError
 
 UP, LOWER_UP = 0x1, 0x10000
@@ -30,7 +30,7 @@ _ETHTOOL_STXCSUM = 0x17
 @contextmanager
 def open_netlink() -> Generator[Any]:
     """A route netlink socket; its errors come out as ApplyError."""
-    link = IPRoute()
+    link = Netlink()
     try:
         yield link
     except NetlinkError as error:

@@ -8,6 +8,7 @@ from dataclasses import replace
 from netloom.explain.answer import fixes
 from netloom.explain.answer.asked import Asked
 from netloom.explain.answer.ends import unbound
+from netloom.explain.answer.placing import on_no_host
 from netloom.explain.cause import Cause, Reason, capital
 from netloom.explain.cloud import Cloud
 from netloom.explain.walk.frames import Frame
@@ -251,7 +252,7 @@ def _silent(cloud: Cloud, port: Port, address: str) -> Reason:
     if port.device_owner in ROUTER_OWNERS:
         router = cloud.routers.get(port.device_id)
         if router is not None and not places(router):
-            return _on_no_host(cloud, Origin.of(router))
+            return on_no_host(cloud, router)
     elif port.device_owner == OWNER_DHCP:
         return Reason(
             f"{named} is there for the instances of each host alone: nothing outside reaches it.",
@@ -266,26 +267,6 @@ def _silent(cloud: Cloud, port: Port, address: str) -> Reason:
         decider,
         f"openstack port show {port.id}",
         cause=Cause.NOBODY,
-    )
-
-
-def _on_no_host(cloud: Cloud, router: Origin) -> Reason:
-    """A router that no host carries: those that could are switched off, or silent."""
-    able = [name for name, facts in sorted(cloud.facts.items()) if "network" in facts.roles]
-    for name in able:
-        health = cloud.health.get(name)
-        if health is not None and health.alive and not health.enabled:
-            return Reason(
-                f"{capital(cloud.name(router))} is on no host: host {name} is switched off for new routers.",
-                Origin(HOST, name),
-                fixes.enable_host(health.agent),
-                cause=Cause.HOST_DISABLED,
-            )
-    return Reason(
-        f"{capital(cloud.name(router))} is on no host: no network host is alive.",
-        router,
-        "openstack network agent list --agent-type l3",
-        cause=Cause.UNPLACED,
     )
 
 
