@@ -12,6 +12,7 @@ from typing import Any, ClassVar
 from msgspec import UNSET, Struct, UnsetType, field
 
 from netloom.model.base import Resource
+from netloom.model.names import router_namespace, snat_namespace
 from netloom.model.port_ranges import Span, span_of
 
 
@@ -205,6 +206,11 @@ class Router(Resource, frozen=True, kw_only=True):
     replicas: tuple[Replica, ...] = ()
     gw_port_id: str | None = None
     vrid: int = 0
+
+    @property
+    def namespace(self) -> str:
+        """Its namespace on the hosts of `replicas`: of a distributed router only what is central is there."""
+        return snat_namespace(self.id) if self.distributed else router_namespace(self.id)
 
 
 class FloatingIP(Resource, frozen=True, kw_only=True):

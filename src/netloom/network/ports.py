@@ -35,6 +35,7 @@ from netloom.network import (
     access,
     binding,
     dhcp,
+    entries,
     forwarded,
     ipam,
     lookup,
@@ -253,6 +254,7 @@ def update(w: Writer, ctx: Context, old: Port, attrs: dict[str, Any]) -> Port:
     trunked.follow(w, ctx, old, new)
     if new.host != old.host or new.vif_type != old.vif_type:
         w.set_api_status(Port, new.id, "DOWN")
+        entries.follow_port(w, new)
     if _first_status(new) != _first_status(old):
         w.set_api_status(Port, new.id, _first_status(new))
     if new.host:
@@ -385,7 +387,9 @@ def remove(w: Writer, port: Port) -> None:
     for fip in w.list(FloatingIP, port_id=port.id):
         w.set_api_status(FloatingIP, fip.id, "DOWN")
     forwarded.end_for_port(w, port)
+    fips = w.list(FloatingIP, port_id=port.id)
     w.delete(Port, port.id)
+    entries.follow(w, w.get_many(FloatingIP, [fip.id for fip in fips]).values())
 
 
 def show(r: Reader, ctx: Context, objs: Sequence[Port]) -> list[dict[str, Any]]:
@@ -396,6 +400,8 @@ def show(r: Reader, ctx: Context, objs: Sequence[Port]) -> list[dict[str, Any]]:
         doc = {name: value for name, value in to_doc(port).items() if name not in Port.INTERNAL}
         doc["tenant_id"] = port.project_id
         doc["status"] = states[port.id]
+        if port.device_owner == OWNER_FLOATING_IP:
+            doc["binding:host_id"] = ""  # where it enters is no binding that anybody asked for
         shown.append(doc)
     return shown
 

@@ -1,0 +1,189 @@
+"""Distributed routers with real packets: who carries what, and that nobody notices where the router is."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import time
+from collections.abc import Iterator
+from types import SimpleNamespace
+
+import pytest
+
+from netloom.lab.topology import OUTSIDE, WEB
+from tests.support.pings import answered
+from tests.support.running_lab import RunningLab, own_lab
+from tests.support.tenant import NETWORKING, Capture, Instance, Tenant, on_host
+
+pytestmark = [pytest.mark.root, pytest.mark.slow]
+
+RED, BLUE = "10.71.0.1", "10.72.0.1"
+"""The router's addresses."""
+SHARED = "10.72.0.200"
+"""An address that two instances may have."""
+FOLLOWS = 3.0
+"""Seconds within which packets follow an address that moved."""
+
+
+class Cloud(SimpleNamespace):
+    """A distributed router between two networks, with instances on two hosts."""
+
+    lab: RunningLab
+    tenant: Tenant
+
+    def outside(self, *command: str) -> str:
+        """Run a tool of this machine outside of the cloud."""
+        line = on_host(self.lab, OUTSIDE, *command)
+        done = subprocess.run(line, capture_output=True, text=True, timeout=30, check=False)
+        return done.stdout + done.stderr
+
+    def from_outside(self, address: str, seconds: float = 20.0) -> None:
+        """Wait until an address answers a machine outside."""
+        RunningLab.until(
+            lambda: answered(self.outside, address), seconds, f"{address} is silent from outside"
+        )
+
+    def at_network_host(self, *filter_: str) -> tuple[Capture, Capture]:
+        """What the network host hears on its tunnels' card and on the external network."""
+        where = on_host(self.lab, "network1")
+        return (
+            Capture(where, "eth-underlay", "udp", "port", "4789"),
+            Capture(where, "eth-public", *filter_),
+        )
+
+    def change(self, **attributes: object) -> None:
+        """Change the router."""
+        path = f"{NETWORKING}/routers/{self.router['id']}"
+        self.tenant.put(path, {"router": attributes})
+
+    def namespaces(self, host: str) -> set[str]:
+        """The router's namespaces on a host."""
+        found = self.lab.exec(host, "ip", "netns")
+        return {line.split()[0] for line in found.splitlines() if self.router["id"] in line}
+
+
+@pytest.fixture(scope="module")
+def cloud() -> Iterator[Cloud]:
+    with own_lab("dvr", 2) as lab, Tenant(lab) as tenant:
+        made = Cloud(lab=lab, tenant=tenant)
+        made.group = tenant.group({})
+        made.red = tenant.network("red", "10.71.0.0/24")
+        made.blue = tenant.network("blue", "10.72.0.0/24")
+        made.router = tenant.router(made.red, made.blue, distributed=True)
+        asked = [
+            tenant.boot("a", "compute1", made.red, made.group),
+            tenant.boot("b", "compute2", made.blue, made.group),
+        ]
+        made.a, made.b = map(tenant.instance, asked)
+        made.a.reaches(made.b.address, 40)
+        yield made
+
+
+def hop(instance: Instance, address: str, hops: int) -> str:
+    """Who says that a ping with so many hops has no more of them; empty where nobody does."""
+    said = instance.run("ping", "-n", "-c", "1", "-W", "2", "-t", str(hops), address)
+    found = re.search(r"From (\S+) icmp_seq=1 Time to live exceeded", said)
+    return found[1] if found else ""
+
+
+def test_east_west_goes_from_host_to_host(cloud: Cloud) -> None:
+    cloud.b.reaches(WEB, 40)  # the SNAT is there, and idle
+    tunnels, wire = cloud.at_network_host("host", cloud.a.address)
+    between = Capture(on_host(cloud.lab, "compute1"), "eth-underlay", "udp", "port", "4789")
+    with tunnels, wire, between:
+        said = cloud.a.run("ping", "-n", "-c", "5", "-i", "0.2", cloud.b.address)
+    print(between.text)
+    assert " 5 received" in said and "ttl=63" in said, said
+    assert len([f for f in between.frames if "ICMP echo re" in f]) == 10, between.text
+    assert not [f for f in tunnels.frames if cloud.a.address in f], tunnels.text
+    assert cloud.namespaces("compute1") == {f"qrouter-{cloud.router['id']}"}
+    assert cloud.namespaces("network1") == {f"snat-{cloud.router['id']}"}
+
+
+def test_the_router_answers_as_a_central_one(cloud: Cloud) -> None:
+    for address in (RED, BLUE):
+        said = cloud.a.run("ping", "-n", "-c", "2", "-i", "0.2", address)
+        assert " 2 received" in said and "ttl=64" in said, said
+    assert hop(cloud.a, cloud.b.address, 1) == RED
+    assert hop(cloud.b, cloud.a.address, 1) == BLUE
+    # To the world: the router is one hop, wherever its parts are.
+    assert hop(cloud.b, WEB, 1) == BLUE
+    assert cloud.b.pings(WEB, "-t", "2") or hop(cloud.b, WEB, 2)
+    assert "unreachable" in cloud.a.run("ping", "-n", "-c", "1", "-W", "4", "10.72.0.99").lower()
+
+
+def test_floating_ips_enter_and_leave_at_the_instances_host(cloud: Cloud) -> None:
+    address = cloud.tenant.floating_ip(cloud.a.port["id"])["floating_ip_address"]
+    cloud.from_outside(address)
+    cloud.outside("ping", "-n", "-c", "2", "-i", "0.2", address)
+    tunnels, wire = cloud.at_network_host("icmp")
+    seen = Capture(on_host(cloud.lab, OUTSIDE), "any", "icmp")
+    with tunnels, wire, seen:
+        out = cloud.outside("ping", "-n", "-c", "5", "-i", "0.2", address)
+        back = cloud.a.run("ping", "-n", "-c", "5", "-i", "0.2", WEB)
+    print(seen.text)
+    assert " 5 received" in out and " 5 received" in back, out + back
+    assert f"{address} > {WEB}" in seen.text, seen.text
+    assert not [f for f in (*wire.frames, *tunnels.frames) if "ICMP" in f], wire.text
+    assert hop(cloud.a, WEB, 1) == RED
+    # From an instance without one, by the SNAT, and by the router itself.
+    assert cloud.b.pings(address, count=2)
+    assert cloud.a.pings(address)
+    cloud.floating = address
+
+
+def test_an_address_that_moves_between_instances_is_followed(cloud: Cloud) -> None:
+    tenant = cloud.tenant
+    pair = [{"ip_address": SHARED}]
+    subnet = cloud.blue["subnet"]["id"]
+    shared = tenant.make(
+        "ports",
+        name="shared",
+        network_id=cloud.blue["id"],
+        fixed_ips=[{"subnet_id": subnet, "ip_address": SHARED}],
+    )
+    path = f"{NETWORKING}/ports/{cloud.b.port['id']}"
+    tenant.put(path, {"port": {"allowed_address_pairs": pair}})
+    port = tenant.make(
+        "ports",
+        network_id=cloud.blue["id"],
+        security_groups=[cloud.group["id"]],
+        allowed_address_pairs=pair,
+    )
+    c = tenant.instance(tenant.boot_on("c", "compute1", port))
+    address = tenant.floating_ip(shared["id"])["floating_ip_address"]
+    holders = [cloud.b, c]
+    for turn in range(3):
+        old, new = holders[(turn + 1) % 2], holders[turn % 2]
+        old.run("ip", "addr", "del", f"{SHARED}/24", "dev", "eth0")
+        new.run("ip", "addr", "add", f"{SHARED}/24", "dev", "eth0")
+        new.run("arping", "-U", "-c", "1", "-I", "eth0", SHARED)
+        moved = time.monotonic()
+        if turn == 0:
+            cloud.a.reaches(SHARED, 20)
+            cloud.from_outside(address)
+            continue
+        cloud.a.reaches(SHARED, FOLLOWS)
+        cloud.from_outside(address, FOLLOWS)
+        print(f"followed after {time.monotonic() - moved:.2f} s")
+
+
+def test_explain_walks_through_the_stages(cloud: Cloud) -> None:
+    answer = cloud.tenant.get("/explain/v1", source=cloud.a.id, destination=cloud.b.id)
+    assert answer["verdict"] == "reachable", answer
+    hosts = {hop["host"] for hop in answer["hops"]}
+    assert hosts == {"compute1", "compute2"}, answer
+    print(answer)
+
+
+def test_a_router_becomes_central_and_distributed_again(cloud: Cloud) -> None:
+    for spread in (False, True):
+        cloud.change(admin_state_up=False)
+        assert not cloud.a.pings(cloud.b.address)
+        cloud.change(distributed=spread)
+        cloud.change(admin_state_up=True)
+        cloud.a.reaches(cloud.b.address, 20)
+        cloud.b.reaches(WEB, 20)
+        cloud.from_outside(cloud.floating)
+        wanted = {f"qrouter-{cloud.router['id']}"} if spread else set[str]()
+        RunningLab.until(lambda wanted=wanted: cloud.namespaces("compute1") == wanted, 20)
