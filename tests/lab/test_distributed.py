@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 import subprocess
 import time
@@ -10,17 +11,21 @@ from types import SimpleNamespace
 
 import pytest
 
-from netloom.lab.topology import OUTSIDE, WEB
-from tests.support.pings import answered
+from netloom.lab import wiring
+from netloom.lab.topology import FABRIC, OUTSIDE, WEB
+from tests.support.pings import Pinging, answered, unanswered
 from tests.support.running_lab import RunningLab, own_lab
 from tests.support.tenant import NETWORKING, Capture, Instance, Tenant, on_host
 
 pytestmark = [pytest.mark.root, pytest.mark.slow]
 
+NETWORK_HOSTS = ("network1", "network2")
 RED, BLUE = "10.71.0.1", "10.72.0.1"
 """The router's addresses."""
 SHARED = "10.72.0.200"
 """An address that two instances may have."""
+OUTAGE = 1.0
+"""Seconds without an answer that a failover of the SNAT may cost."""
 FOLLOWS = 3.0
 """Seconds within which packets follow an address that moved."""
 
@@ -44,8 +49,8 @@ class Cloud(SimpleNamespace):
         )
 
     def at_network_host(self, *filter_: str) -> tuple[Capture, Capture]:
-        """What the network host hears on its tunnels' card and on the external network."""
-        where = on_host(self.lab, "network1")
+        """What the host of the SNAT hears on its tunnels' card and on the external network."""
+        where = on_host(self.lab, self.middle())
         return (
             Capture(where, "eth-underlay", "udp", "port", "4789"),
             Capture(where, "eth-public", *filter_),
@@ -56,6 +61,17 @@ class Cloud(SimpleNamespace):
         path = f"{NETWORKING}/routers/{self.router['id']}"
         self.tenant.put(path, {"router": attributes})
 
+    def middle(self) -> str:
+        """The host that has the router's SNAT."""
+        name = f"snat-{self.router['id']}"
+        (found,) = (host for host in NETWORK_HOSTS if name in self.namespaces(host))
+        return found
+
+    def flows(self, host: str, table: int) -> str:
+        """A table of br-int."""
+        tool = ("ovs-ofctl", "-O", "OpenFlow15", "dump-flows", "br-int", f"table={table}")
+        return self.lab.exec(host, *tool)
+
     def namespaces(self, host: str) -> set[str]:
         """The router's namespaces on a host."""
         found = self.lab.exec(host, "ip", "netns")
@@ -64,7 +80,7 @@ class Cloud(SimpleNamespace):
 
 @pytest.fixture(scope="module")
 def cloud() -> Iterator[Cloud]:
-    with own_lab("dvr", 2) as lab, Tenant(lab) as tenant:
+    with own_lab("dvr", 2, networks=2) as lab, Tenant(lab) as tenant:
         made = Cloud(lab=lab, tenant=tenant)
         made.group = tenant.group({})
         made.red = tenant.network("red", "10.71.0.0/24")
@@ -97,7 +113,7 @@ def test_east_west_goes_from_host_to_host(cloud: Cloud) -> None:
     assert len([f for f in between.frames if "ICMP echo re" in f]) == 10, between.text
     assert not [f for f in tunnels.frames if cloud.a.address in f], tunnels.text
     assert cloud.namespaces("compute1") == {f"qrouter-{cloud.router['id']}"}
-    assert cloud.namespaces("network1") == {f"snat-{cloud.router['id']}"}
+    assert cloud.namespaces(cloud.middle()) == {f"snat-{cloud.router['id']}"}
 
 
 def test_the_router_answers_as_a_central_one(cloud: Cloud) -> None:
@@ -171,15 +187,38 @@ def test_an_address_that_moves_between_instances_is_followed(cloud: Cloud) -> No
 def test_explain_walks_through_the_stages(cloud: Cloud) -> None:
     answer = cloud.tenant.get("/explain/v1", source=cloud.a.id, destination=cloud.b.id)
     assert answer["verdict"] == "reachable", answer
-    hosts = {hop["host"] for hop in answer["hops"]}
-    assert hosts == {"compute1", "compute2"}, answer
-    print(answer)
+    hops = [*answer["there"], *answer["back"]]
+    assert {hop["host"] for hop in hops} == {"compute1", "compute2"}, answer
+    assert sum("NEIGHBOUR" in hop["text"] for hop in hops) == 2, answer
+    answer = cloud.tenant.get("/explain/v1", source=cloud.b.id, destination="outside")
+    assert answer["verdict"] == "reachable", answer
+    assert any(hop["place"] == f"snat-{cloud.router['id']}" for hop in answer["there"]), answer
+    cloud.change(admin_state_up=False)
+    try:
+        fix = f"openstack router set --enable {cloud.router['id']}"
+        ends = {"source": cloud.a.id, "destination": cloud.b.id}
+        RunningLab.until(lambda: cloud.tenant.get("/explain/v1", **ends)["fix"] == fix, 10)
+    finally:
+        cloud.change(admin_state_up=True)
+    cloud.a.reaches(cloud.b.address)
+
+
+def test_damage_to_its_flows_is_repaired(cloud: Cloud) -> None:
+    cloud.a.reaches(cloud.b.address)
+    for table in (41, 42):
+        cloud.lab.exec(
+            "compute1", "ovs-ofctl", "-O", "OpenFlow15", "del-flows", "br-int", f"table={table}"
+        )
+        RunningLab.until(
+            lambda table=table: "actions" in cloud.flows("compute1", table), 20, f"table {table}"
+        )
+    cloud.a.reaches(cloud.b.address, 20)
 
 
 def test_a_router_becomes_central_and_distributed_again(cloud: Cloud) -> None:
     for spread in (False, True):
         cloud.change(admin_state_up=False)
-        assert not cloud.a.pings(cloud.b.address)
+        RunningLab.until(lambda: not cloud.a.pings(cloud.b.address), 10)
         cloud.change(distributed=spread)
         cloud.change(admin_state_up=True)
         cloud.a.reaches(cloud.b.address, 20)
@@ -187,3 +226,41 @@ def test_a_router_becomes_central_and_distributed_again(cloud: Cloud) -> None:
         cloud.from_outside(cloud.floating)
         wanted = {f"qrouter-{cloud.router['id']}"} if spread else set[str]()
         RunningLab.until(lambda wanted=wanted: cloud.namespaces("compute1") == wanted, 20)
+
+
+def test_its_snat_moves_to_another_host(cloud: Cloud) -> None:
+    cloud.change(admin_state_up=False)
+    cloud.change(ha=True)
+    cloud.change(admin_state_up=True)
+    path = f"{NETWORKING}/routers/{cloud.router['id']}/l3-agents"
+
+    def active() -> list[str]:
+        agents = cloud.tenant.get(path)["agents"]
+        return [agent["host"] for agent in agents if agent["ha_state"] == "active"]
+
+    RunningLab.until(lambda: len(active()) == 1, 20, "no active replica")
+    cloud.b.reaches(WEB, 20)
+    (host,) = active()
+    cables = [f"{network}-{host}" for network in "uep"]
+    out = Pinging(cloud.b.line("ping", "-n", "-D", "-i", "0.05", WEB))
+    beside = Pinging(cloud.a.line("ping", "-n", "-i", "0.05", cloud.b.address))
+    time.sleep(0.5)
+    try:
+        fabric(cloud.lab, cables, "down")
+        time.sleep(3.0)
+        said, east_west = out.stop(), beside.stop()
+        assert active() != [host]
+    finally:
+        fabric(cloud.lab, cables, "up")
+    at = [float(found) for found in re.findall(r"^\[([\d.]+)\].*icmp_seq=.*ttl=", said, re.M)]
+    longest = max(then - before for before, then in itertools.pairwise(at))
+    print(f"no answer for {longest:.2f} s")
+    assert longest < OUTAGE, said
+    assert not unanswered(east_west), east_west
+
+
+def fabric(lab: RunningLab, cables: list[str], state: str) -> None:
+    """Pull cables out of the switches (`down`), or plug them in again (`up`)."""
+    for cable in cables:
+        command = ("ip", "link", "set", cable, state)
+        wiring.run(wiring.inside(lab.process(FABRIC), command, network_only=True))

@@ -414,5 +414,5 @@ def distributed() -> World:
         fixed_ip_address="10.0.1.5",
         router_id="router1",
     )
-    world.change("ports", "fip1-port", host="compute1", port_security_enabled=False)
+    world.change("ports", "fip1-port", entry="compute1", port_security_enabled=False)
     return world

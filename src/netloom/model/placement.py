@@ -30,9 +30,10 @@ def places(
     """
     if isinstance(thing, Router):
         return tuple(replica.host for replica in thing.replicas)
-    if thing.device_owner in (OWNER_HA_INTERFACE, OWNER_FLOATING_IP):
-        # A floating IP's port has a host where it enters at that of its instance.
+    if thing.device_owner == OWNER_HA_INTERFACE:
         return (thing.host,) if thing.host else ()
+    if thing.device_owner == OWNER_FLOATING_IP:
+        return (thing.entry,) if thing.entry else ()
     if thing.device_owner == OWNER_DISTRIBUTED:
         return ()
     if thing.device_owner in ROUTER_OWNERS:

@@ -12,7 +12,7 @@ from msgspec.structs import replace
 
 from netloom.model import Context, Network, Port, Router, Subnet
 from netloom.model.names import OWNER_DHCP, ROUTER_OWNERS
-from netloom.model.placement import is_bound_itself, places
+from netloom.model.placement import places
 from netloom.network import ipam, macs, port_keys
 from netloom.store import Reader, Writer
 
@@ -47,8 +47,7 @@ def lacks(r: Reader, network: Network) -> bool:
         return not served.keys() <= {fixed.subnet_id for fixed in port.fixed_ips}
     if network.external:
         # A router's gateway alone does not bring DHCP to an external network.
-        ports = r.list(Port, network_id=network.id)
-        return any(port.host and is_bound_itself(port) for port in ports)
+        return any(port.host for port in r.list(Port, network_id=network.id))
     return needed(r, network.id)
 
 

@@ -1,6 +1,6 @@
 """Where a floating IP enters: at its instance's host where its router is distributed and that host can, else at its router's.
 
-The floating IP's own port is bound to that host, and to none in the other case.
+The floating IP's own port says so (`Port.entry`).
 """
 
 from __future__ import annotations
@@ -16,11 +16,11 @@ from netloom.store import Reader, Writer
 
 
 def follow(w: Writer, fips: Iterable[FloatingIP]) -> None:
-    """Bind the ports of floating IPs to the hosts where they enter; to be called when one, its port or its router changed."""
+    """Write into the ports of floating IPs at which hosts they enter; to be called when one, its port or its router changed."""
     for fip in fips:
         own = w.get(Port, fip.floating_port_id)
-        if own is not None and own.host != (host := _host(w, fip)):
-            w.update(replace(own, host=host))
+        if own is not None and own.entry != (host := _host(w, fip)):
+            w.update(replace(own, entry=host))
             w.set_api_status(FloatingIP, fip.id, FloatingIP.FIRST_STATUS)
 
 

@@ -52,8 +52,8 @@ def place(w: Writer, ctx: Context, router: Router) -> Router:
     """
     if router.ha:
         return _place_replicas(w, ctx, router)
-    networks = networks_of(w, router)
-    if not networks or not _has_middle(router):
+    networks = networks_of(w, router) if _has_middle(router) else []
+    if not networks:
         return w.update(replace(router, replicas=())) if router.replicas else router
     # A host that is switched off keeps what it carries: only new routers go elsewhere.
     stays = bool(router.replicas) and all(

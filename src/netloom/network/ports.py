@@ -400,8 +400,6 @@ def show(r: Reader, ctx: Context, objs: Sequence[Port]) -> list[dict[str, Any]]:
         doc = {name: value for name, value in to_doc(port).items() if name not in Port.INTERNAL}
         doc["tenant_id"] = port.project_id
         doc["status"] = states[port.id]
-        if port.device_owner == OWNER_FLOATING_IP:
-            doc["binding:host_id"] = ""  # where it enters is no binding that anybody asked for
         shown.append(doc)
     return shown
 

@@ -271,7 +271,7 @@ def differences(reader: Reader, touched: Iterable[tuple[str, str]]) -> Differenc
 
 def _entry(ports: Mapping[str, Port], fip: FloatingIP) -> str:
     port = ports.get(fip.floating_port_id)
-    return port.host if port is not None else ""
+    return port.entry if port is not None else ""
 
 
 def _trouble(server: Server, rows: Iterable[StatusRow]) -> tuple[StatusRow, ...]:

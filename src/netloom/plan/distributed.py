@@ -42,20 +42,26 @@ def plan_spread(index: Index, router: Router) -> Iterator[HostObject]:
     ports = [*legs, *outside]
     yield from l3.networks_of(index, router, namespace, ports, gateway)
     for family in ADDRESSED:
-        yield from l3.routes_of(index, router, namespace, ports, gateway, family)
-        for leg, snat in central_ports(index, router.id) if gateway is None else ():
-            # Of these none is forwarded by it: it lets the kernel say that a packet has no more hops.
-            address = next((a.ip_address for a in snat.fixed_ips if family.has(a.ip_address)), None)
-            if address is not None:
+        own = [*l3.routes_of(index, router, namespace, ports, gateway, family)]
+        yield from own
+        if all(route.destination != family.anywhere for route in own):
+            yield from _to_snat(index, router, namespace, family)
+
+
+def _to_snat(index: Index, router: Router, namespace: str, family: Family) -> Iterator[NsRoute]:
+    """The default route where no floating IP enters: by it the kernel says of packets that they have no more hops."""
+    for leg, snat in central_ports(index, router.id):
+        for fixed in snat.fixed_ips:
+            if family.has(fixed.ip_address):
                 yield NsRoute(
                     namespace=namespace,
                     destination=family.anywhere,
                     device=device_of(leg),
-                    gateway=address,
+                    gateway=fixed.ip_address,
                     origin=origin(router, snat),
                     aspect="l3",
                 )
-                break
+                return
 
 
 def interfaces(index: Index, router_id: str) -> list[Port]:
@@ -68,7 +74,7 @@ def entries(index: Index, router: Router) -> list[tuple[FloatingIP, Port]]:
     found: list[tuple[FloatingIP, Port]] = []
     for fip in index.floating_of(router.id):
         port = index.port(fip.floating_port_id)
-        if port is not None and port.key and port.host == index.host:
+        if port is not None and port.key and port.entry == index.host:
             found.append((fip, port))
     return sorted(found, key=lambda pair: pair[1].id)
 

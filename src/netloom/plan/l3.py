@@ -117,7 +117,7 @@ def central(index: Index, router: Router) -> list[FloatingIP]:
 def entry_of(index: Index, fip: FloatingIP) -> str:
     """The host of its instance where a floating IP enters; empty where it enters by its router's gateway."""
     port = index.port(fip.floating_port_id)
-    return port.host if port is not None else ""
+    return port.entry if port is not None else ""
 
 
 def attached(index: Index, ports: list[Port], family: Family) -> list[tuple[Port, Subnet]]:

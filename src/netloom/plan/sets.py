@@ -102,7 +102,7 @@ def _of_port(view: HostView, port: Port) -> Iterator[Entry]:
             yield ("known", network, of(fixed.ip_address).version), fixed.ip_address
         if is_promiscuous(port):
             yield ("open_here", network), port.id
-    if is_trusted(port) and (of_router or port.host):
+    if is_trusted(port) and (of_router or hosts or port.host):
         yield ("forwarders", network), port.id
     for pair in port.allowed_address_pairs:
         family = of(pair.ip_address)

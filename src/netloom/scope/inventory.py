@@ -170,8 +170,8 @@ class Inventory:
             if row.device_owner == OWNER_DISTRIBUTED:
                 yield ("spread_of_network", row.network_id), row.device_id
                 yield ("networks_of_spread", row.device_id), row.network_id
-            if row.device_owner == OWNER_FLOATING_IP and row.host:
-                yield ("entries_of_host", row.host), row.device_id
+            if row.device_owner == OWNER_FLOATING_IP and row.entry:
+                yield ("entries_of_host", row.entry), row.device_id
             if row.device_owner in ROUTER_OWNERS:
                 yield ("routers_of_network", row.network_id), row.device_id
             elif row.host and is_bound_itself(row):

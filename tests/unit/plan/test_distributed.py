@@ -45,7 +45,7 @@ def test_each_host_has_its_part_of_the_router() -> None:
 
 def test_a_floating_ip_without_a_host_is_in_the_middle() -> None:
     world = worlds.distributed()
-    world.change("ports", "fip1-port", host="")
+    world.change("ports", "fip1-port", entry="")
     assert devices(world, "compute1") == {LOCAL: {"qr-"}}
     (entry,) = plan(world.view("network1")).each(FloatingNat)
     assert entry.namespace == SNAT

@@ -100,8 +100,11 @@ def ways(index: Index, network: Network, port: Port) -> Iterator[Flow]:
 def _to_networks(
     index: Index, network: Network, port: Port, legs: list[Port], family: Family
 ) -> Iterator[Flow]:
-    sources = [subnet for _, subnet in attached(index, [port], family)]
-    for leg, subnet in attached(index, legs, family):
+    sources = {subnet.cidr for _, subnet in attached(index, [port], family)}
+    targets = {
+        subnet.cidr: (leg, subnet) for leg, subnet in reversed(attached(index, legs, family))
+    }
+    for leg, subnet in targets.values():
         target = index.network(leg.network_id)
         if target is None:
             continue
@@ -115,11 +118,11 @@ def _to_networks(
         if leg is port or target.mtu < network.mtu or not index.is_up(leg):
             # What may be too big for the next network, the kernel says so of.
             continue
-        for source in sources:
+        for source in sorted(sources):
             yield flow(
                 Stage.ROUTE,
                 priority + 1,
-                Match(**to_subnet, ip_src=source.cidr),
+                Match(**to_subnet, ip_src=source),
                 Load("net", target.key),
                 SetEth(src=leg.mac_address),
                 Goto(int(Stage.NEIGHBOUR)),
@@ -140,9 +143,12 @@ def _to_world(
 ) -> Iterator[Flow]:
     """By a floating IP that enters here, else by the router's SNAT, which takes the hop."""
     here: dict[str, Any] = {"dst_port": port.key, "eth_type": family.eth_type}
-    for fip, entry in distributed.entries(index, router):
-        if fip.fixed_ip_address and family.has(fip.fixed_ip_address):
-            match = Match(**here, ip_src=fip.fixed_ip_address)
+    entering = {
+        fip.fixed_ip_address or "": (fip, e) for fip, e in distributed.entries(index, router)
+    }
+    for address, (fip, entry) in entering.items():
+        if address and family.has(address):
+            match = Match(**here, ip_src=address)
             why = origin(fip, entry, router)
             yield flow(Stage.ROUTE, _OF_FLOATING, match, _ASIDE, origin=why)
     for leg, snat in distributed.central_ports(index, router.id):
