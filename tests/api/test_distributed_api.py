@@ -60,6 +60,7 @@ def test_interfaces_have_an_owner_of_their_own_and_snat_has_ports(cloud, subnet,
     assert attach(cloud, router, subnet).status_code == 200
     (leg,) = of(cloud, router, SPREAD)
     assert (leg["fixed_ips"][0]["ip_address"], leg["binding:host_id"]) == ("10.0.0.1", "")
+    assert leg["binding:vif_type"] == "distributed"
     assert of(cloud, router, SNAT) == []
     gateway = {"network_id": external["id"]}
     assert put(cloud, router, external_gateway_info=gateway).status_code == 200
@@ -83,6 +84,7 @@ def test_it_changes_only_while_the_router_is_down(cloud, subnet, external):
         "router admin_state_up to False prior to upgrade.",
     )
     assert put(cloud, router, distributed=False).status_code == 200
+    assert put(cloud, router, distributed=True, admin_state_up=False).status_code == 400
     assert put(cloud, router, admin_state_up=False).status_code == 200
     assert put(cloud, router, distributed=True).json()["router"]["distributed"] is True
     assert len(of(cloud, router, SPREAD)) == len(of(cloud, router, SNAT)) == 1

@@ -72,6 +72,11 @@ class Cloud(SimpleNamespace):
         tool = ("ovs-ofctl", "-O", "OpenFlow15", "dump-flows", "br-int", f"table={table}")
         return self.lab.exec(host, *tool)
 
+    def devices(self, host: str) -> str:
+        """The devices in the router's namespace on a host."""
+        name = f"qrouter-{self.router['id']}"
+        return self.lab.exec(host, "ip", "netns", "exec", name, "ip", "-br", "link")
+
     def namespaces(self, host: str) -> set[str]:
         """The router's namespaces on a host."""
         found = self.lab.exec(host, "ip", "netns")
@@ -145,6 +150,20 @@ def test_floating_ips_enter_and_leave_at_the_instances_host(cloud: Cloud) -> Non
     # From an instance without one, by the SNAT, and by the router itself.
     assert cloud.b.pings(address, count=2)
     assert cloud.a.pings(address)
+    # It keeps its MAC address wherever it goes, so nobody outside has to learn it anew.
+    fip = cloud.tenant.get(f"{NETWORKING}/floatingips", floating_ip_address=address)["floatingips"][
+        0
+    ]
+    path = f"{NETWORKING}/floatingips/{fip['id']}"
+    before = cloud.outside("ip", "neigh", "show", address).split("lladdr")[1].split()[0]
+    for port in (cloud.b.port, cloud.a.port):
+        moved = time.monotonic()
+        cloud.tenant.put(path, {"floatingip": {"port_id": port["id"]}})
+        where = port["binding:host_id"]
+        RunningLab.until(lambda where=where: "fg-" in cloud.devices(where), 10)
+        cloud.from_outside(address, FOLLOWS)
+        print(f"a floating IP moved within {time.monotonic() - moved:.2f} s")
+        assert before in cloud.outside("ip", "neigh", "show", address)
     cloud.floating = address
 
 
@@ -188,6 +207,7 @@ def test_explain_walks_through_the_stages(cloud: Cloud) -> None:
     answer = cloud.tenant.get("/explain/v1", source=cloud.a.id, destination=cloud.b.id)
     assert answer["verdict"] == "reachable", answer
     hops = [*answer["there"], *answer["back"]]
+    print("\n".join(f"{hop['host']:9} {hop['kind']:8} {hop['text']}" for hop in hops))
     assert {hop["host"] for hop in hops} == {"compute1", "compute2"}, answer
     assert sum("NEIGHBOUR" in hop["text"] for hop in hops) == 2, answer
     answer = cloud.tenant.get("/explain/v1", source=cloud.b.id, destination="outside")
@@ -201,6 +221,41 @@ def test_explain_walks_through_the_stages(cloud: Cloud) -> None:
     finally:
         cloud.change(admin_state_up=True)
     cloud.a.reaches(cloud.b.address)
+
+
+def test_wires_routes_and_further_subnets(cloud: Cloud) -> None:
+    tenant, lab = cloud.tenant, cloud.lab
+    wire = {"provider:network_type": "vlan", "provider:physical_network": "extnet"}
+    wire["provider:segmentation_id"] = "301"
+    green = tenant.network("green", "10.73.0.0/24", mtu=1400, **wire)
+    second = tenant.make("subnets", network_id=green["id"], ip_version=4, cidr="10.74.0.0/24")
+    # Only members of the instances' group may enter: what comes through the router from one of them does.
+    members = tenant.group({"remote_group_id": cloud.group["id"]})
+    tenant.attach(cloud.router, green)
+    tenant.attach(cloud.router, {"subnet": second})
+    d = tenant.instance(tenant.boot("d", "compute1", green, members, address="10.73.0.9"))
+    cloud.b.reaches(d.address, 20)
+    with Capture(on_host(lab, "compute2"), "eth-extnet", "vlan", "301") as seen:
+        assert cloud.b.pings(d.address, count=2) and cloud.a.pings(d.address)
+    (router_mac,) = {
+        port["mac_address"]
+        for port in tenant.get(f"{NETWORKING}/ports", network_id=green["id"])["ports"]
+        if port["fixed_ips"][0]["ip_address"] == "10.73.0.1"
+    }
+    asked = [frame for frame in seen.frames if f"> {d.address}: ICMP echo request" in frame]
+    assert len(asked) == 2 and all("vlan 301" in frame for frame in asked), seen.text
+    assert not [frame for frame in asked if frame.startswith(router_mac)], seen.text
+    # What is too big for the next network, its sender is told.
+    said = cloud.b.run("ping", "-n", "-c", "2", "-i", "0.2", "-M", "do", "-s", "1400", d.address)
+    assert "mtu = 1400" in said, said
+    assert d.pings("10.74.0.1")
+    # A network behind an instance, by an extra route.
+    path = f"{NETWORKING}/ports/{cloud.a.port['id']}"
+    tenant.put(path, {"port": {"allowed_address_pairs": [{"ip_address": "10.99.0.0/24"}]}})
+    cloud.a.run("ip", "address", "add", "10.99.0.1/32", "dev", "lo")
+    cloud.change(routes=[{"destination": "10.99.0.0/24", "nexthop": cloud.a.address}])
+    cloud.b.reaches("10.99.0.1", 10)
+    cloud.change(routes=[])
 
 
 def test_damage_to_its_flows_is_repaired(cloud: Cloud) -> None:

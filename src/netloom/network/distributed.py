@@ -14,7 +14,7 @@ from neutron_lib import exceptions as lib
 from netloom.model import Context, FloatingIP, Network, Port, Router
 from netloom.model.names import OWNER_DISTRIBUTED, OWNER_SNAT
 from netloom.model.placement import is_bound_itself
-from netloom.network import backends, entries, ports, router_checks
+from netloom.network import backends, binding, entries, ports, router_checks
 from netloom.network.ports import given
 from netloom.store import Reader, Writer
 
@@ -25,12 +25,18 @@ def asked(attrs: Mapping[str, Any], otherwise: bool) -> bool:
     return otherwise if wish is None else bool(wish)
 
 
-def change(w: Writer, ctx: Context, router: Router, wanted: bool, owner: str) -> Router:
+VIF_TYPE = "distributed"
+"""Neutron's VIF type of interfaces that are bound to no host, for they are on many."""
+
+
+def change(
+    w: Writer, ctx: Context, router: Router, wanted: bool, owner: str, was_up: bool
+) -> Router:
     """Make a router a distributed one, or a central one whose interfaces have this owner; it is to be placed anew.
 
-    Raises BadRequest where it is up, and where it cannot be on the hosts of its instances.
+    Raises BadRequest where it is up or was before this request, and where it cannot be on the hosts of its instances.
     """
-    if router.admin_state_up:
+    if router.admin_state_up or was_up:
         raise lib.BadRequest(
             resource="router",
             msg=(
@@ -50,14 +56,15 @@ def change(w: Writer, ctx: Context, router: Router, wanted: bool, owner: str) ->
 
 def follow(w: Writer, ctx: Context, router: Router) -> None:
     """Give the router's SNAT a port beside each interface while it is distributed and has a gateway, and none else."""
+    interfaces = router_checks.interfaces_of(w, router)
+    vif_type = VIF_TYPE if router.distributed else binding.UNBOUND
+    for port in interfaces:
+        if port.vif_type != vif_type:
+            w.update(replace(port, vif_type=vif_type))
     snat = [p for p in w.list(Port, device_id=router.id) if p.device_owner == OWNER_SNAT]
     wanted: dict[str, Port] = {}
     if router.distributed and router.external_gateway_info is not None:
-        wanted = {
-            fixed.subnet_id: port
-            for port in router_checks.interfaces_of(w, router)
-            for fixed in port.fixed_ips
-        }
+        wanted = {fixed.subnet_id: port for port in interfaces for fixed in port.fixed_ips}
     for port in snat:
         if all(fixed.subnet_id in wanted for fixed in port.fixed_ips):
             for fixed in port.fixed_ips:

@@ -28,7 +28,6 @@ from netloom.model.names import (
     INTERFACE_OWNERS,
     OWNER_DHCP,
     OWNER_FLOATING_IP,
-    OWNER_ROUTER_GATEWAY,
 )
 from netloom.model.names import ROUTER_OWNERS as ROUTER_PORT_OWNERS
 from netloom.network import (
@@ -51,8 +50,8 @@ from netloom.store import Reader, Writer
 SERVICE_OWNERS = ROUTER_PORT_OWNERS | {OWNER_FLOATING_IP}
 """Owners whose ports go only with the router or floating IP that they belong to."""
 
-ROUTER_OWNERS = frozenset({*constants.ROUTER_INTERFACE_OWNERS, OWNER_ROUTER_GATEWAY})
-"""Owners whose ports are part of the router that `device_id` names."""
+ROUTER_OWNERS = ROUTER_PORT_OWNERS | {*constants.ROUTER_INTERFACE_OWNERS}
+"""Owners whose ports hosts take for part of the router that `device_id` names."""
 
 NOT_APPLICABLE = "N/A"
 """Neutron's status of the ports that hold floating addresses."""

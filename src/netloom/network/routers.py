@@ -79,7 +79,7 @@ def update(w: Writer, ctx: Context, old: Router, attrs: dict[str, Any]) -> Route
         router = placement.place(w, ctx, ha.change(w, ctx, router, wants_ha))
     if (spread := distributed.asked(attrs, router.distributed)) != router.distributed:
         owner = ha.owner_of_interfaces(replace(router, distributed=False))
-        router = distributed.change(w, ctx, router, spread, owner)
+        router = distributed.change(w, ctx, router, spread, owner, old.admin_state_up)
         router = placement.place(w, ctx, router)
     if given(attrs, "external_gateway_info"):
         router = gateways.change(w, ctx, router, attrs["external_gateway_info"])

@@ -193,9 +193,7 @@ class Index:
         """Whether a network is known and has a local port, or is beside one that has by a distributed router here."""
         if self.network(network_id) is None:
             return False
-        return self.is_used(network_id) or any(
-            self.host in self.places(port) for port in self.rows("ports", "spread", network_id)
-        )
+        return self.is_used(network_id) or bool(spread_here(self, network_id))
 
     def is_used(self, network_id: str) -> bool:
         """Whether a network has a local port that is no distributed router's."""
@@ -203,7 +201,8 @@ class Index:
 
     def spread_here(self, network_id: str) -> list[Port]:
         """A network's ports of distributed routers that are on this host, by id."""
-        return [p for p in self.rows("ports", "spread", network_id) if self.is_here(p)]
+        found = (self.port(ident) for ident in spread_here(self, network_id))
+        return [port for port in found if port is not None]
 
     def networks(self) -> list[Network]:
         """Networks that are present here (a local port makes it so), by id."""
@@ -285,6 +284,13 @@ def spread_over(index: Index, router_id: str) -> tuple[str, ...]:
         if port.device_owner == OWNER_DISTRIBUTED
     }
     return tuple(sorted({host for each in networks for host in index.members("anchors", each)}))
+
+
+@remembered(2)
+def spread_here(index: Index, network_id: str) -> tuple[str, ...]:
+    """Ids of a network's ports of distributed routers that are on this host, whichever other hosts these are on."""
+    ports = index.rows("ports", "spread", network_id)
+    return tuple(port.id for port in ports if index.is_here(port))
 
 
 @remembered(2)

@@ -110,6 +110,7 @@ def _port(index: Index, id: str) -> Made:
         yield from security_groups.plan_user(index, port)
         if port.device_owner == OWNER_DISTRIBUTED:
             yield from route.ways(index, network, port)
+            yield from route.to_wire(index, network, port)
         dhcp_port = index.dhcp_port_of(network.id)
         if dhcp_port is not None and index.is_used(network.id):
             yield from local.port_services(index, network, port, dhcp_port)

@@ -372,7 +372,10 @@ def test_a_distributed_router_has_ports_of_snat_while_it_has_a_gateway(world: Re
     assert [fixed.subnet_id for fixed in one.fixed_ips] == [subnet.id]
     with bad("Cannot change the 'distributed' attribute of active routers"):
         change(distributed=False)
-    change(admin_state_up=False, distributed=False)
+    with bad("Cannot change the 'distributed' attribute of active routers"):
+        change(admin_state_up=False, distributed=False)
+    change(admin_state_up=False)
+    change(distributed=False)
     leg = world.w.get(Port, port_id)
     assert leg is not None and leg.device_owner == "network:router_interface"
     assert not snat()

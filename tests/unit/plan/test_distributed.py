@@ -5,8 +5,9 @@ from __future__ import annotations
 from netloom.explain.walk.hosts import World
 from netloom.explain.walk.walk import Walker
 from netloom.model.hoststate import Device, Dnsmasq, FloatingNat, Flow, NsRoute, SourceNat
-from netloom.model.openflow import DecTtl, SetEth
-from netloom.plan import plan
+from netloom.model.names import host_mac
+from netloom.model.openflow import DecTtl, Normal, SetEth
+from netloom.plan import Parts, plan
 from netloom.plan.ovs.pipeline import Stage
 from tests.support import worlds
 
@@ -49,6 +50,55 @@ def test_a_floating_ip_without_a_host_is_in_the_middle() -> None:
     assert devices(world, "compute1") == {LOCAL: {"qr-"}}
     (entry,) = plan(world.view("network1")).each(FloatingNat)
     assert entry.namespace == SNAT
+
+
+def test_nothing_stays_without_an_instance() -> None:
+    world = worlds.distributed()
+    del world.tables["ports"]["port-red"]
+    world.tables["servers"].clear()
+    world.change("ports", "fip1-port", entry="")
+    world.tables["floatingips"].clear()
+    assert devices(world, "compute1") == {}
+    state = plan(world.view("compute1"))
+    assert not [f for f in state.each(Flow) if f.match.net is not None]
+
+
+def test_on_a_wire_it_speaks_with_the_hosts_own_address() -> None:
+    world = worlds.distributed()
+    wire = {"network_type": "vlan", "physical_network": "extnet", "segmentation_id": 301}
+    world.change("networks", "blue", **wire)
+    leg = next(p for p in world.tables["ports"].values() if p.fixed_ips[0].ip_address == "10.0.2.1")
+    state = plan(world.view("compute1"))
+    out = [f for f in state.each(Flow) if f.bridge == "br-extnet" and f.match.eth_src]
+    assert [(f.match.vlan, f.match.eth_src) for f in out] == [(301, leg.mac_address)]
+    assert out[0].actions == (SetEth(src=host_mac("compute1")), Normal())
+    assert host_mac("compute1") != host_mac("compute2")
+    # What comes for it from the wire, but an answer to a question, is nobody's.
+    (inward,) = (
+        f
+        for f in state.each(Flow)
+        if f.table == Stage.L2
+        and (f.match.eth_dst, f.match.remote, f.match.eth_type) == (leg.mac_address, 1, None)
+    )
+    assert inward.actions == ()
+
+
+def planned_for_one_more_host(others: int) -> int:
+    """How many parts of compute1's plan are planned when the router comes to another host."""
+    world = worlds.distributed()
+    for number in range(others):
+        world.port(f"p{number}", "blue", [("blue-sub", f"10.0.2.{20 + number}")], "compute2")
+    parts = Parts(world.view("compute1"))
+    before = parts.planned
+    world.host("compute9")
+    world.port("new", "blue", [("blue-sub", "10.0.2.200")], "compute9")
+    parts.follow(world.view("compute1"))
+    assert parts.state == plan(world.view("compute1"))
+    return parts.planned - before
+
+
+def test_a_host_more_costs_nothing_for_the_ports_that_are_there() -> None:
+    assert planned_for_one_more_host(5) == planned_for_one_more_host(100)
 
 
 def known(world: worlds.World, host: str) -> set[str | None]:

@@ -84,7 +84,7 @@ def arp(index: Index, network: Network, port: Port) -> Iterator[Flow]:
         yield flow(Stage.LOCAL, Priority.NORMAL, asked, answer, origin=origin(port))
 
 
-@remembered(2)
+@remembered(3)
 def shards_of_devices(index: Index, network_id: str) -> int:
     """Over how many groups the devices here of a network are spread."""
     return shards_for(index.count("here", network_id) + len(index.spread_here(network_id)))

@@ -13,13 +13,13 @@ from typing import Any
 
 from netloom.model.family import ADDRESSED, Family
 from netloom.model.hoststate import Flow
-from netloom.model.names import OWNER_DISTRIBUTED
+from netloom.model.names import OWNER_DISTRIBUTED, host_mac
 from netloom.model.networking import Network, Port, Router
-from netloom.model.openflow import Action, DecTtl, ForgetInPort, Goto, Load, Match, SetEth
+from netloom.model.openflow import Action, DecTtl, ForgetInPort, Goto, Load, Match, Normal, SetEth
 from netloom.plan import distributed
 from netloom.plan.index import TUNNELS, Index, addresses_of, of_host, origin
 from netloom.plan.l3 import attached
-from netloom.plan.ovs.bridges import flow, out_of
+from netloom.plan.ovs.bridges import flow, out_of, physical_patch
 from netloom.plan.ovs.l2 import to_host
 from netloom.plan.ovs.local import shards_of_hosts
 from netloom.plan.ovs.pipeline import Domain, Priority, Stage
@@ -85,10 +85,33 @@ def into_router(index: Index, network: Network, port: Port) -> Iterator[Flow]:
         yield flow(Stage.L2, Priority.SPECIAL + 1, asked, origin=why)
 
 
+def to_wire(index: Index, network: Network, port: Port) -> Iterator[Flow]:
+    """On a physical network's bridge: what the router says here leaves with a MAC address of this host's own.
+
+    The switches outside would see the router's own now here, now there; and this way nothing for it is sent to one host alone.
+    """
+    bridge = index.facts.bridge_mappings.get(network.physical_network or "")
+    if network.network_type in TUNNELS or bridge is None or not index.is_here(port):
+        return
+    said = Match(
+        in_port=physical_patch(bridge), vlan=network.segmentation_id or 0, eth_src=port.mac_address
+    )
+    yield Flow(
+        bridge=bridge,
+        table=0,
+        priority=Priority.FALLBACK,
+        match=said,
+        actions=(SetEth(src=host_mac(index.host)), Normal()),
+        origin=origin(port),
+        aspect="l2",
+    )
+
+
 def ways(index: Index, network: Network, port: Port) -> Iterator[Flow]:
     """ROUTE: where packets go that come in by an interface of a distributed router on this host."""
     router: Router | None = index.row("routers", port.device_id)
-    if router is None or not router.admin_state_up or not index.is_up(port):
+    works = router is not None and router.distributed and router.admin_state_up
+    if router is None or not works or not index.is_up(port):
         return
     legs = distributed.interfaces(index, router.id)
     for family in ADDRESSED:
