@@ -379,3 +379,40 @@ def provider_vlan() -> World:
     world.server("vm-v1", "compute1", one)
     world.server("vm-v2", "compute2", two)
     return world
+
+
+def distributed() -> World:
+    """A distributed router between two networks: vm-a on compute1 with a floating IP there, vm-b on compute2, SNAT on network1."""
+    world = three_hosts()
+    open_group(world)
+    world.network("public", "flat", physical_network="public", mtu=1500, external=True)
+    world.subnet("pub-sub", "public", "198.51.100.0/24", enable_dhcp=False)
+    world.router("router1", "network1", distributed=True)
+    for number, (net, host) in enumerate((("red", "compute1"), ("blue", "compute2")), start=1):
+        world.network(net)
+        world.subnet(f"{net}-sub", net, f"10.0.{number}.0/24")
+        leg = world.interface("router1", net, f"{net}-sub", f"10.0.{number}.1")
+        world.change("ports", leg.id, device_owner="network:router_interface_distributed")
+        world.port(
+            f"snat-{net}",
+            net,
+            [(f"{net}-sub", f"10.0.{number}.3")],
+            device_id="router1",
+            device_owner="network:router_centralized_snat",
+            port_security_enabled=False,
+        )
+        address = (f"{net}-sub", f"10.0.{number}.5")
+        port = world.port(f"port-{net}", net, [address], security_groups=("sg-all",))
+        world.server(f"vm-{net}", host, port)
+    world.gateway("router1", "public", "pub-sub", "198.51.100.10")
+    world.floating(
+        "fip1",
+        "public",
+        "pub-sub",
+        "198.51.100.20",
+        port_id="port-red",
+        fixed_ip_address="10.0.1.5",
+        router_id="router1",
+    )
+    world.change("ports", "fip1-port", entry="compute1", port_security_enabled=False)
+    return world

@@ -45,10 +45,17 @@ class Apart:
         self._since = time.monotonic()
 
     def served(self, view: HostView) -> HostView:
-        """The view without its ordinary routers where another host may have them. HA routers need nobody for that."""
+        """The view without its ordinary routers where another host may have them. HA routers need nobody for that.
+
+        Of a distributed router only the SNAT goes: what it is on an instance's host no other host takes over.
+        """
         if not self._now:
             return view
-        routers = {id: router for id, router in view.routers.items() if router.ha}
+        routers = {
+            id: router if router.ha else msgspec.structs.replace(router, replicas=())
+            for id, router in view.routers.items()
+            if router.ha or router.distributed
+        }
         return msgspec.structs.replace(view, routers=routers)
 
     def heard(self) -> bool:

@@ -51,7 +51,7 @@ def measure(lab: Lab, state: LabState, api: Endpoint, say: Say) -> dict[str, flo
 
     begun = time.perf_counter()
     (port,) = plug(api, compute, network)
-    _until(lambda: _status(api, port) == "ACTIVE", f"port {port['id']} is not ACTIVE")
+    until(lambda: _status(api, port) == "ACTIVE", f"port {port['id']} is not ACTIVE")
     note("port create → ACTIVE", _since(begun))
     lease(compute, port)
     note("port create → DHCP lease", _since(begun))
@@ -65,17 +65,17 @@ def measure(lab: Lab, state: LabState, api: Endpoint, say: Say) -> dict[str, flo
     api.ask("PUT", f"routers/{router['id']}", gateway)
     let_ping_in(api, port)
     # What is timed is the floating IP, not the router that it goes through.
-    _until(lambda: _router_is_made(api, router), f"router {router['id']} is not made")
+    until(lambda: _router_is_made(api, router), f"router {router['id']} is not made")
     begun = time.perf_counter()
     floating = api.create("floatingip", floating_network_id=external[0]["id"], port_id=port["id"])
     outside = hosts.find(state, "outside")
     address = floating["floating_ip_address"]
-    _until(lambda: _ping(outside, address), f"{address} does not answer")
+    until(lambda: _ping(outside, address), f"{address} does not answer")
     note("floating IP → ping", _since(begun))
 
     begun = time.perf_counter()
     wanted = {each["id"] for each in plug(api, compute, network, MANY)}
-    _until(lambda: not wanted - _active(api, network), f"{MANY} ports are not all ACTIVE")
+    until(lambda: not wanted - _active(api, network), f"{MANY} ports are not all ACTIVE")
     note(f"{MANY} ports → all ACTIVE", _since(begun))
 
     note(f"agent restart with {MANY} ports → reported", _restart_agent(lab, compute, wanted))
@@ -84,13 +84,15 @@ def measure(lab: Lab, state: LabState, api: Endpoint, say: Say) -> dict[str, flo
     return found
 
 
-def plug(api: Endpoint, compute: Process, network: Any, count: int = 1) -> list[Any]:
+def plug(
+    api: Endpoint, compute: Process, network: Any, count: int = 1, host: str = HOST, mtu: int = 1450
+) -> list[Any]:
     """Create ports bound to the host, in one request, and plug a device for each at once, in one transaction."""
     body = {
         "network_id": network["id"],
         "name": api.prefix,
         "device_owner": "compute:nova",
-        "binding:host_id": HOST,
+        "binding:host_id": host,
     }
     ports = api.ask("POST", "ports", {"ports": [body] * count})["ports"]
     script, switch = "set -e\n", "ovs-vsctl"
@@ -99,7 +101,7 @@ def plug(api: Endpoint, compute: Process, network: Any, count: int = 1) -> list[
         script += (
             f"ip netns add {where}\n"
             f"ip link add {device} type veth peer name eth0 netns {where}\n"
-            f"ip -n {where} link set eth0 address {port['mac_address']} mtu 1450 up\n"
+            f"ip -n {where} link set eth0 address {port['mac_address']} mtu {mtu} up\n"
             # Userspace datapath: checksums must be whole on the wire (docs/rooms/dataplane.md).
             f"ip netns exec {where} ethtool -K eth0 tx off >/dev/null\n"
             f"ip link set {device} up\n"
@@ -189,7 +191,7 @@ def _restart_agent(lab: Lab, compute: Process, ports: set[str]) -> float:
             )
             return ports <= {row.id for row in wired if row.at >= second}
 
-        _until(told, "the agent did not come back")
+        until(told, "the agent did not come back")
         return _since(begun)
     finally:
         store.close()
@@ -227,7 +229,8 @@ def _pss(text: str) -> float:
     return 0.0
 
 
-def _until(test: Callable[[], bool], complaint: str) -> None:
+def until(test: Callable[[], bool], complaint: str) -> None:
+    """Wait until something is true; a UserError with the complaint where that takes too long."""
     deadline = time.monotonic() + PATIENCE
     while not test():
         if time.monotonic() > deadline:

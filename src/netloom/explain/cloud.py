@@ -10,7 +10,7 @@ from typing import Any, Protocol
 from netloom.explain.cause import Cause
 from netloom.model.cloud import Server
 from netloom.model.hosts import HostFacts
-from netloom.model.names import OWNER_DHCP, OWNER_ROUTER_GATEWAY
+from netloom.model.names import OWNER_DHCP, OWNER_ROUTER_GATEWAY, OWNER_SNAT
 from netloom.model.networking import (
     FloatingIP,
     Network,
@@ -166,7 +166,7 @@ class Cloud:
         """Subnet id → the router interfaces that have an address in it, by id."""
         found: dict[str, list[Port]] = {}
         for port in self.ports_where(lambda port: port.device_owner in ROUTER_OWNERS):
-            if port.device_owner != OWNER_ROUTER_GATEWAY:
+            if port.device_owner not in (OWNER_ROUTER_GATEWAY, OWNER_SNAT):
                 for fixed in port.fixed_ips:
                     found.setdefault(fixed.subnet_id, []).append(port)
         return found
@@ -174,7 +174,8 @@ class Cloud:
     def interfaces(self, router: str) -> list[Port]:
         """The ports by which a router is on its networks, its gateway apart."""
         ports = self.moment.ports_of_router(router)
-        return [port for port in ports if port.device_owner != OWNER_ROUTER_GATEWAY]
+        others = OWNER_ROUTER_GATEWAY, OWNER_SNAT
+        return [port for port in ports if port.device_owner not in others]
 
     @cached_property
     def server_of(self) -> Mapping[str, Server]:

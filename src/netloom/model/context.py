@@ -63,7 +63,7 @@ class NetworkSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     limits per project that differ from Neutron's (−1 is no limit). `pagination_max_limit`: longest page of a
     list (0: no limit). `agent_down_seconds`: a host that was not heard for so long is dead; idle
     agents report three times as often, at least every 25 seconds. `l3_ha`: routers are HA routers where nobody says
-    otherwise. `max_l3_agents_per_router`: hosts of an HA router (0: as many as there are). `l3_ha_network_type`,
+    otherwise; `router_distributed`: distributed ones. `max_l3_agents_per_router`: hosts of an HA router (0: as many as there are). `l3_ha_network_type`,
     `l3_ha_network_physical_name`: what carries HA networks; empty: as any project's network.
     `allow_automatic_l3agent_failover`: ordinary routers of a dead host move to another one (Neutron's own default is no).
     """
@@ -84,6 +84,7 @@ class NetworkSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     pagination_max_limit: Annotated[int, Meta(ge=0)] = 0
     agent_down_seconds: Annotated[float, Meta(gt=5)] = 75.0
     l3_ha: bool = False
+    router_distributed: bool = False
     max_l3_agents_per_router: Annotated[int, Meta(ge=0)] = 3
     l3_ha_network_type: Literal["", "vxlan", "gre", "geneve", "vlan", "flat"] = ""
     l3_ha_network_physical_name: str = ""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from hashlib import sha256
+
 INTEGRATION_BRIDGE = "br-int"
 METADATA_ADDRESS = "169.254.169.254"
 OWNER_DHCP = "network:dhcp"
@@ -13,10 +15,16 @@ OWNER_HA_REPLICATED = "network:ha_router_replicated_interface"
 """Owner of the interfaces of an HA router, in the place of OWNER_ROUTER_INTERFACE."""
 OWNER_HA_INTERFACE = "network:router_ha_interface"
 """Owner of the ports by which the replicas of an HA router hear one another; each is bound to the host of one replica."""
-INTERFACE_OWNERS = frozenset({OWNER_ROUTER_INTERFACE, OWNER_HA_REPLICATED})
+OWNER_DISTRIBUTED = "network:router_interface_distributed"
+"""Owner of the interfaces of a distributed router: they are on every host that has something of its networks."""
+OWNER_SNAT = "network:router_centralized_snat"
+"""Owner of the ports by which a distributed router's SNAT, on a network host, is on the router's networks."""
+INTERFACE_OWNERS = frozenset({OWNER_ROUTER_INTERFACE, OWNER_HA_REPLICATED, OWNER_DISTRIBUTED})
 """Owners whose ports are interfaces of a router."""
-ROUTER_OWNERS = INTERFACE_OWNERS | {OWNER_ROUTER_GATEWAY, OWNER_HA_INTERFACE}
-"""Owners whose ports are part of a router, and are on the router's hosts."""
+ROUTER_OWNERS = INTERFACE_OWNERS | {OWNER_ROUTER_GATEWAY, OWNER_HA_INTERFACE, OWNER_SNAT}
+"""Owners whose ports are part of a router: `device_id` is the router's id."""
+NAMESPACE_OWNERS = ROUTER_OWNERS | {OWNER_FLOATING_IP}
+"""Owners whose ports, where they have a device, have it in a router's namespace: no instance has it."""
 
 
 def tap(port_id: str) -> str:
@@ -25,16 +33,39 @@ def tap(port_id: str) -> str:
 
 
 def router_device(port_id: str, owner: str) -> str:
-    """Device of a router's port: an interface (`qr-`), its gateway (`qg-`) or the port between replicas (`ha-`)."""
+    """Device of a router's port.
+
+    An interface (`qr-`), its gateway (`qg-`), the port between replicas (`ha-`), one of central SNAT (`sg-`), or that of a
+    floating IP which enters at an instance's host (`fg-`).
+    """
     return _PREFIXES.get(owner, "qr-") + port_id[:11]
 
 
-_PREFIXES = {OWNER_ROUTER_GATEWAY: "qg-", OWNER_HA_INTERFACE: "ha-"}
+_PREFIXES = {
+    OWNER_ROUTER_GATEWAY: "qg-",
+    OWNER_HA_INTERFACE: "ha-",
+    OWNER_SNAT: "sg-",
+    OWNER_FLOATING_IP: "fg-",
+}
 
 
 def router_namespace(router_id: str) -> str:
-    """Namespace of a router."""
+    """Namespace of a router; of a distributed one that on the hosts of its instances."""
     return "qrouter-" + router_id
+
+
+def snat_namespace(router_id: str) -> str:
+    """Namespace of a distributed router's central part, on a network host."""
+    return "snat-" + router_id
+
+
+def host_mac(host: str) -> str:
+    """The MAC address that a host's frames of distributed routers have on a wire: there the router's own would be everywhere.
+
+    40 bits of a digest behind a locally administered prefix: of a thousand hosts two are alike once in two million clouds.
+    """
+    digest = sha256(f"netloom {host}".encode()).digest()
+    return ":".join(["f2", *(f"{byte:02x}" for byte in digest[:5])])
 
 
 def dhcp_namespace(network_id: str) -> str:

@@ -12,6 +12,7 @@ from typing import Any, ClassVar
 from msgspec import UNSET, Struct, UnsetType, field
 
 from netloom.model.base import Resource
+from netloom.model.names import router_namespace, snat_namespace
 from netloom.model.port_ranges import Span, span_of
 
 
@@ -118,13 +119,14 @@ class Port(Resource, frozen=True, kw_only=True):
     (`device_owner` network:dhcp) are realised on every host that has a port of the network.
     `key` is the port's number, given by the server, unique over all ports: hosts carry it in registers. 0: it has none yet.
     `trunk_id`: the trunk that it is the parent or a subport of. A subport has no device: its frames are those of the device
-    of the port `trunk_parent` with the tag `trunk_vlan`. `trunk_details`: of a parent, as the API shows it; others have none.
+    of the port `trunk_parent` with the tag `trunk_vlan`. `entry`: of a floating IP's port, the host of its
+    instance where it enters and leaves; empty where it does so by its router's gateway. `trunk_details`: of a parent, as the API shows it; others have none.
     """
 
     KIND: ClassVar[str] = "port"
     FIRST_STATUS: ClassVar[str] = "DOWN"
     INTERNAL: ClassVar[frozenset[str]] = frozenset(
-        {"key", "trunk_id", "trunk_parent", "trunk_vlan"}
+        {"key", "trunk_id", "trunk_parent", "trunk_vlan", "entry"}
     )
 
     network_id: str
@@ -146,6 +148,7 @@ class Port(Resource, frozen=True, kw_only=True):
     trunk_id: str = ""
     trunk_parent: str = ""
     trunk_vlan: int = 0
+    entry: str = ""
     trunk_details: TrunkDetails | UnsetType = UNSET
 
 
@@ -207,6 +210,11 @@ class Router(Resource, frozen=True, kw_only=True):
     gw_port_id: str | None = None
     vrid: int = 0
     held: bool = False
+
+    @property
+    def namespace(self) -> str:
+        """Its namespace on the hosts of `replicas`: of a distributed router only what is central is there."""
+        return snat_namespace(self.id) if self.distributed else router_namespace(self.id)
 
 
 class FloatingIP(Resource, frozen=True, kw_only=True):

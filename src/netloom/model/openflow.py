@@ -35,7 +35,7 @@ class Match(Struct, frozen=True, kw_only=True, omit_defaults=True, repr_omit_def
     `in_port`: a device's name. `src_port`, `dst_port`: keys of ports. `eth_type`: `ip` or `arp` or `ipv6`.
     `ip_src`, `ip_dst`, `arp_spa`, `arp_tpa`: address or CIDR. `eth_src`, `eth_dst`: MAC or `MAC/mask`.
     `ip_frag`: `first`, `later` or `yes` (either) for fragments. `nd_target`: of an ICMPv6 neighbour message.
-    `vlan`: a VLAN id, or 0 for «untagged». `ip_proto`: the protocol's number. `tp_src`, `tp_dst`: a port
+    `vlan`: a VLAN id, or 0 for «untagged». `ip_proto`: the protocol's number. `ip_ttl`: the hops that are left. `tp_src`, `tp_dst`: a port
     or `(value, mask)`. `ct_state`: as ovs-ofctl writes it (`+trk+est-rpl`). `conj`: a conjunction's name.
     """
 
@@ -57,6 +57,7 @@ class Match(Struct, frozen=True, kw_only=True, omit_defaults=True, repr_omit_def
     ip_dst: str | None = None
     ip_frag: str | None = None
     ip_proto: int | None = None
+    ip_ttl: int | None = None
     tp_src: int | tuple[int, int] | None = None
     tp_dst: int | tuple[int, int] | None = None
     icmp_type: int | None = None
@@ -78,6 +79,10 @@ class SetEth(Struct, frozen=True, tag="set_eth"):
 
     src: str | None = None
     dst: str | None = None
+
+
+class DecTtl(Struct, frozen=True, tag="dec_ttl"):
+    """Take one from the packet's hops; one that has no more never gets here."""
 
 
 class SetTunnel(Struct, frozen=True, tag="set_tunnel"):
@@ -163,6 +168,7 @@ class Normal(Struct, frozen=True, tag="normal"):
 Action = (
     Load
     | SetEth
+    | DecTtl
     | SetTunnel
     | PushVlan
     | PopVlan

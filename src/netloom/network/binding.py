@@ -5,6 +5,7 @@ from __future__ import annotations
 from msgspec.structs import replace
 
 from netloom.model import Context, Network, Port
+from netloom.model.names import OWNER_DISTRIBUTED
 from netloom.network import backends, liveness
 from netloom.store import Reader, Writer
 
@@ -26,9 +27,16 @@ def bound(r: Reader, ctx: Context, port: Port, network: Network) -> Port:
     if not port.host:
         return replace(port, vif_type=UNBOUND, vif_details={})
     facts = liveness.usable(r, ctx, port.host)
+    if facts is not None and not backends.of(facts).distributed and _is_spread(r, port.network_id):
+        facts = None  # its router would not be there
     vif = backends.vif(facts, network, port.vnic_type) if facts is not None else None
     vif_type, details = vif or (FAILED, {})
     return replace(port, vif_type=vif_type, vif_details=details)
+
+
+def _is_spread(r: Reader, network_id: str) -> bool:
+    """True where a network has a distributed router."""
+    return bool(r.count(Port, network_id=network_id, device_owner=OWNER_DISTRIBUTED))
 
 
 def retry(w: Writer, ctx: Context, host: str) -> list[Port]:

@@ -18,7 +18,7 @@ from neutron_lib.exceptions import l3
 from netloom.contract.port_forwarding import FipInUseByPortForwarding
 from netloom.model import Context, FixedIP, FloatingIP, Port, Router, Subnet, to_doc
 from netloom.model.names import INTERFACE_OWNERS, OWNER_FLOATING_IP
-from netloom.network import forwarded, lookup, ports, quotas
+from netloom.network import entries, forwarded, lookup, ports, quotas
 from netloom.network.ports import given
 from netloom.store import Reader, Writer
 
@@ -65,7 +65,9 @@ def create(w: Writer, ctx: Context, attrs: dict[str, Any]) -> FloatingIP:
         floating_port_id=port.id,
     )
     found = _association(w, ctx, fip, attrs)
-    return w.insert(_associated(fip, found))
+    fip = w.insert(_associated(fip, found))
+    entries.follow(w, [fip])
+    return fip
 
 
 def _wanted_address(attrs: dict[str, Any]) -> list[dict[str, str]] | None:
@@ -106,6 +108,7 @@ def update(w: Writer, ctx: Context, old: FloatingIP, attrs: dict[str, Any]) -> F
         old.router_id,
     ):
         w.set_api_status(FloatingIP, new.id, "DOWN")
+        entries.follow(w, [new])
     return new
 
 

@@ -16,6 +16,7 @@ from neutron_lib import exceptions as lib
 from netloom.model import AllocationPool, Context, Network, Port, Replica, Router, Subnet
 from netloom.model.names import (
     INTERFACE_OWNERS,
+    OWNER_DISTRIBUTED,
     OWNER_HA_INTERFACE,
     OWNER_HA_REPLICATED,
     OWNER_ROUTER_INTERFACE,
@@ -38,6 +39,8 @@ _SCOPE = "ha-network"
 
 def owner_of_interfaces(router: Router) -> str:
     """Return the `device_owner` of a router's interfaces."""
+    if router.distributed:
+        return OWNER_DISTRIBUTED
     return OWNER_HA_REPLICATED if router.ha else OWNER_ROUTER_INTERFACE
 
 

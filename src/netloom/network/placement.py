@@ -98,7 +98,7 @@ def place(w: Writer, ctx: Context, router: Router) -> Router:
         router = w.update(replace(router, held=False))
     if router.ha:
         return _place_replicas(w, ctx, router)
-    networks = networks_of(w, router)
+    networks = networks_of(w, router) if _has_middle(router) else []
     if not networks:
         return w.update(replace(router, replicas=())) if router.replicas else router
     # A host that is switched off keeps what it carries: only new routers go elsewhere.
@@ -109,6 +109,11 @@ def place(w: Writer, ctx: Context, router: Router) -> Router:
         router = w.update(replace(router, replicas=(Replica(fit[0]),)))
     _serve(w, ctx, router, networks)
     return router
+
+
+def _has_middle(router: Router) -> bool:
+    """Say whether a network host has work for a router: of a distributed one only its SNAT is there."""
+    return not router.distributed or router.external_gateway_info is not None
 
 
 def _serve(w: Writer, ctx: Context, router: Router, networks: Iterable[Network]) -> None:
@@ -125,6 +130,10 @@ def _place_replicas(w: Writer, ctx: Context, router: Router) -> Router:
     """
     between = ha.network_of(w, router)
     if between is None or not router.vrid:
+        return router
+    if not _has_middle(router):
+        router = w.update(replace(router, replicas=())) if router.replicas else router
+        ha.follow(w, ctx, router, between)
         return router
     networks = networks_of(w, router)
     needed = list({each.id: each for each in (*networks, between)}.values())

@@ -28,13 +28,13 @@ from netloom.model.names import (
     INTERFACE_OWNERS,
     OWNER_DHCP,
     OWNER_FLOATING_IP,
-    OWNER_ROUTER_GATEWAY,
 )
 from netloom.model.names import ROUTER_OWNERS as ROUTER_PORT_OWNERS
 from netloom.network import (
     access,
     binding,
     dhcp,
+    entries,
     forwarded,
     ipam,
     lookup,
@@ -50,8 +50,8 @@ from netloom.store import Reader, Writer
 SERVICE_OWNERS = ROUTER_PORT_OWNERS | {OWNER_FLOATING_IP}
 """Owners whose ports go only with the router or floating IP that they belong to."""
 
-ROUTER_OWNERS = frozenset({*constants.ROUTER_INTERFACE_OWNERS, OWNER_ROUTER_GATEWAY})
-"""Owners whose ports are part of the router that `device_id` names."""
+ROUTER_OWNERS = ROUTER_PORT_OWNERS | {*constants.ROUTER_INTERFACE_OWNERS}
+"""Owners whose ports hosts take for part of the router that `device_id` names."""
 
 NOT_APPLICABLE = "N/A"
 """Neutron's status of the ports that hold floating addresses."""
@@ -253,6 +253,7 @@ def update(w: Writer, ctx: Context, old: Port, attrs: dict[str, Any]) -> Port:
     trunked.follow(w, ctx, old, new)
     if new.host != old.host or new.vif_type != old.vif_type:
         w.set_api_status(Port, new.id, "DOWN")
+        entries.follow_port(w, new)
     if _first_status(new) != _first_status(old):
         w.set_api_status(Port, new.id, _first_status(new))
     if new.host:
@@ -385,7 +386,9 @@ def remove(w: Writer, port: Port) -> None:
     for fip in w.list(FloatingIP, port_id=port.id):
         w.set_api_status(FloatingIP, fip.id, "DOWN")
     forwarded.end_for_port(w, port)
+    fips = w.list(FloatingIP, port_id=port.id)
     w.delete(Port, port.id)
+    entries.follow(w, w.get_many(FloatingIP, [fip.id for fip in fips]).values())
 
 
 def show(r: Reader, ctx: Context, objs: Sequence[Port]) -> list[dict[str, Any]]:

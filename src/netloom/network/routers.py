@@ -17,6 +17,7 @@ from netloom.model import Context, FloatingIP, Port, Route, Router, Subnet, to_d
 from netloom.model.names import INTERFACE_OWNERS
 from netloom.model.placement import places
 from netloom.network import (
+    distributed,
     forwarded,
     gateways,
     ha,
@@ -34,7 +35,6 @@ from netloom.store import Reader, Writer
 
 def create(w: Writer, ctx: Context, attrs: dict[str, Any]) -> Router:
     """Make a router, with its gateway if one is asked for."""
-    _refuse_distributed(attrs)
     hints = (
         tuple(attrs["availability_zone_hints"]) if given(attrs, "availability_zone_hints") else ()
     )
@@ -52,6 +52,7 @@ def create(w: Writer, ctx: Context, attrs: dict[str, Any]) -> Router:
             admin_state_up=attrs.get("admin_state_up", True),
             availability_zone_hints=hints,
             ha=_asked_ha(attrs, ctx.settings.l3_ha),
+            distributed=distributed.asked(attrs, ctx.settings.router_distributed),
         )
     )
     if router.ha:
@@ -66,16 +67,8 @@ def _asked_ha(attrs: dict[str, Any], otherwise: bool) -> bool:
     return otherwise if asked is None else bool(asked)
 
 
-def _refuse_distributed(attrs: dict[str, Any]) -> None:
-    if given(attrs, "distributed") and attrs["distributed"]:
-        raise lib.BadRequest(
-            resource="router", msg="this cloud has no distributed routers (distributed)"
-        )
-
-
 def update(w: Writer, ctx: Context, old: Router, attrs: dict[str, Any]) -> Router:
     """Change a router, its gateway or its routes."""
-    _refuse_distributed(attrs)
     plain = {
         name: attrs[name]
         for name in ("name", "description", "admin_state_up")
@@ -84,10 +77,14 @@ def update(w: Writer, ctx: Context, old: Router, attrs: dict[str, Any]) -> Route
     router = w.update(replace(old, **plain))
     if (wants_ha := _asked_ha(attrs, router.ha)) != router.ha:
         router = placement.place(w, ctx, ha.change(w, ctx, router, wants_ha))
+    if (spread := distributed.asked(attrs, router.distributed)) != router.distributed:
+        owner = ha.owner_of_interfaces(replace(router, distributed=False))
+        router = distributed.change(w, ctx, router, spread, owner, old.admin_state_up)
+        router = placement.place(w, ctx, router)
     if given(attrs, "external_gateway_info"):
-        router = placement.place(
-            w, ctx, gateways.change(w, ctx, router, attrs["external_gateway_info"])
-        )
+        router = gateways.change(w, ctx, router, attrs["external_gateway_info"])
+        distributed.follow(w, ctx, router)
+        router = placement.place(w, ctx, router)
     if given(attrs, "routes"):
         wanted = [Route(entry["destination"], entry["nexthop"]) for entry in attrs["routes"] or ()]
         router = _set_routes(w, ctx, router, wanted)
@@ -102,6 +99,7 @@ def delete(w: Writer, ctx: Context, old: Router) -> None:
         raise l3.RouterInUse(router_id=old.id, reason=reason)
     # Routes through the gateway must not hinder its deletion.
     bare = gateways.change(w, ctx, w.update(replace(old, routes=())), None)
+    distributed.follow(w, ctx, bare)
     if bare.ha:
         bare = ha.leave(w, bare)
     w.delete(Router, bare.id)
@@ -143,6 +141,9 @@ def add_interface(
         port = _attach_port(w, ctx, router, asked["port_id"])
     else:
         port = _attach_subnet(w, ctx, router, asked["subnet_id"])
+    if router.distributed:
+        distributed.check_hosts(w, port.network_id)
+        distributed.follow(w, ctx, router)
     w.bump(Router, router.id)
     placement.place(w, ctx, w.get(Router, router.id) or router)
     return _answer(router, port, port.fixed_ips[0].subnet_id)
@@ -239,6 +240,7 @@ def remove_interface(
             raise l3.RouterInterfaceNotFoundForSubnet(router_id=router.id, subnet_id=subnet_id)
     _check_not_needed(w, router, w.get(Subnet, subnet_id))
     ports.remove(w, port)
+    distributed.follow(w, ctx, router)
     w.bump(Router, router.id)
     placement.place(w, ctx, w.get(Router, router.id) or router)
     return _answer(router, port, subnet_id)

@@ -8,14 +8,14 @@ host reports and when the change feed shows that an object changed.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any
 
 import msgspec
 from msgspec import Struct
 
 from netloom.model import FloatingIP, Port, Router, Server, Trunk
-from netloom.model.names import OWNER_FLOATING_IP, ROUTER_OWNERS
+from netloom.model.names import OWNER_DISTRIBUTED, OWNER_FLOATING_IP, ROUTER_OWNERS
 from netloom.model.placement import is_everywhere, places
 from netloom.network import server_ports
 from netloom.network.ports import NOT_APPLICABLE
@@ -45,6 +45,9 @@ def port_status(port: Port, router: Router | None, rows: Sequence[StatusRow]) ->
         return DOWN
     if is_everywhere(port):
         failed = any(row.state == "error" for row in rows)
+    elif port.device_owner == OWNER_DISTRIBUTED:
+        # It is wherever somebody says something of it.
+        failed = _failed({row.host for row in rows}, rows)
     else:
         rows = _from(places(port, router), rows)
         failed = _failed(places(port, router), rows)
@@ -61,20 +64,24 @@ def _from(hosts: Sequence[str], rows: Iterable[StatusRow]) -> list[StatusRow]:
     return [row for row in rows if row.host in hosts]
 
 
-def _failed(hosts: Sequence[str], rows: Iterable[StatusRow]) -> bool:
+def _failed(hosts: Collection[str], rows: Iterable[StatusRow]) -> bool:
     """Whether all hosts that carry something say that they failed; of several replicas one is enough for service."""
     broken = {row.host for row in rows if row.state == "error"}
     return bool(hosts) and broken.issuperset(hosts)
 
 
 def floatingip_status(
-    floatingip: FloatingIP, router: Router | None, rows: Sequence[StatusRow]
+    floatingip: FloatingIP, router: Router | None, rows: Sequence[StatusRow], entry: str = ""
 ) -> str:
-    """ACTIVE when it leads to a port, or ports of it do, and a host of its router has the NAT in place."""
+    """ACTIVE when it leads to a port, or ports of it do, and a host of its router has the NAT in place.
+
+    `entry`: the host of its instance where it enters, if it does.
+    """
     if floatingip.router_id is None or router is None:
         return DOWN
-    rows = _from(places(router), rows)
-    if _failed(places(router), rows):
+    hosts = (entry,) if entry else places(router)
+    rows = _from(hosts, rows)
+    if _failed(hosts, rows):
         return ERROR
     return ACTIVE if any(row.aspect == "l3" and row.state == "ok" for row in rows) else DOWN
 
@@ -202,6 +209,7 @@ def differences(reader: Reader, touched: Iterable[tuple[str, str]]) -> Differenc
     }
     ports |= reader.get_many(Port, carried_ports - ports.keys())
     floatingips = reader.get_many(FloatingIP, ids[FloatingIP.KIND])
+    own = reader.get_many(Port, {f.floating_port_id for f in floatingips.values() if f.router_id})
     needed = {p.device_id for p in ports.values() if p.device_owner in ROUTER_OWNERS}
     needed |= {fip.router_id for fip in floatingips.values() if fip.router_id}
     carried = routers | reader.get_many(Router, needed - set(routers))
@@ -222,7 +230,7 @@ def differences(reader: Reader, touched: Iterable[tuple[str, str]]) -> Differenc
     wanted: dict[str, dict[str, str]] = {
         Port.KIND: {i: port_status(p, carried.get(p.device_id), rows[i]) for i, p in ports.items()},
         FloatingIP.KIND: {
-            i: floatingip_status(f, carried.get(f.router_id or ""), rows[i])
+            i: floatingip_status(f, carried.get(f.router_id or ""), rows[i], _entry(own, f))
             for i, f in floatingips.items()
         },
         Router.KIND: {i: router_status(r, rows[i]) for i, r in routers.items()},
@@ -259,6 +267,11 @@ def differences(reader: Reader, touched: Iterable[tuple[str, str]]) -> Differenc
             if status != NOT_APPLICABLE and present.get(ident) != status:
                 statuses[kind, ident] = status
     return Differences(statuses, changed_servers, stale)
+
+
+def _entry(ports: Mapping[str, Port], fip: FloatingIP) -> str:
+    port = ports.get(fip.floating_port_id)
+    return port.entry if port is not None else ""
 
 
 def _trouble(server: Server, rows: Iterable[StatusRow]) -> tuple[StatusRow, ...]:

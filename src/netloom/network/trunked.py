@@ -8,7 +8,7 @@ from msgspec.structs import replace
 from netloom.contract.trunk import PortInUseAsSubPort, PortInUseAsTrunkParent
 from netloom.model import Context, Network, Port, Trunk, TrunkDetail, TrunkDetails
 from netloom.model.names import OWNER_SUBPORT
-from netloom.network import binding, dhcp
+from netloom.network import binding, dhcp, entries
 from netloom.store import Writer
 
 
@@ -49,6 +49,7 @@ def carry(w: Writer, ctx: Context, port: Port, host: str) -> None:
         owner = ""
     w.update(binding.bound(w, ctx, replace(port, host=host, device_owner=owner), network))
     w.set_api_status(Port, port.id, Port.FIRST_STATUS)
+    entries.follow_port(w, port)
     if host:
         dhcp.ensure_dhcp_port(w, ctx, network)
 

@@ -33,12 +33,11 @@ from netloom.model.hoststate import (
     NsRoute,
     Refusal,
 )
-from netloom.model.names import INTEGRATION_BRIDGE, dhcp_namespace
+from netloom.model.names import INTEGRATION_BRIDGE, NAMESPACE_OWNERS, dhcp_namespace
 from netloom.model.networking import Network, Port, Subnet
 from netloom.model.origin import Origin
 from netloom.plan.hostnames import hostname_of, of_address
 from netloom.plan.index import (
-    ROUTER_OWNERS,
     Index,
     addresses_of,
     device_of,
@@ -116,7 +115,7 @@ class Client(Struct, frozen=True):
 def client(index: Index, port_id: str) -> Client | None:
     """A port here as DHCP and metadata see it; None for routers' ports and those that are down."""
     port = index.port(port_id)
-    if port is None or port.device_owner in ROUTER_OWNERS or not port.admin_state_up:
+    if port is None or port.device_owner in NAMESPACE_OWNERS or not port.admin_state_up:
         return None
     address = served_address(index, port, V4)
     addresses = tuple(a for family in ADDRESSED for a in addresses_of(port, family))
@@ -230,7 +229,7 @@ def refusals(index: Index, network: Network, port: Port, served: list[Subnet]) -
 
 def refusals_of_port(index: Index, network: Network, port: Port) -> Iterator[Refusal]:
     """What of the options of a port here the DHCP server cannot be told."""
-    if port.device_owner in ROUTER_OWNERS or not index.is_up(port):
+    if port.device_owner in NAMESPACE_OWNERS or not index.is_up(port):
         return
     if index.dhcp_port_of(network.id) is not None and served_address(index, port, V4) is not None:
         for detail in own_options(port, V4)[1]:

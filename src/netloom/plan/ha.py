@@ -19,7 +19,6 @@ from netloom.model.hoststate import (
     Keepalived,
     NsRoute,
 )
-from netloom.model.names import router_namespace
 from netloom.model.networking import Port, Router
 from netloom.plan.index import TUNNELS, Index, device_of, origin
 
@@ -67,7 +66,7 @@ def plan_replica(
     replica = next((each for each in router.replicas if each.host == index.host), None)
     if network is None or replica is None or not router.vrid or not beside.fixed_ips:
         return
-    namespace, why = router_namespace(router.id), origin(router, beside)
+    namespace, why = router.namespace, origin(router, beside)
     addresses: list[str] = []
     for fixed in beside.fixed_ips:
         subnet = index.row("subnets", fixed.subnet_id)

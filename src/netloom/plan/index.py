@@ -19,7 +19,7 @@ from netloom.model.base import Resource
 from netloom.model.cloud import Server
 from netloom.model.family import Family
 from netloom.model.hosts import TABLES, HostView
-from netloom.model.names import ROUTER_OWNERS
+from netloom.model.names import OWNER_DISTRIBUTED, ROUTER_OWNERS
 from netloom.model.networking import FloatingIP, Network, Port, PortForwarding, Router, Subnet
 from netloom.model.origin import HOST, Origin
 from netloom.model.placement import places
@@ -179,7 +179,9 @@ class Index:
     # --- lookups -------------------------------------------------------------------------------
 
     def places(self, port: Port) -> tuple[str, ...]:
-        """Hosts that carry a port; none for one that is everywhere (DHCP), a floating IP's, and one that is unbound."""
+        """Hosts that carry a port; none for one that is everywhere (DHCP), and one that is unbound."""
+        if port.device_owner == OWNER_DISTRIBUTED:
+            return spread_over(self, port.device_id)
         router = self.row("routers", port.device_id) if port.device_owner in ROUTER_OWNERS else None
         return places(port, router)
 
@@ -188,8 +190,19 @@ class Index:
         return self.host in self.places(port)
 
     def is_present(self, network_id: str) -> bool:
-        """Whether a network is known and has a local port."""
-        return self.has("present", network_id) and self.network(network_id) is not None
+        """Whether a network is known and has a local port, or is beside one that has by a distributed router here."""
+        if self.network(network_id) is None:
+            return False
+        return self.is_used(network_id) or bool(spread_here(self, network_id))
+
+    def is_used(self, network_id: str) -> bool:
+        """Whether a network has a local port that is no distributed router's."""
+        return self.has("present", network_id)
+
+    def spread_here(self, network_id: str) -> list[Port]:
+        """A network's ports of distributed routers that are on this host, by id."""
+        found = (self.port(ident) for ident in spread_here(self, network_id))
+        return [port for port in found if port is not None]
 
     def networks(self) -> list[Network]:
         """Networks that are present here (a local port makes it so), by id."""
@@ -262,6 +275,32 @@ class Index:
         return place < len(known) and known[place] <= last
 
 
+@remembered(1)
+def spread_over(index: Index, router_id: str) -> tuple[str, ...]:
+    """The hosts that a distributed router is on: those where one of its networks has something to route for."""
+    networks = {
+        port.network_id
+        for port in index.router_ports(router_id)
+        if port.device_owner == OWNER_DISTRIBUTED
+    }
+    return tuple(sorted({host for each in networks for host in index.members("anchors", each)}))
+
+
+@remembered(2)
+def spread_here(index: Index, network_id: str) -> tuple[str, ...]:
+    """Ids of a network's ports of distributed routers that are on this host, whichever other hosts these are on."""
+    ports = index.rows("ports", "spread", network_id)
+    return tuple(port.id for port in ports if index.is_here(port))
+
+
+@remembered(2)
+def hosts_with(index: Index, network_id: str) -> tuple[str, ...]:
+    """The hosts that carry a network's ports, by name."""
+    spread = index.rows("ports", "spread", network_id)
+    others = {host for port in spread for host in index.places(port)}
+    return tuple(sorted({*index.members("places", network_id), *others}))
+
+
 def _planned(row: Any | None) -> Any | None:
     """The row without what no plan depends on."""
     return replace(row, **_NOT_PLANNED) if isinstance(row, Resource) else row
@@ -307,8 +346,10 @@ __all__ = [
     "addresses_of",
     "device_of",
     "differing",
+    "hosts_with",
     "is_trusted",
     "of_host",
     "origin",
     "remembered",
+    "spread_over",
 ]

@@ -19,32 +19,40 @@ from netloom.model.hoststate import (
     PortNat,
     SourceNat,
 )
-from netloom.model.names import OWNER_HA_INTERFACE, OWNER_ROUTER_GATEWAY, router_namespace
-from netloom.model.networking import Network, Port, PortForwarding, Router, Subnet
+from netloom.model.names import OWNER_DISTRIBUTED, OWNER_HA_INTERFACE, OWNER_ROUTER_GATEWAY
+from netloom.model.networking import FloatingIP, Network, Port, PortForwarding, Router, Subnet
 from netloom.model.port_ranges import Span
 from netloom.plan import ha
 from netloom.plan.index import Index, addresses_of, device_of, origin
 
 
 def plan_router(index: Index, router: Router) -> Iterator[HostObject]:
-    """A router with a replica on this host."""
+    """A router with a replica on this host; of a distributed one what is central, its SNAT."""
     every = index.router_ports(router.id)
-    ports = [port for port in every if port.device_owner != OWNER_HA_INTERFACE]
+    others = OWNER_HA_INTERFACE, OWNER_DISTRIBUTED
+    ports = [port for port in every if port.device_owner not in others]
     gateway = next((port for port in ports if is_gateway(port)), None)
-    yield _namespace(router)
+    yield namespace_of(router, router.namespace)
     devices: list[Device] = []
     for port in ports:
         network = index.network(port.network_id)
         if network is not None:
             devices.append(_device(index, router, port, network))
-    routes = [r for family in ADDRESSED for r in _routes(index, router, ports, gateway, family)]
+    routes = [
+        route
+        for family in ADDRESSED
+        for route in routes_of(
+            index, router, router.namespace, ports, gateway, family, holder(router)
+        )
+    ]
     yield from devices
-    yield from _networks(index, router, ports, gateway)
+    yield from networks_of(index, router, router.namespace, ports, gateway)
     yield from routes
     for family in ADDRESSED:
         if gateway is not None and family.translated:
             yield from _nat(index, router, gateway, family)
-    beside = next((p for p in every if p not in ports and index.is_here(p)), None)
+    between = [p for p in every if p.device_owner == OWNER_HA_INTERFACE]
+    beside = next((p for p in between if index.is_here(p)), None)
     if router.ha and beside is not None:
         yield from ha.plan_replica(index, router, beside, devices, routes)
 
@@ -59,10 +67,10 @@ def is_gateway(port: Port) -> bool:
     return port.device_owner == OWNER_ROUTER_GATEWAY
 
 
-def _namespace(router: Router) -> Namespace:
-    """A router that is down keeps its devices but forwards nothing."""
+def namespace_of(router: Router, name: str) -> Namespace:
+    """A namespace of a router; of one that is down it keeps its devices but forwards nothing."""
     return Namespace(
-        name=router_namespace(router.id),
+        name=name,
         forward=router.admin_state_up,
         origin=origin(router),
         aspect="l3",
@@ -71,18 +79,14 @@ def _namespace(router: Router) -> Namespace:
 
 def _device(index: Index, router: Router, port: Port, network: Network) -> Device:
     held_by = holder(router)
-    addresses: list[str] = []
-    for fixed in port.fixed_ips:
-        subnet: Subnet | None = index.row("subnets", fixed.subnet_id)
-        if subnet is not None and BY_VERSION[subnet.ip_version] in ADDRESSED:
-            addresses.append(f"{fixed.ip_address}/{subnet.cidr.partition('/')[2]}")
+    addresses = with_lengths(index, port)
     why = origin(port, router)
     if is_gateway(port):
-        floating = [*index.floating_of(router.id), *index.forwarding_of(router.id)]
+        floating = [*central(index, router), *index.forwarding_of(router.id)]
         addresses += [f"{ip}/{of(ip).bits}" for ip in (fip.floating_ip_address for fip in floating)]
         why += origin(*floating)
     return Device(
-        namespace=router_namespace(router.id),
+        namespace=router.namespace,
         name=device_of(port),
         mac=port.mac_address,
         mtu=network.mtu,
@@ -91,6 +95,29 @@ def _device(index: Index, router: Router, port: Port, network: Network) -> Devic
         origin=why,
         aspect="l3",
     )
+
+
+def with_lengths(index: Index, port: Port) -> list[str]:
+    """A port's addresses with the lengths of their subnets' prefixes."""
+    addresses: list[str] = []
+    for fixed in port.fixed_ips:
+        subnet: Subnet | None = index.row("subnets", fixed.subnet_id)
+        if subnet is not None and BY_VERSION[subnet.ip_version] in ADDRESSED:
+            addresses.append(f"{fixed.ip_address}/{subnet.cidr.partition('/')[2]}")
+    return addresses
+
+
+def central(index: Index, router: Router) -> list[FloatingIP]:
+    """A router's associated floating IPs but those that enter at their instances' hosts."""
+    if not router.distributed:
+        return index.floating_of(router.id)
+    return [fip for fip in index.floating_of(router.id) if not entry_of(index, fip)]
+
+
+def entry_of(index: Index, fip: FloatingIP) -> str:
+    """The host of its instance where a floating IP enters; empty where it enters by its router's gateway."""
+    port = index.port(fip.floating_port_id)
+    return port.entry if port is not None else ""
 
 
 def attached(index: Index, ports: list[Port], family: Family) -> list[tuple[Port, Subnet]]:
@@ -104,15 +131,23 @@ def attached(index: Index, ports: list[Port], family: Family) -> list[tuple[Port
     return found
 
 
-def _routes(
-    index: Index, router: Router, ports: list[Port], gateway: Port | None, family: Family
+def routes_of(
+    index: Index,
+    router: Router,
+    namespace: str,
+    ports: list[Port],
+    gateway: Port | None,
+    family: Family,
+    held_by: Holder = "agent",
 ) -> Iterator[NsRoute]:
-    """Of one family: the default route, other subnets of the external network, and the router's extra routes."""
-    namespace, held_by = router_namespace(router.id), holder(router)
+    """Of one family: the default route, other subnets of the external network, and the router's extra routes.
+
+    `gateway`: the port of `ports` that leads there; a floating IP's has no address that the subnet could be told from.
+    """
     links = attached(index, ports, family)
     wanted: dict[str, NsRoute] = {}
     if gateway is not None:
-        own = {subnet.id for port, subnet in links if port is gateway}
+        own = {subnet.id for port, subnet in links if port is gateway and is_gateway(port)}
         for subnet in index.subnets_of(gateway.network_id, family):
             if subnet.id not in own:
                 wanted[subnet.cidr] = NsRoute(
@@ -135,7 +170,7 @@ def _routes(
                 aspect="l3",
             )
     for route in sorted(router.routes, key=lambda route: (route.destination, route.nexthop)):
-        link = next((port for port, subnet in links if _inside(route.nexthop, subnet)), None)
+        link = next((port for port, subnet in links if inside(route.nexthop, subnet)), None)
         if link is not None:
             cidr = str(ipaddress.ip_network(route.destination, strict=False))
             wanted[cidr] = NsRoute(
@@ -150,12 +185,13 @@ def _routes(
     yield from wanted.values()
 
 
-def _inside(address: str, subnet: Subnet) -> bool:
+def inside(address: str, subnet: Subnet) -> bool:
+    """Whether an address is in a subnet's range."""
     return ipaddress.ip_address(address) in ipaddress.ip_network(subnet.cidr)
 
 
-def _networks(
-    index: Index, router: Router, ports: list[Port], gateway: Port | None
+def networks_of(
+    index: Index, router: Router, namespace: str, ports: list[Port], gateway: Port | None
 ) -> Iterator[AttachedNetwork]:
     """The networks that the router is on; none where it is on one only, as there is no other side."""
     devices: dict[str, tuple[str, ...]] = {}
@@ -170,7 +206,7 @@ def _networks(
         subnets = [s for family in ADDRESSED for s in index.subnets_of(network_id, family)]
         if network is not None and subnets:
             yield AttachedNetwork(
-                namespace=router_namespace(router.id),
+                namespace=namespace,
                 network_id=network_id,
                 devices=names,
                 connected=tuple(s.cidr for s in subnets if s.id in connected),
@@ -206,17 +242,9 @@ def _apart(first: Iterable[Subnet], then: Iterable[Subnet]) -> list[Subnet]:
 
 
 def _nat(index: Index, router: Router, gateway: Port, family: Family) -> Iterator[HostObject]:
-    namespace, device = router_namespace(router.id), device_of(gateway)
-    for fip in index.floating_of(router.id):
-        port = index.port(fip.port_id)
-        yield FloatingNat(
-            namespace=namespace,
-            device=device,
-            external=fip.floating_ip_address,
-            internal=fip.fixed_ip_address or "",
-            origin=origin(fip, router) + (origin(port) if port else ()),
-            aspect="l3",
-        )
+    namespace, device = router.namespace, device_of(gateway)
+    for fip in central(index, router):
+        yield floating_nat(index, router, fip, namespace, device)
     for fip in index.forwarding_of(router.id):
         yield FloatingNat(
             namespace=namespace,
@@ -236,6 +264,21 @@ def _nat(index: Index, router: Router, gateway: Port, family: Family) -> Iterato
             origin=origin(router, gateway),
             aspect="l3",
         )
+
+
+def floating_nat(
+    index: Index, router: Router, fip: FloatingIP, namespace: str, device: str
+) -> FloatingNat:
+    """A floating IP and the address that it stands for, in a namespace that it enters by a device."""
+    port = index.port(fip.port_id)
+    return FloatingNat(
+        namespace=namespace,
+        device=device,
+        external=fip.floating_ip_address,
+        internal=fip.fixed_ip_address or "",
+        origin=origin(fip, router) + (origin(port) if port else ()),
+        aspect="l3",
+    )
 
 
 def _port_nat(forwarding: PortForwarding) -> PortNat:

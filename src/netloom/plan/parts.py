@@ -22,14 +22,15 @@ import immutables
 from netloom.model.family import ADDRESSED, V4
 from netloom.model.hosts import HostView
 from netloom.model.hoststate import HostObject, HostState, Key, Refusal, StateDelta
-from netloom.model.names import OWNER_HA_INTERFACE
+from netloom.model.names import OWNER_DISTRIBUTED, OWNER_HA_INTERFACE, router_namespace
 from netloom.model.networking import Port
 from netloom.model.placement import places
 from netloom.plan import dhcp, neighbours
-from netloom.plan.index import Changed, Index, Read, Remembered, differing, origin
+from netloom.plan.distributed import plan_spread
+from netloom.plan.index import Changed, Index, Read, Remembered, differing, origin, spread_over
 from netloom.plan.instances import instance
 from netloom.plan.l3 import plan_router
-from netloom.plan.ovs import l2, local, security_groups
+from netloom.plan.ovs import l2, local, route, security_groups
 from netloom.plan.ovs.bridges import plan_bridges
 from netloom.plan.ovs.pieces import Piece, joined
 from netloom.plan.ovs.ports import hidden_headers, plan_port
@@ -44,6 +45,7 @@ def _host(index: Index, id: str) -> Made:
     yield from plan_bridges(index)
     yield from hidden_headers(index)
     yield from security_groups.plan_host(index)
+    yield from route.plan_host(index)
 
 
 def _network(index: Index, id: str) -> Made:
@@ -51,7 +53,7 @@ def _network(index: Index, id: str) -> Made:
     if network is None or not index.is_present(id):
         return
     yield from l2.arrivals(index, network)
-    if network.admin_state_up:
+    if network.admin_state_up and index.is_used(id):
         port = index.dhcp_port_of(id)
         yield from dhcp.plan_network(index, network, port)
         if port is not None:
@@ -64,14 +66,14 @@ def _broadcast(index: Index, id: str) -> Made:
         return
     yield from l2.floods(index, network)
     port = index.dhcp_port_of(id)
-    if port is not None and network.admin_state_up:
+    if port is not None and network.admin_state_up and index.is_used(id):
         yield from local.deliver_to_all(index, network, port)
 
 
 def _clients(index: Index, id: str) -> Made:
     network = index.network(id)
     port = index.dhcp_port_of(id)
-    if network is None or port is None or not index.is_present(id) or not network.admin_state_up:
+    if network is None or port is None or not index.is_used(id) or not network.admin_state_up:
         return
     yield from dhcp.plan_clients(index, network, port)
     yield neighbours.bound_of_dhcp(index, network, port, V4)
@@ -90,7 +92,11 @@ def _port(index: Index, id: str) -> Made:
         return
     if network.admin_state_up:
         yield from local.arp(index, network, port)
-    yield from l2.known_address(index, network, port)
+    if port.device_owner == OWNER_DISTRIBUTED:
+        yield from route.into_router(index, network, port)
+    else:
+        yield from l2.known_address(index, network, port)
+        yield from route.neighbour(index, network, port)
     yield from l2.between_replicas(index, network, port)
     yield from l2.from_wire(index, network, port)
     for family in ADDRESSED:
@@ -102,8 +108,11 @@ def _port(index: Index, id: str) -> Made:
         if port.device_owner != OWNER_HA_INTERFACE:
             yield from l2.receiver(index, network, port)
         yield from security_groups.plan_user(index, port)
+        if port.device_owner == OWNER_DISTRIBUTED:
+            yield from route.ways(index, network, port)
+            yield from route.to_wire(index, network, port)
         dhcp_port = index.dhcp_port_of(network.id)
-        if dhcp_port is not None:
+        if dhcp_port is not None and index.is_used(network.id):
             yield from local.port_services(index, network, port, dhcp_port)
             yield from dhcp.refusals_of_port(index, network, port)
 
@@ -118,7 +127,10 @@ def _router(index: Index, id: str) -> Made:
     router = index.row("routers", id)
     if router is not None and index.host in places(router):
         yield from plan_router(index, router)
-        yield neighbours.bound_of_router(router)
+        yield neighbours.bound_of_router(router, router.namespace)
+    if router is not None and router.distributed and index.host in spread_over(index, id):
+        yield from plan_spread(index, router)
+        yield neighbours.bound_of_router(router, router_namespace(id))
 
 
 def _group(index: Index, id: str) -> Made:

@@ -8,6 +8,8 @@ here, network              ids of the network's ports on this host
 here, network, slice       the same, in SLICES parts
 known, network, version    addresses of its ports on this host that are up
 places, network            hosts that carry its ports
+anchors, network           hosts on which distributed routers on it are
+spread, network            ids of its ports of distributed routers
 open_here, network         ids of its promiscuous ports on this host
 open_places, network       hosts that carry its promiscuous ports
 dhcp, network              ids of its DHCP ports
@@ -41,14 +43,16 @@ from netloom.model.cloud import Server
 from netloom.model.family import ADDRESSED, Family, of
 from netloom.model.hosts import HostView
 from netloom.model.names import (
+    NAMESPACE_OWNERS,
     OWNER_DHCP,
+    OWNER_DISTRIBUTED,
     OWNER_HA_INTERFACE,
     ROUTER_OWNERS,
     router_device,
     tap,
 )
 from netloom.model.networking import FloatingIP, Port, PortForwarding, SecurityGroupRule, Subnet
-from netloom.model.placement import places
+from netloom.model.placement import anchors, places
 
 TUNNELS = frozenset({"vxlan", "gre", "geneve"})
 """Network types that travel in tunnels between hosts; all others use a physical network."""
@@ -72,15 +76,20 @@ def entries(view: HostView, table: str, row: Any) -> Iterator[Entry]:
 def _of_port(view: HostView, port: Port) -> Iterator[Entry]:
     network, host = port.network_id, view.facts.host
     of_router = port.device_owner in ROUTER_OWNERS
-    hosts = places(port, view.routers.get(port.device_id) if of_router else None)
+    router = view.routers.get(port.device_id) if of_router else None
+    hosts = places(port, router)
     here = host in hosts
     if of_router:
         yield ("router_ports", port.device_id), port.id
+        if port.device_owner == OWNER_DISTRIBUTED:
+            yield ("spread", network), port.id
         # Whom replicas hear, flows say (plan/ovs/l2.py): they know no other routers of their project.
         if here and port.device_owner != OWNER_HA_INTERFACE:
             yield ("legs", network), port.id
     elif is_dhcp_of(port, network):
         yield ("dhcp", network), port.id
+    for place in anchors(port, router):
+        yield ("anchors", network), place
     for place in hosts:
         yield ("places", network), place
         if is_promiscuous(port):
@@ -93,7 +102,7 @@ def _of_port(view: HostView, port: Port) -> Iterator[Entry]:
             yield ("known", network, of(fixed.ip_address).version), fixed.ip_address
         if is_promiscuous(port):
             yield ("open_here", network), port.id
-    if is_trusted(port) and (of_router or port.host):
+    if is_trusted(port) and (of_router or hosts or port.host):
         yield ("forwarders", network), port.id
     for pair in port.allowed_address_pairs:
         family = of(pair.ip_address)
@@ -176,7 +185,7 @@ def device_of(port: Port) -> str:
     """Name of a port's device on its host; a subport's is called as a VLAN device of its parent's would be."""
     if port.trunk_parent:
         return f"{wire_of(port)}.{port.trunk_vlan}"
-    if port.device_owner in ROUTER_OWNERS:
+    if port.device_owner in NAMESPACE_OWNERS:
         return router_device(port.id, port.device_owner)
     return tap(port.id)
 
@@ -188,12 +197,12 @@ def wire_of(port: Port) -> str:
 
 def is_trusted(port: Port) -> bool:
     """Ports that nothing is checked for: routers' own, and those with port security switched off."""
-    return port.device_owner in ROUTER_OWNERS or not port.port_security_enabled
+    return port.device_owner in NAMESPACE_OWNERS or not port.port_security_enabled
 
 
 def is_promiscuous(port: Port) -> bool:
     """Ports that may have MAC addresses that nobody told us of, so that they get unknown unicast."""
-    of_router = port.device_owner in ROUTER_OWNERS
+    of_router = port.device_owner in NAMESPACE_OWNERS
     return (not port.port_security_enabled and not of_router) or bool(foreign_macs(port))
 
 

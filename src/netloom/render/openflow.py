@@ -112,6 +112,8 @@ def match_text(match: of.Match, resolve: Resolve = by_name) -> str:
         out.append(f"ip_frag={match.ip_frag}")
     if match.ip_proto is not None:
         out.append(f"nw_proto={number(match.ip_proto, 0xFF)}")
+    if match.ip_ttl is not None:
+        out.append(f"nw_ttl={number(match.ip_ttl, 0xFF)}")
     if match.tp_src is not None:
         out.append(f"tp_src={_transport(match.tp_src)}")
     if match.tp_dst is not None:
@@ -141,6 +143,8 @@ def action_text(action: of.Action, resolve: Resolve = by_name) -> str:
         case of.SetEth(src, dst):
             parts = [f"set_field:{mac(src)}->eth_src"] if src else []
             return ",".join(parts + ([f"set_field:{mac(dst)}->eth_dst"] if dst else []))
+        case of.DecTtl():
+            return "dec_ttl"
         case of.SetTunnel(key, dst):
             family = address_family(dst)
             field = "tun_dst" if family is V4 else "tun_ipv6_dst"

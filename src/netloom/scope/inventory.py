@@ -20,8 +20,8 @@ from netloom.model import (
     Server,
     Subnet,
 )
-from netloom.model.names import ROUTER_OWNERS
-from netloom.model.placement import is_bound_itself, places
+from netloom.model.names import OWNER_DISTRIBUTED, OWNER_FLOATING_IP, ROUTER_OWNERS
+from netloom.model.placement import anchors, is_bound_itself, places
 
 TABLE_OF_KIND: dict[str, str] = {
     struct.KIND: table for table, struct in TABLES.items() if issubclass(struct, Resource)
@@ -73,9 +73,14 @@ class Inventory:
     ======================= ================================================================
     set                     members
     ======================= ================================================================
-    networks_of_host        networks that are present there: a port that it realises makes them so
+    networks_of_host        networks that are present there by themselves: a port that the host realises makes them so
     hosts_of_network        hosts on which a network is present
     routers_of_network      routers that have a port in a network
+    anchored_networks       networks whose distributed routers are on a host
+    anchors_of_network      hosts on which the distributed routers of a network are
+    spread_of_network       distributed routers that have an interface in a network
+    networks_of_spread      networks in which a distributed router has an interface
+    entries_of_host         floating IPs that enter at a host
     groups_of_host          security groups of ports bound there; nothing is checked for routers' ports
     own_routers             routers with a replica on a host
     ports_of_floatingips    ports that floating IPs of a router stand for
@@ -158,6 +163,15 @@ class Inventory:
             for place in self.places(row):
                 yield ("networks_of_host", place), row.network_id
                 yield ("hosts_of_network", row.network_id), place
+            router = self._router_of(row)
+            for place in anchors(row, router):
+                yield ("anchored_networks", place), row.network_id
+                yield ("anchors_of_network", row.network_id), place
+            if row.device_owner == OWNER_DISTRIBUTED:
+                yield ("spread_of_network", row.network_id), row.device_id
+                yield ("networks_of_spread", row.device_id), row.network_id
+            if row.device_owner == OWNER_FLOATING_IP and row.entry:
+                yield ("entries_of_host", row.entry), row.device_id
             if row.device_owner in ROUTER_OWNERS:
                 yield ("routers_of_network", row.network_id), row.device_id
             elif row.host and is_bound_itself(row):
@@ -187,8 +201,10 @@ class Inventory:
 
     def places(self, port: Port) -> tuple[str, ...]:
         """Hosts on which a port makes its network present; none for one that is wherever its network is."""
-        router = self.routers.get(port.device_id) if port.device_owner in ROUTER_OWNERS else None
-        return places(port, router)
+        return places(port, self._router_of(port))
+
+    def _router_of(self, port: Port) -> Router | None:
+        return self.routers.get(port.device_id) if port.device_owner in ROUTER_OWNERS else None
 
 
 _NOBODY: dict[str, int] = {}

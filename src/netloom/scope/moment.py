@@ -16,7 +16,7 @@ from netloom.model import (
     SecurityGroupRule,
     Subnet,
 )
-from netloom.model.names import ROUTER_OWNERS
+from netloom.model.names import OWNER_DISTRIBUTED, ROUTER_OWNERS
 from netloom.scope.inventory import TABLE_OF_KIND, Inventory
 from netloom.scope.select import select
 
@@ -102,6 +102,22 @@ class Moment:
         """Networks on which a device has a card."""
         ports = self.tables["ports"].values()
         return {port.network_id for port in ports if port.device_id == device_id}
+
+    def spread(self, networks: Collection[str]) -> tuple[set[str], set[str]]:
+        """These networks and those beside them by distributed routers, which pass packets on within a switch; and these routers."""
+        routers = {
+            port.device_id
+            for network in networks
+            for port in self.ports_of_network(network)
+            if port.device_owner == OWNER_DISTRIBUTED
+        }
+        beside = {
+            port.network_id
+            for router in routers
+            for port in self.ports_of_router(router)
+            if port.device_owner == OWNER_DISTRIBUTED
+        }
+        return {*networks, *beside}, routers
 
     def part(self, networks: Collection[str], routers: Collection[str]) -> Inventory | None:
         """The rows that decide what happens on these networks, and in these routers; None where no part would do.

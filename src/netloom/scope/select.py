@@ -33,7 +33,8 @@ class Needs(Struct, frozen=True):
 def needs(inventory: Inventory, host: str) -> Needs:
     """What `host` needs.
 
-    A network is present where the host realises one of its ports. Of present networks the host gets
+    A network is present where the host realises one of its ports, and beside such a one by a distributed router. Of present
+    networks the host gets
     all subnets and ports, the routers that have ports there (their hosts are tunnel ends), and the
     chassis of every host they are present on. Of routers with a replica here it gets the floating IPs, the
     ports these stand for and the port forwardings; of instances here the floating IPs of their ports; of the security groups of its own ports the rules, the groups these name and
@@ -46,10 +47,18 @@ def needs(inventory: Inventory, host: str) -> Needs:
         return inventory.members(name, key)
 
     covers: set[Read] = {("chassis", host), ("routers_of_host", host), ("servers_of_host", host)}
-    for network in members("networks_of_host", host):
+    present = set(members("networks_of_host", host))
+    for network in members("anchored_networks", host):
+        for router in members("spread_of_network", network):
+            present.update(members("networks_of_spread", router))
+    for network in present:
         covers |= {(name, network) for name in _OF_PRESENT_NETWORKS}
         covers.update(("routers", id) for id in members("routers_of_network", network))
         covers.update(("chassis", name) for name in members("hosts_of_network", network))
+        for router in members("spread_of_network", network):
+            for beside in members("networks_of_spread", router):
+                covers.update(("chassis", name) for name in members("anchors_of_network", beside))
+    covers.update(("floatingips", id) for id in members("entries_of_host", host))
     for router in members("own_routers", host):
         covers |= {("floatingips_of_router", router), ("port_forwardings_of_router", router)}
         covers.update(("ports", id) for id in members("ports_of_floatingips", router))

@@ -7,12 +7,13 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+from msgspec.structs import replace
 
 from netloom.agent import apart
 from netloom.agent.apart import BOOT_SECONDS, Apart
 from netloom.dataplane.linux import netns
 from netloom.model.hosts import HostFacts, HostView
-from netloom.model.networking import Router
+from netloom.model.networking import Replica, Router
 
 VIEW = HostView(
     seq=1,
@@ -49,6 +50,15 @@ def test_it_gives_them_up_when_neither_server_nor_peers_are_heard(run_dir: Path)
     assert not one.look(now + 15, [WELL, WELL])  # the others may have moved them meanwhile
     assert served(one) == {"h"}
     assert one.heard() and served(one) == {"r", "h"}
+
+
+def test_of_a_distributed_router_the_snat_alone_is_given_up(run_dir: Path) -> None:
+    one, _ = make(run_dir)
+    spread = Router(id="d", distributed=True, replicas=(Replica("net1", 100),))
+    view = replace(VIEW, routers={"d": spread})
+    assert one.served(view).routers == {"d": replace(spread, replicas=())}
+    one.heard()
+    assert one.served(view) is view
 
 
 def test_where_routers_never_move_they_stay(run_dir: Path) -> None:

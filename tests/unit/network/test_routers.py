@@ -350,10 +350,39 @@ def test_149_addresses_of_an_interface_do_not_change(world: Records) -> None:
     assert ports.update(world.w, world.ctx, port, {"name": "x"}).name == "x"
 
 
-def test_distributed_routers_are_refused_and_their_absence_is_not(world: Records) -> None:
-    with bad("this cloud has no"):
-        world.router(distributed=True)
-    assert not world.router(distributed=False).distributed
+def test_a_distributed_router_has_ports_of_snat_while_it_has_a_gateway(world: Records) -> None:
+    external, _ = world.external()
+    _, subnet = world.private()
+    router = world.router(distributed=True)
+    port_id = add(world, router, subnet_id=subnet.id)["port_id"]
+    leg = world.w.get(Port, port_id)
+    assert leg is not None and leg.device_owner == "network:router_interface_distributed"
+
+    def snat() -> list[Port]:
+        owner = "network:router_centralized_snat"
+        return [p for p in world.w.list(Port, device_id=router.id) if p.device_owner == owner]
+
+    def change(**attrs: Any) -> Router:
+        return routers.update(world.w, world.ctx, world.w.get(Router, router.id) or router, attrs)
+
+    assert not snat()
+    change(external_gateway_info={"network_id": external.id})
+    (one,) = snat()
+    assert (one.project_id, one.name, one.network_id) == ("", "", leg.network_id)
+    assert [fixed.subnet_id for fixed in one.fixed_ips] == [subnet.id]
+    with bad("Cannot change the 'distributed' attribute of active routers"):
+        change(distributed=False)
+    with bad("Cannot change the 'distributed' attribute of active routers"):
+        change(admin_state_up=False, distributed=False)
+    change(admin_state_up=False)
+    change(distributed=False)
+    leg = world.w.get(Port, port_id)
+    assert leg is not None and leg.device_owner == "network:router_interface"
+    assert not snat()
+    change(distributed=True)
+    assert len(snat()) == 1
+    change(external_gateway_info=None)
+    assert not snat()
 
 
 def test_a_router_is_placed_where_its_networks_are(world: Records) -> None:

@@ -16,6 +16,7 @@ SCENARIOS = [
     worlds.remote_group,
     worlds.address_pairs,
     worlds.provider_vlan,
+    worlds.distributed,
 ]
 
 

@@ -38,6 +38,8 @@ OWNERS = (
     *("compute:nova",) * 5,
     "network:dhcp",
     "network:router_interface",
+    *("network:router_interface_distributed",) * 2,
+    "network:router_centralized_snat",
     "network:router_gateway",
     "network:floatingip",
     "network:router_ha_interface",
@@ -69,6 +71,7 @@ def port(number, network, host, groups, owner, router, pairs, secure, up, name, 
         host=host,
         security_groups=() if not secure else tuple(sorted(groups)),
         device_owner=owner,
+        entry=host if owner == "network:floatingip" else "",
         device_id=dhcp,
         port_security_enabled=secure,
         allowed_address_pairs=tuple(AddressPair(*pair) for pair in pairs) if secure else (),
@@ -115,24 +118,25 @@ def subnet(network, dhcp, gateway):
     )
 
 
-def router(id, hosts, up, snat):
+def router(id, hosts, up, snat, spread):
     info = Gateway(network_id="wire", enable_snat=snat)
     return Router(
         id=id,
         replicas=tuple(map(Replica, hosts)),
         admin_state_up=up,
         external_gateway_info=info,
+        distributed=spread,
         ha=len(hosts) > 1,
         vrid=9 if len(hosts) > 1 else 0,
     )
 
 
-def floatingip(number, port, router):
+def floatingip(number, port, router, own):
     return FloatingIP(
         id=f"f{number}",
         floating_network_id="wire",
         floating_ip_address=f"198.51.100.{number}",
-        floating_port_id="x",
+        floating_port_id=own,
         port_id=port,
         fixed_ip_address="10.0.0.10",
         router_id=router,
@@ -199,12 +203,15 @@ ROWS = {
         dhcp=BOOL,
         gateway=st.none() | st.just("10.0.0.1"),
     ),
-    "routers": st.builds(router, id=st.sampled_from(ROUTERS), hosts=SOME_HOSTS, up=BOOL, snat=BOOL),
+    "routers": st.builds(
+        router, id=st.sampled_from(ROUTERS), hosts=SOME_HOSTS, up=BOOL, snat=BOOL, spread=BOOL
+    ),
     "floatingips": st.builds(
         floatingip,
         number=st.integers(1, 3),
         port=st.none() | st.sampled_from(PORTS),
         router=st.none() | st.sampled_from(ROUTERS),
+        own=st.sampled_from(("x", *PORTS)),
     ),
     "port_forwardings": st.builds(
         forwarding,

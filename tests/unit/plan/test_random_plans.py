@@ -68,11 +68,11 @@ def world(seed: int) -> HostView:
         for id in "stuvwxyz"
     ]
     hosts = ((), ("h1",), ("h1",), ("h2",), ("h1", "h2"), ("h3", "h1"))
-    routers = [made.router(id, pick(hosts), flip(0.9), flip()) for id in made.ROUTERS]
+    routers = [made.router(id, pick(hosts), flip(0.9), flip(), flip(0.3)) for id in made.ROUTERS]
     route = Route("192.168.0.0/16", "10.0.0.77")
     routers = [replace(each, routes=(route,)) if flip(0.4) else each for each in routers]
     fips = [
-        made.floatingip(n, pick((None, *made.PORTS)), pick((None, *made.ROUTERS)))
+        made.floatingip(n, pick((None, *made.PORTS)), pick((None, *made.ROUTERS)), None)
         for n in (1, 2, 3)
     ]
     servers = [

@@ -8,7 +8,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-from netloom.model.placement import is_bound_itself, places
+from netloom.model.names import OWNER_DISTRIBUTED
+from netloom.model.placement import anchors, is_bound_itself, places
 from netloom.scope.inventory import Inventory
 
 
@@ -48,13 +49,29 @@ def concerned(inventory: Inventory, table: str, row: Any) -> set[str]:
 
 def neighbours(inventory: Inventory, host: str) -> set[str]:
     """Hosts that know `host`: those that share a network with it, and itself."""
-    networks = {p.network_id for p in inventory.ports.values() if host in inventory.places(p)}
+    networks = {
+        network
+        for network in {p.network_id for p in inventory.ports.values()}
+        if host in hosts_of_network(inventory, network)
+    }
     return {host}.union(*(hosts_of_network(inventory, network) for network in networks))
 
 
 def hosts_of_network(inventory: Inventory, network: str) -> set[str]:
     ports = [port for port in inventory.ports.values() if port.network_id == network]
-    return {host for port in ports for host in inventory.places(port)}
+    own = {host for port in ports for host in inventory.places(port)}
+    # A distributed router is where an instance, or a central router, is on any of its networks.
+    for port in ports:
+        if port.device_owner == OWNER_DISTRIBUTED:
+            for leg in inventory.ports.values():
+                if (leg.device_id, leg.device_owner) == (port.device_id, OWNER_DISTRIBUTED):
+                    own |= {
+                        host
+                        for beside in inventory.ports.values()
+                        if beside.network_id == leg.network_id
+                        for host in anchors(beside, inventory.routers.get(beside.device_id))
+                    }
+    return own
 
 
 def hosts_of_group(inventory: Inventory, group: str) -> set[str]:

@@ -18,7 +18,13 @@ from netloom.model import (
     Server,
     Subnet,
 )
-from netloom.model.names import OWNER_DHCP, OWNER_ROUTER_GATEWAY, OWNER_ROUTER_INTERFACE
+from netloom.model.names import (
+    OWNER_DHCP,
+    OWNER_DISTRIBUTED,
+    OWNER_FLOATING_IP,
+    OWNER_ROUTER_GATEWAY,
+    OWNER_ROUTER_INTERFACE,
+)
 from netloom.scope import Inventory
 from netloom.scope.effect import Concern, fresh_rows
 from netloom.scope.select import tables
@@ -34,14 +40,22 @@ REPLICAS = st.lists(st.sampled_from(HOSTS), max_size=2, unique=True).map(
 PORT = st.sampled_from("pqrs")
 GROUPS = st.sampled_from(((), ("a",), ("b",), ("a", "b")))
 OWNER = st.sampled_from(
-    ("compute:nova",) * 3 + (OWNER_DHCP, OWNER_ROUTER_INTERFACE, OWNER_ROUTER_GATEWAY)
+    ("compute:nova",) * 3
+    + (OWNER_DHCP, OWNER_ROUTER_INTERFACE, OWNER_ROUTER_GATEWAY, OWNER_FLOATING_IP)
+    + (OWNER_DISTRIBUTED,) * 2
 )
 VERSION = st.sampled_from(("1", "2"))
 
 
 def port(id, network, host, groups, owner, router, name):
     fixed = (FixedIP(network, "10.0.0.1"),)
-    more = {"security_groups": groups, "device_owner": owner, "device_id": router, "name": name}
+    more = {
+        "security_groups": groups,
+        "device_owner": owner,
+        "device_id": router,
+        "name": name,
+        "entry": host,
+    }
     return Port(id=id, network_id=network, mac_address="fa:1", fixed_ips=fixed, host=host, **more)
 
 

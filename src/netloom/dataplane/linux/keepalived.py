@@ -266,7 +266,7 @@ def _clear(link: Any) -> None:
     """Take away what an earlier one left that was killed: the next one takes it for somebody else's."""
     for device in link.get_links():
         name, index = device.get("ifname"), device["index"]
-        if name.startswith(("qr-", "qg-")):
+        if name.startswith(("qr-", "qg-", "sg-")):
             link.flush_addr(index=index)
         for cidr in addresses_on(link, index):
             if cidr.startswith(SIGNS):

@@ -14,7 +14,7 @@ from netloom.explain.cloud import Cloud
 from netloom.explain.walk.frames import Frame
 from netloom.explain.walk.trace import Step, Way
 from netloom.explain.walk.walk import Arrival
-from netloom.model.names import OWNER_DHCP
+from netloom.model.names import OWNER_DHCP, OWNER_DISTRIBUTED
 from netloom.model.networking import Network, Port, Route, Router, SecurityGroup, Subnet
 from netloom.model.origin import HOST, NOTHING, Origin
 from netloom.model.placement import places
@@ -251,7 +251,8 @@ def _silent(cloud: Cloud, port: Port, address: str) -> Reason:
         )
     if port.device_owner in ROUTER_OWNERS:
         router = cloud.routers.get(port.device_id)
-        if router is not None and not places(router):
+        central = port.device_owner != OWNER_DISTRIBUTED
+        if router is not None and central and not places(router):
             return on_no_host(cloud, router)
     elif port.device_owner == OWNER_DHCP:
         return Reason(

@@ -13,7 +13,6 @@ from netloom.explain.cloud import Cloud
 from netloom.explain.walk.hosts import World
 from netloom.explain.walk.trace import Way
 from netloom.explain.walk.walk import Walk
-from netloom.model.names import router_namespace
 from netloom.model.networking import Port, Router, Subnet
 from netloom.model.origin import Origin
 from netloom.model.placement import places
@@ -69,7 +68,7 @@ def blame(
 def _missing(cloud: Cloud, world: World, asked: Asked, reason: Reason, judge: Judge) -> Reason:
     """A router that knows no way to a subnet which another router beside it has."""
     router = cloud.routers[reason.decider.id]
-    namespace, host = router_namespace(router.id), next(iter(places(router)), "")
+    namespace, host = router.namespace, next(iter(places(router)), "")
     if host not in world.hosts or namespace not in world.hosts[host].namespaces:
         return reason
     place = (host, namespace)

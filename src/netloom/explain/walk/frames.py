@@ -28,6 +28,7 @@ class Frame:
     ip_src: str | None = None
     ip_dst: str | None = None
     ip_proto: int | None = None
+    ip_ttl: int = 64
     frag: str = ""
     tp_src: int = 0
     tp_dst: int = 0
@@ -117,7 +118,7 @@ def matches(match: Match, passing: Passing) -> bool:
         and _mac(match.eth_dst, frame.eth_dst)
         and all(
             _is(getattr(match, name), getattr(frame, name))
-            for name in ("arp_op", "arp_sha", "ip_proto", "icmp_type", "icmp_code")
+            for name in ("arp_op", "arp_sha", "ip_proto", "ip_ttl", "icmp_type", "icmp_code")
         )
         and all(
             _inside(getattr(match, name), getattr(frame, name))

@@ -21,12 +21,12 @@ from netloom.model.hoststate import (
     NsRoute,
     SourceNat,
 )
-from netloom.model.names import METADATA_ADDRESS, router_namespace
+from netloom.model.names import METADATA_ADDRESS, NAMESPACE_OWNERS
 from netloom.model.networking import Port, Subnet
 from netloom.model.origin import Origin
 from netloom.model.placement import places
 from netloom.plan import plan
-from netloom.plan.index import ROUTER_OWNERS, Index, device_of
+from netloom.plan.index import Index, device_of
 from netloom.plan.sets import wire_of
 from netloom.scope import Moment, select
 
@@ -111,14 +111,10 @@ class Host:
             host.groups.setdefault((bucket.bridge, bucket.group), []).append(bucket)
         # A standby gets a copy of what is for its router and does nothing with it.
         idle = {
-            router_namespace(router.id)
-            for router in view.routers.values()
-            if host.name in places(router)[1:]
+            router.namespace for router in view.routers.values() if host.name in places(router)[1:]
         }
         host.standbys = {
-            router_namespace(router.id): places(router)[1:]
-            for router in view.routers.values()
-            if router.ha
+            router.namespace: places(router)[1:] for router in view.routers.values() if router.ha
         }
         host.subports = {
             device_of(port): (wire_of(port), port.trunk_vlan)
@@ -178,13 +174,17 @@ class World:
             index = Index(view)
             for network in index.networks():
                 for port in index.local_ports(network.id):
-                    if port.device_owner not in ROUTER_OWNERS:
+                    if port.device_owner not in NAMESPACE_OWNERS:
                         endpoints[port.id] = endpoint(view.subnets, name, port)
         return cls(hosts, endpoints, {name: view.facts for name, view in views.items()}, beyond)
 
     @classmethod
     def within(cls, moment: Moment, reach: Reach, beyond: tuple[Beyond, ...] = ()) -> World:
         """As much of it as `reach` says, with the same outcome for a packet that stays there; else it raises Further."""
+        networks, routers = moment.spread(reach.networks)
+        wider = reach | Reach(frozenset(networks), frozenset(routers))
+        if wider != reach:
+            raise Further(wider)
         part = moment.part(reach.networks, reach.routers)
         if part is None:
             everything = Reach(
@@ -197,7 +197,7 @@ class World:
         bound = [
             (place, port.network_id, port.id)
             for port in part.ports.values()
-            if port.network_id in reach.networks and port.device_owner not in ROUTER_OWNERS
+            if port.network_id in reach.networks and port.device_owner not in NAMESPACE_OWNERS
             for place in part.places(port)
             if place in part.facts
         ]
@@ -205,7 +205,7 @@ class World:
             ident: endpoint(part.subnets, place, part.ports[ident])
             for place, _, ident in sorted(bound)
         }
-        router_ports = [p for p in part.ports.values() if p.device_owner in ROUTER_OWNERS]
+        router_ports = [p for p in part.ports.values() if p.device_owner in NAMESPACE_OWNERS]
         around = Around(moment, reach, router_ports)
         return cls(
             hosts,

@@ -94,6 +94,8 @@ class Switches:
                 passing.frame = replace(
                     frame, eth_src=src or frame.eth_src, eth_dst=dst or frame.eth_dst
                 )
+            case of.DecTtl():
+                passing.frame = replace(passing.frame, ip_ttl=passing.frame.ip_ttl - 1)
             case of.SetTunnel(key, dst):
                 passing.tun_id, passing.tun_dst = key, dst
             case of.PushVlan(vid):

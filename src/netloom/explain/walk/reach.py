@@ -7,6 +7,7 @@ from typing import Generic, TypeVar
 
 from msgspec import Struct
 
+from netloom.model.names import OWNER_FLOATING_IP
 from netloom.model.networking import Port
 from netloom.plan.index import device_of
 from netloom.scope import Moment
@@ -55,7 +56,10 @@ class Around:
     def enters(self, device: str) -> None:
         """A packet comes to a device: of a router's, the router may not be planned."""
         port = self._ports.get(device)
-        if port is not None:
+        if port is not None and port.device_owner == OWNER_FLOATING_IP:
+            fip = self._moment.tables["floatingips"].get(port.device_id)
+            self._need(routers=[fip.router_id] if fip is not None and fip.router_id else [])
+        elif port is not None:
             self._need(routers=[port.device_id])
 
     def wire(self, physical_network: str, vlan: int) -> set[str]:

@@ -13,7 +13,8 @@ class Backend(Struct, frozen=True, kw_only=True):
     `name`: as `HostFacts.backend` gives it; `title`: for people. `agent_type`, `binary`: its layer 2 agent in the API's
     list. `driver`: as `bound_drivers` names it. `vif_type`, `vif_details`: what Nova must know to plug a port. `told`:
     capabilities of a host that clients hear of, and what they are where the host does not say. `network_types`,
-    `vnic_types`, `port_protocols` (IP protocols whose ports it can match): what it can carry.
+    `vnic_types`, `port_protocols` (IP protocols whose ports it can match), `distributed` (routers on the hosts of their
+    instances): what it can carry.
     """
 
     name: str
@@ -27,3 +28,4 @@ class Backend(Struct, frozen=True, kw_only=True):
     network_types: frozenset[str]
     vnic_types: frozenset[str] = frozenset({"normal"})
     port_protocols: frozenset[int]
+    distributed: bool = False

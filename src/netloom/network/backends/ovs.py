@@ -18,4 +18,5 @@ OVS = Backend(
     told={"datapath_type": "system"},
     network_types=frozenset({"flat", "vlan", "vxlan", "gre", "geneve"}),
     port_protocols=frozenset({TCP, UDP, SCTP}),
+    distributed=True,
 )

@@ -89,6 +89,16 @@ def flow(
     )
 
 
+_GO_ON = (
+    Stage.LOCAL,
+    Stage.EGRESS_ACCEPT,
+    Stage.ROUTE,
+    Stage.NEIGHBOUR,
+    Stage.INGRESS_ACCEPT,
+)
+"""Stages that do not drop what they do not know."""
+
+
 def plan_bridges(index: Index) -> Iterator[HostObject]:
     """All that exists on a host before it has a single port; its origin is the host itself."""
     facts = index.facts
@@ -113,7 +123,7 @@ def plan_bridges(index: Index) -> Iterator[HostObject]:
         load, _ = out_by_wire(index, bridge)
         yield output(load.value, integration_patch(bridge), host)
     for stage in Stage:
-        if stage not in (Stage.LOCAL, Stage.EGRESS_ACCEPT, Stage.INGRESS_ACCEPT):
+        if stage not in _GO_ON:
             yield flow(stage, Priority.DEFAULT, Match(), origin=host)
     for stage, following in (
         (Stage.LOCAL, Stage.EGRESS),

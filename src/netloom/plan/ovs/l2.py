@@ -15,7 +15,13 @@ from msgspec.structs import replace
 
 from netloom.model.family import ADDRESSED
 from netloom.model.hoststate import Bucket, Flow, Group
-from netloom.model.names import INTEGRATION_BRIDGE, OWNER_DHCP, OWNER_HA_INTERFACE
+from netloom.model.names import (
+    INTEGRATION_BRIDGE,
+    NAMESPACE_OWNERS,
+    OWNER_DHCP,
+    OWNER_FLOATING_IP,
+    OWNER_HA_INTERFACE,
+)
 from netloom.model.networking import Network, Port
 from netloom.model.openflow import Action, Goto, Load, Match, Output, PopVlan, PushVlan, SetTunnel
 from netloom.model.origin import Origin
@@ -24,6 +30,7 @@ from netloom.plan.index import (
     TUNNELS,
     Index,
     addresses_of,
+    hosts_with,
     of_host,
     origin,
     remembered,
@@ -111,12 +118,18 @@ def known_address(index: Index, network: Network, port: Port) -> Iterator[Flow]:
     outward = Match(net=network.key, eth_dst=port.mac_address, remote=0)
     if port.device_owner == OWNER_DHCP and index.dhcp_port_of(network.id) is port:
         # Its own host's instances reach it; every other host has one of its own.
-        for what in _for_services(port) if index.is_up(port) else ():
+        for what in _for_services(port) if index.is_up(port) and index.is_used(network.id) else ():
             match = Match(net=network.key, eth_dst=port.mac_address, remote=0, **what)
             yield flow(Stage.L2, Priority.NORMAL, match, *out_of(port.key), origin=origin(port))
         yield flow(Stage.L2, Priority.RULES, here, origin=origin(port))
     elif places and not index.is_up(port):
         yield flow(Stage.L2, Priority.NORMAL, here, origin=origin(port))
+    elif places == (index.host,) and port.device_owner == OWNER_FLOATING_IP:
+        # It is a way in for its own address alone: whatever else comes here is for no router to forward.
+        for what in _for_services(port):
+            match = Match(net=network.key, eth_dst=port.mac_address, **what)
+            yield flow(Stage.L2, Priority.NORMAL, match, *out_of(port.key), origin=origin(port))
+        yield flow(Stage.L2, Priority.RULES, here, origin=origin(port))
     elif places == (index.host,):
         yield flow(Stage.L2, Priority.NORMAL, here, *to_device(port), origin=origin(port))
     elif index.host in places:
@@ -174,11 +187,11 @@ def between_replicas(index: Index, network: Network, port: Port) -> Iterator[Flo
     yield flow(Stage.L2, Priority.SPECIAL + 1, said, *way, origin=why)
 
 
-def _for_services(dhcp_port: Port) -> Iterator[dict[str, Any]]:
-    """What may reach the DHCP device: nobody takes it for a router, whatever its namespace is set to."""
+def _for_services(port: Port) -> Iterator[dict[str, Any]]:
+    """What may reach a device that nobody shall take for a router, whatever its namespace is set to."""
     yield {"eth_type": "arp"}
     for family in ADDRESSED:
-        for address in addresses_of(dhcp_port, family):
+        for address in addresses_of(port, family):
             yield {"eth_type": family.eth_type, "ip_dst": address}
 
 
@@ -213,7 +226,7 @@ def floods(index: Index, network: Network) -> Iterator[Flow | Group | Bucket]:
         yield flow(Stage.L2, priority, replace(match, remote=0), *here, *elsewhere, origin=why)
     if network.network_type in TUNNELS:
         for domain, places in (
-            (Domain.HOSTS, index.members("places", network.id)),
+            (Domain.HOSTS, hosts_with(index, network.id)),
             (Domain.OPEN_HOSTS, index.members("open_places", network.id)),
         ):
             ends = dict.fromkeys(index.tunnel_ips(p for p in places if p != index.host))
@@ -250,7 +263,7 @@ def receiver(index: Index, network: Network, port: Port) -> Iterator[Bucket]:
     ways = {Domain.DEVICES: ruled, Domain.ARP: unasked}
     if is_promiscuous(port):
         ways[Domain.OPEN_DEVICES] = ruled
-    if port.device_owner not in ROUTER_OWNERS:
+    if port.device_owner not in NAMESPACE_OWNERS:
         ways[Domain.DHCP] = unasked
     shards = shards_of_devices(index, network.id)
     for domain, way in ways.items():

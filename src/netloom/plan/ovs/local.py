@@ -14,10 +14,10 @@ from msgspec.structs import replace
 from netloom.model.family import ADDRESSED, V4, Family
 from netloom.model.hosts import Aspect
 from netloom.model.hoststate import Flow
-from netloom.model.names import OWNER_DHCP
+from netloom.model.names import NAMESPACE_OWNERS, OWNER_DHCP
 from netloom.model.networking import Network, Port
 from netloom.model.openflow import ArpReply, Goto, Load, Match, SetEth
-from netloom.plan.index import ROUTER_OWNERS, Index, addresses_of, origin, remembered
+from netloom.plan.index import Index, addresses_of, hosts_with, origin, remembered
 from netloom.plan.ovs.bridges import flow, out_of
 from netloom.plan.ovs.pipeline import BROADCAST, Domain, Priority, Stage, shards_for
 
@@ -47,7 +47,7 @@ def network_services(index: Index, network: Network, dhcp_port: Port) -> Iterato
 def port_services(index: Index, network: Network, port: Port, dhcp_port: Port) -> Iterator[Flow]:
     """What both stages do for a port on this host that is up."""
     for family in ADDRESSED:
-        if port.device_owner not in ROUTER_OWNERS:
+        if port.device_owner not in NAMESPACE_OWNERS:
             if served(index, network.id, family):
                 yield from dhcp_requests(network, port, dhcp_port, family)
             yield from metadata(network, port, dhcp_port, family)
@@ -84,16 +84,16 @@ def arp(index: Index, network: Network, port: Port) -> Iterator[Flow]:
         yield flow(Stage.LOCAL, Priority.NORMAL, asked, answer, origin=origin(port))
 
 
-@remembered(1)
+@remembered(3)
 def shards_of_devices(index: Index, network_id: str) -> int:
     """Over how many groups the devices here of a network are spread."""
-    return shards_for(index.count("here", network_id))
+    return shards_for(index.count("here", network_id) + len(index.spread_here(network_id)))
 
 
-@remembered(1)
+@remembered(3)
 def shards_of_hosts(index: Index, network_id: str) -> int:
     """Over how many groups the other hosts with a network are spread."""
-    return shards_for(index.count("places", network_id))
+    return shards_for(len(hosts_with(index, network_id)))
 
 
 def _requests(network: Network, dhcp_port: Port, family: Family) -> Iterator[Match]:
@@ -160,7 +160,7 @@ def deliver(network: Network, port: Port, dhcp_port: Port, family: Family) -> It
     output = out_of(port.key)
     ruled = (Load("dst_port", port.key), Goto(int(Stage.INGRESS)))
     both = origin(port, dhcp_port)
-    if port.device_owner not in ROUTER_OWNERS:
+    if port.device_owner not in NAMESPACE_OWNERS:
         for answer, aspect in _answers(own, family):
             match = Match(**to_port, **answer)
             yield flow(Stage.DELIVER, Priority.SPECIAL, match, *output, origin=both, aspect=aspect)

@@ -24,6 +24,8 @@ class Stage(IntEnum):
     EGRESS_ACCEPT = 32
     EGRESS_WHOLE = 33
     L2 = 40
+    ROUTE = 41
+    NEIGHBOUR = 42
     INGRESS = 50
     INGRESS_RULES = 51
     INGRESS_ACCEPT = 52
@@ -41,6 +43,8 @@ PURPOSE: dict[Stage, str] = {
     Stage.EGRESS_ACCEPT: "what leaves an instance: remember the connection",
     Stage.EGRESS_WHOLE: "what leaves an instance: all fragments of an accepted datagram",
     Stage.L2: "where the destination's MAC address is",
+    Stage.ROUTE: "through a distributed router, on this host: which of its networks is next",
+    Stage.NEIGHBOUR: "through a distributed router: the next MAC address, one hop less",
     Stage.INGRESS: "what reaches an instance: connection tracking",
     Stage.INGRESS_RULES: "what reaches an instance: security group rules",
     Stage.INGRESS_ACCEPT: "what reaches an instance: remember the connection",

@@ -7,10 +7,10 @@ from typing import Any
 
 from netloom.model.family import ADDRESSED, FAMILIES, V4, Family
 from netloom.model.hoststate import Flow, HostObject, Interface, Zone
-from netloom.model.names import INTEGRATION_BRIDGE
+from netloom.model.names import INTEGRATION_BRIDGE, NAMESPACE_OWNERS
 from netloom.model.networking import Network, Port
 from netloom.model.openflow import ForgetInPort, Goto, Load, Match, Output, PopVlan, PushVlan
-from netloom.plan.index import ROUTER_OWNERS, Index, device_of, is_trusted, of_host, origin
+from netloom.plan.index import Index, device_of, is_trusted, of_host, origin
 from netloom.plan.ovs.bridges import flow, output
 from netloom.plan.ovs.pipeline import Priority, Stage
 from netloom.plan.sets import allowed_sources, wire_of
@@ -49,7 +49,7 @@ def interface(index: Index, network: Network, port: Port) -> Interface:
     An instance of ours gets a veth; a port whose server we do not run is plugged by somebody else
     (os-vif, known by its iface-id), so we only wait for it; routers get internal ports.
     """
-    of_router = port.device_owner in ROUTER_OWNERS
+    of_router = port.device_owner in NAMESPACE_OWNERS
     server = index.server_of(port.id)
     ours = server is not None
     return Interface(

@@ -1,0 +1,142 @@
+"""What routers add to a round trip: `python -m netloom.bench.routers`, as root, on a lab of its own.
+
+Pings between ports on two hosts, and from outside to a port. The ways without a router are measured in every round
+beside the others, so that what else the machine does meets all of them; what is compared is what each adds to them.
+"""
+
+from __future__ import annotations
+
+import re
+import statistics
+import subprocess
+import sys
+from typing import Any
+
+from netloom.bench import lab as bench_lab
+from netloom.bench.api import Endpoint
+from netloom.bench.lab import inside, lease, plug, until
+from netloom.lab import hosts, wiring
+from netloom.lab.processes import Process
+from netloom.lab.state import Lab, LabState, find
+from netloom.lab.topology import OUTSIDE
+from netloom.lab.up import temporary
+from netloom.model.errors import UserError
+
+ROUNDS, PINGS, BETWEEN = 5, 300, 0.003
+"""Rounds of each way, pings in one, and seconds between two pings."""
+INSIDE, OUTWARD = "east-west", "floating IP"
+
+Way = tuple[Process, str, str]
+"""Where from: a host and a namespace there (empty: the host's own); and the address."""
+
+
+class Bench:
+    """Ports on two hosts, on one network and on another behind a router, and one on the external network itself."""
+
+    def __init__(self, lab: Lab, state: LabState) -> None:
+        self.api = api = bench_lab.endpoint(state, lab)
+        one, two = (hosts.find(state, name) for name in ("compute1", "compute2"))
+        red, blue = (self._network(cidr) for cidr in ("10.81.0.0/24", "10.82.0.0/24"))
+        public = api.ask("GET", "networks?router:external=True&name=public")["networks"][0]
+        (source,), (plain,) = plug(api, one, red), plug(api, two, red, host="compute2")
+        (routed,) = plug(api, two, blue, host="compute2")
+        _let_in(api, source)
+        for compute, port in ((one, source), (two, plain), (two, routed)):
+            until(lambda port=port: _active(api, port), f"port {port['id']} is not ACTIVE")
+            lease(compute, port)
+        (wired,) = plug(api, one, public, mtu=1500)
+        until(lambda: _active(api, wired), f"port {wired['id']} is not ACTIVE")
+        own = wired["fixed_ips"][0]["ip_address"]
+        _run(one, inside(wired), "ip", "address", "add", f"{own}/24", "dev", "eth0")
+        gateway = {"network_id": public["id"]}
+        self.router = api.create("router", external_gateway_info=gateway, distributed=False)
+        for network in (red, blue):
+            body = {"subnet_id": network["subnet"]["id"]}
+            api.ask("PUT", f"routers/{self.router['id']}/add_router_interface", body)
+        floating = api.create("floatingip", floating_network_id=public["id"], port_id=source["id"])[
+            "floating_ip_address"
+        ]
+        outside = hosts.find(state, OUTSIDE)
+        at = inside(source)
+        self.plain: dict[str, Way] = {
+            INSIDE: (one, at, plain["fixed_ips"][0]["ip_address"]),
+            OUTWARD: (outside, "", own),
+        }
+        self.routed: dict[str, Way] = {
+            INSIDE: (one, at, routed["fixed_ips"][0]["ip_address"]),
+            OUTWARD: (outside, "", floating),
+        }
+
+    def _network(self, cidr: str) -> Any:
+        made = self.api.create("network")
+        made["subnet"] = self.api.create("subnet", network_id=made["id"], ip_version=4, cidr=cidr)
+        return made
+
+    def spread(self, distributed: bool) -> None:
+        """Make the router a distributed or a central one."""
+        path = f"routers/{self.router['id']}"
+        self.api.ask("PUT", path, {"router": {"admin_state_up": False}})
+        self.api.ask("PUT", path, {"router": {"distributed": distributed}})
+        self.api.ask("PUT", path, {"router": {"admin_state_up": True}})
+        for way in self.routed.values():
+            until(lambda way=way: round_trip(way, 1) is not None, f"{way[2]} does not answer")
+
+
+def round_trip(way: Way, count: int = PINGS) -> float | None:
+    """The median round trip of some pings in milliseconds; None where one was not answered."""
+    host, namespace, address = way
+    said = _run(host, namespace, "ping", "-n", "-c", str(count), "-i", str(BETWEEN), address)
+    times = [float(found) for found in re.findall(r"time=([\d.]+)", said)]
+    return statistics.median(times) if len(times) == count else None
+
+
+def _run(host: Process, namespace: str, *command: str) -> str:
+    inside = ["ip", "netns", "exec", namespace] if namespace else []
+    line = wiring.inside(host, [*inside, *command])
+    return subprocess.run(line, capture_output=True, text=True, check=False, timeout=60).stdout
+
+
+def _active(api: Endpoint, port: Any) -> bool:
+    return api.ask("GET", f"ports/{port['id']}")["port"]["status"] == "ACTIVE"
+
+
+def _let_in(api: Endpoint, port: Any) -> None:
+    rule = {
+        "security_group_id": port["security_groups"][0],
+        "direction": "ingress",
+        "protocol": "icmp",
+    }
+    api.ask("POST", "security-group-rules", {"security_group_rule": rule})
+
+
+def measure(bench: Bench) -> dict[tuple[str, str], float]:
+    """(way, kind of router) → milliseconds that it adds, the median of the rounds."""
+    added: dict[tuple[str, str], list[float]] = {}
+    for kind in ("central", "distributed"):
+        bench.spread(kind == "distributed")
+        for _ in range(ROUNDS):
+            for name, way in bench.plain.items():
+                base, through = round_trip(way), round_trip(bench.routed[name])
+                if base is None or through is None:
+                    raise UserError(f"{name}: pings were lost")
+                added.setdefault((name, kind), []).append(through - base)
+                print(f"  {name}, {kind}: {base:.3f} ms without, {through:.3f} ms", flush=True)
+    return {key: statistics.median(rounds) for key, rounds in added.items()}
+
+
+def main() -> int:
+    """Measure and print."""
+    lab = find("routers")
+    with temporary(lab, 2) as state:
+        added = measure(Bench(lab, state))
+    for name in (INSIDE, OUTWARD):
+        central, distributed = added[name, "central"], added[name, "distributed"]
+        print(
+            f"{name}: a central router adds {central:.3f} ms, a distributed one {distributed:.3f} ms: "
+            f"{distributed / central:.2f} of it"
+        )
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
