@@ -39,7 +39,7 @@ from zlib import crc32
 
 from netloom.model.cloud import Server
 from netloom.model.family import ADDRESSED, Family, of
-from netloom.model.hosts import HostView
+from netloom.model.hosts import HostFacts, HostView
 from netloom.model.names import (
     OWNER_DHCP,
     OWNER_HA_INTERFACE,
@@ -179,6 +179,11 @@ def device_of(port: Port) -> str:
     if port.device_owner in ROUTER_OWNERS:
         return router_device(port.id, port.device_owner)
     return tap(port.id)
+
+
+def service_device(facts: HostFacts, port: Port) -> str:
+    """Name of the device in a network's `qdhcp-` namespace; where it is one end of a pair, `tap…` is the other end, in the bridge."""
+    return f"ns-{port.id[:11]}" if facts.backend == "linuxbridge" else device_of(port)
 
 
 def wire_of(port: Port) -> str:

@@ -10,10 +10,11 @@ from typing import Any
 
 from netloom.model import HostFacts, Network
 from netloom.network.backends.base import Backend
+from netloom.network.backends.linuxbridge import LINUXBRIDGE
 from netloom.network.backends.none import NONE
 from netloom.network.backends.ovs import OVS
 
-BACKENDS: dict[str, Backend] = {backend.name: backend for backend in (OVS, NONE)}
+BACKENDS: dict[str, Backend] = {backend.name: backend for backend in (OVS, LINUXBRIDGE, NONE)}
 """By the name that a host gives."""
 
 
@@ -24,7 +25,10 @@ def of(facts: HostFacts) -> Backend:
 
 def carries(facts: HostFacts, network: Network) -> bool:
     """True where the network can be present on the host."""
-    if network.network_type not in of(facts).network_types:
+    backend = of(facts)
+    if network.network_type not in backend.network_types:
+        return False
+    if facts.capabilities.get(backend.needs.get(network.network_type, "")) == "no":
         return False
     if network.physical_network is not None:
         return network.physical_network in facts.bridge_mappings

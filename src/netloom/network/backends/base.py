@@ -13,7 +13,8 @@ class Backend(Struct, frozen=True, kw_only=True):
     `name`: as `HostFacts.backend` gives it; `title`: for people. `agent_type`, `binary`: its layer 2 agent in the API's
     list. `driver`: as `bound_drivers` names it. `vif_type`, `vif_details`: what Nova must know to plug a port. `told`:
     capabilities of a host that clients hear of, and what they are where the host does not say. `network_types`,
-    `vnic_types`, `port_protocols` (IP protocols whose ports it can match): what it can carry.
+    `vnic_types`, `port_protocols` (IP protocols whose ports it can match): what it can carry. `needs`: network type → capability
+    that a host must not report as `no` for it.
     """
 
     name: str
@@ -25,5 +26,6 @@ class Backend(Struct, frozen=True, kw_only=True):
     vif_details: dict[str, bool | str]
     told: dict[str, str]
     network_types: frozenset[str]
+    needs: dict[str, str] = {}
     vnic_types: frozenset[str] = frozenset({"normal"})
     port_protocols: frozenset[int]
