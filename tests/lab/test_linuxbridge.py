@@ -5,17 +5,19 @@ What is the same on both backends is tested by the same tests: `pytest --backend
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Iterator
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
+from netloom.agent.doctor import Request, ask
 from netloom.lab.topology import GATEWAYS, WEB
-from tests.support.pings import Pinging
+from netloom.model.errors import UserError
+from tests.support.pings import Pinging, unanswered
 from tests.support.running_lab import RunningLab, own_lab
-from tests.support.tenant import NETWORKING, Capture, Instance, Tenant, flat_network, on_host
+from tests.support.tenant import NETWORKING, Capture, Instance, Tenant, flat_network
 
 pytestmark = [pytest.mark.root, pytest.mark.slow]
 
@@ -34,10 +36,14 @@ def cloud(lab: RunningLab) -> Iterator[SimpleNamespace]:
     """A network on all hosts behind a router, and instances on each compute host."""
     with Tenant(lab) as tenant:
         made = SimpleNamespace(tenant=tenant)
-        made.open = tenant.group(PING, {"protocol": "tcp", "port_range_min": 80, "port_range_max": 90})
+        made.open = tenant.group(
+            PING, {"protocol": "tcp", "port_range_min": 80, "port_range_max": 90}
+        )
         made.red = tenant.network("red", "10.61.0.0/24")
         made.router = tenant.router(made.red)
-        asked = {f"red{n}": tenant.boot(f"red{n}", f"compute{n}", made.red, made.open) for n in (1, 2, 3)}
+        asked = {
+            f"red{n}": tenant.boot(f"red{n}", f"compute{n}", made.red, made.open) for n in (1, 2, 3)
+        }
         for name, server in asked.items():
             setattr(made, name, tenant.instance(server))
         yield made
@@ -51,3 +57,121 @@ def test_hosts_of_both_backends_share_a_vxlan_network(
             one.reaches(other.address)
     cloud.red1.reaches(WEB)
     assert "ovs-vswitchd" not in lab.exec("compute1", "ps", "ax")
+
+
+def explain(cloud: SimpleNamespace, one: Instance, other: Instance, **more: str) -> dict[str, str]:
+    ends = {"source": one.port["id"], "destination": other.port["id"]}
+    return cloud.tenant.get("/explain/v1", **ends, **more)
+
+
+def test_a_rule_that_goes_cuts_what_it_let_in(lab: RunningLab, cloud: SimpleNamespace) -> None:
+    """Also what goes on; answers need no rule, and explain says which rule decides."""
+    tenant, red1, red2, red3 = cloud.tenant, cloud.red1, cloud.red2, cloud.red3
+    for far in (red2, red3):
+        assert explain(cloud, far, red1)["verdict"] == "reachable"
+    group = tenant.group()
+    tenant.put(
+        f"{NETWORKING}/ports/{red1.port['id']}", {"port": {"security_groups": [group["id"]]}}
+    )
+    RunningLab.until(lambda: not red2.pings(red1.address), 30, "nothing was cut")
+    assert red1.pings(red2.address) and red1.pings(red3.address)  # answers
+    said = explain(cloud, red2, red1)
+    assert (
+        said["verdict"] == "unreachable" and said["decided_by"] == f"security_group/{group['id']}"
+    )
+    rule = {"security_group_id": group["id"], "direction": "ingress", "protocol": "icmp"}
+    made = tenant.make("security-group-rules", **rule, remote_group_id=cloud.open["id"])
+    for far in (red2, red3):
+        far.reaches(red1.address)
+        assert explain(cloud, far, red1)["verdict"] == "reachable"
+    running = Pinging(red2.line("ping", "-n", "-i", "0.2", red1.address))
+    tenant.delete(f"{NETWORKING}/security-group-rules/{made['id']}")
+    RunningLab.until(lambda: not red3.pings(red1.address), 30, "the rule's going changed nothing")
+    with Capture(red1.line(), "eth0", "icmp") as seen:
+        RunningLab.until(lambda: red1.pings(red2.address), 5)
+    running.stop()
+    asked = [line for line in seen.frames if f"{red2.address} > {red1.address}" in line]
+    assert not any("echo request" in line for line in asked)
+    groups = {"port": {"security_groups": [cloud.open["id"]]}}
+    tenant.put(f"{NETWORKING}/ports/{red1.port['id']}", groups)
+    red2.reaches(red1.address)
+
+
+def test_floating_ip_flat_network_and_what_is_refused(
+    lab: RunningLab, cloud: SimpleNamespace
+) -> None:
+    tenant = cloud.tenant
+    floating = tenant.floating_ip(cloud.red1.port["id"])
+    outside = lambda: lab.exec(  # noqa: E731
+        "outside", "ping", "-n", "-c", "1", "-W", "1", floating["floating_ip_address"], check=False
+    )
+    RunningLab.until(lambda: " 1 received" in outside(), 30, "no answer from the floating IP")
+    flat = tenant.instance(tenant.boot("flat1", "compute1", flat_network(tenant), cloud.open))
+    flat.reaches(GATEWAYS["extnet"])
+    assert "ovs" not in lab.exec("compute1", "ip", "link", "show", "eth-extnet")
+    agents = tenant.get(f"{NETWORKING}/agents", host="compute1")["agents"]
+    (mine,) = (each for each in agents if each["agent_type"] == "Linux bridge agent")
+    assert mine["binary"] == "neutron-linuxbridge-agent"
+    assert flat.port["binding:vif_type"] == "bridge"
+    # What these hosts cannot carry is refused for the port, as in Neutron.
+    host = {"binding:host_id": "compute1"}
+    for kind in ({"provider:network_type": "geneve"}, {"provider:network_type": "gre"}):
+        network = tenant.network("other", "10.62.0.0/24", **kind)
+        port = tenant.make("ports", network_id=network["id"], **host)
+        assert port["binding:vif_type"] == "binding_failed"
+        tenant.delete(f"{NETWORKING}/ports/{port['id']}")
+
+
+def test_nothing_is_lost_when_the_agent_starts_again(
+    lab: RunningLab, cloud: SimpleNamespace
+) -> None:
+    running = Pinging(cloud.red1.line("ping", "-n", "-i", "0.1", cloud.red2.address))
+    before = filtered(lab, "compute1")
+    pid = next(
+        line.split()[0]
+        for line in lab.exec("compute1", "ps", "-wweo", "pid,args").splitlines()
+        if "netloom agent" in line
+    )
+    log = lab.lab.host("compute1") / "logs/agent.log"
+    size = log.stat().st_size
+    lab.exec("compute1", "kill", "-9", pid)
+    RunningLab.until(lambda: look(lab, "compute1") is not None, 30, "no agent came back")
+    assert not look(lab, "compute1")
+    assert not unanswered(running.stop())
+    assert " changes in " not in log.read_text()[size:]
+    assert filtered(lab, "compute1") == before
+
+
+def filtered(lab: RunningLab, host: str) -> str:
+    """The filter of a host with the handles of its rules: a rule that was made anew has another one."""
+    return lab.exec(host, "nft", "-a", "list", "ruleset")
+
+
+def look(lab: RunningLab, host: str) -> list[Any] | None:
+    """What the doctor finds on a host; None where its agent does not answer."""
+    try:
+        report = ask(lab.lab.host(host) / "state", Request())
+    except (UserError, OSError):
+        return None
+    return None if report.wrong else list(report.findings)
+
+
+def test_what_somebody_damages_is_repaired_at_once(lab: RunningLab, cloud: SimpleNamespace) -> None:
+    """The agent hears of it: no audit is waited for."""
+    red1, red2 = cloud.red1, cloud.red2
+    vni = cloud.tenant.get(f"{NETWORKING}/networks/{cloud.red['id']}")["network"]
+    vxlan = f"vxlan-{vni['provider:segmentation_id']}"
+    bridge = f"brq{cloud.red['id'][:11]}"
+    for damage in (
+        f"ip link del {vxlan}",
+        f"ip link set {red1.tap} nomaster",
+        f"ip link set {bridge} down",
+        f"nft delete table inet {TABLE}",
+        f"nft flush chain bridge {TABLE} from-{red1.tap}",
+    ):
+        lab.exec("compute1", *damage.split())
+        RunningLab.until(lambda: look(lab, "compute1") == [], 30, f"not well after {damage}")
+        red1.reaches(red2.address, 10)
+        red2.reaches(red1.address, 10)
+    # A table that is gone is back with all that was in it.
+    assert re.search(rf"chain ingress-of-{red1.tap} ", filtered(lab, "compute1"))

@@ -60,7 +60,7 @@ class BridgeTracker(Tracker):
                 BridgeFilters(self._allocator),
                 LinuxBridges(),
                 self._ports,
-                FdbEntries(lambda: self._ports.wanted),
+                FdbEntries(self._ports),
                 Namespaces(),
                 Nats(),
                 self._devices,
@@ -143,6 +143,8 @@ class BridgeTracker(Tracker):
                 if key[1] in fresh:
                     self.repairs.expect(key)
             self.reconciler.look_at("fdb")
+        if kind == "interface":
+            self.trouble.try_again(key for key in self.trouble if key[0] == "fdb")
         if kind != "metadata":
             return
         touched, self._touched = self._touched, set()

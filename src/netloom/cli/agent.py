@@ -23,7 +23,7 @@ from netloom.dataplane import probe
 from netloom.instances import limits
 from netloom.model.bounds import one_line
 from netloom.model.errors import UserError
-from netloom.model.hosts import HostFacts, HostView
+from netloom.model.hosts import HostFacts, HostView, TunnelType
 from netloom.plan import VERSION
 
 log = logging.getLogger(__name__)
@@ -174,13 +174,14 @@ def _without_limits(settings: Settings, facts: HostFacts) -> HostFacts:
 def _facts(settings: Settings) -> HostFacts:
     agent = settings.agent
     bridges = settings.bridge_mappings()
-    tunnel_types, capabilities = agent.tunnel_types, probe.versions()
+    capabilities = probe.versions()
+    tunnel_types: tuple[TunnelType, ...] = agent.tunnel_types
     if agent.backend == "ovs":
         capabilities["datapath_type"] = probe.datapath_type()
     else:
         capabilities |= probe.bridge_capabilities()
         able = capabilities["vxlan_devices"] == "yes"
-        tunnel_types = tuple(each for each in tunnel_types if each == "vxlan" and able)
+        tunnel_types = ("vxlan",) if able and "vxlan" in tunnel_types else ()
     return HostFacts(
         host=agent.host,
         backend=agent.backend,

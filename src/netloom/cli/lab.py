@@ -129,7 +129,7 @@ def _backends(words: list[str]) -> dict[str, Backend]:
     found: dict[str, Backend] = {}
     for word in words:
         host, _, name = word.partition("=")
-        backend = next((each for each in BACKENDS if each == name), None)
+        backend: Backend | None = next((each for each in BACKENDS if each == name), None)
         if not host or backend is None:
             raise UserError(f"--host-backend takes HOST=ovs or HOST=linuxbridge, not {word!r}")
         found[host] = backend

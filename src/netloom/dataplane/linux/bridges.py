@@ -108,7 +108,7 @@ def _odd_port(item: Interface, link: dict[str, Any]) -> str:
         if slave.get(name) != on:
             return f"its {name} was {'off' if on else 'on'} and not {'on' if on else 'off'}"
     if item.type == "vxlan":
-        wanted = {"id": int(item.options["id"]), "port": int(VXLAN_PORT)}
+        wanted: dict[str, Any] = {"id": int(item.options["id"]), "port": int(VXLAN_PORT)}
         wanted["local6" if ":" in item.options["local"] else "local"] = item.options["local"]
         for name, value in wanted.items():
             if data.get(name) != value:

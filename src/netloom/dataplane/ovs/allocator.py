@@ -43,10 +43,10 @@ class InDatabase:
     def change(self, gone: Iterable[str], come: Mapping[str, str]) -> None:
         # Insert never overwrites: a name that was freed and allotted anew is deleted first.
         mutations: list[list[object]] = []
-        if names := sorted(set(gone)):
-            mutations.append(["external_ids", "delete", ["set", names]])
+        if gone := set(gone):
+            mutations.append(["external_ids", "delete", ["set", sorted(set(gone))]])
         if come:
-            mutations.append(["external_ids", "insert", to_map(come)])
+            mutations.append(["external_ids", "insert", to_map({**come})])
         self._database.transact(
             [{"op": "mutate", "table": "Open_vSwitch", "where": [], "mutations": mutations}]
         )

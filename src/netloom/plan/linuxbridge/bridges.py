@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 from netloom.model.family import V4
 from netloom.model.filtering import (
@@ -106,7 +107,7 @@ def _uplink_filter(index: Index, network: Network, way: Interface) -> PortFilter
             asked = Match(eth_type="arp", arp_op=1, arp_tpa=address)
             receiver.append(Rule(verdict="drop", match=asked, origin=why))
         if served(index, network.id, V4):
-            ports = {"tp_src": V4.dhcp_client, "tp_dst": V4.dhcp_server}
+            ports: dict[str, Any] = {"tp_src": V4.dhcp_client, "tp_dst": V4.dhcp_server}
             asks = Match(eth_type=V4.eth_type, ip_proto=UDP, **ports)
             receiver.append(Rule(verdict="drop", match=asks, origin=why))
     return PortFilter(

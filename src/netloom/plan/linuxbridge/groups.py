@@ -144,12 +144,12 @@ def _of_remote_group(
     for port in ranged:
         for remote in near(index, port, networks, family):
             if remote.net in bridges and "/" in (remote.address or "/"):
-                known = match | {mac: remote.mac, address: remote.address}
+                known: dict[str, Any] = {**match, mac: remote.mac, address: remote.address}
                 where = bridges[remote.net]
                 yield Rule(match=Match(**known), ports=ports, bridge=where, origin=why)
         for remote in routed(index, port, networks, family) if "routed" in kinds else ():
             if "/" in (remote.address or ""):
-                known = match | {address: remote.address}
+                known = {**match, address: remote.address}
                 yield Rule(match=Match(**known), ports=ports, routed=True, origin=why)
 
 

@@ -267,8 +267,8 @@ def _of_services(index: Index, network: Network, port: Port, direction: str) -> 
             # Somebody else's DHCP serves this network.
             yield Rule(match=Match(**_says(family)), origin=origin(port))
         if direction == "egress" and dhcp is not None:
-            asks = {"eth_type": family.eth_type, "ip_dst": family.metadata, "ip_proto": TCP}
-            yield Rule(match=Match(**asks, tp_dst=80), origin=origin(port, dhcp))
+            asks: dict[str, Any] = {"ip_dst": family.metadata, "ip_proto": TCP, "tp_dst": 80}
+            yield Rule(match=Match(eth_type=family.eth_type, **asks), origin=origin(port, dhcp))
 
 
 def _answers(index: Index, network: Network, port: Port) -> Iterator[Rule]:
@@ -281,6 +281,6 @@ def _answers(index: Index, network: Network, port: Port) -> Iterator[Rule]:
         for address in addresses_of(dhcp, family):
             match = Match(**_says(family), src_port=dhcp.key, ip_src=address)
             yield Rule(match=match, unasked=True, origin=why)
-        says = {"eth_type": family.eth_type, "ip_src": family.metadata, "ip_proto": TCP}
-        match = Match(**says, tp_src=80, src_port=dhcp.key)
+        says: dict[str, Any] = {"ip_src": family.metadata, "ip_proto": TCP, "tp_src": 80}
+        match = Match(eth_type=family.eth_type, src_port=dhcp.key, **says)
         yield Rule(match=match, unasked=True, origin=why)

@@ -95,6 +95,10 @@ class BridgePorts(Kind):
     def needs(self, item: Interface) -> Iterable[Key]:
         return [("filter", item.name)]
 
+    def waits_for(self, device: str) -> bool:
+        """Whether somebody else has still to plug a device."""
+        return self._plugged.get(device) is False
+
     def let_go(self, key: Key) -> bool:
         """Take a device away whose other end is gone, so that it is made anew."""
         return key not in bridges.remove([key])
@@ -107,14 +111,28 @@ class FdbEntries(Kind):
     sorts = ("fdb",)
     after = ("interface",)
 
-    def __init__(self, devices: Callable[[], Iterable[str]]) -> None:
-        self._devices = devices
+    def __init__(self, ports: BridgePorts) -> None:
+        self._ports = ports
+        self._waiting: dict[
+            Key, str
+        ] = {}  # entry → its device, which somebody else has still to plug
 
     def read(self, look: Look) -> dict[Key, Mark]:
-        return dict.fromkeys(bridges.read_fdb(self._devices()), "there")
+        return dict.fromkeys(bridges.read_fdb(self._ports.wanted), "there")
 
     def mark(self, item: FdbEntry) -> Mark:
+        self._waiting.pop(item.key, None)
+        if self._ports.waits_for(item.device):
+            self._waiting[item.key] = item.device
+            raise NotReady(f"device {item.device} is not plugged")
         return "there"
+
+    def forget(self, key: Key) -> None:
+        self._waiting.pop(key, None)
+
+    def stale(self) -> Iterable[Key]:
+        waiting = self._waiting.items()
+        return [key for key, device in waiting if not self._ports.waits_for(device)]
 
     def apply(self, change: Change) -> dict[Key, Failure]:
         items = [item for item in change.make if isinstance(item, FdbEntry)]
