@@ -125,6 +125,7 @@ def test_floating_ip_flat_network_and_what_is_refused(
 def test_nothing_is_lost_when_the_agent_starts_again(
     lab: RunningLab, cloud: SimpleNamespace
 ) -> None:
+    RunningLab.until(lambda: look(lab, "compute1") == [], 30, "it is not at rest")
     running = Pinging(cloud.red1.line("ping", "-n", "-i", "0.1", cloud.red2.address))
     before = filtered(lab, "compute1")
     pid = next(

@@ -183,7 +183,13 @@ def device_of(port: Port) -> str:
 
 def service_device(facts: HostFacts, port: Port) -> str:
     """Name of the device in a network's `qdhcp-` namespace; where it is one end of a pair, `tap…` is the other end, in the bridge."""
-    return f"ns-{port.id[:11]}" if facts.backend == "linuxbridge" else device_of(port)
+    return names_inside(port)[facts.backend == "linuxbridge"]
+
+
+def names_inside(port: Port) -> tuple[str, str]:
+    """What a service's device may be called in its namespace: the end of a pair has a name of its own."""
+    own = device_of(port)
+    return own, "ns-" + port.id[:11] if port.device_owner == OWNER_DHCP else own
 
 
 def wire_of(port: Port) -> str:

@@ -244,7 +244,10 @@ def remove(keys: Iterable[Key]) -> dict[Key, str]:
             return [f"link set {key[-1]} nomaster"] if link.get("master") == key[1] else []
         return [f"link del {key[-1]}"] if _alias(link) is not None else []
 
-    return _in_batches("ip", keys, lines, lambda _key: None)
+    failed = _in_batches("ip", keys, lines, lambda _key: None)
+    # The end of a pair goes by itself when the kernel is done with the namespace of the other end.
+    left = link_names() if failed else {}
+    return {key: why for key, why in failed.items() if key[-1] in left}
 
 
 # --- where MAC addresses are ---------------------------------------------------------------------
