@@ -126,3 +126,19 @@ def test_what_others_damage_is_found_and_repaired(tmp_path: Path) -> None:
             again = reconciler(state, tmp_path)
             again.reconcile()  # a device that was made anew has lost its entries
             assert not different(reconciler(state, tmp_path)), script
+
+
+def test_a_card_with_an_address_of_the_host_is_left_alone(tmp_path: Path) -> None:
+    """In a bridge it would not be reached by it any more, and the host with it."""
+    state = of(worlds.walkthrough_b().view("network1"))
+    card = next(item for item in state.each(Interface) if item.type == "system")
+    with netns.scratch():
+        subprocess.run(["ip", "link", "add", card.name, "type", "veth"], check=True)
+        subprocess.run(["ip", "addr", "add", "192.0.2.9/24", "dev", card.name], check=True)
+        found = reconciler(state, tmp_path)
+        found.reconcile()
+        assert "has the address 192.0.2.9/24" in found.trouble[card.key].detail
+        subprocess.run(["ip", "addr", "flush", "dev", card.name], check=True)
+        found.trouble.try_again([card.key])
+        found.reconcile()
+        assert card.key not in found.trouble

@@ -56,6 +56,8 @@ def test_hosts_of_both_backends_share_a_vxlan_network(
         for other in (cloud.red1, cloud.red2, cloud.red3):
             one.reaches(other.address)
     cloud.red1.reaches(WEB)
+    # Connection tracking puts fragments together, and the bridge takes them apart again.
+    assert cloud.red1.pings(cloud.red2.address, "-s", "4000")
     assert "ovs-vswitchd" not in lab.exec("compute1", "ps", "ax")
 
 
@@ -155,6 +157,23 @@ def look(lab: RunningLab, host: str) -> list[Any] | None:
     except (UserError, OSError):
         return None
     return None if report.wrong else list(report.findings)
+
+
+def test_a_bridge_that_asks_nobody_passes_nothing(lab: RunningLab, cloud: SimpleNamespace) -> None:
+    """Another program may switch off that packets of bridges are filtered; and one that filters itself is named."""
+    bridge = f"brq{cloud.red['id'][:11]}"
+    state = lab.lab.host("compute1") / "state"
+    ask(state, Request(hold=60))
+    lab.exec("compute1", "ip", "link", "set", bridge, "type", "bridge", "nf_call_iptables", "0")
+    assert not cloud.red2.pings(cloud.red1.address)
+    ask(state, Request(hold=0))
+    cloud.red2.reaches(cloud.red1.address, 10)
+    docker = "add table ip docker; add chain ip docker F { type filter hook forward priority 0; policy drop; }"
+    lab.exec("compute1", "nft", docker)
+    (found,) = look(lab, "compute1") or []
+    assert found.action == "leave" and "drops packets of bridges" in found.why
+    lab.exec("compute1", "nft", "delete", "table", "ip", "docker")
+    cloud.red2.reaches(cloud.red1.address, 10)
 
 
 def test_what_somebody_damages_is_repaired_at_once(lab: RunningLab, cloud: SimpleNamespace) -> None:

@@ -17,8 +17,8 @@ from pathlib import Path
 from msgspec import to_builtins
 
 from netloom.bench import api as bench_api
+from netloom.bench import bridge, crowd, scale, store_scale
 from netloom.bench import lab as bench_lab
-from netloom.bench import scale, store_scale
 from netloom.bench.api import Endpoint
 from netloom.bench.starting import free_port, token, wait
 from netloom.lab import checks, state
@@ -26,7 +26,9 @@ from netloom.lab.down import down
 from netloom.lab.up import up
 from netloom.model.errors import UserError
 
-PARTS = ("api", "scale", "store", "lab")
+PARTS = ("api", "scale", "store", "lab", "bridge", "crowd")
+OF_LINUX_BRIDGES = ("bridge", "crowd")
+"""Parts that are measured where they are asked for alone."""
 
 BEGIN, END = "<!-- netloom bench: begin -->", "<!-- netloom bench: end -->"
 
@@ -37,7 +39,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "part",
         nargs="?",
         choices=PARTS,
-        help="one part; lab alone needs root (all but store by default)",
+        help="one part; lab, bridge and crowd need root (api, lab and scale by default)",
     )
     parser.add_argument("--only", choices=PARTS, help="the same as PART")
     parser.add_argument(
@@ -60,6 +62,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--write", metavar="FILE", help="put the table between the markers of this page"
     )
+    parser.add_argument(
+        "--instances", type=int, default=1000, metavar="N", help="of crowd (default 1000)"
+    )
     parser.add_argument("--json", action="store_true", help="print JSON instead of a table")
 
 
@@ -79,6 +84,8 @@ def run(args: argparse.Namespace) -> int:
         raise UserError(f"--neutron compares the API, which {only} leaves out")
     if only == "store":
         return store_part(args)
+    if only in OF_LINUX_BRIDGES:
+        return bridge_part(args, only)
     if only in (None, "lab"):
         checks.machine()  # not only after minutes of the first part
     if only in (None, "api"):
@@ -121,6 +128,24 @@ def store_part(args: argparse.Namespace) -> int:
     print(json.dumps([[line.name, line.few, line.many] for line in lines]) if args.json else text)
     if args.write:
         write(Path(args.write), text, store_scale.BEGIN, store_scale.END)
+    return 0
+
+
+def bridge_part(args: argparse.Namespace, part: str) -> int:
+    """Measure hosts with Linux bridges in a lab of their own."""
+    checks.machine()
+    lab = state.find("bench")
+    down(lab)
+    try:
+        computes = 2 if part == "bridge" else 4
+        running = up(lab, computes, backend="linuxbridge", say=lambda text: say(f"  {text}"))
+        if part == "bridge":
+            found = bridge.measure(lab, running, say)
+        else:
+            found = crowd.measure(lab, running, args.instances, say)
+    finally:
+        down(lab)
+    print(json.dumps(found) if args.json else f"{_machine()}\n\n{bridge.table(found)}")
     return 0
 
 

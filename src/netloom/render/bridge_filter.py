@@ -12,7 +12,7 @@ inet       prerouting     filter   chain `egress-of-MARK`
 bridge     forward        -300     chain `to-DEVICE`; the mark becomes the receiver's
 inet       forward        filter   chain `ingress-of-MARK`
 bridge     input, output  -300     nothing reaches the host itself, and it says nothing there
-bridge     postrouting    300      the mark is taken off: it is no business of others
+bridge     postrouting    300      the mark is taken off; an IP packet that no `ingress-of-…` was asked about goes nowhere
 ========== ============== ======== ===========================================================
 """
 
@@ -82,6 +82,7 @@ table bridge {TABLE} {{
 	}}
 	chain left {{
 		type filter hook postrouting priority 300; policy accept;
+		meta mark 0x1-{LARGEST_PORT_KEY:#x} meta protocol {{ ip, ip6 }} drop
 		meta mark set 0x0
 	}}
 }}
@@ -147,6 +148,8 @@ def chains_of(item: PortFilter) -> dict[tuple[str, str], list[str]]:
     for name, some in (("egress", item.egress), ("ingress", item.ingress)):
         if item.mark <= LARGEST_PORT_KEY:
             rules = ["accept"] if some is None else [packet(rule, name) for rule in some]
+            if name == "ingress":
+                rules.insert(0, unasked)  # it was asked about now
             chains["inet", f"{name}-of-{device}"] = rules
     return chains
 

@@ -45,6 +45,21 @@ def read() -> Content:
     return content
 
 
+def forbidding() -> dict[tuple[str, str, str], str]:
+    """Chains of others that drop forwarded packets which they do not know, those of our bridges too → in words."""
+    found: dict[tuple[str, str, str], str] = {}
+    for entry in json.loads(run(["nft", "-j", "list", "chains"]))["nftables"]:
+        item = entry.get("chain", {})
+        if item.get("hook") == "forward" and item.get("policy") == "drop":
+            where = (item["family"], item["table"], item["name"])
+            if where[0] in ("ip", "ip6", "inet", "bridge") and where[1] != TABLE:
+                found[where] = (
+                    f"chain {where[2]} of table {where[0]} {where[1]}, which is not Netloom's, drops packets of bridges"
+                    " that it does not accept"
+                )
+    return found
+
+
 def _take(content: Content, family: str, text: str) -> None:
     ((_, table),) = nft.parsed(text).items()
     for name, chain in table.chains.items():

@@ -75,6 +75,10 @@ class BridgeFilters(Kind):
     # --- reading ---------------------------------------------------------------------------------
 
     def read(self, look: Look) -> dict[Key, Mark]:
+        if look.whole:
+            look.foreign |= {
+                ("table", *where): said for where, said in nftables.forbidding().items()
+            }
         there = self._there = nftables.read()
         if not there.frames:
             return {}
