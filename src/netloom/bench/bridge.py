@@ -108,12 +108,14 @@ def ours(api: Endpoint, state: LabState) -> Way:
     api.create("subnet", network_id=network["id"], ip_version=4, cidr="10.78.0.0/24")
     lines: list[list[str]] = []
     addresses: list[str] = []
+    groups: list[str] = []
     for host in ENDS:
         port = api.create("port", network_id=network["id"], **{"binding:host_id": host})
+        groups = port["security_groups"]
         addresses.append(port["fixed_ips"][0]["ip_address"])
         lines.append(_plug(hosts.find(state, host), port, addresses[-1]))
     for protocol in ("icmp", "tcp"):
-        rule = {"security_group_id": port["security_groups"][0], "direction": "ingress"}
+        rule = {"security_group_id": groups[0], "direction": "ingress"}
         api.ask(
             "POST", "security-group-rules", {"security_group_rule": {**rule, "protocol": protocol}}
         )

@@ -9,7 +9,7 @@ import select
 import socket
 import struct
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -181,7 +181,7 @@ _libc = ctypes.CDLL(None, use_errno=True)
 
 
 @contextmanager
-def _inside(pid: int) -> Iterator[None]:
+def _inside(pid: int) -> Generator[None]:
     home = os.open("/proc/thread-self/ns/net", os.O_RDONLY)
     there = os.open(f"/proc/{pid}/ns/net", os.O_RDONLY)
     try:
