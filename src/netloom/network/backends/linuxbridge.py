@@ -12,6 +12,7 @@ LINUXBRIDGE = Backend(
     vif_details={"port_filter": True},
     told={},
     network_types=frozenset({"flat", "vlan", "vxlan"}),
+    maps="interface_mappings",
     needs={"vlan": "vlan_devices"},
     port_protocols=frozenset({TCP, UDP, DCCP, SCTP, UDPLITE}),
 )
