@@ -157,6 +157,22 @@ def look(lab: RunningLab, host: str) -> list[Any] | None:
     return None if report.wrong else list(report.findings)
 
 
+def test_an_address_that_moves_is_found_at_once(lab: RunningLab, cloud: SimpleNamespace) -> None:
+    """Another port has it, on another host: those who knew the old one hear of it."""
+    tenant, address = cloud.tenant, "10.61.0.77"
+    first = tenant.boot("moves", "compute2", cloud.red, cloud.open, address=address)
+    port = tenant.instance(first).port
+    cloud.red1.reaches(address)
+    tenant.delete(f"/compute/v2.1/servers/{first}")
+    path = f"{NETWORKING}/ports/{port['id']}"
+    RunningLab.until(lambda: not tenant.get(path)["port"]["device_id"], 20, "it is not free")
+    tenant.delete(path)
+    with Capture(cloud.red1.line(), "eth0", "arp") as seen:
+        tenant.instance(tenant.boot("moved", "compute1", cloud.red, cloud.open, address=address))
+        cloud.red1.reaches(address, 3)
+    assert any(f"who-has {address} tell {address}" in line for line in seen.frames)
+
+
 def test_a_bridge_that_asks_nobody_passes_nothing(lab: RunningLab, cloud: SimpleNamespace) -> None:
     """Another program may switch off that packets of bridges are filtered; and one that filters itself is named."""
     bridge = f"brq{cloud.red['id'][:11]}"

@@ -19,14 +19,16 @@ from netloom.agent.settings import AgentSettings
 from netloom.agent.tracker import Tracker
 from netloom.agent.workers import Workers
 from netloom.dataplane.linux import namespaces, watch
-from netloom.dataplane.linux.netlink import holder_of, links_by_name
+from netloom.dataplane.linux.netlink import arp_request, holder_of, links_by_name, send_frame
 from netloom.dataplane.linux.notes import InFile
 from netloom.dataplane.ovs.allocator import Allocator
 from netloom.dataplane.process import ApplyError
 from netloom.instances.instances import Instances
 from netloom.metadata.listener import MetadataServer
+from netloom.model.filtering import PortFilter
 from netloom.model.hosts import HostFacts
 from netloom.model.hoststate import TUNNEL_LINKS, Device, HostState
+from netloom.render.bridge_filter import UNASKED
 
 log = logging.getLogger(__name__)
 
@@ -143,6 +145,7 @@ class BridgeTracker(Tracker):
                 if key[1] in fresh:
                     self.repairs.expect(key)
             self.reconciler.look_at("fdb")
+            self._announce(fresh)
         if kind == "interface":
             self.trouble.try_again(key for key in self.trouble if key[0] == "fdb")
         if kind != "metadata":
@@ -155,6 +158,17 @@ class BridgeTracker(Tracker):
         except (ApplyError, OSError, ValueError) as error:
             log.warning("not all neighbours hear of a change: %s", error)
         self.repeat(self._announcements)
+
+    def _announce(self, devices: set[str]) -> None:
+        """Tell the networks of devices that are new which addresses are behind them."""
+        for name in sorted(devices & self._ports.wanted.keys()):
+            item = self.reconciler.state.objects.get(("filter", name))
+            for mac, address in item.announces if isinstance(item, PortFilter) else ():
+                frame = arp_request(mac, address, address)
+                try:
+                    send_frame(self._ports.wanted[name].bridge, frame, UNASKED)
+                except ApplyError as error:
+                    log.warning("not all neighbours hear of %s: %s", address, error)
 
     def _let_go(self, device: Device) -> None:
         """Take away the end in the bridge of a device that is nowhere, so that the retry makes both anew."""

@@ -61,7 +61,8 @@ class PortFilter(HostObject, frozen=True, kw_only=True):
     """All that is asked of frames of one device in a bridge, as a whole: it has all of its rules or it passes nothing.
 
     `sender`: of each frame that it sends; who passes gets `mark`. `egress`: of each IP packet of these. `receiver`: of each frame
-    that is about to leave by it; `ingress`: of each IP packet of these. None: nothing is asked of IP packets.
+    that is about to leave by it; `ingress`: of each IP packet of these. None: nothing is asked of IP packets. `announces`: (MAC address,
+    IPv4 address) of what is behind it, told to all who may have known it elsewhere when the device is made.
     """
 
     device: str
@@ -70,6 +71,7 @@ class PortFilter(HostObject, frozen=True, kw_only=True):
     receiver: tuple[Rule, ...]
     egress: tuple[Rule, ...] | None = None
     ingress: tuple[Rule, ...] | None = None
+    announces: tuple[tuple[str, str], ...] = ()
 
     @property
     def key(self) -> Key:

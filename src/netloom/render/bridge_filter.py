@@ -78,6 +78,7 @@ table bridge {TABLE} {{
 	}}
 	chain from-host {{
 		type filter hook output priority -300; policy accept;
+		meta mark {UNASKED:#x} ether type arp accept
 		oifname @cards drop
 	}}
 	chain left {{

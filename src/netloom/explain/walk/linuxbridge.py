@@ -27,8 +27,6 @@ from netloom.model.origin import HOST, Origin
 from netloom.plan.ovs.pipeline import PURPOSE, Stage
 from netloom.render.bridge_filter import TABLE
 
-UNASKED = FIRST_OF_HOST
-
 
 @dataclass(frozen=True)
 class Onward:

@@ -50,6 +50,7 @@ def plan_port(index: Index, network: Network, port: Port) -> Iterator[HostObject
         receiver=tuple(_receiver(index, network, port)),
         egress=None if is_trusted(port) else tuple(_tracked(index, network, port, "egress")),
         ingress=None if is_trusted(port) else tuple(_tracked(index, network, port, "ingress")),
+        announces=tuple(_announces(index, port)),
         origin=origin(port),
     )
 
@@ -74,6 +75,14 @@ def _interface(index: Index, network: Network, port: Port) -> Interface:
         expected=not ours,
         origin=origin(port),
     )
+
+
+def _announces(index: Index, port: Port) -> Iterator[tuple[str, str]]:
+    """The addresses of an instance that nobody else may have; a router's devices announce their own."""
+    if port.device_owner not in ROUTER_OWNERS:
+        for address in addresses_of(port, V4):
+            if not index.is_shared(port.network_id, address):
+                yield port.mac_address, address
 
 
 def _may_move(index: Index, port: Port) -> bool:
