@@ -156,6 +156,11 @@ def elements_text(verb: str, elements: Iterable[tuple[Name, str, str]]) -> str:
     )
 
 
+def deleted(family: str, chain: str) -> str:
+    """What deletes a chain to which nothing leads any more."""
+    return f"delete chain {family} {TABLE} {chain}\n"
+
+
 def change(text: str) -> None:
     """Carry out changes, all or none; raises ApplyError."""
     if text:

@@ -48,6 +48,7 @@ class BridgeFilters(Kind):
             tuple[str, str], set[Key]
         ] = {}  # (set, element) → the wanted members that are it
         self._there = Content()
+        self._made: dict[Key, HostObject] = {}  # what is there as it was made
 
     # --- marks -----------------------------------------------------------------------------------
 
@@ -92,6 +93,8 @@ class BridgeFilters(Kind):
             mark = self._compared(item, there, expected)
             if mark is not None:
                 found[key] = mark
+                if not mark.startswith("broken"):
+                    self._made[key] = item
         return found | self._unwanted(there)
 
     def _compared(self, item: HostObject, there: Content, expected: nftables.Rules) -> Mark | None:
@@ -175,8 +178,11 @@ class BridgeFilters(Kind):
             # It begins anew: all that was there goes, and what is wanted comes back in the same step.
             items = sorted(self._wanted.values(), key=lambda item: _ORDER.index(item.key[0]))
             self._there = Content()
+        for item in items:
+            self._made.pop(item.key, None)
         try:
             nftables.change("".join(self._text(item) for item in items))
+            self._made |= {item.key: item for item in items}
             return {}
         except ApplyError as error:
             if len(items) == 1:
@@ -185,6 +191,7 @@ class BridgeFilters(Kind):
         for item in items:
             try:
                 nftables.change(self._text(item))
+                self._made[item.key] = item
             except ApplyError as error:
                 failed[item.key] = Failure(str(error))
         return failed
@@ -201,20 +208,45 @@ class BridgeFilters(Kind):
     def _remove(self, keys: Iterable[Key]) -> dict[Key, Failure]:
         keys = sorted(keys, key=lambda key: -_ORDER.index(key[0]))
         failed: dict[Key, Failure] = {}
+        try:
+            # As it was made: then nobody has to look at all that is there.
+            nftables.change("".join(self._unmade(self._made[key]) for key in keys))
+        except (ApplyError, KeyError):
+            failed = self._remove_what_is_there(keys)
+        for key in keys:
+            if key in failed:
+                continue
+            self._made.pop(key, None)
+            if key[0] == "zone":
+                self._free(key[1])
+        self._allocator.save()
+        return failed
+
+    def _unmade(self, item: HostObject) -> str:
+        """What takes an object away that is there as it was made; raises KeyError where that cannot be said."""
+        match item:
+            case PortFilter() | GroupFilter():
+                gone = nftables.elements_text("delete", _elements(item))
+                return gone + "".join(nftables.deleted(*name) for name in _chains(item))
+            case FarMember():
+                used = self._users.get((item.name, far_element(item)))
+                return "" if used else nftables.elements_text("delete", _elements(item))
+            case _:
+                raise KeyError(item.key)
+
+    def _remove_what_is_there(self, keys: list[Key]) -> dict[Key, Failure]:
         there = nftables.read()
         text = {key: self._removal(key, there) for key in keys}
         try:
             nftables.change("".join(text.values()))
+            return {}
         except ApplyError:
-            for key in keys:
-                try:
-                    nftables.change(text[key])
-                except ApplyError as error:
-                    failed[key] = Failure(str(error))
+            failed: dict[Key, Failure] = {}
         for key in keys:
-            if key[0] == "zone" and key not in failed:
-                self._free(key[1])
-        self._allocator.save()
+            try:
+                nftables.change(text[key])
+            except ApplyError as error:
+                failed[key] = Failure(str(error))
         return failed
 
     def _free(self, bridge: str) -> None:
@@ -262,11 +294,7 @@ def _quoted(part: str) -> str:
 
 def _without(name: Iterable[str], there: Content) -> str:
     family, chain = name
-    return (
-        f"delete chain {family} {nftables.TABLE} {chain}\n"
-        if (family, chain) in there.chains
-        else ""
-    )
+    return nftables.deleted(family, chain) if (family, chain) in there.chains else ""
 
 
 def _port_removal(device: str, there: Content) -> str:
