@@ -27,15 +27,29 @@ for _name in ("NO_PROXY", "no_proxy"):
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    """`--update-golden`: write the golden files anew instead of comparing; read the diff before committing."""
+    """`--update-golden`: write the golden files anew instead of comparing; read the diff before committing.
+
+    `--backend`: what carries networks on the hosts of labs whose tests do not choose that themselves.
+    """
+    parser.addoption(
+        "--backend", choices=("ovs", "linuxbridge"), default="ovs", help="of labs' hosts"
+    )
     parser.addoption(
         "--update-golden", action="store_true", help="write golden files instead of comparing"
     )
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Tests that need root are skipped without it."""
+def pytest_configure(config: pytest.Config) -> None:
+    """Labs are made in places that know nothing of the options of a run."""
+    os.environ["NETLOOM_TEST_BACKEND"] = str(config.getoption("--backend"))
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Tests that need root are skipped without it, those of Open vSwitch on other backends."""
+    backend = config.getoption("--backend")
     for item in items:
+        if item.get_closest_marker("ovs") and backend != "ovs":
+            item.add_marker(pytest.mark.skip(reason="looks into Open vSwitch"))
         if item.get_closest_marker("root") and os.geteuid() != 0:
             item.add_marker(pytest.mark.skip(reason="needs root"))
 

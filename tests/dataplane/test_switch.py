@@ -11,7 +11,7 @@ pytestmark = pytest.mark.root
 OPEN = """
 from pathlib import Path
 from netloom.dataplane.ovs import bridges
-from netloom.dataplane.ovs.allocator import Allocator
+from netloom.dataplane.ovs.allocator import Allocator, InDatabase
 from netloom.dataplane.ovs.openflow import Switch, cookie
 from netloom.dataplane.ovs.ovsdb import Ovsdb
 from netloom.model.hoststate import Bridge, Interface
@@ -22,14 +22,14 @@ database.connect()
 
 def test_numbers_outlive_a_restart_and_are_used_again(host: Host) -> None:
     first = """
-numbers = Allocator(database)
+numbers = Allocator(InDatabase(database))
 numbers.load()
 print([numbers.number("zone", name) for name in ("a", "b", "c", "a")], numbers.number("conj", "a"))
 numbers.save()
 """
     assert host.python(OPEN + first) == "[1, 2, 3, 1] 1\n"
     second = """
-numbers = Allocator(database)
+numbers = Allocator(InDatabase(database))
 numbers.load()
 print(numbers.number("zone", "c"), numbers.keep("zone", {"a", "c"}), numbers.number("zone", "d"))
 print(numbers.number("zone", "e"))

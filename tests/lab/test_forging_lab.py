@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from netloom.lab.client import Client
-from tests.support.running_lab import RunningLab
+from tests.support.running_lab import RunningLab, backend
 
 pytestmark = [pytest.mark.root, pytest.mark.slow]
 
@@ -90,7 +90,8 @@ class Plugged:
             lab.exec(host, "ip", "link", "set", name, "up")
         ids = f"external_ids:iface-id={self.id}"
         plug = ("add-port", "br-int", self.device, "--", "set", "interface", self.device, ids)
-        lab.exec(host, "ovs-vsctl", *plug)
+        if backend() == "ovs":
+            lab.exec(host, "ovs-vsctl", *plug)  # a Linux bridge host takes the device by its name
         show = f"{NETWORKING}/ports/{self.id}"
         lab.until(
             lambda: client.get(show)["port"]["status"] == "ACTIVE", 30, f"{self.id} is not ACTIVE"
@@ -116,9 +117,9 @@ class Plugged:
         )
 
     def unplug(self) -> None:
-        self.lab.exec(
-            self.host, "ovs-vsctl", "--if-exists", "del-port", "br-int", self.device, check=False
-        )
+        if backend() == "ovs":
+            unplug = ("ovs-vsctl", "--if-exists", "del-port", "br-int", self.device)
+            self.lab.exec(self.host, *unplug, check=False)
         self.lab.exec(self.host, "ip", "link", "del", self.device, check=False)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 import tempfile
@@ -18,6 +19,7 @@ from netloom.lab.client import Client
 from netloom.lab.openstack import OpenStack
 from netloom.lab.processes import Process
 from netloom.lab.state import Lab, LabState
+from netloom.model.hosts import Backend
 
 
 class RunningLab:
@@ -64,9 +66,18 @@ class RunningLab:
             time.sleep(0.1)
 
 
+def backend() -> Backend:
+    """What carries networks on the hosts of this run's labs."""
+    return "linuxbridge" if os.environ.get("NETLOOM_TEST_BACKEND") == "linuxbridge" else "ovs"
+
+
 @contextmanager
 def own_lab(name: str, computes: int, **options: Unpack[up.Options]) -> Iterator[RunningLab]:
-    """A lab with a state folder of its own, as long as the context lasts; removed then, whatever happened in it."""
+    """A lab with a state folder of its own, as long as the context lasts; removed then, whatever happened in it.
+
+    Its hosts have the backend that the run was told (`pytest --backend`), where the test says none.
+    """
+    options.setdefault("backend", backend())
     # Not tmp_path: unix sockets have short paths only.
     with tempfile.TemporaryDirectory(prefix="nl") as folder, pytest.MonkeyPatch.context() as patch:
         patch.setenv("NETLOOM_STATE", folder)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
+from netloom.model.filtering import FilterBase
 from netloom.model.hoststate import (
     AttachedNetwork,
     Bridge,
@@ -35,11 +36,14 @@ from netloom.render.keepalived import conntrackd_conf, keepalived_conf
 from netloom.render.nft import nft_ruleset
 from netloom.render.openflow import bucket_text, flow_text
 from netloom.render.vsctl import interface_command
+from tests.support.bridge_text import bridge_lines
 
 
 def state_text(state: HostState) -> str:
     """All objects of a state, as the commands and files that stand for them, each with its origin."""
-    return "\n".join([*_switch(state), *_namespaces(state), *_instances(state)]) + "\n"
+    bridged = any(state.each(FilterBase))
+    switch = bridge_lines(state) if bridged else _switch(state)
+    return "\n".join([*switch, *_namespaces(state), *_instances(state)]) + "\n"
 
 
 def _with_origin(line: str, item: HostObject) -> str:

@@ -18,6 +18,7 @@ import msgspec
 
 from netloom.agent import status, view
 from netloom.agent.apart import Apart
+from netloom.agent.bridge_tracker import BridgeTracker
 from netloom.agent.console import Consoles
 from netloom.agent.doctor import LONGEST_HOLD, Listener, Report, Request
 from netloom.agent.link import Link, Step
@@ -63,10 +64,8 @@ class Agent:
     def __init__(self, settings: Settings, facts: HostFacts) -> None:
         self._settings = settings.agent
         self._facts = facts
-        rundir = Path(settings.agent.ovs_rundir)
-        userspace = facts.capabilities.get("datapath_type") == "netdev"
         self.events: queue.SimpleQueue[Event] = queue.SimpleQueue()
-        self._switch = Switch(rundir)
+        self._switch = Switch(Path(settings.agent.ovs_rundir))
         run_dir = Path(settings.agent.run_dir)
         most = settings.agent.max_image_mib << 20
         self._instances = Instances(
@@ -77,25 +76,7 @@ class Agent:
             types=facts.instance_types,
             refusal=facts.capabilities.get("instances", ""),
         )
-        self.tracker = Tracker(
-            Ovsdb(str(rundir / "db.sock"), self._switch_tells),
-            self._switch,
-            GroupTable(rundir),
-            FlowWatch(
-                rundir,
-                lambda name, flows, groups: self.post(
-                    lambda: self._flows_changed(name, flows, groups)
-                ),
-            ),
-            MetadataServer(self._metadata),
-            self._instances,
-            Workers(self.post),
-            run_dir=run_dir,
-            userspace=userspace,
-            connections_per_port=settings.agent.connections_per_port,
-            tunnel_ip=facts.tunnel_ip,
-            ended=lambda: self.post(lambda: self._told_of(lambda: self.tracker.replicas_ended())),
-        )
+        self.tracker = self._bridges(facts) if facts.backend == "linuxbridge" else self._ovs(facts)
         self._consoles = Consoles(self._console)
         self.view = HostView(seq=0, facts=facts)
         self._known = False  # whether the view is the server's, of now or of the last run
@@ -127,6 +108,36 @@ class Agent:
         self._complaint = ""
         self._around = Surroundings(facts)
         self._audit_at = time.monotonic() + AUDIT_SECONDS
+
+    def _ovs(self, facts: HostFacts) -> Tracker:
+        rundir = Path(self._settings.ovs_rundir)
+
+        def flows(name: str, changes: list[Change] | None, groups: list[Command]) -> None:
+            self.post(lambda: self._flows_changed(name, changes, groups))
+
+        return Tracker(
+            Ovsdb(str(rundir / "db.sock"), self._switch_tells),
+            self._switch,
+            GroupTable(rundir),
+            FlowWatch(rundir, flows),
+            MetadataServer(self._metadata),
+            self._instances,
+            Workers(self.post),
+            run_dir=Path(self._settings.run_dir),
+            userspace=facts.capabilities.get("datapath_type") == "netdev",
+            connections_per_port=self._settings.connections_per_port,
+            tunnel_ip=facts.tunnel_ip,
+            ended=self._replica_ended,
+        )
+
+    def _bridges(self, facts: HostFacts) -> Tracker:
+        metadata, workers = MetadataServer(self._metadata), Workers(self.post)
+        ended, settings = self._replica_ended, self._settings
+        return BridgeTracker(facts, settings, metadata, self._instances, workers, ended)
+
+    def _replica_ended(self) -> None:
+        """From another thread: a keepalived has ended."""
+        self.post(lambda: self._told_of(lambda: self.tracker.replicas_ended()))
 
     def post(self, event: Event) -> None:
         """Have the loop call `event`; from any thread."""
@@ -182,7 +193,7 @@ class Agent:
         """Look at what others told of, once for all that was told: much of it is an echo of the last pass."""
         news, self._switch_news = self._switch_news, False
         ids, self._gone = frozenset(self._gone), set()
-        if news and not self.tracker.database.connected:
+        if news and not self.tracker.connected:
             self._stale = True
             return
         if news and HERE not in ids:

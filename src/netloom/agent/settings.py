@@ -17,7 +17,7 @@ from netloom.model.names import INTEGRATION_BRIDGE
 class AgentSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The table `[agent]`.
 
-    `host`: this host's name, as `netloom host add` registered it. `server`: `unix:///path` or an https URL.
+    `host`: this host's name, as `netloom host add` registered it. `backend`: what carries networks here, Open vSwitch or Linux bridges. `server`: `unix:///path` or an https URL.
     `secret_file`: the credential that `netloom host add` printed. `ca_file`: the certificate authority of the
     server, where it is not one that the system trusts. `roles`: `network` (carries routers) and/or
     `compute`. `state_dir`: what must outlive a reboot. `run_dir`: what need not (files of dnsmasq, which others than root read). `tunnel_ip`: this host's end of tunnels.
@@ -29,6 +29,7 @@ class AgentSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     """
 
     host: str
+    backend: Literal["ovs", "linuxbridge"] = "ovs"
     server: str
     secret_file: str
     ca_file: str | None = None
@@ -101,6 +102,11 @@ def _check(settings: Settings) -> None:
     for name, nics in settings.physical_networks.items():
         for nic in (nics,) if isinstance(nics, str) else nics:
             bounds.device_name(nic)
+        if not isinstance(nics, str) and agent.backend == "linuxbridge":
+            raise ValueError(
+                f"physical network {name!r}: bonds are made by Open vSwitch; on a host with Linux bridges make one with the"
+                " system's own tools and give its name"
+            )
         if not isinstance(nics, str) and not 2 <= len(set(nics)) == len(nics) <= MOST_MEMBERS:
             raise ValueError(
                 f"physical network {name!r}: a bond takes 2 to {MOST_MEMBERS} different interfaces"

@@ -33,7 +33,7 @@ from netloom.dataplane.linux import dnsmasq, namespaces, netns, watch
 from netloom.dataplane.linux.netlink import links_by_name
 from netloom.dataplane.mark import broken
 from netloom.dataplane.ovs import bridges
-from netloom.dataplane.ovs.allocator import Allocator
+from netloom.dataplane.ovs.allocator import Allocator, InDatabase
 from netloom.dataplane.ovs.flowwatch import Change, Command, FlowWatch
 from netloom.dataplane.ovs.groups import GroupTable
 from netloom.dataplane.ovs.openflow import Switch
@@ -48,6 +48,7 @@ from netloom.model.hoststate import (
     Dnsmasq,
     Flow,
     HostState,
+    Interface,
     Keepalived,
     Key,
     StateDelta,
@@ -93,7 +94,7 @@ class Tracker:
         self._flow_watch = flow_watch
         self.workers = workers
         self.userspace = userspace
-        self._allocator = Allocator(database)
+        self._allocator = Allocator(InDatabase(database))
         self.runs = Runs(instances, workers, self._allocator, lambda: self.reconciler)
         self._shields = Shields(database) if userspace else None
         self._interfaces = Interfaces(database, self._shields, self.runs.made)
@@ -135,6 +136,10 @@ class Tracker:
             ],
             told=self._told,
         )
+        self._begin()
+
+    def _begin(self) -> None:
+        """What is known of the host before it was looked at: nothing."""
         self._link_states: dict[str, str] = {}
         self._linkless: dict[Key, Trouble] = {}  # of objects that are as wanted
         self._arp = Arp()
@@ -173,6 +178,11 @@ class Tracker:
     def busy(self) -> dict[Key, str]:
         """Objects that workers are at."""
         return self.runs.busy
+
+    @property
+    def connected(self) -> bool:
+        """Whether there is a connection to the switch's database."""
+        return self.database.connected
 
     # --- what is there -------------------------------------------------------------------------
 
@@ -341,9 +351,11 @@ class Tracker:
         self.runs.tidy()
         if self._shields is not None:
             self._shields.tidy()
-        wanted = self._interfaces.wanted.values()
-        self._linkless = linkless(wanted, self._link_states, self.runs.running())
+        self._linkless = self._without_link(self._interfaces.wanted.values())
         return announcements
+
+    def _without_link(self, wanted: Iterable[Interface]) -> dict[Key, Trouble]:
+        return linkless(wanted, self._link_states, self.runs.running())
 
     def _replaced_foreign(self) -> None:
         """Foreign flows in whose place ours stand now are no trouble any more.

@@ -17,7 +17,7 @@ from pathlib import Path
 from msgspec import to_builtins
 
 from netloom.bench import api as bench_api
-from netloom.bench import failover, scale, store_scale
+from netloom.bench import bridge, crowd, failover, scale, store_scale
 from netloom.bench import lab as bench_lab
 from netloom.bench.api import Endpoint
 from netloom.bench.starting import free_port, token, wait
@@ -26,7 +26,9 @@ from netloom.lab.down import down
 from netloom.lab.up import up
 from netloom.model.errors import UserError
 
-PARTS = ("api", "scale", "store", "lab", "failover")
+PARTS = ("api", "scale", "store", "lab", "bridge", "crowd", "failover")
+ALONE = ("store", "bridge", "crowd", "failover")
+"""Parts that are measured where they are asked for alone."""
 
 BEGIN, END = "<!-- netloom bench: begin -->", "<!-- netloom bench: end -->"
 
@@ -37,7 +39,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "part",
         nargs="?",
         choices=PARTS,
-        help="one part; lab and failover need root (all but store and failover by default)",
+        help=f"one part; {', '.join(ALONE)} only where named (all but api, scale and store need root)",
     )
     parser.add_argument("--only", choices=PARTS, help="the same as PART")
     parser.add_argument(
@@ -66,6 +68,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--write", metavar="FILE", help="put the table between the markers of this page"
     )
+    parser.add_argument(
+        "--instances", type=int, default=1000, metavar="N", help="of crowd (default 1000)"
+    )
     parser.add_argument("--json", action="store_true", help="print JSON instead of a table")
 
 
@@ -87,6 +92,8 @@ def run(args: argparse.Namespace) -> int:
         return store_part(args)
     if only == "failover":
         return failover_part(args)
+    if only in ("bridge", "crowd"):
+        return bridge_part(args, only)
     if only in (None, "lab"):
         checks.machine()  # not only after minutes of the first part
     if only in (None, "api"):
@@ -146,6 +153,24 @@ def failover_part(args: argparse.Namespace) -> int:
     finally:
         down(lab)
     print(f"{_machine()}\n\n{failover.table(felt, many)}")
+    return 0
+
+
+def bridge_part(args: argparse.Namespace, part: str) -> int:
+    """Measure hosts with Linux bridges in a lab of their own."""
+    checks.machine()
+    lab = state.find("bench")
+    down(lab)
+    try:
+        computes = 2 if part == "bridge" else 4
+        running = up(lab, computes, backend="linuxbridge", say=lambda text: say(f"  {text}"))
+        if part == "bridge":
+            found = bridge.measure(lab, running, say)
+        else:
+            found = crowd.measure(lab, running, args.instances, say)
+    finally:
+        down(lab)
+    print(json.dumps(found) if args.json else f"{_machine()}\n\n{bridge.table(found)}")
     return 0
 
 

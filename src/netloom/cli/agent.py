@@ -23,7 +23,7 @@ from netloom.dataplane import probe
 from netloom.instances import limits
 from netloom.model.bounds import one_line
 from netloom.model.errors import UserError
-from netloom.model.hosts import HostFacts, HostView
+from netloom.model.hosts import HostFacts, HostView, TunnelType
 from netloom.plan import VERSION
 
 log = logging.getLogger(__name__)
@@ -34,6 +34,7 @@ settings file (TOML):
   host = "compute1"                              # as `netloom host add` registered it
   server = "https://netloom.example.org:9696"    # or unix:///run/netloom/server.sock
   secret_file = "/etc/netloom/host.secret"
+  backend = "ovs"                                # or "linuxbridge": no Open vSwitch on this host
   ca_file = "/etc/netloom/ca.pem"                # where the system does not trust the server's CA
   roles = ["compute"]                            # "network" carries routers
   state_dir = "/var/lib/netloom/agent"
@@ -90,9 +91,12 @@ def run(args: argparse.Namespace) -> int:
         )
     _log()
     probe.check_root()
-    probe.check_tools("container" in settings.agent.instance_types)
+    probe.check_tools("container" in settings.agent.instance_types, settings.agent.backend)
+    if settings.agent.backend == "linuxbridge":
+        probe.check_bridges()
     facts = _facts(settings)
-    if facts.capabilities["datapath_type"] == "netdev":
+    userspace = facts.capabilities.get("datapath_type") == "netdev"
+    if userspace:
         probe.check_tun()
     if args.dry_run:
         return _dry_run(settings, facts, args.view)
@@ -108,9 +112,7 @@ def run(args: argparse.Namespace) -> int:
     if args.view:
         return _once(agent, args.view, facts)
     if settings.agent.tunnel_ip:
-        probe.check_tunnel_end(
-            settings.agent.tunnel_ip, facts.capabilities["datapath_type"] == "netdev"
-        )
+        probe.check_tunnel_end(settings.agent.tunnel_ip, userspace)
     link = Link(settings.agent, facts)
     _on_signals(agent.stop)
     agent.run(link)
@@ -172,14 +174,23 @@ def _without_limits(settings: Settings, facts: HostFacts) -> HostFacts:
 def _facts(settings: Settings) -> HostFacts:
     agent = settings.agent
     bridges = settings.bridge_mappings()
+    capabilities = probe.versions()
+    tunnel_types: tuple[TunnelType, ...] = agent.tunnel_types
+    if agent.backend == "ovs":
+        capabilities["datapath_type"] = probe.datapath_type()
+    else:
+        capabilities |= probe.bridge_capabilities()
+        able = capabilities["vxlan_devices"] == "yes"
+        tunnel_types = ("vxlan",) if able and "vxlan" in tunnel_types else ()
     return HostFacts(
         host=agent.host,
+        backend=agent.backend,
         tunnel_ip=agent.tunnel_ip,
-        tunnel_types=agent.tunnel_types,
+        tunnel_types=tunnel_types,
         bridge_mappings=bridges,
         physical_interfaces=settings.physical_interfaces(),
         bonds=settings.bonds(),
-        capabilities={"datapath_type": probe.datapath_type(), **probe.versions()},
+        capabilities=capabilities,
         roles=agent.roles,
         instance_types=agent.instance_types,
         availability_zone=agent.availability_zone,

@@ -11,6 +11,9 @@ from pathlib import Path
 from netloom.lab import checks, hosts, settings, state, wiring
 from netloom.lab.down import down
 from netloom.model.errors import UserError
+from netloom.model.hosts import Backend
+
+BACKENDS: tuple[Backend, ...] = ("ovs", "linuxbridge")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -40,6 +43,19 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         choices=(4, 6),
         default=4,
         help="of the addresses between which tunnels run (default 4)",
+    )
+    start.add_argument(
+        "--backend",
+        choices=BACKENDS,
+        default="ovs",
+        help="what carries networks on its hosts: Open vSwitch (default) or Linux bridges",
+    )
+    start.add_argument(
+        "--host-backend",
+        metavar="HOST=BACKEND",
+        action="append",
+        default=[],
+        help="of one host, where it is another one (may be given several times)",
     )
     start.add_argument("--port", type=int, metavar="PORT", help="port of the API on 127.0.0.1")
     end = verbs.add_parser("down", help="remove it, whatever state it is in")
@@ -87,6 +103,8 @@ def run(args: argparse.Namespace) -> int:
             simulated=args.simulated,
             bare=args.bare,
             overlay_ip_version=args.overlay_ip_version,
+            backend=args.backend,
+            backends=_backends(args.host_backend),
             port=args.port,
         )
         print(f'use it with: eval "$({state.command("env", lab.name)})"')
@@ -104,6 +122,18 @@ def run(args: argparse.Namespace) -> int:
     else:
         print(settings.exports(lab, lab.running().port, args.user, args.plain), end="")
     return 0
+
+
+def _backends(words: list[str]) -> dict[str, Backend]:
+    """What HOST=BACKEND says of each host."""
+    found: dict[str, Backend] = {}
+    for word in words:
+        host, _, name = word.partition("=")
+        backend: Backend | None = next((each for each in BACKENDS if each == name), None)
+        if not host or backend is None:
+            raise UserError(f"--host-backend takes HOST=ovs or HOST=linuxbridge, not {word!r}")
+        found[host] = backend
+    return found
 
 
 def name_after_host(name: str | None, argv: list[str]) -> tuple[str | None, list[str]]:

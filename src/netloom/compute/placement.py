@@ -73,7 +73,6 @@ def _refusal(
     if instance_type not in facts.instance_types:
         return f"it does not run instances of type {instance_type}"
     for network in networks:
-        if not backends.carries(facts, network):
-            what = f"physical network {network.physical_network}"
-            return f"it has no {what if network.physical_network else network.network_type + ' tunnels'}"
+        if lack := backends.lacks(facts, network):
+            return f"it has no {lack}"
     return None

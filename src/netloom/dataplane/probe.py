@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import shutil
 from pathlib import Path
 
+from netloom.dataplane.linux import netns
 from netloom.dataplane.linux.netlink import holder_of
 from netloom.dataplane.process import ApplyError, run
 from netloom.model.errors import UserError
@@ -27,9 +29,12 @@ def check_root() -> None:
         raise UserError("the agent needs root: it makes bridges, namespaces and instances")
 
 
-def check_tools(containers: bool) -> None:
+def check_tools(containers: bool, backend: str = "ovs") -> None:
     """Raise UserError where packages are missing, naming all of them."""
     wanted = TOOLS | (CONTAINER_TOOLS if containers else {})
+    if backend == "linuxbridge":
+        wanted = {tool: package for tool, package in wanted.items() if tool != "ovs-ofctl"}
+        wanted |= {"ip": "iproute2", "bridge": "iproute2"}
     # A user's PATH may lack the administrator's folders.
     path = os.environ.get("PATH", "") + ":/usr/sbin:/sbin"
     missing = sorted(
@@ -50,6 +55,34 @@ def datapath_type() -> str:
     except ApplyError:
         return "netdev"
     return "system" if Path("/sys/module/openvswitch").is_dir() else "netdev"
+
+
+def check_bridges() -> None:
+    """Raise UserError where this kernel cannot give the packets of bridges to its filter of IP packets."""
+    calls = Path("/proc/sys/net/bridge/bridge-nf-call-iptables")
+    if not calls.exists():
+        with contextlib.suppress(ApplyError):
+            run(["modprobe", "br_netfilter"], timeout=10)
+    if not calls.exists():
+        raise UserError(
+            "security groups on Linux bridges need the kernel's module br_netfilter: load it, or use Open vSwitch"
+        )
+
+
+def bridge_capabilities() -> dict[str, str]:
+    """Which devices this kernel makes, tried in a namespace of this moment: `yes` or `no` by name."""
+    found: dict[str, str] = {}
+    for name, device in (
+        ("vxlan_devices", "type vxlan id 1 dstport 4789 local 127.0.0.1"),
+        ("vlan_devices", "link lo type vlan id 1"),
+    ):
+        with netns.scratch():
+            try:
+                run(["ip", "link", "add", "probe", *device.split()], timeout=10)
+                found[name] = "yes"
+            except ApplyError:
+                found[name] = "no"
+    return found
 
 
 def check_tun() -> None:

@@ -44,7 +44,8 @@ def run(command: Sequence[str], *, stdin: str = "", timeout: float = TIMEOUT) ->
             raise
     if child.returncode:
         words = (wrong.strip() or out.strip() or f"exit status {child.returncode}").splitlines()
-        # nft draws its input below its error; most others end with theirs.
-        line = next((line for line in words if "Error:" in line), words[-1])
+        # nft draws its input below its error, `ip -batch` says which line it was; most others end with theirs.
+        said = (line for line in words if "Error:" in line or " answers: " in line)
+        line = next(said, words[-1])
         raise ApplyError(f"{command[0]}: {line.removeprefix(command[0] + ': ')[:300]}")
     return out

@@ -55,6 +55,11 @@ def openvswitch_services(host: str) -> list[Service]:
     ]
 
 
+def switch_services(node: Node) -> list[Service]:
+    """What carries networks on a host beside its kernel."""
+    return openvswitch_services(node.name) if node.backend == "ovs" else []
+
+
 def agent_service(lab: Lab, node: Node) -> Service:
     """The agent: the same program with the same kind of settings file as on a real host."""
     config = str(lab.host(node.name) / "agent.toml")
@@ -171,7 +176,7 @@ def infrastructure(lab: Lab, nodes: Sequence[Node]) -> dict[str, list[Service]]:
     """Every host with what runs in it before there is an agent."""
     services: dict[str, list[Service]] = {FABRIC: [], OUTSIDE: outside_services(lab)}
     for node in nodes:
-        services[node.name] = openvswitch_services(node.name)
+        services[node.name] = switch_services(node)
     return services
 
 

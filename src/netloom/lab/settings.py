@@ -63,6 +63,7 @@ def write_agent(lab: Lab, node: Node) -> None:
     directory = lab.host(node.name)
     agent: dict[str, object] = {
         "host": node.name,
+        "backend": node.backend,
         "server": f"unix://{SOCKET_IN_HOST}",
         "secret_file": str(directory / "secret"),
         "roles": list(node.roles),

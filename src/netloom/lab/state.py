@@ -32,6 +32,7 @@ from msgspec import Struct, field
 from netloom.lab.processes import Process, boot_id
 from netloom.model.errors import UserError
 from netloom.model.files import write_whole
+from netloom.model.hosts import Backend
 
 DEFAULT_NAME = "netloom"
 _NAME = re.compile(r"[a-z0-9]([a-z0-9-]{0,30}[a-z0-9])?")
@@ -43,6 +44,7 @@ class LabState(Struct, frozen=True, kw_only=True):
 
     `processes`: host name → PID 1 of the host as the machine sees it (`server` is the API server's own).
     `networks`: network hosts. `simulated`: how many hosts the process `simulated` is. `overlay_ip_version`: of the ends of tunnels.
+    `backend`: of its hosts; `backends`: of single hosts, where it is another one.
     `ready`: it came up wholly.
     """
 
@@ -54,6 +56,8 @@ class LabState(Struct, frozen=True, kw_only=True):
     simulated: int = 0
     overlay_ip_version: int = 4
     networks: int = 1
+    backend: Backend = "ovs"
+    backends: dict[str, Backend] = field(default_factory=dict)
     ready: bool = False
     processes: dict[str, Process] = field(default_factory=dict)
 

@@ -16,12 +16,13 @@ examples; they exist inside the lab's namespaces only.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from ipaddress import ip_address
 
 from msgspec import Struct
 
 from netloom.model.family import of as family_of
-from netloom.model.hosts import InstanceType, Role
+from netloom.model.hosts import Backend, InstanceType, Role
 
 FABRIC = "fabric"
 OUTSIDE = "outside"
@@ -68,6 +69,7 @@ class Node(Struct, frozen=True):
     name: str
     roles: tuple[Role, ...]
     tunnel_ip: str
+    backend: Backend = "ovs"
 
     def nic(self, network: str) -> str:
         """The host's network card on the underlay or a physical network."""
@@ -83,8 +85,14 @@ def overlay_of(node: Node) -> Overlay:
     return OVERLAYS[family_of(node.tunnel_ip).version]
 
 
-def nodes(computes: int, overlay_ip_version: int = 4, networks: int = 1) -> list[Node]:
-    """`networks` network hosts and `computes` compute hosts."""
+def nodes(
+    computes: int,
+    overlay_ip_version: int = 4,
+    networks: int = 1,
+    backend: Backend = "ovs",
+    backends: Mapping[str, Backend] = {},
+) -> list[Node]:
+    """`networks` network hosts and `computes` compute hosts. `backends`: of single hosts, where it is another one."""
     first = ip_address(OVERLAYS[overlay_ip_version].first)
     names = [f"network{number + 1}" for number in range(networks)]
     names += [f"compute{number + 1}" for number in range(computes)]
@@ -93,6 +101,7 @@ def nodes(computes: int, overlay_ip_version: int = 4, networks: int = 1) -> list
             name,
             ("network",) if name.startswith("network") else ("compute",),
             str(first + number),
+            backends.get(name, backend),
         )
         for number, name in enumerate(names)
     ]

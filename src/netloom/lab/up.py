@@ -24,6 +24,7 @@ from netloom.lab.state import Lab, LabState, state_directory, write
 from netloom.lab.topology import MOST_SIMULATED, OUTSIDE, Node, nodes
 from netloom.model.credentials import secret_hash
 from netloom.model.errors import UserError
+from netloom.model.hosts import Backend
 from netloom.model.server_settings import load
 from netloom.store import Store
 
@@ -41,6 +42,8 @@ class Options(TypedDict, total=False):
     simulated: int
     bare: bool
     overlay_ip_version: int
+    backend: Backend
+    backends: dict[str, Backend]
 
 
 def up(
@@ -67,6 +70,9 @@ def up(
         raise UserError(
             "simulated hosts are for tunnels over IPv4: leave one of the two options out"
         )
+    known = {node.name for node in nodes(computes, networks=asked.networks)}
+    if unknown := sorted(asked.backends.keys() - known):
+        raise UserError(f"the lab has no host {unknown[0]!r} whose backend could be chosen")
     with lab.lock(), checks.one_starts() as listens:
         checks.no_earlier_lab(lab)
         asked = msgspec.structs.replace(asked, port=checks.choose_port(port))
@@ -86,7 +92,7 @@ def up(
 
 def _up(lab: Lab, state: LabState, say: Say, listens: Callable[[], None]) -> LabState:
     overlay = state.overlay_ip_version
-    machines = nodes(state.computes, overlay, state.networks)
+    machines = nodes(state.computes, overlay, state.networks, state.backend, state.backends)
     for node in machines:
         hosts.write_init(lab, node.name, [])
         settings.write_agent(lab, node)
@@ -107,8 +113,10 @@ def _up(lab: Lab, state: LabState, say: Say, listens: Callable[[], None]) -> Lab
         built = pool.submit(image.small_image)
         wiring.make_fabric(running, machines)
         kernel = checks.kernel_datapath()
+        mixed = any(node.backend == "ovs" for node in machines)
         wired = [
-            pool.submit(wiring.set_up_host, running[node.name], node, kernel) for node in machines
+            pool.submit(wiring.set_up_host, running[node.name], node, kernel, mixed)
+            for node in machines
         ]
         wired.append(pool.submit(wiring.set_up_outside, running[OUTSIDE]))
         wait_server(lab, server, state.port)
@@ -123,7 +131,7 @@ def _up(lab: Lab, state: LabState, say: Say, listens: Callable[[], None]) -> Lab
         for done in wired:
             done.result()
         for node in machines:
-            services = [*hosts.openvswitch_services(node.name), hosts.agent_service(lab, node)]
+            services = [*hosts.switch_services(node), hosts.agent_service(lab, node)]
             hosts.set_services(lab, node.name, running[node.name], services)
         settings.write_clouds(lab, state.port)
         built.result()

@@ -112,21 +112,27 @@ def set_up_outside(process: Process) -> None:
     run(inside(process, ["sh", "-ec", script]), "\n".join(lines) + "\n")
 
 
-def set_up_host(process: Process, node: Node, kernel_datapath: bool) -> None:
-    """Bring up a host's network cards and its tunnel address.
+def set_up_host(process: Process, node: Node, kernel_datapath: bool, mixed: bool = True) -> None:
+    """Bring up a host's network cards and its tunnel address. `mixed`: another host has Open vSwitch.
 
     The userspace datapath routes its tunnels itself and only out of one of its own bridges: so the underlay
     card goes into `br-phy`, and the address onto that.
     """
     underlay = node.nic(UNDERLAY)
+    kernel_datapath = kernel_datapath or node.backend != "ovs"
     owner = underlay if kernel_datapath else "br-phy"
     lines = [
         "link set lo up",
         *(f"link set {node.nic(n)} up" for n in (UNDERLAY, *PHYSICAL_NETWORKS)),
     ]
-    offload = "; ".join(
-        f"ethtool -K {node.nic(network)} tx off >/dev/null"
-        for network in (UNDERLAY, *PHYSICAL_NETWORKS)
+    offload = (
+        "; ".join(
+            f"ethtool -K {node.nic(network)} tx off >/dev/null"
+            for network in (UNDERLAY, *PHYSICAL_NETWORKS)
+            # Between kernels a packet may stay as large as it was sent.
+            if mixed
+        )
+        or ":"
     )
     bridge = (
         ""

@@ -168,7 +168,7 @@ def network_data(view: HostView, server: Server) -> dict[str, Any]:
             {
                 "id": tap(port.id),
                 "vif_id": port.id,
-                "type": "ovs",
+                "type": port.vif_type,
                 "mtu": network.mtu if network else None,
                 "ethernet_mac_address": port.mac_address,
             }

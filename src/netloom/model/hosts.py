@@ -36,8 +36,8 @@ FAILOVER_HEADER = "x-netloom-failover"
 Role = Literal["network", "compute"]
 TunnelType = Literal["vxlan", "gre", "geneve"]
 InstanceType = Literal["container"]
-Backend = Literal["ovs", "none"]
-"""What carries networks on a host: Open vSwitch, or nothing (a simulated host)."""
+Backend = Literal["ovs", "linuxbridge", "none"]
+"""What carries networks on a host: Open vSwitch, Linux bridges, or nothing (a simulated host)."""
 Aspect = Literal[
     "l2", "l3", "dhcp", "metadata", "security", "instance", "tunnel", "state", "repair", "ha"
 ]

@@ -32,6 +32,11 @@ def tap(port_id: str) -> str:
     return "tap" + port_id[:11]
 
 
+def linux_bridge(network_id: str) -> str:
+    """Bridge of a network on a host with Linux bridges."""
+    return "brq" + network_id[:11]
+
+
 def router_device(port_id: str, owner: str) -> str:
     """Device of a router's port.
 

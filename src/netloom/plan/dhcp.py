@@ -27,27 +27,22 @@ from netloom.model.hoststate import (
     DhcpRange,
     Dnsmasq,
     HostObject,
-    Interface,
     MetadataListener,
     Namespace,
     NsRoute,
     Refusal,
 )
-from netloom.model.names import INTEGRATION_BRIDGE, NAMESPACE_OWNERS, dhcp_namespace
+from netloom.model.names import NAMESPACE_OWNERS, dhcp_namespace
 from netloom.model.networking import Network, Port, Subnet
 from netloom.model.origin import Origin
 from netloom.plan.hostnames import hostname_of, of_address
 from netloom.plan.index import (
     Index,
     addresses_of,
-    device_of,
     origin,
     remembered,
 )
-from netloom.plan.ovs.bridges import output
-from netloom.plan.ovs.pipeline import Stage
-from netloom.plan.ovs.ports import classify
-from netloom.plan.sets import SLICES
+from netloom.plan.sets import SLICES, service_device
 
 OPTION_ROUTER, OPTION_DNS, OPTION_DOMAIN, OPTION_ROUTES, OPTION_ROUTES_WINDOWS = 3, 6, 15, 121, 249
 DOMAIN = "openstacklocal"
@@ -59,8 +54,6 @@ def plan_network(index: Index, network: Network, port: Port | None) -> Iterator[
     if port is None:
         return
     yield from _namespace(index, network, port)
-    yield from classify(index, network, port, Stage.LOCAL)
-    yield output(port.key, device_of(port), origin(port))
     yield from refusals(index, network, port, served_subnets(index, network.id, V4))
 
 
@@ -147,7 +140,7 @@ def served_address(index: Index, port: Port, family: Family) -> str | None:
 
 
 def _namespace(index: Index, network: Network, port: Port) -> Iterator[HostObject]:
-    namespace, device = dhcp_namespace(network.id), device_of(port)
+    namespace, device = dhcp_namespace(network.id), service_device(index.facts, port)
     why = origin(port, network)
     subnets = {subnet.id: subnet for f in ADDRESSED for subnet in index.subnets_of(network.id, f)}
     addresses = [
@@ -156,19 +149,6 @@ def _namespace(index: Index, network: Network, port: Port) -> Iterator[HostObjec
         if fixed.subnet_id in subnets
     ]
     yield Namespace(name=namespace, origin=why, aspect="dhcp")
-    yield Interface(
-        bridge=INTEGRATION_BRIDGE,
-        name=device,
-        type="internal",
-        external_ids={
-            "attached-mac": port.mac_address,
-            "iface-id": port.id,
-            "iface-status": "active",
-        },
-        mtu=network.mtu,
-        origin=why,
-        aspect="dhcp",
-    )
     yield Device(
         namespace=namespace,
         name=device,
@@ -203,7 +183,7 @@ def dnsmasq(
     return Dnsmasq(
         namespace=dhcp_namespace(network.id),
         network_id=network.id,
-        device=device_of(port),
+        device=service_device(index.facts, port),
         ranges=tuple(
             DhcpRange(
                 subnet_id=s.id,

@@ -30,10 +30,11 @@ from netloom.plan.distributed import plan_spread
 from netloom.plan.index import Changed, Index, Read, Remembered, differing, origin, spread_over
 from netloom.plan.instances import instance
 from netloom.plan.l3 import plan_router
+from netloom.plan.linuxbridge import parts as linuxbridge
 from netloom.plan.ovs import l2, local, route, security_groups
 from netloom.plan.ovs.bridges import plan_bridges
 from netloom.plan.ovs.pieces import Piece, joined
-from netloom.plan.ovs.ports import hidden_headers, plan_port
+from netloom.plan.ovs.ports import dhcp_device, hidden_headers, plan_port
 
 Part = tuple[str, str]
 """(kind, id)."""
@@ -57,6 +58,7 @@ def _network(index: Index, id: str) -> Made:
         port = index.dhcp_port_of(id)
         yield from dhcp.plan_network(index, network, port)
         if port is not None:
+            yield from dhcp_device(index, network, port)
             yield from local.network_services(index, network, port)
 
 
@@ -154,6 +156,9 @@ _KINDS: dict[str, Callable[[Index, str], Made]] = {
     "server": _server,
 }
 """In the order in which a whole plan has them."""
+
+_BY_BACKEND = {"linuxbridge": _KINDS | linuxbridge.KINDS}
+"""Where a backend has parts of its own; the others' are those of Open vSwitch."""
 
 _OF_TABLE = {
     "networks": ("network", "broadcast", "clients"),
@@ -367,7 +372,7 @@ def _collected(index: Index, part: Part) -> dict[Key, HostObject | tuple[Piece, 
     """What a part makes, by key; raises ValueError where two different objects have one key."""
     kind, id = part
     found: dict[Key, HostObject | tuple[Piece, ...]] = {}
-    for item in _KINDS[kind](index, id):
+    for item in _BY_BACKEND.get(index.facts.backend, _KINDS)[kind](index, id):
         key = item.key
         if isinstance(item, Piece):
             other = found.get(key, ())

@@ -41,7 +41,7 @@ from zlib import crc32
 
 from netloom.model.cloud import Server
 from netloom.model.family import ADDRESSED, Family, of
-from netloom.model.hosts import HostView
+from netloom.model.hosts import HostFacts, HostView
 from netloom.model.names import (
     NAMESPACE_OWNERS,
     OWNER_DHCP,
@@ -188,6 +188,17 @@ def device_of(port: Port) -> str:
     if port.device_owner in NAMESPACE_OWNERS:
         return router_device(port.id, port.device_owner)
     return tap(port.id)
+
+
+def service_device(facts: HostFacts, port: Port) -> str:
+    """Name of the device in a network's `qdhcp-` namespace; where it is one end of a pair, `tap…` is the other end, in the bridge."""
+    return names_inside(port)[facts.backend == "linuxbridge"]
+
+
+def names_inside(port: Port) -> tuple[str, str]:
+    """What a service's device may be called in its namespace: the end of a pair has a name of its own."""
+    own = device_of(port)
+    return own, "ns-" + port.id[:11] if port.device_owner == OWNER_DHCP else own
 
 
 def wire_of(port: Port) -> str:

@@ -58,3 +58,25 @@ def test_ports_and_agents_of_a_simulated_host(world: Records) -> None:
     assert set(agents) == {"Simulated agent", "DHCP agent", "Metadata agent"}
     (shown,) = neutron_agents.show(world.w, world.ctx, [agents["Simulated agent"]])
     assert shown["binary"] == "netloom-agent" and "datapath_type" not in shown["configurations"]
+
+
+def test_a_host_with_linux_bridges() -> None:
+    """What its kernel does not make it does not carry, and says so."""
+    facts: dict[str, object] = {
+        "backend": "linuxbridge",
+        "bridge_mappings": {"extnet": "br-extnet"},
+        "physical_interfaces": {"br-extnet": "eth1"},
+    }
+    here = host(**facts)
+    vlan = Network(id="n", network_type="vlan", physical_network="extnet", segmentation_id=7)
+    assert backends.vif(here, VXLAN, "normal") == (
+        "bridge",
+        {"connectivity": "l2", "port_filter": True, "bound_drivers": {"0": "linuxbridge"}},
+    )
+    assert backends.carries(here, vlan)
+    without = host(**facts, capabilities={"vlan_devices": "no"})
+    assert backends.lacks(without, vlan) == "vlan networks (Linux bridges)"
+    geneve = Network(id="n", network_type="geneve", segmentation_id=1)
+    assert backends.lacks(host(**facts, tunnel_types=("vxlan", "geneve")), geneve)
+    told = backends.configurations(here)
+    assert told["interface_mappings"] == {"extnet": "eth1"} and "bridge_mappings" not in told

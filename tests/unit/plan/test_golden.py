@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from msgspec.structs import replace
 
 from netloom.plan import plan
 from netloom.scope import Inventory, select
@@ -24,6 +25,14 @@ SCENARIOS = [
 def test_golden(scenario, golden):
     for host, view in scenario().views().items():
         golden(f"plan/{scenario.__name__}/{host}.txt", state_text(plan(view)))
+
+
+@pytest.mark.parametrize("scenario", SCENARIOS, ids=lambda scenario: scenario.__name__)
+def test_golden_without_open_vswitch(scenario, golden):
+    for host, view in scenario().views().items():
+        facts = replace(view.facts, backend="linuxbridge")
+        text = state_text(plan(replace(view, facts=facts)))
+        golden(f"plan/linuxbridge/{scenario.__name__}/{host}.txt", text)
 
 
 @pytest.mark.parametrize("scenario", SCENARIOS, ids=lambda scenario: scenario.__name__)

@@ -291,9 +291,9 @@ def outcome(function, *args):
 
 
 @settings(max_examples=60, deadline=None, derandomize=True, database=None, phases=(Phase.generate,))
-@given(STEPS, st.booleans())
-def test_parts_that_are_kept_up_are_the_whole_plan(steps, told):
-    view = HostView(seq=0, facts=FACTS)
+@given(STEPS, st.booleans(), st.sampled_from(("ovs", "linuxbridge")))
+def test_parts_that_are_kept_up_are_the_whole_plan(steps, told, backend):
+    view = HostView(seq=0, facts=msgspec.structs.replace(FACTS, backend=backend))
     for name in NETWORKS:
         start = [("networks", network(name, True, 1450, "")), ("subnets", subnet(name, True, None))]
         view, _ = changed(view, start)
@@ -346,11 +346,13 @@ def big(local: int, elsewhere: int, more: int = 0) -> worlds.World:
     return world
 
 
+@pytest.mark.parametrize("backend", ["ovs", "linuxbridge"])
 @pytest.mark.parametrize("here", [True, False], ids=["here", "elsewhere"])
-def test_one_more_port_plans_as_much_on_a_big_host_as_on_a_small_one(here):
+def test_one_more_port_plans_as_much_on_a_big_host_as_on_a_small_one(here, backend):
     counts, sizes = [], []
     for others in (3, 60):
         world = big(others, others)
+        world.hosts["h1"] = msgspec.structs.replace(world.hosts["h1"], backend=backend)
         view = world.view("h1")
         parts = Parts(view)
         planned = parts.planned

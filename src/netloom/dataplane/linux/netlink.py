@@ -148,10 +148,12 @@ def arp_request(mac: str, address: str, wanted: str) -> bytes:
     return frame + ours + IPv4Address(address).packed + b"\x00" * 6 + IPv4Address(wanted).packed
 
 
-def send_frame(device: str, frame: bytes) -> None:
-    """Send one frame out of a device."""
+def send_frame(device: str, frame: bytes, mark: int = 0) -> None:
+    """Send one frame out of a device, as a packet with this mark."""
     with socket.socket(socket.AF_PACKET, socket.SOCK_RAW) as raw:
         try:
+            if mark:
+                raw.setsockopt(socket.SOL_SOCKET, socket.SO_MARK, mark)
             raw.bind((device, 0))
             raw.send(frame)
         except OSError as error:

@@ -6,6 +6,9 @@ Each name gets the lowest free number, kept in the `Open_vSwitch` row's external
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
+from typing import Protocol
+
 from netloom.dataplane.ovs.ovsdb import Ovsdb, to_map
 
 FIRST = {"zone": 1, "conj": 1, "uids": 16}
@@ -15,11 +18,45 @@ LAST = {"zone": 65535, "conj": 0xFFFFFFFE, "uids": 65535}
 _PREFIXES = tuple(f"netloom-{kind}-" for kind in FIRST)
 
 
-class Allocator:
-    """Names → numbers. Changes are held back until `save`, so that many cost one transaction."""
+class Notes(Protocol):
+    """Where numbers are kept, as text by name."""
+
+    def read(self) -> dict[str, str]:
+        """All that is kept there."""
+        ...
+
+    def change(self, gone: Iterable[str], come: Mapping[str, str]) -> None:
+        """Take names out, then put others in; raises ApplyError."""
+        ...
+
+
+class InDatabase:
+    """Kept in the switch's database."""
 
     def __init__(self, database: Ovsdb) -> None:
         self._database = database
+
+    def read(self) -> dict[str, str]:
+        found: dict[str, str] = self._database.root().get("external_ids", {})
+        return found
+
+    def change(self, gone: Iterable[str], come: Mapping[str, str]) -> None:
+        # Insert never overwrites: a name that was freed and allotted anew is deleted first.
+        mutations: list[list[object]] = []
+        if gone := set(gone):
+            mutations.append(["external_ids", "delete", ["set", sorted(set(gone))]])
+        if come:
+            mutations.append(["external_ids", "insert", to_map({**come})])
+        self._database.transact(
+            [{"op": "mutate", "table": "Open_vSwitch", "where": [], "mutations": mutations}]
+        )
+
+
+class Allocator:
+    """Names → numbers. Changes are held back until `save`, so that many cost one transaction."""
+
+    def __init__(self, notes: Notes) -> None:
+        self._notes = notes
         self._numbers: dict[str, dict[str, int]] = {kind: {} for kind in FIRST}
         self._taken: dict[str, set[int]] = {kind: set() for kind in FIRST}
         self._lowest = dict(FIRST)
@@ -37,7 +74,7 @@ class Allocator:
             self._restore()
             return
         self._loaded = True
-        external: dict[str, str] = self._database.root().get("external_ids", {})
+        external = self._notes.read()
         self._added.clear()
         self._removed.clear()
         for kind in FIRST:
@@ -57,7 +94,7 @@ class Allocator:
             self._lowest[kind] = FIRST[kind]
 
     def _restore(self) -> None:
-        external: dict[str, str] = self._database.root().get("external_ids", {})
+        external = self._notes.read()
         there = {key: v for key, v in external.items() if key.startswith(_PREFIXES)}
         ours = {
             f"netloom-{kind}-{name}": str(number)
@@ -91,7 +128,7 @@ class Allocator:
     def lost(self, kind: str) -> set[str]:
         """Names whose number is not (yet) in the database as it is here."""
         prefix = f"netloom-{kind}-"
-        there: dict[str, str] = self._database.root().get("external_ids", {})
+        there = self._notes.read()
         known = self._numbers[kind].items()
         return {name for name, number in known if there.get(f"{prefix}{name}") != str(number)}
 
@@ -115,14 +152,6 @@ class Allocator:
         """Write what is new and drop what is gone; raises ApplyError, and keeps it for the next time."""
         if not self._added and not self._removed:
             return
-        # Insert never overwrites: a name that was freed and allotted anew is deleted first.
-        mutations: list[list[object]] = []
-        if self._removed:
-            mutations.append(["external_ids", "delete", ["set", sorted(set(self._removed))]])
-        if self._added:
-            mutations.append(["external_ids", "insert", to_map(self._added)])
-        self._database.transact(
-            [{"op": "mutate", "table": "Open_vSwitch", "where": [], "mutations": mutations}]
-        )
+        self._notes.change(self._removed, self._added)
         self._added.clear()
         self._removed.clear()

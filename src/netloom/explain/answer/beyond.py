@@ -20,9 +20,10 @@ from netloom.model.hoststate import Device
 from netloom.model.names import METADATA_ADDRESS, OWNER_DHCP
 from netloom.model.networking import Gateway, Network, Port, Router, Subnet
 from netloom.model.origin import NOTHING, Origin
-from netloom.plan.index import ROUTER_OWNERS, device_of
+from netloom.plan.index import ROUTER_OWNERS
 from netloom.plan.ovs.pipeline import Stage
 from netloom.plan.ovs.rule_services import WITH_PORTS
+from netloom.plan.sets import names_inside
 
 
 def ranges(cloud: Cloud) -> tuple[Beyond, ...]:
@@ -68,7 +69,7 @@ def astray(cloud: Cloud, walk: Walk, start: Spot, target: Spot) -> Reason | None
         return _same_address(cloud, at.port_id, target)
     if target.port is not None and not isinstance(at, Endpoint) and at is not None:
         owner = target.port
-        if owner.device_owner not in ROUTER_OWNERS and at.name != device_of(owner):
+        if owner.device_owner not in ROUTER_OWNERS and at.name not in names_inside(owner):
             return _same_address(cloud, _first_port(at.origin), target)
     if walk.back is None or not walk.back.delivered:
         return None

@@ -18,8 +18,9 @@ from netloom.model.names import OWNER_DHCP, OWNER_DISTRIBUTED
 from netloom.model.networking import Network, Port, Route, Router, SecurityGroup, Subnet
 from netloom.model.origin import HOST, NOTHING, Origin
 from netloom.model.placement import places
-from netloom.plan.index import ROUTER_OWNERS, device_of
+from netloom.plan.index import ROUTER_OWNERS
 from netloom.plan.ovs.pipeline import Stage
+from netloom.plan.sets import names_inside
 
 
 def of_drop(cloud: Cloud, arrival: Arrival, asked: Asked, *, answer: bool) -> Reason:
@@ -273,7 +274,7 @@ def _silent(cloud: Cloud, port: Port, address: str) -> Reason:
 
 def _network_of_device(cloud: Cloud, step: Step) -> str:
     """The network of the port whose device asked."""
-    found = (port for port in cloud.ports.values() if device_of(port) == step.place)
+    found = (port for port in cloud.ports.values() if step.place in names_inside(port))
     return next((port.network_id for port in found), "")
 
 

@@ -7,6 +7,7 @@ from collections import defaultdict
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 
+from netloom.explain.walk.linuxbridge import Bridged
 from netloom.explain.walk.reach import Around, Further, Later, Reach
 from netloom.explain.walk.trace import Way
 from netloom.model.hosts import HostFacts, HostView
@@ -78,7 +79,7 @@ class Host:
 
     Of a router's replicas the first is taken to be active: which one is, a plan cannot say (`api/explain.py` puts first the one
     whose host says so). `standbys`: namespace of an HA router → the hosts of the others. `subports`: a subport's name → the device of its trunk's parent,
-    and its tag there.
+    and its tag there. `bridged`: its bridges, where it has no Open vSwitch.
     """
 
     name: str
@@ -95,12 +96,15 @@ class Host:
     attached: dict[str, list[AttachedNetwork]] = field(default_factory=dict)
     standbys: dict[str, tuple[str, ...]] = field(default_factory=dict)
     subports: dict[str, tuple[str, int]] = field(default_factory=dict)
+    bridged: Bridged | None = None
 
     @classmethod
     def of(cls, view: HostView) -> Host:
         """Plan a host's view and index what comes out."""
         state = plan(view)
         host = cls(view.facts.host, view.facts, state, view.seq)
+        if view.facts.backend == "linuxbridge":
+            host.bridged = Bridged.of(view.facts, state)
         tables: dict[tuple[str, int], list[Flow]] = defaultdict(list)
         for flow in state.each(Flow):
             tables[flow.bridge, flow.table].append(flow)

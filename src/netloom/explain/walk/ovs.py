@@ -11,6 +11,7 @@ from msgspec.structs import replace as replace_struct
 
 from netloom.explain.walk.frames import Connection, Frame, Passing, matches
 from netloom.explain.walk.hosts import Host, World
+from netloom.explain.walk.linuxbridge import Bridged, Bridges, Onward, tunnel_step
 from netloom.explain.walk.trace import Outcome, Step, Steps
 from netloom.model import openflow as of
 from netloom.model.hoststate import Flow
@@ -18,7 +19,7 @@ from netloom.model.names import INTEGRATION_BRIDGE
 from netloom.model.networking import SecurityGroupRule
 from netloom.model.origin import HOST, Origin
 from netloom.plan.index import TUNNELS
-from netloom.plan.ovs.bridges import integration_patch
+from netloom.plan.ovs.bridges import integration_patch, tunnel_port
 from netloom.plan.ovs.pipeline import PURPOSE, Stage
 from netloom.render.openflow import match_text
 
@@ -31,6 +32,7 @@ class Switches:
 
     def __init__(self, world: World) -> None:
         self.world = world
+        self.bridges = Bridges()
         self.tracked: dict[tuple[str, str], set[Connection]] = {}
         self.gathered: set[tuple[str, str, int | None, Connection]] = set()
         """Where the first fragment of a datagram waits for the later ones."""
@@ -39,6 +41,8 @@ class Switches:
         """A frame comes into br-int by a local device."""
         if self.world.around is not None:
             self.world.around.leaves(device)
+        if (bridged := host.bridged) is not None:
+            return self._bridge(bridged, bridged.outer.get(device, device), frame, steps)
         wire, tag = host.subports.get(device, (device, frame.vlan))
         frame = replace(frame, vlan=tag)  # a subport's frames leave the instance with its tag
         return self._table(host, Passing(frame, wire), 0, steps)
@@ -53,6 +57,9 @@ class Switches:
     def _from_wire(
         self, host: Host, physical_network: str, frame: Frame, steps: Steps
     ) -> list[Outcome]:
+        if (bridged := host.bridged) is not None:
+            device = bridged.by_wire(physical_network, frame.vlan)
+            return self._bridge(bridged, device, replace(frame, vlan=0), steps)
         bridge = host.facts.bridge_mappings[physical_network]
         step = Step(
             kind="wire",
@@ -63,6 +70,48 @@ class Switches:
             origin=(Origin(HOST, host.name),),
         )
         return self._table(host, Passing(frame, integration_patch(bridge)), 0, (*steps, step))
+
+    def _bridge(self, host: Bridged, device: str, frame: Frame, steps: Steps) -> list[Outcome]:
+        """A frame comes into a Linux bridge; its copies on their way to other hosts are followed there."""
+        place = next((e.host for e in self.world.endpoints.values() if e.mac == frame.eth_dst), "")
+        end = self.world.facts[place].tunnel_ip if place else None
+        outcomes, onward = self.bridges.enter(host, device, frame, steps, [end] if end else None)
+        for way in onward:
+            if way.tunnel:
+                far = self.world.host_of_tunnel(way.to)
+                step = tunnel_step(host, way, far.name if far else None)
+                passed = (*way.steps, step)
+                outcomes += self._arrived(far, "vxlan", way.key, way.frame, passed) if far else []
+            else:
+                outcomes += self._over_wire(host, way)
+        return outcomes
+
+    def _over_wire(self, host: Bridged, way: Onward) -> list[Outcome]:
+        """The physical network carries a frame from a Linux bridge to all other hosts on it, and outside."""
+        tag = f", tagged with VLAN {way.key}" if way.key else ", untagged"
+        step = Step(
+            kind="wire",
+            host=host.name,
+            place=host.card(way.to),
+            text=f"by {host.card(way.to)} to physical network {way.to}{tag}",
+            command=f"tcpdump -eni {host.card(way.to)}",
+            origin=(Origin(HOST, host.name),),
+        )
+        steps = (*way.steps, step)
+        outcomes = [Outcome(end="wire", host=host.name, place=way.to, frame=way.frame, steps=steps)]
+        for other in self.world.on_wire(way.to, way.frame.vlan):
+            if other.name != host.name:
+                outcomes += self._from_wire(other, way.to, way.frame, steps)
+        return outcomes
+
+    def _arrived(
+        self, far: Host, network_type: str, key: int | None, frame: Frame, steps: Steps
+    ) -> list[Outcome]:
+        """A frame comes out of a tunnel."""
+        if far.bridged is not None:
+            device = far.bridged.by_tunnel(key or 0)
+            return self._bridge(far.bridged, device, frame, steps)
+        return self._table(far, Passing(frame, tunnel_port(network_type), tun_id=key), 0, steps)
 
     def _table(self, host: Host, passing: Passing, number: int, steps: Steps) -> list[Outcome]:
         """One table: find the flow, do what it says."""
@@ -231,8 +280,7 @@ class Switches:
                     end="dropped", host=host.name, place=device, frame=passing.frame, steps=steps
                 )
             ]
-        arrived = Passing(passing.frame, device, tun_id=passing.tun_id)
-        return self._table(far, arrived, 0, steps)
+        return self._arrived(far, device.rstrip("0"), passing.tun_id, passing.frame, steps)
 
     def _to_wire(
         self, host: Host, passing: Passing, network: str, bridge: str, steps: Steps

@@ -10,10 +10,11 @@ from typing import Any
 
 from netloom.model import HostFacts, Network
 from netloom.network.backends.base import Backend
+from netloom.network.backends.linuxbridge import LINUXBRIDGE
 from netloom.network.backends.none import NONE
 from netloom.network.backends.ovs import OVS
 
-BACKENDS: dict[str, Backend] = {backend.name: backend for backend in (OVS, NONE)}
+BACKENDS: dict[str, Backend] = {backend.name: backend for backend in (OVS, LINUXBRIDGE, NONE)}
 """By the name that a host gives."""
 
 
@@ -24,11 +25,23 @@ def of(facts: HostFacts) -> Backend:
 
 def carries(facts: HostFacts, network: Network) -> bool:
     """True where the network can be present on the host."""
-    if network.network_type not in of(facts).network_types:
-        return False
-    if network.physical_network is not None:
-        return network.physical_network in facts.bridge_mappings
-    return facts.tunnel_ip is not None and network.network_type in facts.tunnel_types
+    return not lacks(facts, network)
+
+
+def lacks(facts: HostFacts, network: Network) -> str:
+    """Return what the host would need to carry a network, in words; empty where it has all of it."""
+    backend = of(facts)
+    if network.physical_network not in (None, *facts.bridge_mappings):
+        return f"physical network {network.physical_network}"
+    need = backend.needs.get(network.network_type)
+    if network.network_type not in backend.network_types or (
+        need and facts.capabilities.get(need) == "no"
+    ):
+        return f"{network.network_type} networks ({backend.title})"
+    tunnels = facts.tunnel_ip is not None and network.network_type in facts.tunnel_types
+    return (
+        "" if network.physical_network is not None or tunnels else f"{network.network_type} tunnels"
+    )
 
 
 def vif(facts: HostFacts, network: Network, vnic_type: str) -> tuple[str, dict[str, Any]] | None:
@@ -47,8 +60,14 @@ def vif(facts: HostFacts, network: Network, vnic_type: str) -> tuple[str, dict[s
 
 def configurations(facts: HostFacts) -> dict[str, Any]:
     """Return what the API shows as `configurations` of the host's layer 2 agent."""
+    cards = {
+        name: facts.physical_interfaces[bridge]
+        for name, bridge in facts.bridge_mappings.items()
+        if bridge in facts.physical_interfaces
+    }
+    mapped = of(facts).maps
     return {
-        "bridge_mappings": facts.bridge_mappings,
+        mapped: facts.bridge_mappings if mapped == "bridge_mappings" else cards,
         "tunnel_types": list(facts.tunnel_types) if facts.tunnel_ip else [],
         "tunneling_ip": facts.tunnel_ip,
         **_told(facts),

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 from msgspec import Struct
 
 TCP, UDP, DCCP, SCTP, UDPLITE = 6, 17, 33, 132, 136
@@ -14,7 +16,8 @@ class Backend(Struct, frozen=True, kw_only=True):
     list. `driver`: as `bound_drivers` names it. `vif_type`, `vif_details`: what Nova must know to plug a port. `told`:
     capabilities of a host that clients hear of, and what they are where the host does not say. `network_types`,
     `vnic_types`, `port_protocols` (IP protocols whose ports it can match), `distributed` (routers on the hosts of their
-    instances): what it can carry.
+    instances): what it can carry. `needs`: network type → capability that a host must not report as `no` for it.
+    `maps`: what its agent says that physical networks are mapped to.
     """
 
     name: str
@@ -26,6 +29,8 @@ class Backend(Struct, frozen=True, kw_only=True):
     vif_details: dict[str, bool | str]
     told: dict[str, str]
     network_types: frozenset[str]
+    needs: dict[str, str] = {}
+    maps: Literal["bridge_mappings", "interface_mappings"] = "bridge_mappings"
     vnic_types: frozenset[str] = frozenset({"normal"})
     port_protocols: frozenset[int]
     distributed: bool = False

@@ -68,6 +68,25 @@ def interface(index: Index, network: Network, port: Port) -> Interface:
     )
 
 
+def dhcp_device(index: Index, network: Network, port: Port) -> Iterator[HostObject]:
+    """The device of a network's DHCP on br-int."""
+    yield Interface(
+        bridge=INTEGRATION_BRIDGE,
+        name=device_of(port),
+        type="internal",
+        external_ids={
+            "attached-mac": port.mac_address,
+            "iface-id": port.id,
+            "iface-status": "active",
+        },
+        mtu=network.mtu,
+        origin=origin(port, network),
+        aspect="dhcp",
+    )
+    yield from classify(index, network, port, Stage.LOCAL)
+    yield output(port.key, device_of(port), origin(port))
+
+
 def classify(
     index: Index, network: Network, port: Port, stage: Stage | None = None
 ) -> Iterator[Flow]:
