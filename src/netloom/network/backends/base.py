@@ -4,6 +4,10 @@ from __future__ import annotations
 
 from msgspec import Struct
 
+from netloom.model.qos import QOS_RULES
+
+ALL_QOS_RULES = frozenset(kind.TYPE for kind in QOS_RULES)
+
 TCP, UDP, DCCP, SCTP, UDPLITE = 6, 17, 33, 132, 136
 
 
@@ -13,7 +17,8 @@ class Backend(Struct, frozen=True, kw_only=True):
     `name`: as `HostFacts.backend` gives it; `title`: for people. `agent_type`, `binary`: its layer 2 agent in the API's
     list. `driver`: as `bound_drivers` names it. `vif_type`, `vif_details`: what Nova must know to plug a port. `told`:
     capabilities of a host that clients hear of, and what they are where the host does not say. `network_types`,
-    `vnic_types`, `port_protocols` (IP protocols whose ports it can match): what it can carry.
+    `vnic_types`, `port_protocols` (IP protocols whose ports it can match): what it can carry. `qos_rules`: types of rules of QoS
+    policies that it carries out, or that are for whoever places instances.
     """
 
     name: str
@@ -27,3 +32,4 @@ class Backend(Struct, frozen=True, kw_only=True):
     network_types: frozenset[str]
     vnic_types: frozenset[str] = frozenset({"normal"})
     port_protocols: frozenset[int]
+    qos_rules: frozenset[str] = frozenset()
