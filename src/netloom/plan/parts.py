@@ -29,7 +29,7 @@ from netloom.plan import dhcp, neighbours
 from netloom.plan.index import Changed, Index, Read, Remembered, differing, origin
 from netloom.plan.instances import instance
 from netloom.plan.l3 import plan_router
-from netloom.plan.ovs import l2, local, security_groups
+from netloom.plan.ovs import address_limits, l2, local, security_groups
 from netloom.plan.ovs.bridges import plan_bridges
 from netloom.plan.ovs.pieces import Piece, joined
 from netloom.plan.ovs.ports import hidden_headers, plan_port
@@ -119,6 +119,7 @@ def _router(index: Index, id: str) -> Made:
     if router is not None and index.host in places(router):
         yield from plan_router(index, router)
         yield neighbours.bound_of_router(router)
+        yield from address_limits.plan_router(index, router)
 
 
 def _group(index: Index, id: str) -> Made:
