@@ -18,7 +18,6 @@ from netloom.model import (
     Network,
     Port,
     QosPolicy,
-    QosRule,
     Resource,
     Router,
     to_doc,
@@ -127,14 +126,13 @@ def _set_shared(w: Writer, policy: QosPolicy, shared: bool) -> bool:
 
 
 def refreshed(w: Writer, policy: QosPolicy) -> QosPolicy:
-    """Write the rules that name a policy into it; return it as it is now."""
+    """Write the rules that name a policy into it, by type and age; return it as it is now."""
+    places = {rule.id: place for place, rule in enumerate(policy.rules)}
     rules = [
         rule
         for kind in QOS_RULES
-        for rule in sorted(w.list(kind, qos_policy_id=policy.id), key=_age)
+        for rule in sorted(
+            w.list(kind, qos_policy_id=policy.id), key=lambda r: places.get(r.id, len(places))
+        )
     ]
     return w.update(replace(policy, rules=tuple(rule.as_shown for rule in rules)))
-
-
-def _age(rule: QosRule) -> tuple[str, str]:
-    return rule.created_at, rule.id

@@ -59,7 +59,9 @@ def rarely(what):
     return st.lists(what, max_size=1).map(tuple)
 
 
-def port(number, network, host, groups, owner, router, pairs, secure, up, name, options, policy):
+def port(
+    number, network, host, groups, owner, router, pairs, secure, up, name, options, policy=None
+):
     """Each port has its own MAC and address, as the API sees to."""
     dhcp = f"dhcp-{network}" if owner == "network:dhcp" else router
     return Port(
