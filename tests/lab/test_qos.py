@@ -193,8 +193,26 @@ def test_a_networks_policy_is_for_its_ports_that_have_none(world: World) -> None
     print(f"of the network {sent['mbit']:.2f} of 4, of its own {got['mbit']:.2f} of 9 Mbit/s")
     assert sent["mbit"] == pytest.approx(4, rel=0.1)
     assert got["mbit"] == pytest.approx(9, rel=0.1)
-    world.put("networks", world.network["id"], qos_policy_id=None)
+
+    # Where both ends have the same limit it is not asked twice: each port has a meter of its own.
+    path = f"{QOS}/policies/{of_network}/bandwidth_limit_rules"
+    rule = {"max_kbps": 4000, "direction": "ingress"}
+    world.tenant.request("POST", path, json={"bandwidth_limit_rule": rule})
     world.put("ports", world.far.port["id"], qos_policy_id=None)
+    for host in (HOST, OTHER):
+        world.until_metered(host, ("kbps", 4000, 3200), ("kbps", 4000, 3200))
+    (sent,) = world.measure(
+        Stream("udp", world.near.line(), world.far.line(), world.far.address, 4)
+    )
+    print(f"limited at both ends {sent['mbit']:.2f} of 4 Mbit/s")
+    assert sent["mbit"] == pytest.approx(4, rel=0.1)
+
+    # A switch that is started again knows no meters.
+    pid = (world.lab.lab.host(HOST) / "services/ovs-vswitchd").read_text()
+    world.lab.exec(HOST, "kill", "-9", pid)
+    RunningLab.until(lambda: world.near.pings(world.far.address), 60, "no way after the restart")
+    world.until_metered(HOST, ("kbps", 4000, 3200), ("kbps", 4000, 3200))
+    world.put("networks", world.network["id"], qos_policy_id=None)
     for host in (HOST, OTHER):
         world.until_metered(host)
 
