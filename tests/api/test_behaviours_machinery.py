@@ -374,7 +374,7 @@ def test_every_advertised_alias_has_its_attributes_and_actions():
 
 
 ABSENT = """
-    subnetpools address-scopes qos/policies qos/rule-types metering/metering-labels segments
+    subnetpools address-scopes policies metering/metering-labels segments
     flavors service_profiles service-providers network-ip-availabilities network-segment-ranges address-groups
     default-security-group-rules auto-allocated-topology/null floatingip_pools ndp_proxies local_ips log/logs
     bgp-speakers bgpvpn/bgpvpns vpn/vpnservices fwaas/firewall_groups lbaas/loadbalancers sfc/port_chains
@@ -392,9 +392,9 @@ def test_what_is_not_there_is_not_found(world, path):
 
 
 ABSENT_ATTRIBUTES = {
-    NETWORK: "segments vlan_transparent qinq qos_policy_id dns_domain ipv4_address_scope ha l2_adjacency pvlan",
+    NETWORK: "segments vlan_transparent qinq dns_domain ipv4_address_scope ha l2_adjacency pvlan",
     SUBNET: "use_default_subnetpool service_types segment_id dns_publish_fixed_ip",
-    PORT: "dns_name dns_domain qos_policy_id ip_allocation device_profile hints trusted "
+    PORT: "dns_name dns_domain ip_allocation device_profile hints trusted "
     "propagate_uplink_status numa_affinity_policy data_plane_status resource_request pvlan_type",
     ROUTER: "external_gateways flavor_id enable_ndp_proxy conntrack_helpers enable_default_route_bfd evpn_vni",
     GROUP: "shared",

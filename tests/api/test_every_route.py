@@ -62,7 +62,8 @@ FOR_EVERYBODY = {
 
 def networking() -> Iterator[tuple[str, str]]:
     """Routes below `/networking`, which is one application with a table of its own."""
-    for name in (*(each.replace("_", "-") for each in NOUNS), *ANSWERS):
+    prefixed = ("/".join(filter(None, (n.prefix, n.collection))) for n in NOUNS.values())
+    for name in (*(each.replace("_", "-") for each in prefixed), *ANSWERS, "qos/rule-types"):
         for method in ("GET", "POST", "PUT", "DELETE"):
             yield method, f"/networking/v2.0/{name}"
             yield method, f"/networking/v2.0/{name}/{{id}}"
@@ -171,6 +172,7 @@ def test_who_may_look_only_changes_nothing(cloud: Cloud) -> None:
 
         def path_of(noun: Noun) -> str:
             before = f"{noun.under}/{there[noun.under][0]}/" if noun.under else ""
+            before = f"{noun.prefix}/{before}" if noun.prefix else before
             return f"/networking/v2.0/{before}{noun.collection.replace('_', '-')}"
 
         outer, _ = make(admin, "networks", **{"router:external": True})
@@ -214,14 +216,33 @@ def test_who_may_look_only_changes_nothing(cloud: Cloud) -> None:
             action="access_as_shared",
             target_tenant="a" * 32,
         )
+        project = demo.get(f"/networking/v2.0/networks/{network}").json()["network"]["project_id"]
+        there["policies"] = make(admin, "policies", name="q", project_id=project)
+        values = {
+            "bandwidth_limit_rules": {"max_kbps": 1000},
+            "dscp_marking_rules": {"dscp_mark": 10},
+            "minimum_bandwidth_rules": {"min_kbps": 10},
+            "minimum_packet_rate_rules": {"min_kpps": 1},
+            "packet_rate_limit_rules": {"max_kpps": 1},
+        }
+        for rules, attrs in values.items():
+            there[rules] = make(admin, rules, **attrs)
+            if f"alias_{rules}" in NOUNS:
+                there[f"alias_{rules}"] = there[rules]
     assert there.keys() == NOUNS.keys()
     before = seq(cloud)
     for noun in NOUNS.values():
         ident, new = there[noun.collection]
         path = path_of(noun)
-        asked = [("POST", path, new), ("DELETE", f"{path}/{ident}", None)]
+        asked: list[tuple[str, str, Any]] = [("DELETE", f"{path}/{ident}", None)]
+        if not noun.by_id_only:
+            asked.append(("POST", path, new))
         if noun.collection != "security_group_rules":  # there is nothing of a rule to change
-            changed = {"rbac_policies": {"target_tenant": "b" * 32}}
+            changed = {"rbac_policies": {"target_tenant": "b" * 32}} | {
+                f"{alias}{rules}": attrs
+                for rules, attrs in values.items()
+                for alias in ("", "alias_")
+            }
             attrs = changed.get(noun.collection, {"description": "x"})
             asked.append(("PUT", f"{path}/{ident}", {noun.singular: attrs}))
         asked += [

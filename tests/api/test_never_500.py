@@ -99,6 +99,20 @@ def world(tmp_path_factory):
         made = admin("POST", below, {"port_forwarding": forwarding})
         ids["port_forwardings"] = made.json()["port_forwarding"]["id"]
         PATHS["port_forwardings"] = below
+        ids["policies"] = qos = admin.make("policy")["id"]
+        PATHS["policies"] = "/qos/policies"
+        limits: dict[str, dict[str, object]] = {
+            "bandwidth_limit_rules": {"max_kbps": 5},
+            "dscp_marking_rules": {"dscp_mark": 10},
+            "minimum_bandwidth_rules": {"min_kbps": 5},
+            "minimum_packet_rate_rules": {"min_kpps": 5},
+            "packet_rate_limit_rules": {"max_kpps": 5},
+        }
+        for rules, values in limits.items():
+            PATHS[rules] = f"/qos/policies/{qos}/{rules}"
+            PATHS[f"alias_{rules}"] = f"/qos/alias_{rules}"
+            made = admin("POST", PATHS[rules], {rules.removesuffix("s"): values})
+            ids[rules] = ids[f"alias_{rules}"] = made.json()[rules.removesuffix("s")]["id"]
         bodies = {
             "subnets": {"network_id": network, "ip_version": 4, "cidr": "10.9.0.0/24"},
             "ports": {"network_id": network},
@@ -111,11 +125,12 @@ def world(tmp_path_factory):
             "rbac_policies": policy | {"target_tenant": "b" * 32},
             "trunks": {"port_id": other},
             "port_forwardings": forwarding | {"external_port": 23, "internal_port": 23},
+            **{rules: values | {"direction": "ingress"} for rules, values in limits.items()},
         }
         yield cloud, ids, bodies
 
 
-COLLECTIONS = sorted(set(MAPS) - {"agents", "availability_zones"})
+COLLECTIONS = sorted(set(MAPS) - {"agents", "availability_zones", "rule_types"})
 
 
 PATHS = {}

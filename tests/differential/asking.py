@@ -18,7 +18,7 @@ from tests.differential.attributes import (
     switches,
     texts,
 )
-from tests.differential.operations import COLLECTIONS, UNKNOWN, Request, Text, Twin, Twins
+from tests.differential.operations import COLLECTIONS, PATHS, UNKNOWN, Request, Text, Twin, Twins
 from tests.differential.pick import Draw
 
 Sort = Callable[[Twins, Draw], Request]
@@ -29,7 +29,7 @@ def _create(
     world: Twins, draw: Draw, kind: str, attributes: dict[str, Any], bulk: bool = False
 ) -> Request:
     who = world.who(draw)
-    path = (COLLECTIONS[kind],)
+    path = (PATHS[kind],)
     if bulk and draw(pick.integers(1, 8)) == 1:
         second = attributes | maybe(draw, {}, 3, name=texts, foo=1)
         return Request(who, "POST", path, {kind + "s": [attributes, second]}, makes=kind)
@@ -55,7 +55,7 @@ def _change(world: Twins, draw: Draw, kind: str, attributes: dict[str, Any]) -> 
                 ]
             )
         )
-    path = (COLLECTIONS[kind], "/", world.some(draw, kind))
+    path = (PATHS[kind], "/", world.some(draw, kind))
     return Request(world.who(draw), "PUT", path, {kind: attributes}, headers)
 
 
@@ -247,6 +247,16 @@ def update_group(world: Twins, draw: Draw) -> Request:
 
 def create_rule(world: Twins, draw: Draw) -> Request:
     return _create(world, draw, "security_group_rule", rule_attributes(world, draw), bulk=True)
+
+
+def create_policy(world: Twins, draw: Draw) -> Request:
+    attributes = maybe(draw, {"name": draw(names)}, 5, shared=switches, is_default=switches, foo=1)
+    return _create(world, draw, "policy", attributes)
+
+
+def update_policy(world: Twins, draw: Draw) -> Request:
+    attributes = maybe(draw, {}, 3, name=texts, shared=switches, is_default=switches, rules=[])
+    return _change(world, draw, "policy", attributes)
 
 
 def show(world: Twins, draw: Draw) -> Request:

@@ -33,6 +33,7 @@ VIEWED = (
     TIMES
     | COUNTED
     | {"status", "shared", "port_details", "availability_zones", "tags", "standard_attr_id"}
+    | {"qos_network_policy_id"}
 )
 """Attributes that change without a change of the object itself, or look otherwise to each viewer."""
 

@@ -11,7 +11,7 @@ from tests.differential import anything, around, asking, pick, querying, transpo
 from tests.differential.compare import Pairs, changed_unseen, differences
 from tests.differential.known_differences import Known, explanation, without_dhcp
 from tests.differential.novelty import Novelty
-from tests.differential.operations import COLLECTIONS, UNKNOWN, Request, Twin, Twins
+from tests.differential.operations import COLLECTIONS, PATHS, UNKNOWN, Request, Twin, Twins
 from tests.differential.sides import Answer, Identity, Side
 from tests.differential.steps import Story
 from tests.differential.stories import STORIES
@@ -40,6 +40,8 @@ OFTEN: list[asking.Sort] = [
     asking.create_group,
     asking.update_group,
     asking.create_rule,
+    asking.create_policy,
+    asking.update_policy,
     asking.remove,
     asking.remove,
 ]
@@ -199,7 +201,7 @@ class Comparison:
         """Drop twins that are gone; a deletion may take others along. Asked of the side that is quicker."""
         admin = self.world.identities[0]
         there: set[str] = set()
-        for collection in COLLECTIONS.values():
+        for collection in PATHS.values():
             body = self.ours.ask(admin, "GET", f"{collection}?fields=id", None, {}).body
             there |= {item["id"] for item in next(iter(body.values()))}
         self.world.twins = [twin for twin in self.world.twins if twin.ids[1] in there]
@@ -305,6 +307,8 @@ def clear(side: Side, admin: Identity) -> None:
             if collection == "ports" and item["device_owner"] in ("network:router_interface",):
                 side.ask(admin, "PUT", f"ports/{item['id']}", {"port": {"device_owner": ""}}, {})
             side.ask(admin, "DELETE", f"{collection}/{item['id']}", None, {})
+    for policy in every("qos/policies"):
+        side.ask(admin, "DELETE", f"qos/policies/{policy['id']}", None, {})
     for quota in every("quotas"):
         side.ask(admin, "DELETE", f"quotas/{quota['project_id']}", None, {})
 

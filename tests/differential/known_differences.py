@@ -26,6 +26,10 @@ KNOWN: tuple[Known, ...] = (
         r"ipv[46]_address_scope: None \| absent",
     ),
     Known(
+        "There is no Placement that would be asked for what a port requests (port-resource-request is not advertised).",
+        r"resource_request: .* \| absent",
+    ),
+    Known(
         "Service types of subnets (subnet-service-types) are not there yet and not advertised.",
         r"service_types: \[\] \| absent",
     ),

@@ -88,6 +88,10 @@ COLLECTIONS = {
     "security_group": "security-groups",
     "security_group_rule": "security-group-rules",
 }
+"""Kinds that any request may be about → their path."""
+
+PATHS = COLLECTIONS | {"policy": "qos/policies"}
+"""Kind → path, of all that is made."""
 
 
 class Twins:

@@ -21,7 +21,9 @@ def forget_agents() -> None:
         plugin.delete_agent(admin, agent["id"])
 
 
-app = oracle.load(sys.argv[3], plugins="router,trunk,port_forwarding", drivers="port_security")
+app = oracle.load(
+    sys.argv[3], plugins="router,qos,trunk,port_forwarding", drivers="port_security,qos"
+)
 oracle.pass_context_through()
 oracle.seed()
 forget_agents()

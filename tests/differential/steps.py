@@ -6,7 +6,7 @@ from collections.abc import Generator
 from typing import Any
 
 from tests.differential import pick
-from tests.differential.operations import COLLECTIONS, UNKNOWN, Request, Twin, Twins
+from tests.differential.operations import PATHS, UNKNOWN, Request, Twin, Twins
 from tests.differential.pick import Draw
 from tests.differential.sides import Identity
 
@@ -15,13 +15,13 @@ Story = Generator[Request, Twin | None]
 
 def make(who: Identity, kind: str, **attributes: Any) -> Request:
     body = {kind: {name.replace("__", ":"): value for name, value in attributes.items()}}
-    return Request(who, "POST", (COLLECTIONS[kind],), body, makes=kind)
+    return Request(who, "POST", (PATHS[kind],), body, makes=kind)
 
 
 def change(who: Identity, twin: Twin | None, **attributes: Any) -> Request:
     kind = twin.kind if twin else "network"
     body = {kind: {name.replace("__", ":"): value for name, value in attributes.items()}}
-    return Request(who, "PUT", (COLLECTIONS[kind], "/", twin or UNKNOWN), body)
+    return Request(who, "PUT", (PATHS[kind], "/", twin or UNKNOWN), body)
 
 
 def act(who: Identity, router: Twin | None, action: str, body: Any) -> Request:
@@ -30,12 +30,12 @@ def act(who: Identity, router: Twin | None, action: str, body: Any) -> Request:
 
 def delete(who: Identity, twin: Twin | None) -> Request:
     kind = twin.kind if twin else "network"
-    return Request(who, "DELETE", (COLLECTIONS[kind], "/", twin or UNKNOWN), removes=twin)
+    return Request(who, "DELETE", (PATHS[kind], "/", twin or UNKNOWN), removes=twin)
 
 
 def show(who: Identity, twin: Twin | None) -> Request:
     kind = twin.kind if twin else "network"
-    return Request(who, "GET", (COLLECTIONS[kind], "/", twin or UNKNOWN))
+    return Request(who, "GET", (PATHS[kind], "/", twin or UNKNOWN))
 
 
 def pool(base: str) -> list[dict[str, str]]:

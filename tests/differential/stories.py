@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from tests.differential import pick, router_stories, steps
+from tests.differential import pick, qos_stories, router_stories, steps
 from tests.differential.operations import COLLECTIONS, UNKNOWN, Request, Text, Twin, Twins, both
 from tests.differential.pick import Draw
 
@@ -342,6 +342,8 @@ STORIES = [
     guarded,
     mixed_owners,
     router_stories.outside_in_use,
+    qos_stories.limited,
+    qos_stories.ruled,
     router_stories.routed,
     secured,
     shared_with_others,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -12,7 +13,7 @@ import pytest
 
 from netloom.agent.doctor import Report, Request, ask
 from tests.support.running_lab import RunningLab
-from tests.support.tenant import Instance, Tenant
+from tests.support.tenant import NETWORKING, Instance, Tenant
 
 pytestmark = [pytest.mark.root, pytest.mark.slow]
 
@@ -45,6 +46,11 @@ class Ward:
         self.router = tenant.router(network)["id"]
         server = tenant.boot("doctor", MAIN, network, group, address="10.58.0.20")
         self.instance: Instance = tenant.instance(server)
+        # More than anything here sends.
+        policy = tenant.policy(bandwidth_limit=[{"max_kbps": 1_000_000}])
+        path = f"{NETWORKING}/ports/{self.instance.port['id']}"
+        tenant.put(path, {"port": {"qos_policy_id": policy}})
+        RunningLab.until(lambda: "rate=1000000" in self.meters(), 30, "no meter")
         self.floating = tenant.floating_ip(self.instance.port["id"])["floating_ip_address"]
         self.network = network["id"]
         self.qr, self.qd = f"qrouter-{self.router}", f"qdhcp-{self.network}"
@@ -60,6 +66,10 @@ class Ward:
         """Whether somebody outside reaches the instance at its floating IP."""
         said = self.lab.exec("outside", "ping", "-c", "1", "-W", "1", self.floating, check=False)
         return " 1 received" in said
+
+    def meters(self) -> str:
+        """The meters of the instance's host."""
+        return self.lab.exec(MAIN, "ovs-ofctl", "-O", "OpenFlow15", "dump-meters", "br-int")
 
     def flow(self) -> str:
         """The cookie of a flow that takes in what the instance sends."""
@@ -96,6 +106,7 @@ def of_the_switch(ward: Ward) -> list[Damage]:
     """Damage to Open vSwitch and to devices in its bridges."""
     tap, cookie = ward.instance.tap, ward.flow()
     ofctl = "ovs-ofctl -O OpenFlow14"
+    meter = re.findall(r"meter=\d+", ward.meters())[0]
     port = ("interface", "flow", "bucket", "instance")
     return [
         Damage("a flow is gone", MAIN, f"{ofctl} del-flows br-int cookie={cookie}/-1", ("flow",)),
@@ -118,6 +129,9 @@ def of_the_switch(ward: Ward) -> list[Damage]:
         Damage("a group is gone", MAIN, f"{ofctl} del-groups br-int group_id={ward.group()}", ("group", "bucket", "flow")),
         Damage("a bucket is gone", MAIN, f"ovs-ofctl -O OpenFlow15 remove-buckets br-int group_id={ward.group()},command_bucket_id=first", ("bucket",)),
         Damage("a group of somebody's", MAIN, f"{ofctl} add-group br-int group_id=77,type=select,bucket=actions=drop", ("group",), "nothing wants it"),
+        Damage("a meter is gone", MAIN, "ovs-ofctl -O OpenFlow15 del-meters br-int", ("meter", "flow")),
+        Damage("a meter's rate", MAIN, f"ovs-ofctl -O OpenFlow15 mod-meter br-int {meter},kbps,burst,band=type=drop,rate=7,burst_size=7", ("meter",)),
+        Damage("a meter of somebody's", MAIN, "ovs-ofctl -O OpenFlow15 add-meter br-int meter=77,kbps,band=type=drop,rate=7", ("meter",), "nothing wants it"),
         Damage("a device is open to the host's kernel", MAIN, f"nft delete chain netdev netloom from-{tap}", ("interface",), "not kept from"),
     ]  # fmt: skip
 

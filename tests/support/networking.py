@@ -43,7 +43,8 @@ class Client:
 
     def make(self, singular, **attrs):
         collection = next(many for many, one in SINGULARS.items() if one == singular)
-        answer = self("POST", f"/{collection.replace('_', '-')}", {singular: attrs})
+        prefix = "qos/" if singular == "policy" else ""
+        answer = self("POST", f"/{prefix}{collection.replace('_', '-')}", {singular: attrs})
         assert answer.status_code == 201, answer.text
         return answer.json()[singular]
 

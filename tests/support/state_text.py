@@ -21,6 +21,7 @@ from netloom.model.hoststate import (
     Interface,
     Keepalived,
     MetadataListener,
+    Meter,
     Namespace,
     Neighbour,
     NeighbourBound,
@@ -29,7 +30,7 @@ from netloom.model.hoststate import (
     Zone,
 )
 from netloom.model.names import INTEGRATION_BRIDGE
-from netloom.plan.ovs.pipeline import PURPOSE, Domain, Stage
+from netloom.plan.ovs.pipeline import OF_LIMITS, PURPOSE, Domain, Stage
 from netloom.render.dnsmasq import dnsmasq_conf, dnsmasq_hosts, dnsmasq_opts
 from netloom.render.ip import ip_commands
 from netloom.render.keepalived import conntrackd_conf, keepalived_conf
@@ -60,6 +61,8 @@ def _switch(state: HostState) -> Iterator[str]:
     flows = list(state.each(Flow))
     for stage in Stage:
         here = [f for f in flows if f.bridge == INTEGRATION_BRIDGE and f.table == stage]
+        if not here and stage in OF_LIMITS:
+            continue
         yield f"-- table {int(stage)} {stage.name}: {PURPOSE[stage]}"
         yield from _flow_lines(here)
     yield "-- groups: broadcast domains"
@@ -71,6 +74,9 @@ def _switch(state: HostState) -> Iterator[str]:
             yield _with_origin(f"  {bucket_text(bucket)}", bucket)
     for zone in sorted(state.each(Zone), key=lambda zone: zone.name):
         yield _with_origin(f"conntrack zone {zone.name}", zone)
+    for meter in sorted(state.each(Meter), key=lambda meter: meter.name):
+        said = f"meter {meter.name}: {meter.rate} {meter.unit}, burst {meter.burst}"
+        yield _with_origin(said, meter)
     others = [f for f in flows if f.bridge != INTEGRATION_BRIDGE]
     for bridge in sorted({f.bridge for f in others}):
         yield f"-- {bridge}"

@@ -187,6 +187,16 @@ class Tenant:
         outside = self.get(f"{NETWORKING}/networks", name="public")["networks"][0]
         return self.make("floatingips", floating_network_id=outside["id"], port_id=port_id)
 
+    def policy(self, **rules: Sequence[dict[str, Any]]) -> str:
+        """A QoS policy with rules (type → values of each); returns its id. It goes after all that has it."""
+        made = self.request("POST", f"{NETWORKING}/qos/policies", json={"policy": {"name": "t"}})
+        path = f"{NETWORKING}/qos/policies/{made['policy']['id']}"
+        self._made.insert(0, path)
+        for type, several in rules.items():
+            for values in several:
+                self.request("POST", f"{path}/{type}_rules", json={f"{type}_rule": values})
+        return made["policy"]["id"]
+
     def raise_quota(self, **limits: int) -> None:
         """Set compute quotas of the project, until the lab ends."""
         self.put(f"{COMPUTE}/os-quota-sets/{self._project_id}", {"quota_set": limits})

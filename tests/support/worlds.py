@@ -6,6 +6,8 @@ import ipaddress
 from dataclasses import dataclass, field
 from typing import Any
 
+from msgspec.structs import replace
+
 from netloom.model import (
     AddressPair,
     Chassis,
@@ -19,6 +21,7 @@ from netloom.model import (
     Network,
     Port,
     PortForwarding,
+    QosPolicy,
     Replica,
     Router,
     SecurityGroup,
@@ -26,6 +29,7 @@ from netloom.model import (
     Server,
     Subnet,
 )
+from netloom.model.qos import PolicyRule
 
 
 @dataclass
@@ -327,6 +331,44 @@ def walkthrough_b() -> World:
         fixed_ip_address="10.0.0.5",
         router_id="router1",
     )
+    return world
+
+
+def limited() -> World:
+    """Limits and marks on all that can have them: an instance's port, its network, a floating IP, a gateway."""
+    world = walkthrough_b()
+
+    def policy(id: str, *rules: PolicyRule) -> None:
+        world.add("qos_policies", QosPolicy(id=id, name=id, rules=rules))
+
+    def rate(direction: str, max_kbps: int, **more: Any) -> PolicyRule:
+        id = f"{direction}{max_kbps}"
+        return PolicyRule(
+            id=id, type="bandwidth_limit", direction=direction, max_kbps=max_kbps, **more
+        )
+
+    policy(
+        "of-port",
+        rate("egress", 1000),
+        rate("ingress", 2000, max_burst_kbps=100),
+        PolicyRule(id="mark", type="dscp_marking", dscp_mark=26),
+        PolicyRule(id="out", type="packet_rate_limit", direction="egress", max_kpps=1),
+        PolicyRule(
+            id="in", type="packet_rate_limit", direction="ingress", max_kpps=2, max_burst_kpps=1
+        ),
+        PolicyRule(id="least", type="minimum_bandwidth", direction="egress", min_kbps=500),
+    )
+    policy("of-network", PolicyRule(id="also", type="dscp_marking", dscp_mark=8))
+    policy("of-address", rate("egress", 3000), rate("ingress", 4000))
+    policy("of-gateway", rate("egress", 5000), rate("ingress", 0))
+    world.change("ports", "my2", qos_policy_id="of-port")
+    world.change("networks", "private", qos_policy_id="of-network")
+    world.change("floatingips", "fip1", qos_policy_id="of-address")
+    gateway = world.tables["routers"]["router1"].external_gateway_info
+    info = replace(gateway, qos_policy_id="of-gateway")
+    world.change("routers", "router1", external_gateway_info=info)
+    beside = world.port("my3", "private", [("priv-sub", "10.0.0.6")], security_groups=("sg-all",))
+    world.server("vm-my3", "compute2", beside)
     return world
 
 

@@ -17,6 +17,7 @@ from netloom.agent.reconcile.kinds.flows import Flows
 from netloom.agent.reconcile.kinds.groups import Groups
 from netloom.agent.reconcile.kinds.inside import KERNEL, WAYS, Devices, Namespaces, Routes
 from netloom.agent.reconcile.kinds.instances import Runs
+from netloom.agent.reconcile.kinds.meters import Meters
 from netloom.agent.reconcile.kinds.nat import Nats
 from netloom.agent.reconcile.kinds.neighbours import Neighbours
 from netloom.agent.reconcile.kinds.programs import Programs
@@ -36,6 +37,7 @@ from netloom.dataplane.ovs import bridges
 from netloom.dataplane.ovs.allocator import Allocator, InDatabase
 from netloom.dataplane.ovs.flowwatch import Change, Command, FlowWatch
 from netloom.dataplane.ovs.groups import GroupTable
+from netloom.dataplane.ovs.meters import MeterTable
 from netloom.dataplane.ovs.openflow import Switch
 from netloom.dataplane.ovs.ovsdb import Ovsdb
 from netloom.dataplane.process import ApplyError
@@ -130,6 +132,7 @@ class Tracker:
                 self._dhcp,
                 Metadata(metadata),
                 self._groups,
+                Meters(database, MeterTable(switch.rundir), self._allocator),
                 Zones(switch, self._allocator, connections_per_port, self._flows.left),
                 self._flows,
                 self.runs,
@@ -276,6 +279,8 @@ class Tracker:
         fresh, foreign = self._flows.look_again(bridge, changes, self.reconciler.marks("flow"))
         for key, mark in fresh.items():
             self.reconciler.note(key, mark)
+        if None in fresh.values():
+            self.reconciler.look_at("meter")  # with a meter that somebody removes its flows go
         if foreign is None:
             return bool(fresh)
         return self._foreign_now(bridge, foreign) or bool(fresh)
@@ -440,7 +445,7 @@ class Tracker:
     def _bridge_made(self, name: str) -> None:
         """A bridge that is new has neither flows nor groups."""
         self._groups.forget_bridge(name)
-        for key, _ in list(self.reconciler.there("flow", "group", "bucket")):
+        for key, _ in list(self.reconciler.there("flow", "group", "bucket", "meter")):
             if key[1] == name:
                 self.repairs.expect(key)
                 self.reconciler.note(key, None)

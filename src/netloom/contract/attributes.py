@@ -34,6 +34,12 @@ from neutron_lib.api.definitions import (
     port_security,
     portbindings,
     provider_net,
+    qos,
+    qos_fip,
+    qos_gateway_ip,
+    qos_port_network_policy,
+    qos_rule_type_details,
+    qos_rule_type_filter,
     router_availability_zone,
     subnet,
     subnet_external_network,
@@ -42,6 +48,7 @@ from neutron_lib.api.definitions import (
 )
 
 from netloom.contract.port_forwarding import PORT_FORWARDINGS
+from netloom.contract.qos import QOS_POLICIES, RULE_MAPS, RULE_SINGULARS
 from netloom.contract.rbac import RBAC_POLICIES
 from netloom.contract.security_groups import (
     PORT_SECURITY_GROUPS,
@@ -152,6 +159,7 @@ MAPS: dict[str, Attributes] = {
         _of(network_mtu_writable, "networks"),
         _of(network_availability_zone, "networks"),
         _of(port_security, "networks"),
+        _of(qos, "networks"),
         _of(provider_net, "networks"),
         _of(auto_allocated_topology, "networks"),
         *_STANDARD,
@@ -170,11 +178,14 @@ MAPS: dict[str, Attributes] = {
         _TIMES,
         _DESCRIPTION,
         PORT_SECURITY_GROUPS,
+        _of(qos, "ports"),
+        _of(qos_port_network_policy, "ports"),
         _of(trunk_details, "ports"),
     ),
     "routers": _merge(
         _of(l3, "routers"),
         _of(l3_ext_gw_mode, "routers"),
+        _of(qos_gateway_ip, "routers"),
         # `ha` and `distributed` are known so that a client may say "false", as `router-create --ha False`
         # does; the rules refuse "true".
         _of(l3_ext_ha_mode, "routers"),
@@ -185,6 +196,7 @@ MAPS: dict[str, Attributes] = {
     ),
     "floatingips": _merge(
         _of(l3, "floatingips"),
+        _of(qos_fip, "floatingips"),
         _of(fip_port_details, "floatingips"),
         _of(expose_port_forwarding_in_fip, "floatingips"),
         *_STANDARD,
@@ -192,6 +204,13 @@ MAPS: dict[str, Attributes] = {
     "security_groups": _merge(SECURITY_GROUPS, *_STANDARD, STATEFUL),
     "security_group_rules": _merge(SECURITY_GROUP_RULES, _REVISION, _TIMES, _DESCRIPTION),
     "rbac_policies": _merge(RBAC_POLICIES),
+    "policies": _merge(*QOS_POLICIES, *_STANDARD),
+    "rule_types": _merge(
+        _of(qos, "rule_types"),
+        _of(qos_rule_type_filter, "rule_types"),
+        _of(qos_rule_type_details, "rule_types"),
+    ),
+    **RULE_MAPS,
     "trunks": _merge(_of(trunk, "trunks"), *_STANDARD),
     "port_forwardings": _merge(*PORT_FORWARDINGS),
     "agents": _merge(
@@ -213,6 +232,9 @@ SINGULARS = {
     "security_groups": "security_group",
     "security_group_rules": "security_group_rule",
     "rbac_policies": "rbac_policy",
+    "policies": "policy",
+    "rule_types": "rule_type",
+    **RULE_SINGULARS,
     "trunks": "trunk",
     "port_forwardings": "port_forwarding",
     "agents": "agent",

@@ -270,7 +270,8 @@ def _refuse_unknown(resource: _Resource, sent: dict[str, Any]) -> None:
 def _created(resource: _Resource, wrapped: dict[str, Any], caller: Caller) -> dict[str, Any]:
     sent = dict(wrapped)
     _own(sent, caller)
-    if "project_id" not in sent:
+    # What belongs to its parent has no owner of its own.
+    if "project_id" not in sent and "project_id" in resource.known:
         if not caller.project_id:
             raise HTTPBadRequest(
                 "Running without keystone AuthN requires that project_id is specified"

@@ -47,6 +47,7 @@ from netloom.model.networking import (
     TrunkDetail,
     TrunkDetails,
 )
+from netloom.model.qos import QOS_RULES, QosPolicy, QosRule
 
 KINDS: dict[str, type[Resource]] = {
     cls.KIND: cls
@@ -60,6 +61,8 @@ KINDS: dict[str, type[Resource]] = {
         SecurityGroup,
         SecurityGroupRule,
         RbacPolicy,
+        QosPolicy,
+        *QOS_RULES,
         Trunk,
         Quota,
         Domain,
@@ -78,6 +81,7 @@ KINDS: dict[str, type[Resource]] = {
 
 __all__ = [
     "KINDS",
+    "QOS_RULES",
     "TABLES",
     "AddressPair",
     "AllocationPool",
@@ -103,6 +107,8 @@ __all__ = [
     "Port",
     "PortForwarding",
     "Project",
+    "QosPolicy",
+    "QosRule",
     "Quota",
     "RbacPolicy",
     "Replica",

@@ -19,6 +19,7 @@ from netloom.model.networking import (
     SecurityGroupRule,
     Subnet,
 )
+from netloom.model.qos import QosPolicy
 
 EPOCH_HEADER = "x-netloom-epoch"
 """Which feed the numbers of a stream belong to; an agent gives it back with the last it applied."""
@@ -39,7 +40,7 @@ InstanceType = Literal["container"]
 Backend = Literal["ovs", "linuxbridge", "none"]
 """What carries networks on a host: Open vSwitch, Linux bridges, or nothing (a simulated host)."""
 Aspect = Literal[
-    "l2", "l3", "dhcp", "metadata", "security", "instance", "tunnel", "state", "repair", "ha"
+    "l2", "l3", "dhcp", "metadata", "security", "instance", "tunnel", "state", "repair", "ha", "qos"
 ]
 """What of an object a host reports on; see Status."""
 State = Literal["ok", "pending", "error", "gone"]
@@ -207,6 +208,7 @@ class HostView(Struct, frozen=True, kw_only=True):
     port_forwardings: dict[str, PortForwarding] = field(default_factory=dict)
     security_groups: dict[str, SecurityGroup] = field(default_factory=dict)
     security_group_rules: dict[str, SecurityGroupRule] = field(default_factory=dict)
+    qos_policies: dict[str, QosPolicy] = field(default_factory=dict)
     servers: dict[str, Server] = field(default_factory=dict)
     images: dict[str, Image] = field(default_factory=dict)
 
@@ -265,6 +267,7 @@ TABLES: dict[str, type[Struct]] = {
     "port_forwardings": PortForwarding,
     "security_groups": SecurityGroup,
     "security_group_rules": SecurityGroupRule,
+    "qos_policies": QosPolicy,
     "servers": Server,
     "images": Image,
 }

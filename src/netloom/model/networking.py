@@ -38,6 +38,7 @@ class Network(Resource, frozen=True, kw_only=True):
     is_default: bool = False
     port_security_enabled: bool = True
     availability_zone_hints: tuple[str, ...] = ()
+    qos_policy_id: str | None = None
 
 
 class AllocationPool(Struct, frozen=True):
@@ -140,6 +141,7 @@ class Port(Resource, frozen=True, kw_only=True):
     port_security_enabled: bool = True
     allowed_address_pairs: tuple[AddressPair, ...] = ()
     extra_dhcp_opts: tuple[DhcpOption, ...] = ()
+    qos_policy_id: str | None = None
     host: str = field(name="binding:host_id", default="")
     vnic_type: str = field(name="binding:vnic_type", default="normal")
     vif_type: str = field(name="binding:vif_type", default="unbound")
@@ -172,11 +174,12 @@ class Trunk(Resource, frozen=True, kw_only=True):
 
 
 class Gateway(Struct, frozen=True):
-    """A router's way out (`external_gateway_info`)."""
+    """A router's way out (`external_gateway_info`). `qos_policy_id`: for what its own addresses send and get."""
 
     network_id: str
     enable_snat: bool = True
     external_fixed_ips: tuple[FixedIP, ...] = ()
+    qos_policy_id: str | UnsetType = UNSET
 
 
 class Replica(Struct, frozen=True):
@@ -234,6 +237,7 @@ class FloatingIP(Resource, frozen=True, kw_only=True):
     port_id: str | None = None
     fixed_ip_address: str | None = None
     router_id: str | None = None
+    qos_policy_id: str | None = None
 
 
 class PortForwarding(Resource, frozen=True, kw_only=True):

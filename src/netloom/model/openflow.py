@@ -1,7 +1,7 @@
 """The closed vocabulary of flows: match fields and actions, with no OpenFlow library behind it.
 
-Devices, conntrack zones and conjunctions appear by name: a number that depends on history (an
-ofport, a zone, a conjunction id) is a symbol here, and the data plane resolves it when it applies.
+Devices, conntrack zones, meters and conjunctions appear by name: a number that depends on history (an
+ofport, a zone, a meter, a conjunction id) is a symbol here, and the data plane resolves it when it applies.
 Registers hold keys, which the server gives: only a flow that matches `in_port` or has an Output names a device.
 
 Registers, as `ovs-ofctl` shows them:
@@ -142,6 +142,18 @@ class Ct(Struct, frozen=True, tag="ct"):
     commit: bool = False
 
 
+class Metered(Struct, frozen=True, tag="meter"):
+    """Drop the packet where the meter named `meter` says that there were too many. A flow has one at most, before all else."""
+
+    meter: str
+
+
+class SetDscp(Struct, frozen=True, tag="set_dscp"):
+    """Write the mark (0 to 63) into the IP header, of either version."""
+
+    mark: int
+
+
 class Conjunction(Struct, frozen=True, tag="conjunction"):
     """This flow is clause `clause` of `clauses` of the conjunction named `name` (ovs-fields(7))."""
 
@@ -178,6 +190,8 @@ Action = (
     | OutputBack
     | Goto
     | Ct
+    | Metered
+    | SetDscp
     | Conjunction
     | ArpReply
     | Normal

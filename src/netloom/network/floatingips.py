@@ -18,7 +18,7 @@ from neutron_lib.exceptions import l3
 from netloom.contract.port_forwarding import FipInUseByPortForwarding
 from netloom.model import Context, FixedIP, FloatingIP, Port, Router, Subnet, to_doc
 from netloom.model.names import INTERFACE_OWNERS, OWNER_FLOATING_IP
-from netloom.network import entries, forwarded, lookup, ports, quotas
+from netloom.network import entries, forwarded, lookup, ports, qos, quotas
 from netloom.network.ports import given
 from netloom.store import Reader, Writer
 
@@ -63,6 +63,7 @@ def create(w: Writer, ctx: Context, attrs: dict[str, Any]) -> FloatingIP:
         floating_network_id=network.id,
         floating_ip_address=address,
         floating_port_id=port.id,
+        qos_policy_id=qos.exchange(w, ctx, None, attrs.get("qos_policy_id")),
     )
     found = _association(w, ctx, fip, attrs)
     fip = w.insert(_associated(fip, found))
@@ -94,6 +95,9 @@ def update(w: Writer, ctx: Context, old: FloatingIP, attrs: dict[str, Any]) -> F
     A description alone leaves the association as it is.
     """
     new = replace(old, description=attrs.get("description", old.description))
+    if given(attrs, "qos_policy_id"):
+        policy_id = qos.exchange(w, ctx, old.qos_policy_id, attrs["qos_policy_id"])
+        new = replace(new, qos_policy_id=policy_id)
     if not attrs or given(attrs, "port_id") or given(attrs, "fixed_ip_address"):
         found = _association(w, ctx, old, attrs)
         forwards = forwarded.of_floating_ips(w, [old.id])

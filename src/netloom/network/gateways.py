@@ -8,13 +8,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from msgspec import UNSET
 from msgspec.structs import replace
 from neutron_lib import exceptions as lib
 from neutron_lib.exceptions.l3 import RouterExternalGatewayInUseByFloatingIp
 
 from netloom.model import Context, FloatingIP, Gateway, Network, Port, Router, Subnet
 from netloom.model.names import OWNER_ROUTER_GATEWAY
-from netloom.network import lookup, ports, router_checks
+from netloom.network import lookup, ports, qos, router_checks
 from netloom.store import Reader, Writer
 
 
@@ -30,7 +31,7 @@ def change(w: Writer, ctx: Context, router: Router, info: dict[str, Any] | None)
     asked = info.get("external_fixed_ips") or None
     snat = bool(info.get("enable_snat", True))
     if old is not None and old.network_id == network.id:
-        return _keep(w, ctx, router, old, snat, asked)
+        return _keep(w, ctx, router, _with_policy(w, ctx, old, info), snat, asked)
     _check_unused(w, router)
     subnets = w.list(Subnet, network_id=network.id)
     router_checks.check_duplicates(
@@ -45,13 +46,26 @@ def change(w: Writer, ctx: Context, router: Router, info: dict[str, Any] | None)
         device_owner=OWNER_ROUTER_GATEWAY,
         fixed_ips=asked,
     )
-    gateway = Gateway(network.id, snat, port.fixed_ips)
+    had = old.qos_policy_id if old is not None else UNSET
+    gateway = Gateway(network.id, snat, port.fixed_ips, had)
+    gateway = _with_policy(w, ctx, gateway, info)
     changed = w.update(replace(router, external_gateway_info=gateway, gw_port_id=port.id))
     _remove_port(w, router.gw_port_id)
     if changed.routes:
         # A route may have had its next hop on the network that was left.
         router_checks.check_routes(w, changed, changed.routes)
     return changed
+
+
+def _with_policy(r: Reader, ctx: Context, gateway: Gateway, info: dict[str, Any]) -> Gateway:
+    """Return the gateway with the QoS policy asked for; where none is named it keeps its own."""
+    if "qos_policy_id" not in info:
+        return gateway
+    # As in Neutron: whoever may change the gateway may take its policy off.
+    asked = info["qos_policy_id"]
+    if asked and asked != gateway.qos_policy_id:
+        qos.find(r, ctx, asked)
+    return replace(gateway, qos_policy_id=asked or UNSET)
 
 
 def _external(r: Reader, ctx: Context, info: dict[str, Any]) -> Network:

@@ -1,31 +1,31 @@
-"""Grants on networks: each is a row of `store.access`, by which visibility is decided, and the RBAC policy that shows it."""
+"""Grants on networks and QoS policies: each is a row of `store.access`, by which visibility is decided, and the RBAC policy that shows it."""
 
 from __future__ import annotations
 
 from uuid import uuid4
 
-from netloom.model import Network, RbacPolicy
+from netloom.model import Network, QosPolicy, RbacPolicy
 from netloom.store import Reader, Writer
 
 
-def of(r: Reader, network_id: str, action: str) -> dict[str, RbacPolicy]:
-    """Return the policies of one action on a network, by target."""
-    found = r.list(RbacPolicy, object_id=network_id)
+def of(r: Reader, object_id: str, action: str) -> dict[str, RbacPolicy]:
+    """Return the policies of one action on an object, by target."""
+    found = r.list(RbacPolicy, object_id=object_id)
     return {policy.target_tenant: policy for policy in found if policy.action == action}
 
 
 def grant(
-    w: Writer, network: Network, target: str, action: str, project_id: str | None = None
+    w: Writer, obj: Network | QosPolicy, target: str, action: str, project_id: str | None = None
 ) -> RbacPolicy:
-    """Let a project, or everyone (`*`), use a network. The policy belongs to `project_id` (None: the network's)."""
-    w.grant(network.id, target, action)
+    """Let a project, or everyone (`*`), use an object. The policy belongs to `project_id` (None: the object's)."""
+    w.grant(obj.id, target, action)
     return w.insert(
         RbacPolicy(
             id=str(uuid4()),
-            project_id=network.project_id if project_id is None else project_id,
+            project_id=obj.project_id if project_id is None else project_id,
             revision_number=1,
-            object_type="network",
-            object_id=network.id,
+            object_type=obj.KIND,
+            object_id=obj.id,
             action=action,
             target_tenant=target,
         )

@@ -12,9 +12,9 @@ from neutron_lib.exceptions.availability_zone import AvailabilityZoneNotFound
 from neutron_lib.exceptions.external_net import ExternalNetworkInUse
 
 from netloom.contract.errors import DefaultExternalNetworkExists, invalid
-from netloom.model import Context, FloatingIP, Network, Port, Subnet, to_doc
+from netloom.model import Context, FloatingIP, Network, Port, QosPolicy, Subnet, to_doc
 from netloom.model.names import OWNER_DHCP, OWNER_FLOATING_IP, OWNER_ROUTER_GATEWAY
-from netloom.network import floatingips, grants, quotas, security_groups, segments
+from netloom.network import floatingips, grants, qos, quotas, security_groups, segments
 from netloom.network.access import EVERYONE, EXTERNAL, SHARED
 from netloom.store import Reader, Writer
 
@@ -72,6 +72,8 @@ def create(w: Writer, ctx: Context, attrs: dict[str, Any]) -> Network:
         is_default=attrs["is_default"] and attrs["router:external"],
         port_security_enabled=attrs["port_security_enabled"],
         availability_zone_hints=hints,
+        qos_policy_id=qos.exchange(w, ctx, None, attrs["qos_policy_id"])
+        or qos.default_of(w, attrs["project_id"]),
     )
     network = w.insert(network)
     if attrs["shared"]:
@@ -95,11 +97,24 @@ def update(w: Writer, ctx: Context, old: Network, attrs: dict[str, Any]) -> Netw
     new = replace(new, is_default=new.is_default and new.external)
     if new.external != old.external:
         set_external(w, new)
+    if "qos_policy_id" in attrs:
+        new = _with_policy(w, ctx, new, attrs["qos_policy_id"])
     shared = _set_shared(w, new, attrs["shared"]) if "shared" in attrs else False
     updated = w.update(new)
     if shared and updated.revision_number == old.revision_number:
         w.bump(Network, old.id)
     return get(w, old.id) if shared else updated
+
+
+def _with_policy(w: Writer, ctx: Context, network: Network, asked: str | None) -> Network:
+    """Return the network with another QoS policy, which the ports of it that have none can carry out."""
+    new = replace(network, qos_policy_id=qos.exchange(w, ctx, network.qos_policy_id, asked))
+    policy = w.get(QosPolicy, new.qos_policy_id) if new.qos_policy_id else None
+    if policy is not None and policy.rules and new.qos_policy_id != network.qos_policy_id:
+        for port in w.list(Port, network_id=network.id):
+            if port.qos_policy_id is None:
+                qos.check_port(policy, port)
+    return new
 
 
 def delete(w: Writer, ctx: Context, old: Network) -> None:

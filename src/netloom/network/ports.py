@@ -20,6 +20,7 @@ from netloom.model import (
     FloatingIP,
     Network,
     Port,
+    QosPolicy,
     Router,
     Subnet,
     to_doc,
@@ -41,6 +42,7 @@ from netloom.network import (
     macs,
     port_keys,
     port_security,
+    qos,
     quotas,
     security_groups,
     trunked,
@@ -121,11 +123,14 @@ def create(w: Writer, ctx: Context, attrs: dict[str, Any]) -> Port:
         port_security_enabled=enabled,
         allowed_address_pairs=port_security.pairs(asked_pairs, mac),
         extra_dhcp_opts=_dhcp_options((), _get(attrs, "extra_dhcp_opts", None)),
+        qos_policy_id=qos.exchange(w, ctx, None, _get(attrs, "qos_policy_id", None)),
         host=_get(attrs, "binding:host_id", None) or "",
         vnic_type=_get(attrs, "binding:vnic_type", "normal"),
         profile=_get(attrs, "binding:profile", None) or {},
     )
     port = binding.bound(w, ctx, port, network)
+    if policy_id := port.qos_policy_id or network.qos_policy_id:
+        qos.check_port(w.get(QosPolicy, policy_id), port)
     port = w.insert(port, _first_status(port))
     if port.host:
         dhcp.ensure_dhcp_port(w, ctx, network)
@@ -249,6 +254,11 @@ def update(w: Writer, ctx: Context, old: Port, attrs: dict[str, Any]) -> Port:
             new, extra_dhcp_opts=_dhcp_options(old.extra_dhcp_opts, attrs["extra_dhcp_opts"])
         )
     new = _rebound(w, ctx, old, new, network, attrs)
+    if given(attrs, "qos_policy_id"):
+        policy_id = qos.exchange(w, ctx, old.qos_policy_id, attrs["qos_policy_id"])
+        new = replace(new, qos_policy_id=policy_id)
+        if policy_id and policy_id != old.qos_policy_id:
+            qos.check_port(w.get(QosPolicy, policy_id), new)
     new = w.update(new)
     trunked.follow(w, ctx, old, new)
     if new.host != old.host or new.vif_type != old.vif_type:
@@ -394,11 +404,13 @@ def remove(w: Writer, port: Port) -> None:
 def show(r: Reader, ctx: Context, objs: Sequence[Port]) -> list[dict[str, Any]]:
     """Return ports as the API shows them."""
     states = r.api_status(Port, [port.id for port in objs])
+    networks = r.get_many(Network, {port.network_id for port in objs})
     shown: list[dict[str, Any]] = []
     for port in objs:
         doc = {name: value for name, value in to_doc(port).items() if name not in Port.INTERNAL}
         doc["tenant_id"] = port.project_id
         doc["status"] = states[port.id]
+        doc["qos_network_policy_id"] = networks[port.network_id].qos_policy_id
         shown.append(doc)
     return shown
 

@@ -13,7 +13,7 @@ from neutron_lib.exceptions import l3
 from neutron_lib.exceptions.availability_zone import AvailabilityZoneNotFound
 from neutron_lib.exceptions.extraroute import RouterInterfaceInUseByRoute
 
-from netloom.model import Context, FloatingIP, Port, Route, Router, Subnet, to_doc
+from netloom.model import Context, FloatingIP, Network, Port, Route, Router, Subnet, to_doc
 from netloom.model.names import INTERFACE_OWNERS
 from netloom.model.placement import places
 from netloom.network import (
@@ -284,10 +284,16 @@ def show(r: Reader, ctx: Context, objs: Sequence[Router]) -> list[dict[str, Any]
     placed = {host for router in objs for host in places(router)}
     rows = r.hosts(placed) if placed else {}
     states = r.api_status(Router, [router.id for router in objs])
+    outside = {each.external_gateway_info.network_id for each in objs if each.external_gateway_info}
+    networks = r.get_many(Network, outside)
+    limited = {network.id for network in networks.values() if network.qos_policy_id}
     shown: list[dict[str, Any]] = []
     for router in objs:
         doc = to_doc(router)
         del doc["replicas"], doc["gw_port_id"], doc["vrid"], doc["held"]
+        gateway = router.external_gateway_info
+        if gateway and gateway.network_id in limited:
+            doc["external_gateway_info"].setdefault("qos_policy_id", None)
         carriers = [rows[host] for host in places(router) if host in rows]
         doc["tenant_id"] = router.project_id
         # As in Neutron a router is ACTIVE before any host has made it.

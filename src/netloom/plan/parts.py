@@ -31,7 +31,7 @@ from netloom.plan.index import Changed, Index, Read, Remembered, differing, orig
 from netloom.plan.instances import instance
 from netloom.plan.l3 import plan_router
 from netloom.plan.linuxbridge import parts as linuxbridge
-from netloom.plan.ovs import l2, local, route, security_groups
+from netloom.plan.ovs import address_limits, l2, local, route, security_groups
 from netloom.plan.ovs.bridges import plan_bridges
 from netloom.plan.ovs.pieces import Piece, joined
 from netloom.plan.ovs.ports import dhcp_device, hidden_headers, plan_port
@@ -135,6 +135,14 @@ def _router(index: Index, id: str) -> Made:
         yield neighbours.bound_of_router(router, router_namespace(id))
 
 
+def _limits(index: Index, id: str) -> Made:
+    router = index.row("routers", id)
+    if router is not None and index.host in places(router):
+        yield from address_limits.plan_router(index, router)
+    if router is not None and router.distributed and index.host in spread_over(index, id):
+        yield from address_limits.plan_spread(index, router)
+
+
 def _group(index: Index, id: str) -> Made:
     yield from security_groups.plan_group(index, id)
 
@@ -153,6 +161,7 @@ _KINDS: dict[str, Callable[[Index, str], Made]] = {
     "broadcast": _broadcast,
     "clients": _clients,
     "router": _router,
+    "limits": _limits,
     "server": _server,
 }
 """In the order in which a whole plan has them."""
@@ -163,7 +172,7 @@ _BY_BACKEND = {"linuxbridge": _KINDS | linuxbridge.KINDS}
 _OF_TABLE = {
     "networks": ("network", "broadcast", "clients"),
     "ports": ("port",),
-    "routers": ("router",),
+    "routers": ("router", "limits"),
     "security_groups": ("group",),
     "servers": ("server",),
 }

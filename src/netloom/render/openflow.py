@@ -1,6 +1,6 @@
 """Flows as the lines that ovs-ofctl reads.
 
-Symbols (devices, zones, conjunctions) go through a `Resolve`: golden files show names, the data plane
+Symbols (devices, zones, meters, conjunctions) go through a `Resolve`: golden files show names, the data plane
 puts in this host's numbers.
 """
 
@@ -26,7 +26,7 @@ MOST_FLOW_CHARACTERS = 1 << 20
 """Far more than the 64 KiB of an OpenFlow message can hold."""
 
 Resolve = Callable[[str, str], str | None]
-"""(kind, name) → what stands for the symbol, kind being `port`, `zone` or `conj`; None: not there yet."""
+"""(kind, name) → what stands for the symbol, kind being `port`, `zone`, `meter` or `conj`; None: not there yet."""
 
 
 class Unresolved(Exception):
@@ -166,6 +166,10 @@ def action_text(action: of.Action, resolve: Resolve = by_name) -> str:
             return f"resubmit(,{number(table, MOST_TABLE)})"
         case of.Ct():
             return _ct(action, resolve)
+        case of.Metered(meter):
+            return f"meter:{_need(resolve, 'meter', meter)}"
+        case of.SetDscp(mark):
+            return f"set_field:{number(mark, 63)}->ip_dscp"
         case of.Conjunction(name, clause, clauses):
             of_all = f"{number(clause, 64)}/{number(clauses, 64)}"
             return f"conjunction({_need(resolve, 'conj', name)},{of_all})"

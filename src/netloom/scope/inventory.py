@@ -13,6 +13,7 @@ from netloom.model import (
     Network,
     Port,
     PortForwarding,
+    QosPolicy,
     Resource,
     Router,
     SecurityGroup,
@@ -87,6 +88,10 @@ class Inventory:
     remotes_of_group        groups that the rules of a group name
     ports_of_servers        ports of the servers on a host
     images_of_host          images of the servers on a host
+    policies_of_host        QoS policies of ports there, and of the gateways of routers there
+    policies_of_network     the QoS policy of a network
+    policies_of_router      QoS policies of a router's floating IPs
+    policies_of_floatingip  the QoS policy of a floating IP
     ======================= ================================================================
     """
 
@@ -100,6 +105,7 @@ class Inventory:
         self.port_forwardings: dict[str, PortForwarding] = {}
         self.security_groups: dict[str, SecurityGroup] = {}
         self.security_group_rules: dict[str, SecurityGroupRule] = {}
+        self.qos_policies: dict[str, QosPolicy] = {}
         self.servers: dict[str, Server] = {}
         self.images: dict[str, Image] = {}
         self._indexes: dict[str, dict[str, dict[str, Any]]] = {name: {} for name in INDEXES}
@@ -163,6 +169,8 @@ class Inventory:
             for place in self.places(row):
                 yield ("networks_of_host", place), row.network_id
                 yield ("hosts_of_network", row.network_id), place
+                if row.qos_policy_id:
+                    yield ("policies_of_host", place), row.qos_policy_id
             router = self._router_of(row)
             for place in anchors(row, router):
                 yield ("anchored_networks", place), row.network_id
@@ -180,9 +188,18 @@ class Inventory:
         elif table == "routers":
             for place in places(row):
                 yield ("own_routers", place), row.id
+                if row.external_gateway_info and row.external_gateway_info.qos_policy_id:
+                    yield ("policies_of_host", place), row.external_gateway_info.qos_policy_id
+        elif table == "networks":
+            if row.qos_policy_id:
+                yield ("policies_of_network", row.id), row.qos_policy_id
         elif table == "floatingips":
             if row.router_id and row.port_id:
                 yield ("ports_of_floatingips", row.router_id), row.port_id
+            if row.qos_policy_id:
+                yield ("policies_of_floatingip", row.id), row.qos_policy_id
+                if row.router_id:
+                    yield ("policies_of_router", row.router_id), row.qos_policy_id
         elif table == "security_group_rules":
             if row.remote_group_id:
                 yield ("remotes_of_group", row.security_group_id), row.remote_group_id

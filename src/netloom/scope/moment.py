@@ -13,6 +13,7 @@ from netloom.model import (
     HostView,
     Network,
     Port,
+    Router,
     SecurityGroupRule,
     Subnet,
 )
@@ -174,7 +175,16 @@ class Moment:
             # Whether a range counts hangs on who else is in it, on whatever network.
             return None
         take("ports", members)
+        policies = {policy for (_, _), row in rows.items() if (policy := _policy_of(row))}
+        take("qos_policies", (self.tables["qos_policies"].get(each) for each in sorted(policies)))
         return _inventory(self.facts, ((table, row) for (table, _), row in rows.items()))
+
+
+def _policy_of(row: Any) -> str | None:
+    """The QoS policy that a row names."""
+    if isinstance(row, Router):
+        row = row.external_gateway_info
+    return getattr(row, "qos_policy_id", None) or None
 
 
 def _has_range(port: Port) -> bool:

@@ -38,7 +38,7 @@ def needs(inventory: Inventory, host: str) -> Needs:
     all subnets and ports, the routers that have ports there (their hosts are tunnel ends), and the
     chassis of every host they are present on. Of routers with a replica here it gets the floating IPs, the
     ports these stand for and the port forwardings; of instances here the floating IPs of their ports; of the security groups of its own ports the rules, the groups these name and
-    all ports in them.
+    all ports in them. Of all of these the QoS policies.
     """
     because: set[Read] = set()
 
@@ -55,13 +55,18 @@ def needs(inventory: Inventory, host: str) -> Needs:
         covers |= {(name, network) for name in _OF_PRESENT_NETWORKS}
         covers.update(("routers", id) for id in members("routers_of_network", network))
         covers.update(("chassis", name) for name in members("hosts_of_network", network))
+        covers.update(("qos_policies", id) for id in members("policies_of_network", network))
         for router in members("spread_of_network", network):
             for beside in members("networks_of_spread", router):
                 covers.update(("chassis", name) for name in members("anchors_of_network", beside))
-    covers.update(("floatingips", id) for id in members("entries_of_host", host))
+    for entry in members("entries_of_host", host):
+        covers.add(("floatingips", entry))
+        covers.update(("qos_policies", id) for id in members("policies_of_floatingip", entry))
     for router in members("own_routers", host):
         covers |= {("floatingips_of_router", router), ("port_forwardings_of_router", router)}
         covers.update(("ports", id) for id in members("ports_of_floatingips", router))
+        covers.update(("qos_policies", id) for id in members("policies_of_router", router))
+    covers.update(("qos_policies", id) for id in members("policies_of_host", host))
     for group in members("groups_of_host", host):
         covers |= {("rules_of_group", group), ("security_groups", group)}
         for remote in members("remotes_of_group", group):

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from functools import cache
 from typing import Any, Literal, get_args, get_type_hints
 
-from netloom.model import KINDS, Port, Resource, Router, Server
+from netloom.model import KINDS, QOS_RULES, Port, Resource, Router, Server
 from netloom.model.placement import places
 
 COLUMNS = frozenset({"id", "project_id", "name", "status"})
@@ -52,14 +52,24 @@ INDEXED: dict[str, tuple[str, ...]] = {
 """Kind → fields of the struct that have an index of their own."""
 
 LINKED: dict[str, dict[str, str]] = {
-    "port": {"subnet_id": "port.subnet_id", "security_group_id": "port.security_group_id"},
-    "router": {"network_id": "router.gateway_network_id"},
+    "network": {"qos_policy_id": "network.qos_policy_id"},
+    "port": {
+        "subnet_id": "port.subnet_id",
+        "security_group_id": "port.security_group_id",
+        "qos_policy_id": "port.qos_policy_id",
+    },
+    "floatingip": {"qos_policy_id": "floatingip.qos_policy_id"},
+    "router": {
+        "network_id": "router.gateway_network_id",
+        "qos_policy_id": "router.gateway_qos_policy_id",
+    },
     "trunk": {"port_id": "trunk.port_id"},
     "port_forwarding": {
         "floatingip_id": "port_forwarding.floatingip_id",
         "internal_port_id": "port_forwarding.internal_port_id",
         "router_id": "port_forwarding.router_id",
     },
+    **{kind.KIND: {"qos_policy_id": f"{kind.KIND}.qos_policy_id"} for kind in QOS_RULES},
 }
 """Kind → what a filter is called → the role in `link` that answers it."""
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any, Literal, NamedTuple
 
-from netloom.model import Resource
+from netloom.model import QOS_RULES, Resource
 
 Rule = Literal["refuse", "cascade", "clear"]
 
@@ -66,7 +66,33 @@ LINKS: tuple[Link, ...] = (
         owner_sees=True,
     ),
     Link("security_group_rule.remote_group_id", "remote_group_id", "security_group", "cascade"),
-    Link("rbac_policy.object_id", "object_id", "network", "cascade"),
+    Link(
+        "rbac_policy.object_id",
+        "object_id",
+        "network",
+        "cascade",
+        only=("object_type", "network"),
+    ),
+    Link(
+        "rbac_policy.qos_policy_id",
+        "object_id",
+        "qos_policy",
+        "cascade",
+        only=("object_type", "qos_policy"),
+    ),
+    Link("network.qos_policy_id", "qos_policy_id", "qos_policy", "refuse"),
+    Link("port.qos_policy_id", "qos_policy_id", "qos_policy", "refuse"),
+    Link("floatingip.qos_policy_id", "qos_policy_id", "qos_policy", "refuse"),
+    Link(
+        "router.gateway_qos_policy_id",
+        "external_gateway_info.qos_policy_id",
+        "qos_policy",
+        "refuse",
+    ),
+    *(
+        Link(f"{kind.KIND}.qos_policy_id", "qos_policy_id", "qos_policy", "cascade")
+        for kind in QOS_RULES
+    ),
     Link("trunk.port_id", "port_id", "port", "refuse"),
     Link("trunk.subport_id", "sub_ports.port_id", "port", "refuse"),
     Link("project.domain_id", "domain_id", "domain", "refuse"),

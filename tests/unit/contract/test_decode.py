@@ -80,6 +80,7 @@ def test_defaults_and_owner_are_filled_in_and_undecided_ones_are_absent():
             "mtu": 0,
             "availability_zone_hints": [],
             "port_security_enabled": True,
+            "qos_policy_id": None,
             "is_default": False,
             "description": "",
         }

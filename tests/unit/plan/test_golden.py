@@ -14,6 +14,7 @@ SCENARIOS = [
     worlds.two_hosts,
     worlds.walkthrough_a,
     worlds.walkthrough_b,
+    worlds.limited,
     worlds.remote_group,
     worlds.address_pairs,
     worlds.provider_vlan,

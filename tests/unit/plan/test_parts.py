@@ -6,6 +6,7 @@ import msgspec
 import pytest
 from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
+from msgspec import UNSET
 
 from netloom.model import (
     AddressPair,
@@ -21,6 +22,7 @@ from netloom.model import (
     Network,
     Port,
     PortForwarding,
+    QosPolicy,
     Replica,
     Router,
     SecurityGroup,
@@ -28,6 +30,7 @@ from netloom.model import (
     Server,
     Subnet,
 )
+from netloom.model.qos import PolicyRule
 from netloom.plan import Parts, plan
 from tests.support import worlds
 
@@ -58,7 +61,9 @@ def rarely(what):
     return st.lists(what, max_size=1).map(tuple)
 
 
-def port(number, network, host, groups, owner, router, pairs, secure, up, name, options):
+def port(
+    number, network, host, groups, owner, router, pairs, secure, up, name, options, policy=None
+):
     """Each port has its own MAC and address, as the API sees to."""
     dhcp = f"dhcp-{network}" if owner == "network:dhcp" else router
     return Port(
@@ -77,6 +82,7 @@ def port(number, network, host, groups, owner, router, pairs, secure, up, name, 
         allowed_address_pairs=tuple(AddressPair(*pair) for pair in pairs) if secure else (),
         admin_state_up=up,
         extra_dhcp_opts=options,
+        qos_policy_id=policy,
     )
 
 
@@ -94,7 +100,7 @@ def rule_of(id, group, direction, remote, prefix, protocol, ethertype):
     )
 
 
-def network(id, up, mtu, name):
+def network(id, up, mtu, name, policy=None):
     wire = id == "wire"
     return Network(
         id=id,
@@ -105,7 +111,12 @@ def network(id, up, mtu, name):
         segmentation_id=100 + NETWORKS.index(id),
         admin_state_up=up,
         mtu=mtu,
+        qos_policy_id=policy,
     )
+
+
+def qos_policy(id, name, rules):
+    return QosPolicy(id=id, name=name, rules=rules)
 
 
 def subnet(network, dhcp, gateway):
@@ -118,8 +129,8 @@ def subnet(network, dhcp, gateway):
     )
 
 
-def router(id, hosts, up, snat, spread):
-    info = Gateway(network_id="wire", enable_snat=snat)
+def router(id, hosts, up, snat, spread, policy=None):
+    info = Gateway(network_id="wire", enable_snat=snat, qos_policy_id=policy or UNSET)
     return Router(
         id=id,
         replicas=tuple(map(Replica, hosts)),
@@ -131,7 +142,7 @@ def router(id, hosts, up, snat, spread):
     )
 
 
-def floatingip(number, port, router, own):
+def floatingip(number, port, router, own, policy=None):
     return FloatingIP(
         id=f"f{number}",
         floating_network_id="wire",
@@ -140,6 +151,7 @@ def floatingip(number, port, router, own):
         port_id=port,
         fixed_ip_address="10.0.0.10",
         router_id=router,
+        qos_policy_id=policy,
     )
 
 
@@ -174,6 +186,15 @@ HOST = st.sampled_from(("h1", "h1", "h2", "h3", ""))
 SOME_HOSTS = st.sampled_from(
     [(), ("h1",), ("h1",), ("h2",), ("h1", "h2"), ("h3", "h1"), ("h2", "h3")]
 )
+POLICY = st.sampled_from((None, None, "p1", "p2"))
+RULES_OF_POLICIES = (
+    PolicyRule(id="1", type="bandwidth_limit", direction="egress", max_kbps=1000),
+    PolicyRule(id="2", type="bandwidth_limit", direction="ingress", max_kbps=50, max_burst_kbps=9),
+    PolicyRule(id="3", type="packet_rate_limit", direction="egress", max_kpps=1),
+    PolicyRule(id="4", type="packet_rate_limit", direction="ingress", max_kpps=2),
+    PolicyRule(id="5", type="dscp_marking", dscp_mark=26),
+    PolicyRule(id="6", type="minimum_bandwidth", direction="egress", min_kbps=2),
+)
 OPTION = st.builds(DhcpOption, st.sampled_from(("mtu", "junk")), st.just("1400"))
 ROWS = {
     "ports": st.builds(
@@ -189,6 +210,7 @@ ROWS = {
         up=st.sampled_from((True, True, True, False)),
         name=NAME,
         options=rarely(OPTION),
+        policy=POLICY,
     ),
     "networks": st.builds(
         network,
@@ -196,6 +218,13 @@ ROWS = {
         up=st.sampled_from((True, True, False)),
         mtu=st.sampled_from((1400, 1450)),
         name=NAME,
+        policy=POLICY,
+    ),
+    "qos_policies": st.builds(
+        qos_policy,
+        id=st.sampled_from(("p1", "p2")),
+        name=NAME,
+        rules=st.lists(st.sampled_from(RULES_OF_POLICIES), max_size=3, unique=True).map(tuple),
     ),
     "subnets": st.builds(
         subnet,

@@ -40,11 +40,31 @@ def concerned(inventory: Inventory, table: str, row: Any) -> set[str]:
         found |= hosts_of_group(inventory, row.id) | _users(inventory, (row.id,))
     elif table == "security_group_rules":
         found |= hosts_of_group(inventory, row.security_group_id)
+    elif table == "qos_policies":
+        found |= _hosts_of_policy(inventory, row.id)
     elif table == "servers":
         found.add(row.host)
     elif table == "images":
         found |= {s.host for s in inventory.servers.values() if s.image_id == row.id}
     return found - {""}
+
+
+def _hosts_of_policy(inventory: Inventory, policy: str) -> set[str]:
+    """Hosts with something that has a QoS policy."""
+    found: set[str] = set()
+    for port in inventory.ports.values():
+        if port.qos_policy_id == policy:
+            found |= set(inventory.places(port))
+    for network in inventory.networks.values():
+        if network.qos_policy_id == policy:
+            found |= hosts_of_network(inventory, network.id)
+    for router in inventory.routers.values():
+        if router.external_gateway_info and router.external_gateway_info.qos_policy_id == policy:
+            found |= set(places(router))
+    for fip in inventory.floatingips.values():
+        if fip.qos_policy_id == policy:
+            found |= _hosts_of_router(inventory, fip.router_id)
+    return found
 
 
 def neighbours(inventory: Inventory, host: str) -> set[str]:

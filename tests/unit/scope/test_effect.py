@@ -2,15 +2,18 @@
 
 from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
+from msgspec import UNSET
 
 from netloom.model import (
     FixedIP,
     Flavor,
     FloatingIP,
+    Gateway,
     HostFacts,
     Image,
     Network,
     Port,
+    QosPolicy,
     Replica,
     Router,
     SecurityGroup,
@@ -45,9 +48,10 @@ OWNER = st.sampled_from(
     + (OWNER_DISTRIBUTED,) * 2
 )
 VERSION = st.sampled_from(("1", "2"))
+POLICY = st.sampled_from((None, None, "p1", "p2"))
 
 
-def port(id, network, host, groups, owner, router, name):
+def port(id, network, host, groups, owner, router, name, policy):
     fixed = (FixedIP(network, "10.0.0.1"),)
     more = {
         "security_groups": groups,
@@ -55,17 +59,24 @@ def port(id, network, host, groups, owner, router, name):
         "device_id": router,
         "name": name,
         "entry": host,
+        "qos_policy_id": policy,
     }
     return Port(id=id, network_id=network, mac_address="fa:1", fixed_ips=fixed, host=host, **more)
 
 
-def floatingip(id, inside, router, name):
+def floatingip(id, inside, router, name, policy):
     more = {
+        "qos_policy_id": policy,
         "floating_port_id": "x",
         "floating_ip_address": "203.0.113.1",
         "floating_network_id": "a",
     }
     return FloatingIP(id=id, port_id=inside, router_id=router, name=name, **more)
+
+
+def router(id, replicas, name, policy):
+    info = Gateway(network_id="a", qos_policy_id=policy or UNSET)
+    return Router(id=id, replicas=replicas, name=name, external_gateway_info=info)
 
 
 def group_rule(id, group, remote):
@@ -95,15 +106,17 @@ PORTS = row(
     owner=OWNER,
     router=FEW,
     name=VERSION,
+    policy=POLICY,
 )
 CHANGES = st.one_of(
     PORTS,
     PORTS,
     PORTS,
-    row("networks", Network, id=FEW, name=VERSION),
+    row("networks", Network, id=FEW, name=VERSION, qos_policy_id=POLICY),
+    row("qos_policies", QosPolicy, id=st.sampled_from(("p1", "p2")), name=VERSION),
     row("subnets", Subnet, id=FEW, network_id=FEW, cidr=st.just("10.0.0.0/24"), name=VERSION),
-    row("routers", Router, id=FEW, replicas=REPLICAS, name=VERSION),
-    row("floatingips", floatingip, id=FEW, inside=PORT, router=MAYBE, name=VERSION),
+    row("routers", router, id=FEW, replicas=REPLICAS, name=VERSION, policy=POLICY),
+    row("floatingips", floatingip, id=FEW, inside=PORT, router=MAYBE, name=VERSION, policy=POLICY),
     row("security_groups", SecurityGroup, id=FEW, name=VERSION),
     row("security_group_rules", group_rule, id=st.sampled_from("xy"), group=FEW, remote=MAYBE),
     row("servers", server, id=FEW, image=FEW, host=HOST, ports=st.lists(PORT, max_size=2)),
@@ -141,7 +154,7 @@ def fresh(world):
     for table in ("ports", "routers", "networks", "subnets", "floatingips", "security_groups"):
         for item in world.table(table).values():
             other.put(table, item)
-    for table in ("security_group_rules", "servers", "images"):
+    for table in ("security_group_rules", "servers", "images", "qos_policies"):
         for item in world.table(table).values():
             other.put(table, item)
     return other

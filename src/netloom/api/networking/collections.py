@@ -158,7 +158,7 @@ def _as_stored(
     asked = frozenset().union(*(policy.fields_read(rule) for rule in (show, *varying)))
     if not needed <= visible or not asked <= rows.OWNER | frozenset(noun.parent_fields):
         return None
-    shape = rows.shape(noun.kind, visible - noun.kind.INTERNAL)
+    shape = rows.shape(noun.kind, visible - noun.kind.INTERNAL, frozenset(noun.from_parent))
     found_rows = access.find_page(r, ctx, noun.kind, wanted, page, shape)
     alike = rows.groups(found_rows, noun.parent)
     parents = _parents(r, ctx, noun, {id for _, id in alike}) if noun.parent else {}
@@ -172,6 +172,11 @@ def _as_stored(
     if away:
         gone = {id(obj) for key in away for obj in alike[key]}
         found_rows = [row for row in found_rows if id(row.obj) not in gone]
+    if noun.from_parent and noun.parent_kind:
+        objs = r.get_many(noun.parent_kind, {parent for _, parent in alike})
+        for (_, parent), several in alike.items():
+            from_it = {n: getattr(objs[parent], f) for n, f in noun.from_parent.items()}
+            rows.fill(several, from_it)
     return rows.complete(found_rows, bool(noun.kind.FIRST_STATUS))
 
 
@@ -283,7 +288,7 @@ def found(r: Reader, ctx: Context, noun: Noun, id: str) -> Any:
     _find_parent(r, ctx, noun)
     obj = access.find(r, ctx, noun.kind, id)
     if obj is None or (noun.under and getattr(obj, noun.parent or "") != noun.within):
-        raise noun.not_found(id)
+        raise noun.missing(id)
     return obj
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 from msgspec import Struct
@@ -13,6 +13,8 @@ from netloom.api.networking import filters
 from netloom.api.networking.query import Computed
 from netloom.contract.attributes import SINGULARS
 from netloom.contract.port_forwarding import PortForwardingNotFound
+from netloom.contract.qos import ALIASED, RULE_OF
+from netloom.contract.qos_errors import policy_not_found, rule_not_found
 from netloom.contract.rbac import RbacPolicyNotFound
 from netloom.contract.security_group_errors import SecurityGroupNotFound, SecurityGroupRuleNotFound
 from netloom.contract.trunk import TrunkNotFound
@@ -22,6 +24,7 @@ from netloom.model import (
     Network,
     Port,
     PortForwarding,
+    QosPolicy,
     RbacPolicy,
     Resource,
     Router,
@@ -35,6 +38,8 @@ from netloom.network import (
     networks,
     port_forwardings,
     ports,
+    qos_policies,
+    qos_rules,
     rbac_policies,
     routers,
     security_group_rules,
@@ -61,6 +66,10 @@ class Noun(Struct, frozen=True, kw_only=True):
     `under`: the collection that stands before this one in the path, `/{under}/{id of the parent}/{collection}/{id}`; the parent is
     then named by the path, and who may not see the parent sees nothing of it. `within`: the parent's id, in one request.
 
+    `prefix`: what stands before all of that in the path. `by_id_only`: objects are neither listed nor made by this path.
+    `not_found_within`: as `not_found`, of the parent's id and the object's. `from_parent`: attributes that are shown of an object and
+    are its parent's → the field there.
+
     `check_bulk`: what must hold between the objects of one bulk request. `computed`: filters that are on no
     field of the struct's own. `actions`: member actions, name → what carries it out, with a document for an answer,
     or the changed object; `readings`: those that only read (GET). `lacks`, `prepare`: a list first asks whether the project lacks what it should find there, and
@@ -82,6 +91,10 @@ class Noun(Struct, frozen=True, kw_only=True):
     hides_parent: bool = False
     under: str = ""
     within: str = ""
+    prefix: str = ""
+    by_id_only: bool = False
+    not_found_within: Callable[[str, str], Exception] | None = None
+    from_parent: dict[str, str] = {}
     check_bulk: Callable[[Sequence[dict[str, Any]]], None] | None = None
     computed: dict[str, Computed] = {}
     actions: dict[str, Action] = {}
@@ -93,6 +106,12 @@ class Noun(Struct, frozen=True, kw_only=True):
         """Return what policy calls an action: `create_floatingip_port_forwarding` names the parent of the path too."""
         parent = f"{SINGULARS[self.under]}_" if self.under else ""
         return f"{verb}_{parent}{self.singular}"
+
+    def missing(self, id: str) -> Exception:
+        """Return the error for an object that is not there, or not here."""
+        if self.not_found_within is not None:
+            return self.not_found_within(self.within, id)
+        return self.not_found(id)
 
     def create(self, w: Writer, ctx: Context, attrs: dict[str, Any]) -> Any:
         """Make one object."""
@@ -122,6 +141,38 @@ def _routes_of(change: Action) -> Action:
 
 def _lacks_default_group(r: Reader, project_id: str) -> bool:
     return security_groups.default_of(r, project_id) is None
+
+
+def _qos() -> Iterator[Noun]:
+    """Policies, their rules behind them, and the same rules without a policy in the path."""
+    yield Noun(
+        collection="policies",
+        singular="policy",
+        kind=QosPolicy,
+        rules=qos_policies,
+        not_found=policy_not_found,
+        bulk=False,
+        prefix="qos",
+        computed={"shared": filters.shared("id")},
+    )
+    for collections, under in ((RULE_OF, "policies"), (ALIASED, "")):
+        for collection, kind in collections.items():
+            yield Noun(
+                collection=collection,
+                singular=SINGULARS[collection],
+                kind=kind,
+                rules=qos_rules.Rules(kind),
+                not_found=lambda id: rule_not_found("", id),
+                not_found_within=rule_not_found if under else None,
+                taggable=False,
+                prefix="qos",
+                under=under,
+                by_id_only=not under,
+                parent="qos_policy_id",
+                parent_kind=QosPolicy,
+                parent_fields=("ext_parent:project_id",),
+                parent_not_found=policy_not_found,
+            )
 
 
 NOUNS: dict[str, Noun] = {
@@ -160,6 +211,7 @@ NOUNS: dict[str, Noun] = {
             parent_fields=("network:project_id", "network:shared"),
             hides_parent=True,
             as_stored=True,
+            from_parent={"qos_network_policy_id": "qos_policy_id"},
             computed={
                 "fixed_ips": filters.fixed_ips,
                 "security_groups": filters.named("security_group_id"),
@@ -246,6 +298,7 @@ NOUNS: dict[str, Noun] = {
             bulk=False,
             taggable=False,
         ),
+        *_qos(),
     )
 }
 """Collection (with underscores) → its row."""

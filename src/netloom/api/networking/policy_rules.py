@@ -218,6 +218,34 @@ RBAC_POLICIES = {
     "delete_rbac_policy": MEMBER,
 }
 
+PARENT_MANAGER = f"({ADMIN}) or (role:manager and rule:ext_parent_owner)"
+
+_QOS_RULES = {
+    f"{verb}_{collection}_{rule}_rule": PARENT_READER if verb == "get" else PARENT_MANAGER
+    for collection in ("policy", "alias")
+    for rule in (
+        "bandwidth_limit",
+        "dscp_marking",
+        "minimum_bandwidth",
+        "minimum_packet_rate",
+        "packet_rate_limit",
+    )
+    for verb in ("create", "get", "update", "delete")
+}
+
+QOS = _QOS_RULES | {
+    "shared_qos_policy": "field:policies:shared=True",
+    "create_policy": MANAGER,
+    "create_policy:tags": MANAGER,
+    "get_policy": f"{READER} or rule:shared_qos_policy",
+    "get_policy:tags": f"{READER} or rule:shared_qos_policy",
+    "update_policy": MANAGER,
+    "update_policy:tags": MANAGER,
+    "delete_policy": MANAGER,
+    "delete_policy:tags": MANAGER,
+    "get_rule_type": "role:reader",
+}
+
 TRUNKS = {
     "create_trunk": MEMBER,
     "create_trunk:tags": MEMBER,
@@ -255,6 +283,7 @@ RULES: dict[str, str] = (
     | FLOATING_IPS
     | SECURITY_GROUPS
     | RBAC_POLICIES
+    | QOS
     | TRUNKS
     | OPERATIONS
 )

@@ -14,7 +14,13 @@ from starlette.routing import BaseRoute, Mount, Route
 from starlette.types import Receive, Scope, Send
 
 from netloom.api.http import respond, services_of
-from netloom.api.networking import agents_zones_quotas, collections, extensions, tags
+from netloom.api.networking import (
+    agents_zones_quotas,
+    collections,
+    extensions,
+    qos_rule_types,
+    tags,
+)
 from netloom.api.networking.nouns import CHILDREN, NOUNS, Noun
 from netloom.api.networking.policy import policy_of
 from netloom.contract.errors import (
@@ -95,13 +101,20 @@ async def _dispatch(request: Request) -> Response:
 
 async def _resource(request: Request, method: str, name: str, rest: list[str]) -> Response:
     """Answer a path below /v2.0."""
-    if name == "extensions":
+    prefix = "qos" if name == "qos" and rest else ""
+    if prefix:
+        name, rest = rest[0], rest[1:]
+    if prefix and name.replace("-", "_") == "rule_types":
+        return await qos_rule_types.answer(request, rest)
+    if name == "extensions" and not prefix:
         return _extensions(method, rest)
-    if name in agents_zones_quotas.ANSWERS:
+    if name in agents_zones_quotas.ANSWERS and not prefix:
         return await agents_zones_quotas.ANSWERS[name](request, rest)
     if name == "routers" and rest[1:] == ["l3-agents"]:
         return await agents_zones_quotas.agents_of_router(request, rest[0])
     noun = NOUNS.get(name.replace("-", "_"))
+    if noun is not None and noun.prefix != prefix:
+        noun = None
     if noun is not None and not noun.under and len(rest) > 1:
         child = CHILDREN.get((noun.collection, rest[1].replace("-", "_")))
         if child is not None:
@@ -129,6 +142,8 @@ async def _resource(request: Request, method: str, name: str, rest: list[str]) -
 
 
 async def _collection(request: Request, method: str, noun: Noun) -> Response:
+    if noun.by_id_only:
+        raise HTTPMethodNotAllowed
     if method == "GET":
         return await collections.list_(request, noun)
     if method == "POST":

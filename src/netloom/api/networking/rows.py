@@ -22,8 +22,10 @@ OWNER = frozenset({"project_id", "tenant_id"})
 
 
 @lru_cache(500)
-def shape(kind: type[Resource], visible: frozenset[str]) -> type[Any]:
-    """Return a struct of these attributes of a kind, which has `tenant_id` and `status` besides."""
+def shape(
+    kind: type[Resource], visible: frozenset[str], of_parent: frozenset[str] = frozenset()
+) -> type[Any]:
+    """Return a struct of these attributes of a kind, which has `tenant_id`, `status` and what is its parent's besides."""
     fields: list[tuple[str, Any, Any]] = []
     for field in msgspec.structs.fields(kind):
         if field.encode_name in visible:
@@ -33,8 +35,19 @@ def shape(kind: type[Resource], visible: frozenset[str]) -> type[Any]:
                 else msgspec.field(name=field.encode_name, default=field.default)
             )
             fields.append((field.name, field.type, default))
-    added = [(name, str, "") for name in ("tenant_id", "status") if name in visible]
+    added: list[tuple[str, Any, Any]] = [
+        (name, str, "") for name in ("tenant_id", "status") if name in visible
+    ]
+    added += [(name, Any, None) for name in sorted(of_parent & visible)]
     return msgspec.defstruct(f"{kind.__name__}Row", [*fields, *added], kw_only=True, gc=False)
+
+
+def fill(objs: Sequence[Any], values: Mapping[str, Any]) -> None:
+    """Put the same values into several structs, where they have such a field."""
+    for name, value in values.items():
+        if value is not None and objs and hasattr(objs[0], name):
+            for obj in objs:
+                setattr(obj, name, value)
 
 
 def complete(rows: Sequence[Found[Any]], with_status: bool) -> list[Any]:

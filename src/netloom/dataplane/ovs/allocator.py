@@ -1,4 +1,4 @@
-"""Numbers that depend on history: conntrack zones, conjunction ids, ranges of user ids.
+"""Numbers that depend on history: conntrack zones, meters, conjunction ids, ranges of user ids.
 
 Each name gets the lowest free number, kept in the `Open_vSwitch` row's external_ids as
 `netloom-<kind>-<name>`: a restarted agent, and a restarted switch, find the same numbers again.
@@ -11,8 +11,8 @@ from typing import Protocol
 
 from netloom.dataplane.ovs.ovsdb import Ovsdb, to_map
 
-FIRST = {"zone": 1, "conj": 1, "uids": 16}
-LAST = {"zone": 65535, "conj": 0xFFFFFFFE, "uids": 65535}
+FIRST = {"zone": 1, "conj": 1, "meter": 1, "uids": 16}
+LAST = {"zone": 65535, "conj": 0xFFFFFFFE, "meter": 0xFFFF0000, "uids": 65535}
 """First and last number of each kind. `uids` counts ranges of 65,536 user ids."""
 
 _PREFIXES = tuple(f"netloom-{kind}-" for kind in FIRST)

@@ -48,13 +48,13 @@ class Switch:
     """The OpenFlow side of the bridges below one run directory of Open vSwitch."""
 
     def __init__(self, rundir: Path) -> None:
-        self._rundir = rundir
+        self.rundir = rundir
 
     def identity(self) -> tuple[str, ...]:
         """Which switch process serves: another value after a restart, which forgets all flows."""
-        pidfile = self._rundir / "ovs-vswitchd.pid"
+        pidfile = self.rundir / "ovs-vswitchd.pid"
         pid = pidfile.read_text().strip() if pidfile.is_file() else ""
-        controls = sorted(path.name for path in self._rundir.glob("ovs-vswitchd.*.ctl"))
+        controls = sorted(path.name for path in self.rundir.glob("ovs-vswitchd.*.ctl"))
         return (pid, str(pid.isdigit() and Path(f"/proc/{pid}").exists()), *controls)
 
     def forget_connections(self, zone: int) -> None:
@@ -87,10 +87,10 @@ class Switch:
         return "nx-match" in self._ofctl(bridge, "get-frags")
 
     def _appctl(self, *words: str) -> str:
-        pid = (self._rundir / "ovs-vswitchd.pid").read_text().strip()
-        control = self._rundir / f"ovs-vswitchd.{pid}.ctl"
+        pid = (self.rundir / "ovs-vswitchd.pid").read_text().strip()
+        control = self.rundir / f"ovs-vswitchd.{pid}.ctl"
         if not control.exists():
-            control = self._rundir / "ovs-vswitchd.ctl"
+            control = self.rundir / "ovs-vswitchd.ctl"
         return run(["ovs-appctl", "-t", str(control), *words])
 
     def send(self, bridge: str, frames: Iterable[tuple[bytes, str]]) -> None:
@@ -108,7 +108,7 @@ class Switch:
 
     def target(self, bridge: str) -> str:
         """Where ovs-ofctl finds a bridge."""
-        return f"unix:{self._rundir / bridge}.mgmt"
+        return f"unix:{self.rundir / bridge}.mgmt"
 
     def read(self, bridge: str, number: int | None = None) -> list[Entry]:
         """All flows of a bridge, others' too; `number`: those with this cookie alone."""

@@ -14,7 +14,7 @@ from netloom.explain.walk.hosts import Host, World
 from netloom.explain.walk.linuxbridge import Bridged, Bridges, Onward, tunnel_step
 from netloom.explain.walk.trace import Outcome, Step, Steps
 from netloom.model import openflow as of
-from netloom.model.hoststate import Flow
+from netloom.model.hoststate import Flow, Meter
 from netloom.model.names import INTEGRATION_BRIDGE
 from netloom.model.networking import SecurityGroupRule
 from netloom.model.origin import HOST, Origin
@@ -186,7 +186,7 @@ class Switches:
                 ]
             case of.ForgetInPort():
                 passing.in_port = ""
-            case of.OutputBack() | of.Conjunction() | of.Normal():
+            case of.OutputBack() | of.Conjunction() | of.Normal() | of.Metered() | of.SetDscp():
                 pass
         return []
 
@@ -370,6 +370,8 @@ def _flow_step(
     elif stage in (Stage.EGRESS_RULES, Stage.INGRESS_RULES):
         rule = next((o for o in origin if o.kind == SecurityGroupRule.KIND), "a rule")
         text = f"{stage.name}: {rule} lets it through"
+    elif bounds := _bounds(host, flow):
+        text = f"{stage.name}: {bounds}"
     else:
         text = f"{stage.name}: {PURPOSE[stage]}"
     return Step(
@@ -381,6 +383,20 @@ def _flow_step(
         origin=origin,
         stage=stage,
     )
+
+
+def _bounds(host: Host, flow: Flow) -> str:
+    """What a flow of a QoS policy does to the packet, beside letting it through; empty for all others."""
+    found: list[str] = []
+    for action in flow.actions:
+        if isinstance(action, of.Metered):
+            meter = host.state.objects.get(("meter", flow.bridge, action.meter))
+            if isinstance(meter, Meter):
+                unit = "kbit/s" if meter.unit == "kbps" else "packets/s"
+                found.append(f"no more than {meter.rate} {unit} get on")
+        elif isinstance(action, of.SetDscp):
+            found.append(f"it is marked with DSCP {action.mark}")
+    return ", ".join(found)
 
 
 def _dump(number: int, flow: Flow | None) -> str:

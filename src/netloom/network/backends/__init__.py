@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from netloom.model import HostFacts, Network
+from netloom.model import QOS_RULES, HostFacts, Network
 from netloom.network.backends.base import Backend
 from netloom.network.backends.linuxbridge import LINUXBRIDGE
 from netloom.network.backends.none import NONE
@@ -56,6 +56,21 @@ def vif(facts: HostFacts, network: Network, vnic_type: str) -> tuple[str, dict[s
         "bound_drivers": {"0": backend.driver},
     }
     return backend.vif_type, details
+
+
+def can_do(rule_type: str, vif_type: str, vnic_type: str) -> bool:
+    """Tell whether the hosts of a port carry out rules of a QoS type; of one that is bound to none, whether some could."""
+    bound = [each for each in BACKENDS.values() if each.vif_type == vif_type]
+    return any(
+        rule_type in each.qos_rules and (bound or vnic_type in each.vnic_types)
+        for each in bound or BACKENDS.values()
+    )
+
+
+def qos_rule_types() -> list[str]:
+    """Return the types of QoS rules that each backend with any carries out, in the API's order."""
+    sets = [each.qos_rules for each in BACKENDS.values() if each.qos_rules]
+    return [kind.TYPE for kind in QOS_RULES if all(kind.TYPE in types for types in sets)]
 
 
 def configurations(facts: HostFacts) -> dict[str, Any]:

@@ -6,6 +6,10 @@ from typing import Literal
 
 from msgspec import Struct
 
+from netloom.model.qos import QOS_RULES
+
+ALL_QOS_RULES = frozenset(kind.TYPE for kind in QOS_RULES)
+
 TCP, UDP, DCCP, SCTP, UDPLITE = 6, 17, 33, 132, 136
 
 
@@ -17,7 +21,8 @@ class Backend(Struct, frozen=True, kw_only=True):
     capabilities of a host that clients hear of, and what they are where the host does not say. `network_types`,
     `vnic_types`, `port_protocols` (IP protocols whose ports it can match), `distributed` (routers on the hosts of their
     instances): what it can carry. `needs`: network type → capability that a host must not report as `no` for it.
-    `maps`: what its agent says that physical networks are mapped to.
+    `maps`: what its agent says that physical networks are mapped to. `qos_rules`: types of rules of QoS policies that it
+    carries out, or that are for whoever places instances.
     """
 
     name: str
@@ -34,3 +39,4 @@ class Backend(Struct, frozen=True, kw_only=True):
     vnic_types: frozenset[str] = frozenset({"normal"})
     port_protocols: frozenset[int]
     distributed: bool = False
+    qos_rules: frozenset[str] = frozenset()

@@ -1,6 +1,6 @@
 """No switch at all: a simulated host, which remembers what it would have applied."""
 
-from netloom.network.backends.base import DCCP, SCTP, TCP, UDP, UDPLITE, Backend
+from netloom.network.backends.base import ALL_QOS_RULES, DCCP, SCTP, TCP, UDP, UDPLITE, Backend
 
 NONE = Backend(
     name="none",
@@ -13,4 +13,5 @@ NONE = Backend(
     told={},
     network_types=frozenset({"flat", "vlan", "vxlan", "gre", "geneve"}),
     port_protocols=frozenset({TCP, UDP, DCCP, SCTP, UDPLITE}),
+    qos_rules=ALL_QOS_RULES,
 )

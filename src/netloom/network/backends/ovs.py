@@ -1,6 +1,6 @@
 """Open vSwitch: all in flows of br-int."""
 
-from netloom.network.backends.base import SCTP, TCP, UDP, Backend
+from netloom.network.backends.base import ALL_QOS_RULES, SCTP, TCP, UDP, Backend
 
 OVS = Backend(
     name="ovs",
@@ -19,4 +19,5 @@ OVS = Backend(
     network_types=frozenset({"flat", "vlan", "vxlan", "gre", "geneve"}),
     port_protocols=frozenset({TCP, UDP, SCTP}),
     distributed=True,
+    qos_rules=ALL_QOS_RULES,
 )

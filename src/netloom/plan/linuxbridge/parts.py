@@ -6,9 +6,10 @@ from collections.abc import Callable, Iterator
 
 from netloom.model.family import ADDRESSED, V4
 from netloom.model.hoststate import HostObject, Refusal
+from netloom.model.placement import places
 from netloom.plan import dhcp, neighbours
 from netloom.plan.index import Index, origin
-from netloom.plan.linuxbridge import bridges, groups, ports
+from netloom.plan.linuxbridge import bridges, groups, limits, ports
 
 Made = Iterator[HostObject]
 
@@ -60,12 +61,19 @@ def _port(index: Index, id: str) -> Made:
         yield from neighbours.beside_routers(index, network, port, family)
     if index.is_here(port):
         yield from ports.plan_port(index, network, port)
+        yield from limits.plan_port(index, network, port)
         if index.is_up(port) and index.dhcp_port_of(network.id) is not None:
             yield from dhcp.refusals_of_port(index, network, port)
 
 
 def _group(index: Index, id: str) -> Made:
     yield from groups.plan_group(index, id)
+
+
+def _limits(index: Index, id: str) -> Made:
+    router = index.row("routers", id)
+    if router is not None and index.host in places(router):
+        yield from limits.plan_router(index, router)
 
 
 KINDS: dict[str, Callable[[Index, str], Made]] = {
@@ -75,4 +83,5 @@ KINDS: dict[str, Callable[[Index, str], Made]] = {
     "network": _network,
     "broadcast": _broadcast,
     "clients": _clients,
+    "limits": _limits,
 }

@@ -11,7 +11,7 @@ from netloom.model.networking import Network
 from netloom.model.openflow import FIRST_OF_HOST, Action, Goto, Load, Match, Normal, Output
 from netloom.model.origin import Origin
 from netloom.plan.index import TUNNELS, Index, of_host
-from netloom.plan.ovs.pipeline import RESERVED_GROUPS, Domain, Priority, Stage
+from netloom.plan.ovs.pipeline import OF_LIMITS, RESERVED_GROUPS, Domain, Priority, Stage
 
 
 def integration_patch(bridge: str) -> str:
@@ -123,6 +123,8 @@ def plan_bridges(index: Index) -> Iterator[HostObject]:
         load, _ = out_by_wire(index, bridge)
         yield output(load.value, integration_patch(bridge), host)
     for stage in Stage:
+        if stage in OF_LIMITS:
+            continue  # a host without any has no flow for them
         if stage not in _GO_ON:
             yield flow(stage, Priority.DEFAULT, Match(), origin=host)
     for stage, following in (

@@ -16,6 +16,10 @@ class Stage(IntEnum):
     """OpenFlow tables of the integration bridge, in the order in which a packet meets them."""
 
     CLASSIFY = 0
+    ADDRESS_SENT_BITS = 2
+    ADDRESS_SENT_PACKETS = 3
+    SENT_BITS = 4
+    SENT_PACKETS = 5
     PORT_SECURITY = 10
     LOCAL = 20
     DELIVER = 25
@@ -31,10 +35,18 @@ class Stage(IntEnum):
     INGRESS_ACCEPT = 52
     INGRESS_WHOLE = 53
     OUTPUT = 60
+    ADDRESS_RECEIVED_BITS = 61
+    ADDRESS_RECEIVED_PACKETS = 62
+    RECEIVED_BITS = 63
+    RECEIVED_PACKETS = 64
 
 
 PURPOSE: dict[Stage, str] = {
     Stage.CLASSIFY: "which network and device a frame comes from",
+    Stage.ADDRESS_SENT_BITS: "what an address of a gateway sends: its bandwidth limit",
+    Stage.ADDRESS_SENT_PACKETS: "what an address of a gateway sends: its packet rate limit and mark",
+    Stage.SENT_BITS: "what a port sends: its bandwidth limit",
+    Stage.SENT_PACKETS: "what a port sends: its packet rate limit and mark",
     Stage.PORT_SECURITY: "an instance uses its own addresses only",
     Stage.LOCAL: "ARP, DHCP and metadata, answered on this host",
     Stage.DELIVER: "what the DHCP device sends, to devices of this host only",
@@ -50,7 +62,14 @@ PURPOSE: dict[Stage, str] = {
     Stage.INGRESS_ACCEPT: "what reaches an instance: remember the connection",
     Stage.INGRESS_WHOLE: "what reaches an instance: all fragments of an accepted datagram",
     Stage.OUTPUT: "out of the device of the port, tunnel or physical network that was found",
+    Stage.ADDRESS_RECEIVED_BITS: "what is for an address of a gateway: its bandwidth limit",
+    Stage.ADDRESS_RECEIVED_PACKETS: "what is for an address of a gateway: its packet rate limit",
+    Stage.RECEIVED_BITS: "what is for a port: its bandwidth limit",
+    Stage.RECEIVED_PACKETS: "what is for a port: its packet rate limit",
 }
+
+OF_LIMITS = frozenset(stage for stage in Stage if stage.name.endswith(("_BITS", "_PACKETS")))
+"""Stages to which only what has a limit goes."""
 
 RESERVED_GROUPS = "01:80:c2:00:00:00/ff:ff:ff:ff:ff:f0"
 """Group addresses that no bridge forwards (IEEE 802.1Q, table 8-1): spanning tree, LLDP, pause, 802.1X."""

@@ -9,8 +9,19 @@ from netloom.model.family import ADDRESSED, FAMILIES, V4, Family
 from netloom.model.hoststate import Flow, HostObject, Interface, Zone
 from netloom.model.names import INTEGRATION_BRIDGE, NAMESPACE_OWNERS
 from netloom.model.networking import Network, Port
-from netloom.model.openflow import ForgetInPort, Goto, Load, Match, Output, PopVlan, PushVlan
+from netloom.model.openflow import (
+    Action,
+    ForgetInPort,
+    Goto,
+    Load,
+    Match,
+    Output,
+    PopVlan,
+    PushVlan,
+)
+from netloom.plan import qos
 from netloom.plan.index import Index, device_of, is_trusted, of_host, origin
+from netloom.plan.ovs import limits
 from netloom.plan.ovs.bridges import flow, output
 from netloom.plan.ovs.pipeline import Priority, Stage
 from netloom.plan.sets import allowed_sources, wire_of
@@ -37,8 +48,11 @@ def plan_port(index: Index, network: Network, port: Port) -> Iterator[HostObject
     yield from classify(index, network, port)
     if not is_trusted(port):
         yield Zone(name=port.id, origin=origin(port))
+    refusal = qos.not_kept(port, qos.of_port(index, network, port))
+    if refusal is not None:
+        yield refusal
     if index.is_up(port):
-        yield from out(port)
+        yield from out(index, network, port)
         if not is_trusted(port):
             yield from port_security(port)
 
@@ -89,7 +103,7 @@ def dhcp_device(index: Index, network: Network, port: Port) -> Iterator[HostObje
 
 def classify(
     index: Index, network: Network, port: Port, stage: Stage | None = None
-) -> Iterator[Flow]:
+) -> Iterator[HostObject]:
     """CLASSIFY: frames of a device get their network.
 
     Tagged ones are a subport's, where there is one with that tag; others match nothing: no hopping of VLANs.
@@ -101,6 +115,7 @@ def classify(
         yield flow(Stage.CLASSIFY, Priority.NORMAL, match, origin=because)
         return
     following = stage or (Stage.LOCAL if is_trusted(port) else Stage.PORT_SECURITY)
+    onward, objects = limits.sent(index, network, port, (Goto(int(following)),))
     yield flow(
         Stage.CLASSIFY,
         Priority.NORMAL,
@@ -108,24 +123,31 @@ def classify(
         *((PopVlan(),) if port.trunk_vlan else ()),
         Load("net", network.key),
         Load("src_port", port.key),
-        Goto(int(following)),
+        *onward,
         origin=origin(port),
     )
+    yield from objects
 
 
-def out(port: Port) -> Iterator[Flow]:
+def way_out(port: Port) -> tuple[Action, ...]:
+    """How frames leave by a port's device."""
+    if not port.trunk_id:
+        return (Output(device_of(port)),)
+    tag = (PushVlan(port.trunk_vlan),) if port.trunk_vlan else ()
+    return (ForgetInPort(), *tag, Output(wire_of(port)))
+
+
+def out(index: Index, network: Network, port: Port) -> Iterator[HostObject]:
     """OUTPUT: which device a port's key stands for, and how frames leave by it.
 
     The ports of a trunk share a device. What one of them sends to another leaves by the device that it came by; what comes
     back to the very port that sent it (a broadcast) does not.
     """
-    if not port.trunk_id:
-        yield output(port.key, device_of(port), origin(port))
-        return
-    itself = Match(src_port=port.key, dst_port=port.key)
-    yield flow(Stage.OUTPUT, Priority.SPECIAL, itself, origin=origin(port))
-    tag = (PushVlan(port.trunk_vlan),) if port.trunk_vlan else ()
-    way = (ForgetInPort(), *tag, Output(wire_of(port)))
+    way = way_out(port)
+    if port.trunk_id:
+        itself = Match(src_port=port.key, dst_port=port.key)
+        yield flow(Stage.OUTPUT, Priority.SPECIAL, itself, origin=origin(port))
+    yield from limits.out_of_limits(port, limits.received(index, network, port, way))
     yield flow(Stage.OUTPUT, Priority.NORMAL, Match(dst_port=port.key), *way, origin=origin(port))
 
 

@@ -25,7 +25,7 @@ from netloom.render.openflow import Resolve, Unresolved, flow_text
 log = logging.getLogger(__name__)
 
 Symbol = tuple[str, str]
-"""(kind, name) of what gets its number from the allocator: `zone` or `conj`."""
+"""(kind, name) of what gets its number from the allocator: `zone`, `meter` or `conj`."""
 
 
 class _Uses:
@@ -65,7 +65,17 @@ class Flows(Kind):
     name = "flow"
     sorts = ("flow",)
     # Nothing is let through before what answers it stands.
-    after = ("bridge", "interface", "group", "zone", "route", "neighbour", "dnsmasq", "metadata")
+    after = (
+        "bridge",
+        "interface",
+        "group",
+        "zone",
+        "meter",
+        "route",
+        "neighbour",
+        "dnsmasq",
+        "metadata",
+    )
     at_once = True
 
     def __init__(
