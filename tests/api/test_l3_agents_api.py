@@ -220,4 +220,6 @@ def test_a_host_that_is_forgotten_gives_its_routers_to_others(cloud):
     l3 = agent(cloud, before)
     host(cloud, before, heard=time.time() - 76)
     assert cloud.admin("DELETE", f"/agents/{l3}").status_code == 204
+    assert hosts(cloud, router) == []
+    keep(cloud)
     assert hosts(cloud, router) == [{"net1": "net2", "net2": "net1"}[before]]

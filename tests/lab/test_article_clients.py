@@ -161,4 +161,6 @@ def test_refusals_are_one_clear_line(article: Article) -> None:
     assert "No image found with ID x" in article.refused("glance image-show x")
     assert "There is no such action: pause" in article.refused("nova pause my1")
     # The line before says why; the last names the request.
-    assert "request_ids" in article.refused("neutron router-create --ha True router2")
+    assert "request_ids" in article.refused(
+        "neutron net-create --provider:network_type nonsense net3"
+    )

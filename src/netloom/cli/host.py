@@ -14,7 +14,7 @@ from netloom.model.credentials import secret_hash
 from netloom.model.errors import UserError
 from netloom.model.files import write_whole
 from netloom.model.hosts import Role
-from netloom.network import admission
+from netloom.network import admission, placement
 from netloom.store import NotFound, Store, Writer
 
 
@@ -129,10 +129,11 @@ def _narrow(writer: Writer, name: str, granted: HostGrant) -> None:
 
 
 def _remove(store: Store, name: str) -> int:
-    """Forget the host. Its stream ends at once; ports and servers that are bound to it stay bound."""
+    """Forget the host. Its stream ends at once; ports and servers that are bound to it stay bound, its routers go to others."""
     try:
         with store.writer(actor="netloom host remove") as writer:
             writer.delete_host(name)
+            placement.forget(writer, name)
     except NotFound as error:
         raise UserError(str(error)) from error
     return 0

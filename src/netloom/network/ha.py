@@ -107,6 +107,13 @@ def ports_of(r: Reader, router: Router) -> list[Port]:
     return [port for port in found if port.device_owner == OWNER_HA_INTERFACE]
 
 
+def forget(w: Writer, router: Router, host: str) -> None:
+    """Remove the port by which a replica on this host was heard."""
+    for port in ports_of(w, router):
+        if port.host == host:
+            ports.remove(w, port)
+
+
 def ranked(router: Router, kept: Sequence[Replica], fresh: Sequence[str]) -> tuple[Replica, ...]:
     """Return replicas on further hosts beside those that stay as they are.
 

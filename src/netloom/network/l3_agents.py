@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from msgspec.structs import replace
-
 from netloom.contract.l3_agents import InvalidL3Agent, RouterHostedByL3Agent
 from netloom.model import Context, Router
 from netloom.model.placement import places
@@ -46,10 +44,3 @@ def remove(w: Writer, ctx: Context, agent_id: str, router_id: str) -> None:
     router = lookup.router(w, ctx, router_id)
     if agent.agent_type == neutron_agents.L3 and agent.row.name in places(router):
         placement.take(w, ctx, router, agent.row.name)
-
-
-def forget(w: Writer, ctx: Context, agent: Agent) -> None:
-    """Have others carry what a host carried that is forgotten."""
-    for router in routers_on(w, agent):
-        placement.take(w, ctx, router, agent.row.name)
-        placement.place(w, ctx, w.get(Router, router.id) or replace(router, replicas=()))

@@ -76,6 +76,14 @@ def take(w: Writer, ctx: Context, router: Router, host: str) -> None:
     _carried_by(w, ctx, replace(router, replicas=left, held=not left))
 
 
+def forget(w: Writer, host: str) -> None:
+    """Have a host that is forgotten carry no router any more; those that it alone carried wait for another one."""
+    for router in w.list(Router, host=host):
+        left = tuple(each for each in router.replicas if each.host != host)
+        w.update(replace(router, replicas=left))
+        ha.forget(w, router, host)
+
+
 def _carried_by(w: Writer, ctx: Context, router: Router) -> None:
     router = w.update(router)
     if router.ha and (between := ha.network_of(w, router)) is not None:

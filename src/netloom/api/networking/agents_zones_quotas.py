@@ -17,7 +17,7 @@ from netloom.contract import decode
 from netloom.contract.attributes import MAPS
 from netloom.contract.errors import HTTPBadRequest, HTTPMethodNotAllowed, HTTPNotFound
 from netloom.model import Context
-from netloom.network import l3_agents, lookup, neutron_agents, quotas, routers
+from netloom.network import l3_agents, lookup, neutron_agents, placement, quotas, routers
 from netloom.store import Reader, Writer
 
 Doc = dict[str, Any]
@@ -60,7 +60,7 @@ async def agents_answer(request: Request, rest: list[str]) -> Response:
             _agent(request, w, ctx, id, "delete_agent")
             agent = neutron_agents.get(w, ctx, id)
             neutron_agents.delete(w, ctx, agent)
-            l3_agents.forget(w, ctx, agent)
+            placement.forget(w, agent.row.name)
 
         await run_write(request, remove)
         return respond(204)

@@ -67,10 +67,11 @@ def damage(item: Keepalived, directory: Path) -> str:
     return "" if homes.says(conf, text) else "its file conf was changed"
 
 
-def ensure(item: Keepalived, directory: Path) -> None:
-    """Run it with exactly this configuration; one that runs reads it again and stays what it is, active or not.
+def begin(item: Keepalived, directory: Path) -> None:
+    """Start it with exactly this configuration; one that runs reads it again and stays what it is, active or not.
 
-    Raises ApplyError where it does not run, or where a value cannot be written into its file.
+    `finish` waits for it: of many that are begun together no one waits for another. Raises ApplyError where a value cannot be written
+    into its file.
     """
     home = directory / item.namespace
     text = _text(item, directory)
@@ -89,7 +90,13 @@ def ensure(item: Keepalived, directory: Path) -> None:
             os.kill(pid, signal.SIGHUP)
         else:
             _stop(home)
-            _start(home)
+            _launch(home)
+
+
+def finish(item: Keepalived, directory: Path) -> None:
+    """Wait until one that was begun runs as it should. Raises ApplyError where it does not."""
+    home = directory / item.namespace
+    _wait(home)
     _settle(item)
     _restore(item)
     (home / "mark").write_text(fingerprint(item))
@@ -285,6 +292,11 @@ def _end_child(home: Path) -> None:
 
 
 def _start(home: Path) -> None:
+    _launch(home)
+    _wait(home)
+
+
+def _launch(home: Path) -> None:
     with netns.inside(home.name):
         with open_netlink() as link:
             _clear(link)
@@ -301,6 +313,9 @@ def _start(home: Path) -> None:
             ],
             timeout=10,
         )
+
+
+def _wait(home: Path) -> None:
     deadline = time.monotonic() + START_SECONDS
     while not (_alive(home) and _alive(home, "vrrp.pid")):
         if time.monotonic() > deadline:

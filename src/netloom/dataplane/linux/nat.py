@@ -170,6 +170,10 @@ def apply(
     wanted are gone too, else the router itself would answer there.
     """
     before = _there(namespace)
+    if before is None and not floating:
+        with netns.inside(namespace):
+            _load(wanted(floating, source, networks), "")  # nothing to cut, so nothing to finish
+        return
     was = translations(before) if before is not None else Translations()
     there = {(external, internal) for external, (internal, _) in was.floating.items() if internal}
     now = {(item.external, item.internal) for item in floating if item.internal}
@@ -200,9 +204,9 @@ def finish(namespace: str) -> None:
         run(["nft", "delete", "chain", "ip", NFT_TABLE, _UNFINISHED])
 
 
-def _load(table: Wanted) -> None:
+def _load(table: Wanted, more: str = f"add chain ip {NFT_TABLE} {_UNFINISHED}\n") -> None:
     """Load a table, `unfinished`; without the bounds of connections where the kernel cannot count (nft_connlimit)."""
-    text = f"{table.text}add chain ip {NFT_TABLE} {_UNFINISHED}\n"
+    text = f"{table.text}{more}"
     try:
         run(["nft", "-f", "-"], stdin=text + table.more)
     except ApplyError as error:

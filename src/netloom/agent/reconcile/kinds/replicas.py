@@ -79,14 +79,19 @@ class Keepaliveds(Programs):
 
     def apply(self, change: Change) -> dict[Key, Failure]:
         cut = functools.cache(self._cut)  # once for all of them
-        failed = each(change.make, lambda item: self._ensure(item, cut()))
+        failed = each(change.make, lambda item: self._begin(item, cut()))
+        begun = [item for item in change.make if item.key not in failed]
+        failed |= each(begun, self._finish)
         failed |= each(change.remove, lambda key: keepalived.remove(key[1], self.directory))
         self._ends.follow()
         return failed
 
-    def _ensure(self, item: Keepalived, cut: Mapping[str, bool]) -> None:
+    def _begin(self, item: Keepalived, cut: Mapping[str, bool]) -> None:
         keepalived.tell_links(cut, self.directory)
-        keepalived.ensure(item, self.directory)
+        keepalived.begin(item, self.directory)
+
+    def _finish(self, item: Keepalived) -> None:
+        keepalived.finish(item, self.directory)
         self.written(item)
         self.look_at(item)
 
