@@ -13,7 +13,6 @@ from tests.differential.known_differences import Known, explanation, without_dhc
 from tests.differential.novelty import Novelty
 from tests.differential.operations import COLLECTIONS, PATHS, UNKNOWN, Request, Twin, Twins
 from tests.differential.sides import Answer, Identity, Side
-from tests.differential.steps import Story
 from tests.differential.stories import STORIES
 
 CANDIDATES = 12
@@ -262,10 +261,7 @@ class Comparison:
 
     def _tell(self, draw: pick.Draw, novelty: Novelty) -> None:
         """Ask several requests that belong together."""
-        self.follow(draw(pick.sampled_from(STORIES))(self.world, draw), novelty)
-
-    def follow(self, story: Story, novelty: Novelty) -> None:
-        """Ask what a story asks, as long as the worlds are the same."""
+        story = draw(pick.sampled_from(STORIES))(self.world, draw)
         made: Twin | None = None
         while not self.parted:
             try:

@@ -249,37 +249,3 @@ def routed(world: Twins, draw: Draw) -> steps.Story:
             ),
         )
     yield steps.show(who, router)
-
-
-def distributed(world: Twins) -> steps.Story:
-    """A distributed router's whole life: interfaces, gateway, SNAT, conversion there and back, by whom it may be."""
-    admin, member, *_ = world.identities
-    outside = next(twin for twin in world.of("network") if twin.fact("router:external"))
-    network = yield steps.make(admin, "network", name="spread")
-    subnet = yield steps.make(admin, "subnet", network_id=network, ip_version=4, cidr="10.9.0.0/24")
-    yield steps.make(member, "router", name="no", distributed=True)
-    router = yield steps.make(admin, "router", name="spread", distributed=True)
-    own = Request(admin, "GET", ("ports?device_id=", router or UNKNOWN))
-    gateway = {"network_id": outside}
-    for request in (  # noqa: UP028
-        steps.act(admin, router, "add_router_interface", {"subnet_id": subnet}),
-        own,
-        steps.change(admin, router, external_gateway_info=gateway),
-        own,
-        steps.change(admin, router, distributed=False),
-        steps.change(member, router, distributed=False),
-        steps.change(admin, router, distributed=None),
-        steps.change(admin, router, distributed=False, admin_state_up=False),
-        steps.change(admin, router, admin_state_up=False),
-        steps.change(admin, router, distributed=False),
-        own,
-        steps.change(admin, router, distributed=True),
-        own,
-        steps.delete(admin, router),
-        steps.change(admin, router, external_gateway_info={}),
-        own,
-        steps.act(admin, router, "remove_router_interface", {"subnet_id": subnet}),
-        steps.show(admin, router),
-        steps.delete(admin, router),
-    ):
-        yield request  # not `yield from`: a tuple takes nothing that is sent

@@ -19,7 +19,6 @@ import pytest
 from tests.differential.comparing import Comparison, Found, clear, shortened
 from tests.differential.known_differences import KNOWN
 from tests.differential.novelty import Novelty
-from tests.differential.router_stories import distributed
 from tests.differential.sides import Side, netloom, neutron
 
 pytestmark = pytest.mark.slow
@@ -98,13 +97,3 @@ def test_the_same_requests_get_the_same_answers(sides: tuple[Side, Side]) -> Non
     texts = [f"{len(found)} times: {min(map(str, found), key=len)}" for found in sorts.values()]
     assert not sorts, f"{len(sorts)} sorts of differences:\n" + "\n\n".join(texts[:60])
     assert asked >= WANTED
-
-
-def test_a_distributed_routers_life(sides: tuple[Side, Side]) -> None:
-    comparison = Comparison(sides)
-    comparison.furnish()
-    comparison.follow(distributed(comparison.world), Novelty(None))
-    for side in sides:
-        clear(side, comparison.world.identities[0])
-    assert not comparison.found, "\n\n".join(map(str, comparison.found))
-    assert len(comparison.asked) > 25
