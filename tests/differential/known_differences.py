@@ -360,7 +360,7 @@ KNOWN: tuple[Known, ...] = (
     ),
     Known(
         "Extensions that have no definition in neutron-lib are described in words of our own, and fewer are advertised.",
-        r"^extension\.(description|name): |^extensions: 82 elements",
+        r"^extension\.(description|name): |^extensions: 103 elements",
         r"GET extensions/",
     ),
     Known(
