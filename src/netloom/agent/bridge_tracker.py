@@ -164,10 +164,10 @@ class BridgeTracker(Tracker):
         for name in sorted(devices & self._ports.wanted.keys()):
             item = self.reconciler.state.objects.get(("filter", name))
             for mac, address in item.announces if isinstance(item, PortFilter) else ():
-                frame = arp_request(mac, address, address)
                 try:
+                    frame = arp_request(mac, address, address)
                     send_frame(self._ports.wanted[name].bridge, frame, UNASKED)
-                except ApplyError as error:
+                except (ApplyError, ValueError) as error:
                     log.warning("not all neighbours hear of %s: %s", address, error)
 
     def _let_go(self, device: Device) -> None:

@@ -66,13 +66,11 @@ class Agent:
         self._facts = facts
         self.events: queue.SimpleQueue[Event] = queue.SimpleQueue()
         self._switch = Switch(Path(settings.agent.ovs_rundir))
-        run_dir = Path(settings.agent.run_dir)
-        most = settings.agent.max_image_mib << 20
         self._instances = Instances(
             settings.agent.state,
-            run_dir,
+            Path(settings.agent.run_dir),
             self._fetch,
-            most,
+            settings.agent.max_image_mib << 20,
             types=facts.instance_types,
             refusal=facts.capabilities.get("instances", ""),
         )
@@ -131,9 +129,8 @@ class Agent:
         )
 
     def _bridges(self, facts: HostFacts) -> Tracker:
-        metadata, workers = MetadataServer(self._metadata), Workers(self.post)
-        ended, settings = self._replica_ended, self._settings
-        return BridgeTracker(facts, settings, metadata, self._instances, workers, ended)
+        parts = MetadataServer(self._metadata), self._instances, Workers(self.post)
+        return BridgeTracker(facts, self._settings, *parts, self._replica_ended)
 
     def _replica_ended(self) -> None:
         """From another thread: a keepalived has ended."""

@@ -153,7 +153,7 @@ def send_frame(device: str, frame: bytes, mark: int = 0) -> None:
     with socket.socket(socket.AF_PACKET, socket.SOCK_RAW) as raw:
         try:
             if mark:
-                raw.setsockopt(socket.SOL_SOCKET, socket.SO_MARK, mark)
+                raw.setsockopt(socket.SOL_SOCKET, socket.SO_MARK, struct.pack("=I", mark))
             raw.bind((device, 0))
             raw.send(frame)
         except OSError as error:
