@@ -21,7 +21,6 @@ from netloom.model.hoststate import (
     Interface,
     Keepalived,
     MetadataListener,
-    Meter,
     Namespace,
     Neighbour,
     NeighbourBound,
@@ -29,6 +28,7 @@ from netloom.model.hoststate import (
     SourceNat,
     Zone,
 )
+from netloom.model.meter import Meter
 from netloom.model.names import INTEGRATION_BRIDGE
 from netloom.plan.ovs.pipeline import OF_LIMITS, PURPOSE, Domain, Stage
 from netloom.render.dnsmasq import dnsmasq_conf, dnsmasq_hosts, dnsmasq_opts

@@ -132,23 +132,6 @@ class Zone(HostObject, frozen=True, kw_only=True):
         return ("zone", self.name)
 
 
-class Meter(HostObject, frozen=True, kw_only=True):
-    """A bound of what flows that name it let through: `rate` a second and `burst` at once, of 1000 bits (`kbps`) or packets (`pktps`).
-
-    What is beyond is dropped.
-    """
-
-    bridge: str
-    name: str
-    unit: Literal["kbps", "pktps"]
-    rate: int
-    burst: int
-
-    @property
-    def key(self) -> Key:
-        return ("meter", self.bridge, self.name)
-
-
 class Namespace(HostObject, frozen=True, kw_only=True):
     """A network namespace with `lo` up and the settings of `model/sysctls.py`; `forward`: it forwards IPv4."""
 

@@ -6,7 +6,8 @@ import pytest
 from msgspec.structs import replace
 
 from netloom.model import QosPolicy
-from netloom.model.hoststate import Flow, Meter, Refusal
+from netloom.model.hoststate import Flow, Refusal
+from netloom.model.meter import Meter
 from netloom.model.qos import PolicyRule
 from netloom.plan import plan
 from tests.support import worlds

@@ -14,7 +14,8 @@ from netloom.explain.walk.hosts import Host, World
 from netloom.explain.walk.linuxbridge import Bridged, Bridges, Onward, tunnel_step
 from netloom.explain.walk.trace import Outcome, Step, Steps
 from netloom.model import openflow as of
-from netloom.model.hoststate import Flow, Meter
+from netloom.model.hoststate import Flow
+from netloom.model.meter import Meter
 from netloom.model.names import INTEGRATION_BRIDGE
 from netloom.model.networking import SecurityGroupRule
 from netloom.model.origin import HOST, Origin

@@ -11,7 +11,8 @@ from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 from netloom.model.family import FAMILIES
-from netloom.model.hoststate import HostObject, Meter
+from netloom.model.hoststate import HostObject
+from netloom.model.meter import Meter
 from netloom.model.names import INTEGRATION_BRIDGE
 from netloom.model.networking import Network, Port
 from netloom.model.openflow import Action, Goto, Match, Metered, SetDscp

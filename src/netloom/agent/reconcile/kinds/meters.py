@@ -11,7 +11,8 @@ from netloom.dataplane.mark import broken
 from netloom.dataplane.ovs import bridges, meters
 from netloom.dataplane.ovs.allocator import Allocator
 from netloom.dataplane.ovs.ovsdb import Ovsdb
-from netloom.model.hoststate import Key, Meter
+from netloom.model.hoststate import Key
+from netloom.model.meter import Meter
 from netloom.model.names import INTEGRATION_BRIDGE
 
 _NOBODYS = "#"
