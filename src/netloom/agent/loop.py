@@ -51,7 +51,7 @@ AUDIT_SECONDS = 60.0
 """How often it reads everything again, in case somebody else changed something."""
 
 AGAIN_SECONDS = 5.0
-"""When it tries again after a mistake of its own, or what the disk did not take."""
+"""When it tries again after a mistake of its own."""
 SEED_BYTES = 512
 """Random bytes that an instance gets with its metadata, as many as of Nova."""
 
@@ -83,14 +83,12 @@ class Agent:
         self._sent: dict[status.Row, tuple[str, str]] = {}
         self._watched = 0.0
         self._link: Link | None = None
-        self._apart = Apart(run_dir, None)
+        self._apart = Apart(Path(settings.agent.run_dir), None)
         self._stopping = False
         self._stale = True
         self._dirty = True
         self._replan = True
-        self._unsaved = False
-        self._save_at = 0.0  # not before (time.monotonic)
-        self._disk = ""  # what is wrong with the state folder
+        self._saving = view.Saving(self._settings.state / view.FILE)
         self._stuck = ""  # why the view cannot be carried out, where nothing of it can
         self._reached = 0  # the change that was carried out last
         self._rest_until = 0.0  # time.monotonic: after a mistake of ours, until a new view
@@ -165,7 +163,7 @@ class Agent:
         else:
             self._planning.tell(step.delta)
             self._go_to(view.apply_delta(self.view, step.delta))
-            self._unsaved = True
+            self._saving.due = True
             self._requests += step.delta.request_ids
             status.say_again(self._sent, (p.id for p in step.delta.upsert.get("ports", ())))
         self._epoch = step.epoch
@@ -239,7 +237,7 @@ class Agent:
         if self._settings.network_namespace != "own":
             for line in neightable.grow():
                 log.info("%s", line)
-        cached = view.load(self._cache, self._facts)
+        cached = view.load(self._saving.path, self._facts)
         if cached is not None:
             if self._trial.begin(cached.digest):
                 self._epoch = cached.epoch
@@ -247,7 +245,7 @@ class Agent:
             else:
                 log.error(
                     "the saved view %s ended this agent before: it is left aside until the server says what shall be",
-                    self._cache,
+                    self._saving.path,
                 )
         if link is not None:
             link.start(
@@ -357,7 +355,7 @@ class Agent:
         try:
             self._plan()
             # Before it is carried out: whoever is killed in the middle goes on from there, not back first.
-            self._save()
+            self._saving.save(self._epoch, self.view)
             if self._stale:
                 self.tracker.read(self._state)
                 self._stale = False
@@ -381,7 +379,7 @@ class Agent:
         asked = self._asked()
         if made or asked:
             took = (time.monotonic() - now) * 1000
-            said = f"{made} changes in {took:.0f} ms{self.tracker.slow()}{asked}"
+            said = f"{made} changes in {took:.0f} ms{self.tracker.reconciler.slow()}{asked}"
             log.info("seq %d: %s", self.view.seq, said)
         self._report()
 
@@ -458,7 +456,7 @@ class Agent:
         """Say what has become of objects, and that this host has carried out `applied` (default: its view)."""
         rows = self.tracker.rows() | status.tunnels(self._around.tunnels)
         troubles = (
-            *(self._stuck, self._disk, self._around.full),
+            *(self._stuck, self._saving.wrong, self._around.full),
             *(self.tracker.runs.stays(), self.tracker.foreign()),
         )
         wrong = "; ".join(filter(None, troubles))
@@ -478,30 +476,9 @@ class Agent:
             self._reached = self.view.seq
             self._link.stands_at(self.view.seq)
 
-    @property
-    def _cache(self) -> Path:
-        return self._settings.state / view.FILE
-
     def _save_again(self) -> None:
         """What the disk did not take before is tried again, also while nothing else happens."""
-        before = self._disk
-        self._save()
-        if self._disk != before and self._known and not self._replan:
+        before = self._saving.wrong
+        self._saving.save(self._epoch, self.view)
+        if self._saving.wrong != before and self._known and not self._replan:
             self._report()
-
-    def _save(self) -> None:
-        """Keep the view on disk; one that takes nothing is tried again, and stops nothing but that."""
-        if not self._unsaved or time.monotonic() < self._save_at:
-            return
-        wrong = ""
-        try:
-            view.save(self._cache, self._epoch, self.view)
-            self._unsaved = False
-        except OSError as error:
-            wrong = f"the view cannot be kept for the next start: {error.strerror}"
-            self._save_at = time.monotonic() + AGAIN_SECONDS
-        if wrong != self._disk:
-            log.log(
-                logging.ERROR if wrong else logging.INFO, "%s", wrong or "the view is kept again"
-            )
-            self._disk = wrong

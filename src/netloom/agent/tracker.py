@@ -62,9 +62,6 @@ __all__ = ["Tracker", "Trouble"]
 
 log = logging.getLogger(__name__)
 
-SLOW_SECONDS = 0.5
-"""What a kind takes in one pass from which on the log says so."""
-
 MOST_FOREIGN = 3
 """Foreign things that the status names; the rest is a number, and `netloom doctor` names all."""
 
@@ -160,12 +157,6 @@ class Tracker:
     def repairs(self) -> Repairs:
         """What others damaged and was put right."""
         return self.reconciler.repairs
-
-    def slow(self) -> str:
-        """What took the last pass longest, for the log; empty where nothing took long."""
-        longest = sorted(self.reconciler.took.items(), key=lambda each: -each[1])[:4]
-        said = [f"{kind} {seconds:.1f} s" for kind, seconds in longest if seconds >= SLOW_SECONDS]
-        return f" ({', '.join(said)})" if said else ""
 
     @property
     def changes(self) -> int:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import logging
+import time
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,9 @@ from netloom.model.files import write_whole
 from netloom.model.hosts import TABLES, Chassis, HostFacts, HostView, ViewDelta
 
 log = logging.getLogger(__name__)
+
+AGAIN_SECONDS = 5.0
+"""When what the disk did not take is tried again."""
 
 FILE = "view.json"
 """Its name in the agent's state folder."""
@@ -130,3 +134,32 @@ def load(path: Path, facts: HostFacts) -> Cached | None:
         )
         return None
     return Cached(file.epoch, msgspec.structs.replace(view, facts=facts), file.digest)
+
+
+class Saving:
+    """The view on disk, kept up. `due`: it is to be saved; `wrong`: why the disk did not take it, else empty.
+
+    What the disk does not take is tried again after a while, and stops nothing but that.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.due = False
+        self.wrong = ""
+        self._not_before = 0.0  # time.monotonic
+
+    def save(self, epoch: str, view: HostView) -> None:
+        """Save the view, if that is due."""
+        if not self.due or time.monotonic() < self._not_before:
+            return
+        wrong = ""
+        try:
+            save(self.path, epoch, view)
+            self.due = False
+        except OSError as error:
+            wrong = f"the view cannot be kept for the next start: {error.strerror}"
+            self._not_before = time.monotonic() + AGAIN_SECONDS
+        if wrong != self.wrong:
+            level = logging.ERROR if wrong else logging.INFO
+            log.log(level, "%s", wrong or "the view is kept again")
+            self.wrong = wrong

@@ -34,6 +34,10 @@ class Finding(Struct, frozen=True):
     origin: tuple[Origin, ...] = ()
 
 
+SLOW_SECONDS = 0.5
+"""What a kind takes in one pass from which on the log says so."""
+
+
 class _Side(Struct):
     """What the reconciler knows of one kind's objects.
 
@@ -74,6 +78,12 @@ class Reconciler:
         self._told = told
 
     # --- both sides ----------------------------------------------------------------------------
+
+    def slow(self) -> str:
+        """What took the last pass longest, for the log; empty where nothing took long."""
+        longest = sorted(self.took.items(), key=lambda each: -each[1])[:4]
+        said = [f"{kind} {seconds:.1f} s" for kind, seconds in longest if seconds >= SLOW_SECONDS]
+        return f" ({', '.join(said)})" if said else ""
 
     def want(
         self, state: HostState, before: HostState | None = None, delta: StateDelta | None = None
