@@ -27,7 +27,10 @@ def put(page: str, name: str, text: str) -> str:
 
 def main(names: list[str]) -> None:
     """Draw the pictures of these names, all where none is named."""
-    with own_lab("pictures", 2, networks=2) as lab, Tenant(lab) as tenant:
+    with (
+        own_lab("pictures", 3, networks=2, backends={"compute3": "linuxbridge"}) as lab,
+        Tenant(lab) as tenant,
+    ):
         tenant.raise_quota(instances=50, cores=50)
         cloud = Cloud(lab, tenant, tenant.group(ANY))
         for name, answer in drawn(cloud, iter(names or PICTURES)):

@@ -100,6 +100,51 @@ def highly_available(cloud: Cloud) -> Question:
     return instance.port["id"], WEB
 
 
+def spread(cloud: Cloud) -> Question:
+    """Two instances of two networks of a distributed router."""
+    red = cloud.tenant.network("red-spread", "10.99.0.0/24")
+    blue = cloud.tenant.network("blue-spread", "10.100.0.0/24")
+    cloud.tenant.router(red, blue, distributed=True)
+    (one,), (two,) = cloud.pair(red, "compute1"), cloud.pair(blue, "compute2")
+    return one.port["id"], two.port["id"]
+
+
+def spread_floating(cloud: Cloud) -> Question:
+    """From outside to a floating IP through a distributed router."""
+    instance = cloud.routed("at-home", "10.101.0.0/24", distributed=True)
+    return "203.0.113.1", cloud.tenant.floating_ip(instance.port["id"])["floating_ip_address"]
+
+
+def spread_snat(cloud: Cloud) -> Question:
+    """Out by SNAT of a distributed router."""
+    return cloud.routed("shy", "10.102.0.0/24", distributed=True).port["id"], WEB
+
+
+def limited(cloud: Cloud) -> Question:
+    """From an instance whose port has limits and a mark."""
+    tenant = cloud.tenant
+    policy = tenant.request("POST", f"{NETWORKING}/qos/policies", json={"policy": {"name": "gold"}})
+    path = f"{NETWORKING}/qos/policies/{policy['policy']['id']}"
+    for sort, rule in (
+        ("bandwidth_limit", {"max_kbps": 1000}),
+        ("packet_rate_limit", {"max_kpps": 1}),
+        ("dscp_marking", {"dscp_mark": 26}),
+    ):
+        tenant.request("POST", f"{path}/{sort}_rules", json={f"{sort}_rule": rule})
+    network = tenant.network("slow", "10.103.0.0/24")
+    one, two = cloud.pair(network, "compute1", "compute2")
+    port = {"port": {"qos_policy_id": policy["policy"]["id"]}}
+    tenant.put(f"{NETWORKING}/ports/{one.port['id']}", port)
+    return one.port["id"], two.port["id"]
+
+
+def bridged(cloud: Cloud) -> Question:
+    """From an instance on a host with Linux bridges to one on a host with Open vSwitch."""
+    network = cloud.tenant.network("mixed", "10.104.0.0/24")
+    one, two = cloud.pair(network, "compute3", "compute1")
+    return one.port["id"], two.port["id"]
+
+
 PICTURES: dict[str, Callable[[Cloud], Question]] = {
     "vxlan": tunnel("vxlan"),
     "gre": tunnel("gre"),
@@ -109,6 +154,11 @@ PICTURES: dict[str, Callable[[Cloud], Question]] = {
     "floating-ip": central,
     "snat": snat,
     "ha": highly_available,
+    "distributed": spread,
+    "distributed-floating-ip": spread_floating,
+    "distributed-snat": spread_snat,
+    "linuxbridge": bridged,
+    "qos": limited,
 }
 """Name of the place in the page → what is built there."""
 

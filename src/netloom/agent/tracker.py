@@ -394,7 +394,8 @@ class Tracker:
 
     def rows(self) -> dict[status.Row, status.Said]:
         """What is said of each object of the API."""
-        rows = self._rows.said({**self._linkless, **self.trouble})
+        unreached = self.reconciler.unreached()
+        rows = self._rows.said({**self._linkless, **unreached, **self.trouble})
         for name, active in self._keepaliveds.active.items():
             item = self.reconciler.state.objects.get(("keepalived", name))
             if isinstance(item, Keepalived):

@@ -77,6 +77,22 @@ def test_states_in_any_sequence() -> None:
             assert_is(kernel, wanted)
 
 
+@pytest.mark.parametrize("steps", range(len(TWO.objects)))
+def test_what_a_pass_that_ended_did_not_reach_is_not_well(steps: int) -> None:
+    kernel = Kernel()
+    reconciler = agent(kernel)
+    kernel.kill_after = steps
+    with pytest.raises(Killed):
+        bring(reconciler, TWO)
+    left = TWO.objects.keys() - kernel.objects.keys()
+    assert left and left <= reconciler.unreached().keys()
+    kernel.kill_after = None
+    reconciler.read()
+    reconciler.reconcile()
+    assert_is(kernel, TWO)
+    assert not reconciler.unreached()
+
+
 @pytest.mark.parametrize(("before", "after"), PAIRS)
 def test_an_agent_that_is_killed_half_way_is_followed_by_one_that_ends_it(
     before: HostState, after: HostState

@@ -292,6 +292,15 @@ class Reconciler:
                 self._apply(side, Change(remove=self._leaving(side, self._diff(side))))
         self.repairs.speak()
 
+    def unreached(self) -> dict[Key, Trouble]:
+        """Objects that are not as wanted though nothing is known against them: a pass ended before their turn."""
+        return {
+            key: Trouble("pending", "its turn has not come: the last pass ended before")
+            for side in self._sides
+            for key in side.open | side.unmarked
+            if key in self.state.objects and key not in self.trouble
+        }
+
     def next_retry(self) -> float | None:
         """When (time.monotonic) the first failed object is due, None where none is."""
         due = (self.trouble.next_retry(), self.leaving.next_retry())
