@@ -61,12 +61,12 @@ class Way:
     def gigabits(self) -> float:
         """What one TCP connection carries."""
         line = [*self.one, sys.executable, "-c", TALK, "send", self.address, "5001", str(SECONDS)]
-        return float(_run(line))
+        return float(run(line))
 
     def round_trip(self) -> float:
         """Microseconds of a ping, the median of many."""
         line = [*self.one, "ping", "-n", "-i", "0.003", "-c", str(PINGS), self.address]
-        times = [float(each) for each in re.findall(r"time=([0-9.]+) ms", _run(line))]
+        times = [float(each) for each in re.findall(r"time=([0-9.]+) ms", run(line))]
         if not times:
             raise UserError(f"{self.title}: no answer from {self.address}")
         return statistics.median(times) * 1000
@@ -80,7 +80,13 @@ class Way:
 def measure(lab: Lab, state: LabState, say: Say) -> dict[str, float]:
     """Gb/s and microseconds of both ways, in turns, and the ratios of their medians."""
     api = endpoint(state, lab)
-    ways = [ours(api, state), plain(state)]
+    found = compared([ours(api, state), plain(state)], say)
+    api.close()
+    return found
+
+
+def compared(ways: list[Way], say: Say) -> dict[str, float]:
+    """Gb/s and microseconds of two ways, in turns, and the ratios of their medians; the ways are closed."""
     found: dict[str, float] = {}
     try:
         rates: list[list[float]] = [[] for _ in ways]
@@ -94,7 +100,6 @@ def measure(lab: Lab, state: LabState, say: Say) -> dict[str, float]:
     finally:
         for way in ways:
             way.close()
-        api.close()
     mine, other = (statistics.median(rate) for rate in rates)
     found["ratio of Gb/s"] = mine / other
     trips = [found[f"{way.title}, µs there and back"] for way in ways]
@@ -119,7 +124,7 @@ def ours(api: Endpoint, state: LabState) -> Way:
         api.ask(
             "POST", "security-group-rules", {"security_group_rule": {**rule, "protocol": protocol}}
         )
-    _until_answered(lines[0], addresses[1])
+    until_answered(lines[0], addresses[1])
     return Way("Linux bridge with security groups, VXLAN", lines[0], lines[1], addresses[1])
 
 
@@ -131,7 +136,7 @@ def _plug(host: Process, port: dict[str, Any], address: str) -> list[str]:
         f"ip -n {inside} link set eth0 address {port['mac_address']} mtu 1450 up; "
         f"ip -n {inside} addr add {address}/24 dev eth0"
     )
-    _run(wiring.inside(host, ["sh", "-ec", script]))
+    run(wiring.inside(host, ["sh", "-ec", script]))
     return wiring.inside(host, ["ip", "netns", "exec", inside])
 
 
@@ -154,13 +159,14 @@ def plain(state: LabState) -> Way:
             f"ip -n {host}i link set eth0 mtu 1450 up; ip -n {host}i addr add 10.79.0.{number}/24 dev eth0; "
             f"ip netns exec {host} nft '{rule}'"
         )
-        _run(wiring.inside(fabric, ["sh", "-ec", script]))
+        run(wiring.inside(fabric, ["sh", "-ec", script]))
         lines.append(wiring.inside(fabric, ["ip", "netns", "exec", f"{host}i"]))
-    _until_answered(lines[0], "10.79.0.2")
+    until_answered(lines[0], "10.79.0.2")
     return Way("kernel bridge and VXLAN with one conntrack rule", lines[0], lines[1], "10.79.0.2")
 
 
-def _until_answered(line: Sequence[str], address: str) -> None:
+def until_answered(line: Sequence[str], address: str) -> None:
+    """Wait until a ping is answered; UserError where none is."""
     for _ in range(30):
         words = [*line, "ping", "-n", "-c", "1", "-W", "1", address]
         if subprocess.run(words, capture_output=True, check=False).returncode == 0:
@@ -168,7 +174,8 @@ def _until_answered(line: Sequence[str], address: str) -> None:
     raise UserError(f"{address} did not answer within 30 s")
 
 
-def _run(line: Sequence[str]) -> str:
+def run(line: Sequence[str]) -> str:
+    """Run a command; returns what it said."""
     done = subprocess.run(line, capture_output=True, text=True, check=False)
     if done.returncode:
         words = (done.stderr.strip() or done.stdout.strip() or "it said nothing").splitlines()

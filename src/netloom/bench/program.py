@@ -17,7 +17,7 @@ from pathlib import Path
 from msgspec import to_builtins
 
 from netloom.bench import api as bench_api
-from netloom.bench import bridge, crowd, failover, scale, store_scale
+from netloom.bench import bridge, crowd, failover, scale, store_scale, switch
 from netloom.bench import lab as bench_lab
 from netloom.bench.api import Endpoint
 from netloom.bench.starting import free_port, token, wait
@@ -26,8 +26,8 @@ from netloom.lab.down import down
 from netloom.lab.up import up
 from netloom.model.errors import UserError
 
-PARTS = ("api", "scale", "store", "lab", "bridge", "crowd", "failover")
-ALONE = ("store", "bridge", "crowd", "failover")
+PARTS = ("api", "scale", "store", "lab", "bridge", "switch", "crowd", "failover")
+ALONE = ("store", "bridge", "switch", "crowd", "failover")
 """Parts that are measured where they are asked for alone."""
 
 BEGIN, END = "<!-- netloom bench: begin -->", "<!-- netloom bench: end -->"
@@ -92,8 +92,8 @@ def run(args: argparse.Namespace) -> int:
         return store_part(args)
     if only == "failover":
         return failover_part(args)
-    if only in ("bridge", "crowd"):
-        return bridge_part(args, only)
+    if only in ("bridge", "switch", "crowd"):
+        return wire_part(args, only)
     if only in (None, "lab"):
         checks.machine()  # not only after minutes of the first part
     if only in (None, "api"):
@@ -156,16 +156,19 @@ def failover_part(args: argparse.Namespace) -> int:
     return 0
 
 
-def bridge_part(args: argparse.Namespace, part: str) -> int:
-    """Measure hosts with Linux bridges in a lab of their own."""
+def wire_part(args: argparse.Namespace, part: str) -> int:
+    """Measure what packets meet on hosts with Linux bridges, or with Open vSwitch, in a lab of their own."""
     checks.machine()
     lab = state.find("bench")
     down(lab)
     try:
-        computes = 2 if part == "bridge" else 4
-        running = up(lab, computes, backend="linuxbridge", say=lambda text: say(f"  {text}"))
+        computes = 4 if part == "crowd" else 2
+        backend = "ovs" if part == "switch" else "linuxbridge"
+        running = up(lab, computes, backend=backend, say=lambda text: say(f"  {text}"))
         if part == "bridge":
             found = bridge.measure(lab, running, say)
+        elif part == "switch":
+            found = switch.measure(lab, running, say)
         else:
             found = crowd.measure(lab, running, args.instances, say)
     finally:
