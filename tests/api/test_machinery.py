@@ -86,7 +86,7 @@ def test_extensions(cloud):
         "provider",
         "standard-attr-tag",
     } <= set(listed)
-    assert not {"qos", "subnetpool", "dns-integration"} & set(listed)
+    assert not {"address-scope", "subnetpool", "dns-integration"} & set(listed)
     one = cloud.member("GET", "/extensions/router").json()["extension"]
     assert one == listed["router"]
     assert set(one) == {"name", "alias", "description", "updated", "links"}
