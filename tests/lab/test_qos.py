@@ -251,3 +251,36 @@ def test_floating_ips_and_gateways_have_limits_of_their_own(world: World) -> Non
     tenant.delete(f"{NETWORKING}/floatingips/{fip['id']}")
     world.put("routers", world.router["id"], external_gateway_info=way | {"qos_policy_id": None})
     world.until_metered("network1")
+
+
+def test_a_floating_ip_of_a_distributed_router_is_limited_where_it_enters(world: World) -> None:
+    lab, near, tenant, router = world.lab, world.near, world.tenant, world.router["id"]
+
+    def spread(distributed: bool) -> None:
+        world.put("routers", router, admin_state_up=False)
+        world.put("routers", router, distributed=distributed)
+        world.put("routers", router, admin_state_up=True)
+
+    rules = [{"max_kbps": 6000}, {"max_kbps": 12_000, "direction": "ingress"}]
+    policy = tenant.policy(bandwidth_limit=rules)
+    spread(True)
+    try:
+        fip = tenant.floating_ip(near.port["id"])
+        world.put("floatingips", fip["id"], qos_policy_id=policy)
+        world.until_metered(near.host, ("kbps", 6000, 4800), ("kbps", 12_000, 9600))
+        world.until_metered("network1")
+        outside, address = on_host(lab, "outside"), fip["floating_ip_address"]
+        RunningLab.until(
+            lambda: "1 received" in lab.exec("outside", "ping", "-c1", "-W1", address, check=False)
+        )
+        sent, got = world.measure(
+            Stream("udp", near.line(), outside, WEB, 6),
+            Stream("udp", outside, near.line(), address, 12),
+        )
+        print(f"at home: sends {sent['mbit']:.2f} of 6, gets {got['mbit']:.2f} of 12 Mbit/s")
+        assert sent["mbit"] == pytest.approx(6, rel=0.1)
+        assert got["mbit"] == pytest.approx(12, rel=0.1)
+        tenant.delete(f"{NETWORKING}/floatingips/{fip['id']}")
+        world.until_metered(near.host)
+    finally:
+        spread(False)
