@@ -410,6 +410,16 @@ KNOWN: tuple[Known, ...] = (
         r"\w+: \w+ \S+\.xml ",
     ),
     Known(
+        "A slash behind the id of a router that is not found: Neutron's error lacks its envelope there.",
+        r"^(NeutronError: absent \| |(detail|message|type): .* \| absent)",
+        r"GET routers/[^ ]+/ ",
+    ),
+    Known(
+        "PUT of a collection with a slash at its end: Neutron looks at the body before it finds no id.",
+        r"status: 400 .*HTTPBadRequest.* \| 404 .*NotFound",
+        r"PUT [\w-]+(\.json)?/ ",
+    ),
+    Known(
         "One MAC address twice in one bulk create: Neutron tries it again for two minutes and then lets out "
         "its database's error.",
         r"'NeutronDbObjectDuplicateEntry' \| 'MacAddressInUse'|duplicate Port.* \| .*mac address .* is in use",
