@@ -52,6 +52,16 @@ def server(tenant: Tenant, ident: str) -> dict[str, Any]:
     return tenant.get(f"{COMPUTE}/servers/{ident}")["server"]
 
 
+def active(lab: RunningLab, tenant: Tenant, ident: str) -> None:
+    """Wait until an instance runs; where it does not, say what the host says of it."""
+    try:
+        lab.until(lambda: server(tenant, ident)["status"] == "ACTIVE", 60)
+    except AssertionError:
+        log = lab.exec(HOST, "tail", "-n", "40", str(lab.lab.host(HOST) / "logs/agent.log"), check=False)
+        space = lab.exec(HOST, "df", disk(lab), check=False)
+        raise AssertionError(f"{server(tenant, ident)}\n{errors(lab)}\n{space}\n{log}") from None
+
+
 def test_a_full_disk_is_said_of_what_it_concerns_and_heals(own: RunningLab) -> None:
     with Tenant(own) as tenant:
         network, group = tenant.network("full", "10.60.0.0/24"), tenant.group({})
@@ -78,11 +88,13 @@ def test_a_full_disk_is_said_of_what_it_concerns_and_heals(own: RunningLab) -> N
             "another port waits for the disk",
         )
         assert agent(own) == before, "the agent ended"
-        kill_agent(own)  # one that starts now starts all the same
-        own.until(lambda: f"host/{HOST}" in errors(own), 30, "not said again")
+        kill_agent(own)  # one that starts now starts all the same, and still offers instances
+        own.until(lambda: "the view" in errors(own).get(f"host/{HOST}", ""), 30, "not said again")
+        log = own.exec(HOST, "cat", str(own.lab.host(HOST) / "logs/agent.log"))
+        assert "offers no instances" not in log
 
         own.exec(HOST, "rm", f"{disk(own)}/filler")
-        own.until(lambda: server(tenant, ident)["status"] == "ACTIVE", 60, "it does not heal")
+        active(own, tenant, ident)
         own.until(lambda: not errors(own), 30, "an error stays")
         assert "fault" not in server(tenant, ident)
         unplug(own, path)
@@ -131,9 +143,7 @@ def test_an_agent_starts_whatever_its_files_say(own: RunningLab) -> None:
         network = tenant.network("damaged", "10.61.0.0/24")
         group = tenant.group({})
         ident = tenant.boot("whole", HOST, network, group)
-        own.until(
-            lambda: server(tenant, ident)["status"] == "ACTIVE", 60, "the instance does not start"
-        )
+        active(own, tenant, ident)
         draw = random.Random(4)
         files = own.exec(
             HOST,

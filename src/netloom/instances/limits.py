@@ -15,6 +15,8 @@ from netloom.instances import volume
 GROUP = "netloom"
 """The control group that holds a group for each instance."""
 ROOT = Path("/sys/fs/cgroup")
+TRIAL_BYTES = 1 << 24
+"""Size of the disk by which the host is tried."""
 _NEEDED = {
     "memory": "memory.limit_in_bytes",
     "pids": "pids.max",
@@ -82,10 +84,17 @@ def _try(parent: Path, file: str) -> str:
 
 
 def _missing_disks(state: Path, run_dir: Path) -> str:
-    place, disk = run_dir / "probe", state / "probe.disk"
+    """Why a disk cannot be made and mounted.
+
+    Where the state folder has no room just now, the trial is made in the run folder: a full disk is the trouble of the
+    instances that need it, passes, and says nothing of what this host can do.
+    """
+    room, _inodes = volume.room(state)
+    place = run_dir / "probe"
+    disk = (state if room >= TRIAL_BYTES else run_dir) / "probe.disk"
     try:
         place.mkdir(parents=True, exist_ok=True, mode=0o700)
-        volume.make(disk, 1 << 24)
+        volume.make(disk, TRIAL_BYTES)
         volume.mount(disk, place)
         volume.unmount(place)
     except ApplyError as error:
