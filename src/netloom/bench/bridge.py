@@ -107,34 +107,46 @@ def compared(ways: list[Way], say: Say) -> dict[str, float]:
     return found
 
 
-def ours(api: Endpoint, state: LabState) -> Way:
-    """Two ports on two hosts, in a network with security groups on, plugged as somebody else's instances are."""
+Plug = Callable[[str, Any], tuple[Any, list[str]]]
+"""(host, network) → a port there, and what runs a command behind its device."""
+
+
+def between(api: Endpoint, title: str, plug: Plug) -> Way:
+    """Two ports on two hosts, in a network with security groups on."""
     network = api.create("network")
     api.create("subnet", network_id=network["id"], ip_version=4, cidr="10.78.0.0/24")
     lines: list[list[str]] = []
     addresses: list[str] = []
     groups: list[str] = []
     for host in ENDS:
-        port = api.create("port", network_id=network["id"], **{"binding:host_id": host})
+        port, line = plug(host, network)
         groups = port["security_groups"]
         addresses.append(port["fixed_ips"][0]["ip_address"])
-        lines.append(_plug(hosts.find(state, host), port, addresses[-1]))
+        lines.append(line)
+        run([*line, "ip", "address", "add", f"{addresses[-1]}/24", "dev", "eth0"])
     for protocol in ("icmp", "tcp"):
-        rule = {"security_group_id": groups[0], "direction": "ingress"}
-        api.ask(
-            "POST", "security-group-rules", {"security_group_rule": {**rule, "protocol": protocol}}
-        )
+        rule = {"security_group_id": groups[0], "direction": "ingress", "protocol": protocol}
+        api.ask("POST", "security-group-rules", {"security_group_rule": rule})
     until_answered(lines[0], addresses[1])
-    return Way("Linux bridge with security groups, VXLAN", lines[0], lines[1], addresses[1])
+    return Way(title, lines[0], lines[1], addresses[1])
 
 
-def _plug(host: Process, port: dict[str, Any], address: str) -> list[str]:
+def ours(api: Endpoint, state: LabState) -> Way:
+    """Ports that are plugged as somebody else's instances are."""
+
+    def plug(host: str, network: Any) -> tuple[Any, list[str]]:
+        port = api.create("port", network_id=network["id"], **{"binding:host_id": host})
+        return port, _plug(hosts.find(state, host), port)
+
+    return between(api, "Linux bridge with security groups, VXLAN", plug)
+
+
+def _plug(host: Process, port: dict[str, Any]) -> list[str]:
     """Make a namespace behind a port's device; returns what runs a command there."""
     inside, device = f"bench-{port['id'][:8]}", names.tap(port["id"])
     script = (
         f"ip netns add {inside}; ip link add {device} type veth peer name eth0 netns {inside}; "
-        f"ip -n {inside} link set eth0 address {port['mac_address']} mtu 1450 up; "
-        f"ip -n {inside} addr add {address}/24 dev eth0"
+        f"ip -n {inside} link set eth0 address {port['mac_address']} mtu 1450 up"
     )
     run(wiring.inside(host, ["sh", "-ec", script]))
     return wiring.inside(host, ["ip", "netns", "exec", inside])

@@ -165,7 +165,7 @@ def cables(state: LabState, host: str, *, up: bool) -> None:
 
 
 def _router(api: Endpoint, network: Any) -> Any:
-    external = api.ask("GET", "networks?router:external=True&name=public")["networks"][0]
+    external = bench_lab.public(api)
     router = api.create("router", ha=True, external_gateway_info={"network_id": external["id"]})
     (subnet,) = api.ask("GET", f"subnets?network_id={network['id']}")["subnets"]
     api.ask("PUT", f"routers/{router['id']}/add_router_interface", {"subnet_id": subnet["id"]})
@@ -173,8 +173,9 @@ def _router(api: Endpoint, network: Any) -> Any:
 
 
 def _published(api: Endpoint, port: Any) -> str:
-    external = api.ask("GET", "networks?router:external=True&name=public")["networks"][0]
-    made = api.create("floatingip", floating_network_id=external["id"], port_id=port["id"])
+    made = api.create(
+        "floatingip", floating_network_id=bench_lab.public(api)["id"], port_id=port["id"]
+    )
     return made["floating_ip_address"]
 
 
@@ -272,8 +273,4 @@ class _Announcements:
 
 
 def _until(test: Callable[[], bool], complaint: str) -> None:
-    deadline = time.monotonic() + PATIENCE
-    while not test():
-        if time.monotonic() > deadline:
-            raise UserError(f"{complaint} after {PATIENCE:.0f} s")
-        time.sleep(0.05)
+    bench_lab.until(test, complaint, PATIENCE)

@@ -51,23 +51,21 @@ def measure(lab: Lab, state: LabState, api: Endpoint, say: Say) -> dict[str, flo
 
     begun = time.perf_counter()
     (port,) = plug(api, compute, network)
-    until(lambda: _status(api, port) == "ACTIVE", f"port {port['id']} is not ACTIVE")
+    until_active(api, port)
     note("port create → ACTIVE", _since(begun))
     lease(compute, port)
     note("port create → DHCP lease", _since(begun))
 
     router = api.create("router")
     api.ask("PUT", f"routers/{router['id']}/add_router_interface", {"subnet_id": subnet["id"]})
-    external = api.ask("GET", "networks?router:external=True&name=public")["networks"]
-    if not external:
-        raise UserError("the lab has no network `public` to take floating IPs from")
-    gateway = {"router": {"external_gateway_info": {"network_id": external[0]["id"]}}}
+    external = public(api)
+    gateway = {"router": {"external_gateway_info": {"network_id": external["id"]}}}
     api.ask("PUT", f"routers/{router['id']}", gateway)
     let_ping_in(api, port)
     # What is timed is the floating IP, not the router that it goes through.
     until(lambda: _router_is_made(api, router), f"router {router['id']} is not made")
     begun = time.perf_counter()
-    floating = api.create("floatingip", floating_network_id=external[0]["id"], port_id=port["id"])
+    floating = api.create("floatingip", floating_network_id=external["id"], port_id=port["id"])
     outside = hosts.find(state, "outside")
     address = floating["floating_ip_address"]
     until(lambda: _ping(outside, address), f"{address} does not answer")
@@ -114,6 +112,14 @@ def plug(
     return ports
 
 
+def public(api: Endpoint) -> Any:
+    """Return the lab's external network; UserError where it has none."""
+    found = api.ask("GET", "networks?router:external=True&name=public")["networks"]
+    if not found:
+        raise UserError("the lab has no network `public` to take floating IPs from")
+    return found[0]
+
+
 def lease(compute: Process, port: Any) -> None:
     """Get an address by DHCP and use it; UserError where none comes."""
     hook = '[ "$1" = bound ] && ip address add $ip/$mask dev $interface && ip route add default via $router'
@@ -140,8 +146,13 @@ def inside(port: Any) -> str:
     return f"bench-{port['id'][:11]}"
 
 
-def _status(api: Endpoint, port: Any) -> str:
-    return api.ask("GET", f"ports/{port['id']}")["port"]["status"]
+def until_active(api: Endpoint, port: Any) -> None:
+    """Wait until a port is ACTIVE."""
+    path = f"ports/{port['id']}"
+    until(
+        lambda: api.ask("GET", path)["port"]["status"] == "ACTIVE",
+        f"port {port['id']} is not ACTIVE",
+    )
 
 
 def _router_is_made(api: Endpoint, router: Any) -> bool:
@@ -229,12 +240,12 @@ def _pss(text: str) -> float:
     return 0.0
 
 
-def until(test: Callable[[], bool], complaint: str) -> None:
-    """Wait until something is true; a UserError with the complaint where that takes too long."""
-    deadline = time.monotonic() + PATIENCE
+def until(test: Callable[[], bool], complaint: str, patience: float = PATIENCE) -> None:
+    """Wait until something is true; a UserError with the complaint where that takes more than `patience` seconds."""
+    deadline = time.monotonic() + patience
     while not test():
         if time.monotonic() > deadline:
-            raise UserError(f"{complaint} after {PATIENCE:.0f} s")
+            raise UserError(f"{complaint} after {patience:.0f} s")
         time.sleep(0.02)
 
 

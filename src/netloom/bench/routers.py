@@ -13,8 +13,7 @@ import sys
 from typing import Any
 
 from netloom.bench import lab as bench_lab
-from netloom.bench.api import Endpoint
-from netloom.bench.lab import inside, lease, plug, until
+from netloom.bench.lab import inside, lease, let_ping_in, plug, until, until_active
 from netloom.lab import hosts, wiring
 from netloom.lab.processes import Process
 from netloom.lab.state import Lab, LabState, find
@@ -37,15 +36,15 @@ class Bench:
         self.api = api = bench_lab.endpoint(state, lab)
         one, two = (hosts.find(state, name) for name in ("compute1", "compute2"))
         red, blue = (self._network(cidr) for cidr in ("10.81.0.0/24", "10.82.0.0/24"))
-        public = api.ask("GET", "networks?router:external=True&name=public")["networks"][0]
+        public = bench_lab.public(api)
         (source,), (plain,) = plug(api, one, red), plug(api, two, red, host="compute2")
         (routed,) = plug(api, two, blue, host="compute2")
-        _let_in(api, source)
+        let_ping_in(api, source)
         for compute, port in ((one, source), (two, plain), (two, routed)):
-            until(lambda port=port: _active(api, port), f"port {port['id']} is not ACTIVE")
+            until_active(api, port)
             lease(compute, port)
         (wired,) = plug(api, one, public, mtu=1500)
-        until(lambda: _active(api, wired), f"port {wired['id']} is not ACTIVE")
+        until_active(api, wired)
         own = wired["fixed_ips"][0]["ip_address"]
         _run(one, inside(wired), "ip", "address", "add", f"{own}/24", "dev", "eth0")
         gateway = {"network_id": public["id"]}
@@ -94,19 +93,6 @@ def _run(host: Process, namespace: str, *command: str) -> str:
     inside = ["ip", "netns", "exec", namespace] if namespace else []
     line = wiring.inside(host, [*inside, *command])
     return subprocess.run(line, capture_output=True, text=True, check=False, timeout=60).stdout
-
-
-def _active(api: Endpoint, port: Any) -> bool:
-    return api.ask("GET", f"ports/{port['id']}")["port"]["status"] == "ACTIVE"
-
-
-def _let_in(api: Endpoint, port: Any) -> None:
-    rule = {
-        "security_group_id": port["security_groups"][0],
-        "direction": "ingress",
-        "protocol": "icmp",
-    }
-    api.ask("POST", "security-group-rules", {"security_group_rule": rule})
 
 
 def measure(bench: Bench) -> dict[tuple[str, str], float]:

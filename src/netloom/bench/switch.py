@@ -6,8 +6,10 @@ Open vSwitch and over the same underlay: what differs is what Netloom's flows as
 
 from __future__ import annotations
 
+from typing import Any
+
 from netloom.bench.api import Endpoint
-from netloom.bench.bridge import ENDS, Say, Way, compared, run, until_answered
+from netloom.bench.bridge import ENDS, Say, Way, between, compared, run, until_answered
 from netloom.bench.lab import endpoint, inside, plug
 from netloom.lab import hosts, wiring
 from netloom.lab.state import Lab, LabState
@@ -26,24 +28,14 @@ def measure(lab: Lab, state: LabState, say: Say) -> dict[str, float]:
 
 
 def ours(api: Endpoint, state: LabState) -> Way:
-    """Two ports on two hosts, in a network with security groups on."""
-    network = api.create("network")
-    api.create("subnet", network_id=network["id"], ip_version=4, cidr="10.78.0.0/24")
-    lines: list[list[str]] = []
-    addresses: list[str] = []
-    groups: list[str] = []
-    for host in ENDS:
+    """Ports that are plugged as os-vif does it."""
+
+    def plugged(host: str, network: Any) -> tuple[Any, list[str]]:
         compute = hosts.find(state, host)
         (port,) = plug(api, compute, network, host=host)
-        groups = port["security_groups"]
-        addresses.append(port["fixed_ips"][0]["ip_address"])
-        lines.append(wiring.inside(compute, ["ip", "netns", "exec", inside(port)]))
-        run([*lines[-1], "ip", "address", "add", f"{addresses[-1]}/24", "dev", "eth0"])
-    for protocol in ("icmp", "tcp"):
-        rule = {"security_group_id": groups[0], "direction": "ingress", "protocol": protocol}
-        api.ask("POST", "security-group-rules", {"security_group_rule": rule})
-    until_answered(lines[0], addresses[1])
-    return Way("Open vSwitch with security groups, VXLAN", lines[0], lines[1], addresses[1])
+        return port, wiring.inside(compute, ["ip", "netns", "exec", inside(port)])
+
+    return between(api, "Open vSwitch with security groups, VXLAN", plugged)
 
 
 def bare(state: LabState) -> Way:
