@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from uuid import uuid4
 
 from netloom.model import Network, QosPolicy, RbacPolicy
+from netloom.network.access import EVERYONE, SHARED
 from netloom.store import Reader, Writer
 
 
@@ -30,6 +32,24 @@ def grant(
             target_tenant=target,
         )
     )
+
+
+def set_shared(
+    w: Writer, obj: Network | QosPolicy, shared: bool, check_end: Callable[[set[str]], None]
+) -> bool:
+    """Share an object with every project, or stop; tell whether that differs.
+
+    `check_end`: raises the error where it may not end; it is given the projects that have a grant of their own.
+    """
+    policies = of(w, obj.id, SHARED)
+    if shared == (EVERYONE in policies):
+        return False
+    if shared:
+        grant(w, obj, EVERYONE, SHARED)
+    else:
+        check_end(policies.keys() - {EVERYONE})
+        revoke(w, policies[EVERYONE])
+    return True
 
 
 def revoke(w: Writer, policy: RbacPolicy) -> None:

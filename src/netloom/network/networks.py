@@ -99,7 +99,9 @@ def update(w: Writer, ctx: Context, old: Network, attrs: dict[str, Any]) -> Netw
         set_external(w, new)
     if "qos_policy_id" in attrs:
         new = _with_policy(w, ctx, new, attrs["qos_policy_id"])
-    shared = _set_shared(w, new, attrs["shared"]) if "shared" in attrs else False
+    shared = "shared" in attrs and grants.set_shared(
+        w, new, attrs["shared"], lambda others: _check_unshared(w, new, others)
+    )
     updated = w.update(new)
     if shared and updated.revision_number == old.revision_number:
         w.bump(Network, old.id)
@@ -224,25 +226,17 @@ def set_external(w: Writer, network: Network) -> None:
         grants.revoke(w, policy)
 
 
-def _set_shared(w: Writer, network: Network, shared: bool) -> bool:
-    """Share a network with every project, or stop where no other project uses it; tell whether that differs."""
-    policies = grants.of(w, network.id, SHARED)
-    if shared == (EVERYONE in policies):
-        return False
-    if shared:
-        grants.grant(w, network, EVERYONE, SHARED)
-        return True
+def _check_unshared(r: Reader, network: Network, others: set[str]) -> None:
+    """Raise InvalidSharedSetting where a project uses the network that has no grant of its own."""
     # What serves the network itself (gateways, DHCP …) is not there because it is shared.
     ports = [
         port
-        for port in w.list(Port, network_id=network.id)
+        for port in r.list(Port, network_id=network.id)
         if not port.device_owner.startswith("network:")
     ]
-    users = {obj.project_id for obj in (*ports, *w.list(Subnet, network_id=network.id))}
-    if users - policies.keys() - {network.project_id}:
+    users = {obj.project_id for obj in (*ports, *r.list(Subnet, network_id=network.id))}
+    if users - others - {network.project_id}:
         raise lib.InvalidSharedSetting(network=network.name)
-    grants.revoke(w, policies[EVERYONE])
-    return True
 
 
 def _in_use(network_id: str, port_ids: list[str]) -> lib.NetworkInUse:

@@ -60,7 +60,9 @@ def update(w: Writer, ctx: Context, old: QosPolicy, attrs: dict[str, Any]) -> Qo
     if new.is_default and not old.is_default:
         _check_default(w, new)
     policy = w.update(new)
-    if "shared" in attrs and _set_shared(w, old, attrs["shared"]):
+    if "shared" in attrs and grants.set_shared(
+        w, old, attrs["shared"], lambda others: check_unshared(w, old, EVERYONE, others)
+    ):
         if policy.revision_number == old.revision_number:
             w.bump(QosPolicy, old.id)
         return qos.find(w, ctx, old.id)
@@ -110,19 +112,6 @@ def _check_default(r: Reader, policy: QosPolicy) -> None:
     there = qos.default_of(r, policy.project_id) if policy.is_default else None
     if there not in (None, policy.id):
         raise qos_errors.DefaultAlreadyExists(project_id=policy.project_id)
-
-
-def _set_shared(w: Writer, policy: QosPolicy, shared: bool) -> bool:
-    """Share a policy with every project, or stop; tell whether that differs."""
-    grants_of_it = grants.of(w, policy.id, SHARED)
-    if shared == (EVERYONE in grants_of_it):
-        return False
-    if shared:
-        grants.grant(w, policy, EVERYONE, SHARED)
-        return True
-    check_unshared(w, policy, EVERYONE, set(grants_of_it) - {EVERYONE})
-    grants.revoke(w, grants_of_it[EVERYONE])
-    return True
 
 
 def refreshed(w: Writer, policy: QosPolicy) -> QosPolicy:

@@ -12,7 +12,7 @@ from netloom.contract.port_errors import NeutronDbObjectDuplicateEntry
 from netloom.contract.qos_errors import policy_not_found
 from netloom.contract.rbac import DuplicateRbacPolicy, InvalidActionForType, RbacPolicyInUse
 from netloom.model import Context, Network, Port, QosPolicy, RbacPolicy, Router, to_doc
-from netloom.network import access, grants, networks, qos_policies, quotas
+from netloom.network import access, grants, networks, qos, qos_policies, quotas
 from netloom.network.access import EVERYONE, EXTERNAL, SHARED
 from netloom.store import Filter, Page, Reader, Writer
 
@@ -32,45 +32,45 @@ def create(w: Writer, ctx: Context, attrs: dict[str, Any]) -> RbacPolicy:
         raise InvalidActionForType(
             action=action, object_type=attrs["object_type"], valid_actions=valid
         )
-    if attrs["object_type"] == QosPolicy.KIND:
-        return _share_policy(w, ctx, attrs)
-    network = access.find(w, ctx, Network, attrs["object_id"])
-    if network is None:
-        raise lib.InvalidInput(error_message=f"Network {attrs['object_id']} could not be found.")
-    if not _may_grant(ctx, network):
+    obj = _asked(w, ctx, attrs["object_type"], attrs["object_id"])
+    if not _may_grant(ctx, obj):
         raise lib.InvalidInput(
-            error_message="Only admins can manipulate policies on networks they do not own"
+            error_message=f"Only admins can manipulate policies on {_NOT_OWNED[obj.KIND]}"
         )
-    if target in grants.of(w, network.id, action):
+    if target in grants.of(w, obj.id, action):
         raise DuplicateRbacPolicy
-    made = grants.grant(w, network, target, action, attrs["project_id"])
-    if action == EXTERNAL and not network.external:
-        w.update(replace(network, external=True))
+    made = grants.grant(w, obj, target, action, attrs["project_id"])
+    if isinstance(obj, Network) and action == EXTERNAL and not obj.external:
+        w.update(replace(obj, external=True))
     else:
-        w.bump(Network, network.id)
+        w.bump(type(obj), obj.id)
     return made
 
 
-def _share_policy(w: Writer, ctx: Context, attrs: dict[str, Any]) -> RbacPolicy:
-    """Let others use a QoS policy."""
-    policy, target = access.find(w, ctx, QosPolicy, attrs["object_id"]), attrs["target_tenant"]
-    if policy is None:
-        raise policy_not_found(attrs["object_id"])
-    if not _may_grant(ctx, policy):
-        raise lib.InvalidInput(
-            error_message="Only admins can manipulate policies on objects they do not own."
-        )
-    if target in grants.of(w, policy.id, SHARED):
-        raise DuplicateRbacPolicy
-    made = grants.grant(w, policy, target, SHARED, attrs["project_id"])
-    w.bump(QosPolicy, policy.id)
-    return made
+_NOT_OWNED = {
+    Network.KIND: "networks they do not own",
+    QosPolicy.KIND: "objects they do not own.",
+}
+"""How Neutron's words end for whoever may not grant something."""
 
 
-def _policy(r: Reader, id: str) -> QosPolicy:
-    policy = r.get(QosPolicy, id)
+def _asked(r: Reader, ctx: Context, kind: str, id: str) -> Network | QosPolicy:
+    """Return what a caller wants to grant, or raise the error of one that he does not see."""
+    if kind == QosPolicy.KIND:
+        return qos.find(r, ctx, id)
+    network = access.find(r, ctx, Network, id)
+    if network is None:
+        raise lib.InvalidInput(error_message=f"Network {id} could not be found.")
+    return network
+
+
+def _granted(r: Reader, grant: RbacPolicy) -> Network | QosPolicy:
+    """Return what a policy grants."""
+    if grant.object_type == Network.KIND:
+        return networks.get(r, grant.object_id)
+    policy = r.get(QosPolicy, grant.object_id)
     if policy is None:
-        raise policy_not_found(id)
+        raise policy_not_found(grant.object_id)
     return policy
 
 
@@ -79,17 +79,13 @@ def update(w: Writer, ctx: Context, old: RbacPolicy, attrs: dict[str, Any]) -> R
     target = attrs.get("target_tenant", old.target_tenant)
     if target == old.target_tenant:
         return old
-    of_policy = old.object_type == QosPolicy.KIND
-    obj = _policy(w, old.object_id) if of_policy else networks.get(w, old.object_id)
+    obj = _granted(w, old)
     if not _may_grant(ctx, obj):
         raise _in_use(obj, "only its owner and administrators can change it.")
-    if isinstance(obj, QosPolicy):
-        _check_policy_unused(w, obj, old, target)
-    else:
-        _check_unused(w, obj, old, target)
+    _check_unused(w, obj, old, target)
     if target in grants.of(w, obj.id, old.action):
         attributes = ["target_project", "object_id", "action"]
-        table = "QosPolicyRBAC" if of_policy else "NetworkRBAC"
+        table = f"{type(obj).__name__}RBAC"
         raise NeutronDbObjectDuplicateEntry(object_type=table, attributes=attributes, values=None)
     w.revoke(obj.id, old.target_tenant, old.action)
     w.grant(obj.id, target, old.action)
@@ -99,21 +95,19 @@ def update(w: Writer, ctx: Context, old: RbacPolicy, attrs: dict[str, Any]) -> R
 
 def delete(w: Writer, ctx: Context, old: RbacPolicy) -> None:
     """Take a grant back. With the last that opens it for gateways a network is no external one any more."""
-    if old.object_type == QosPolicy.KIND:
-        policy = _policy(w, old.object_id)
-        _check_policy_unused(w, policy, old, None)
-        grants.revoke(w, old)
-        w.bump(QosPolicy, policy.id)
-        return
-    network = networks.get(w, old.object_id)
-    _check_unused(w, network, old, None)
+    obj = _granted(w, old)
+    _check_unused(w, obj, old, None)
     grants.revoke(w, old)
-    if old.action == EXTERNAL and network.external and not grants.of(w, network.id, EXTERNAL):
-        closed = replace(network, external=False, is_default=False)
+    if (
+        isinstance(obj, Network)
+        and (old.action, obj.external) == (EXTERNAL, True)
+        and not grants.of(w, obj.id, EXTERNAL)
+    ):
+        closed = replace(obj, external=False, is_default=False)
         networks.set_external(w, closed)
         w.update(closed)
     else:
-        w.bump(Network, network.id)
+        w.bump(type(obj), obj.id)
 
 
 def show(r: Reader, ctx: Context, objs: Sequence[RbacPolicy]) -> list[dict[str, Any]]:
@@ -125,22 +119,27 @@ def _may_grant(ctx: Context, obj: Network | QosPolicy) -> bool:
     return ctx.caller.is_admin or obj.project_id == ctx.caller.project_id
 
 
-def _check_policy_unused(
-    r: Reader, policy: QosPolicy, grant: RbacPolicy, target: str | None
+def _check_unused(
+    r: Reader, obj: Network | QosPolicy, grant: RbacPolicy, target: str | None
 ) -> None:
-    """Raise RbacPolicyInUse where a project uses the QoS policy by this grant alone. `target`: who gets it instead."""
-    others = set(grants.of(r, policy.id, grant.action)) - {grant.target_tenant}
-    others |= {target} if target else set()
-    qos_policies.check_unshared(r, policy, grant.target_tenant, others)
+    """Raise RbacPolicyInUse where a project uses the object by this grant alone. `target`: who gets it instead."""
+    lost = grant.target_tenant
+    others = set(grants.of(r, obj.id, grant.action)) - {lost}
+    instead = {target} if target else set[str]()
+    if isinstance(obj, QosPolicy):
+        qos_policies.check_unshared(r, obj, lost, others | instead)
+    else:
+        _check_network_unused(r, obj, grant, others, instead)
 
 
-def _check_unused(r: Reader, network: Network, policy: RbacPolicy, target: str | None) -> None:
-    """Raise RbacPolicyInUse where a project uses the network by this policy alone. `target`: who gets it instead."""
-    lost = policy.target_tenant
-    others = set(grants.of(r, network.id, policy.action)) - {lost}
+def _check_network_unused(
+    r: Reader, network: Network, grant: RbacPolicy, others: set[str], instead: set[str]
+) -> None:
+    """The same of a network. `others`: who keeps it by another grant, `instead`: who gets it by this one."""
+    lost = grant.target_tenant
     if EVERYONE in others:
         return
-    if policy.action == SHARED:
+    if grant.action == SHARED:
         if lost == network.project_id or not _has_ports(r, network, lost, others):
             return
         raise _in_use(
@@ -151,8 +150,7 @@ def _check_unused(r: Reader, network: Network, policy: RbacPolicy, target: str |
     if lost == EVERYONE and network.is_default:
         raise _in_use(network, "Default external networks must be shared to everyone.")
     users = {router.project_id for router in r.list(Router, network_id=network.id)}
-    allowed = others | ({target} if target else set())
-    if users - allowed if lost == EVERYONE else lost in users:
+    if users - others - instead if lost == EVERYONE else lost in users:
         raise _in_use(
             network,
             "There are routers attached to this network that depend on this policy for access.",

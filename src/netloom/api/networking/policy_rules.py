@@ -7,6 +7,8 @@ is shown (get); an attribute without a rule needs none.
 
 from __future__ import annotations
 
+from netloom.model import QOS_RULES
+
 ADMIN = "rule:admin_only"
 SERVICE = "rule:service_api"
 OWNER = "project_id:%(project_id)s"
@@ -223,13 +225,7 @@ PARENT_MANAGER = f"({ADMIN}) or (role:manager and rule:ext_parent_owner)"
 _QOS_RULES = {
     f"{verb}_{collection}_{rule}_rule": PARENT_READER if verb == "get" else PARENT_MANAGER
     for collection in ("policy", "alias")
-    for rule in (
-        "bandwidth_limit",
-        "dscp_marking",
-        "minimum_bandwidth",
-        "minimum_packet_rate",
-        "packet_rate_limit",
-    )
+    for rule in (kind.TYPE for kind in QOS_RULES)
     for verb in ("create", "get", "update", "delete")
 }
 
