@@ -25,6 +25,8 @@ ROUTER_OWNERS = INTERFACE_OWNERS | {OWNER_ROUTER_GATEWAY, OWNER_HA_INTERFACE, OW
 """Owners whose ports are part of a router: `device_id` is the router's id."""
 NAMESPACE_OWNERS = ROUTER_OWNERS | {OWNER_FLOATING_IP}
 """Owners whose ports, where they have a device, have it in a router's namespace: no instance has it."""
+SERVICE_OWNERS = NAMESPACE_OWNERS | {OWNER_DHCP}
+"""Owners whose ports are the cloud's own: a router's, a floating IP's, that of DHCP."""
 
 
 def tap(port_id: str) -> str:

@@ -31,7 +31,7 @@ def plan_router(index: Index, router: Router) -> Iterator[HostObject]:
     every = index.router_ports(router.id)
     others = OWNER_HA_INTERFACE, OWNER_DISTRIBUTED
     ports = [port for port in every if port.device_owner not in others]
-    gateway = next((port for port in ports if is_gateway(port)), None)
+    gateway = gateway_of(index, router)
     yield namespace_of(router, router.namespace)
     devices: list[Device] = []
     for port in ports:
@@ -60,6 +60,11 @@ def plan_router(index: Index, router: Router) -> Iterator[HostObject]:
 def holder(router: Router) -> Holder:
     """Who holds a router's addresses and routes: of an HA router only the active replica has them."""
     return "keepalived" if router.ha else "agent"
+
+
+def gateway_of(index: Index, router: Router) -> Port | None:
+    """A router's gateway, where it has one."""
+    return next((port for port in index.router_ports(router.id) if is_gateway(port)), None)
 
 
 def is_gateway(port: Port) -> bool:

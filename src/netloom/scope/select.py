@@ -51,14 +51,17 @@ def needs(inventory: Inventory, host: str) -> Needs:
     for network in members("anchored_networks", host):
         for router in members("spread_of_network", network):
             present.update(members("networks_of_spread", router))
+    spread: set[str] = set()
     for network in present:
         covers |= {(name, network) for name in _OF_PRESENT_NETWORKS}
         covers.update(("routers", id) for id in members("routers_of_network", network))
         covers.update(("chassis", name) for name in members("hosts_of_network", network))
         covers.update(("qos_policies", id) for id in members("policies_of_network", network))
-        for router in members("spread_of_network", network):
-            for beside in members("networks_of_spread", router):
-                covers.update(("chassis", name) for name in members("anchors_of_network", beside))
+        spread.update(members("spread_of_network", network))
+    for beside in {
+        network for router in spread for network in members("networks_of_spread", router)
+    }:
+        covers.update(("chassis", name) for name in members("anchors_of_network", beside))
     for entry in members("entries_of_host", host):
         covers.add(("floatingips", entry))
         covers.update(("qos_policies", id) for id in members("policies_of_floatingip", entry))

@@ -141,11 +141,15 @@ def checksum_offload_off(name: str) -> None:
             ) from error
 
 
-def arp_request(mac: str, address: str, wanted: str) -> bytes:
-    """The frame in which `address` at `mac` asks who has `wanted`; who asks for itself announces itself (RFC 5227)."""
-    ours = bytes.fromhex(mac.replace(":", ""))
-    frame = b"\xff" * 6 + ours + struct.pack("!HHHBBH", 0x0806, 1, 0x0800, 6, 4, 1)
-    return frame + ours + IPv4Address(address).packed + b"\x00" * 6 + IPv4Address(wanted).packed
+def arp_request(mac: str, address: str, wanted: str, *, answer_to_all: bool = False) -> bytes:
+    """The frame in which `address` at `mac` asks who has `wanted`; who asks for itself announces itself (RFC 5227).
+
+    `answer_to_all`: whoever has it answers by a broadcast, from which all switches learn where it is.
+    """
+    ours, everybody = bytes.fromhex(mac.replace(":", "")), b"\xff" * 6
+    frame = everybody + ours + struct.pack("!HHHBBH", 0x0806, 1, 0x0800, 6, 4, 1)
+    frame += everybody if answer_to_all else ours
+    return frame + IPv4Address(address).packed + b"\x00" * 6 + IPv4Address(wanted).packed
 
 
 def send_frame(device: str, frame: bytes, mark: int = 0) -> None:

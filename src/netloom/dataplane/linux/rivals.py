@@ -15,13 +15,13 @@ from __future__ import annotations
 import logging
 import selectors
 import socket
-import struct
 import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
 
 from netloom.dataplane.linux import netns
+from netloom.dataplane.linux.netlink import arp_request
 from netloom.dataplane.process import ApplyError
 from netloom.model.hoststate import Keepalived
 from netloom.render.keepalived import RIVAL
@@ -36,8 +36,8 @@ QUIET_LOOKS = 3
 _ARP, _IP, _VRRP = 0x0806, 0x0800, 112
 _OUTGOING = 4
 """PACKET_OUTGOING: a frame that this host sends."""
-_ALL = b"\xff" * 6
-_QUESTION = struct.Struct("!6s6sHHHBBH6s4s6s4s")
+_NOBODY = "0.0.0.0"
+"""Whose address a question has that shall change nobody's table of neighbours (RFC 5227)."""
 
 
 class _Contest:
@@ -57,11 +57,11 @@ class _Contest:
             with netns.inside(item.namespace):
                 self.adverts = _open(socket.SOCK_DGRAM, _IP, item.device)
                 for shared in item.shared:
-                    # By its number: the file of the address may name it with its length.
-                    address = socket.inet_aton(shared.cidr.partition("/")[0])
+                    address = shared.cidr.partition("/")[0]
                     ear = _open(socket.SOCK_RAW, _ARP, shared.device)
-                    mac: bytes = self.adverts.getsockname()[4]
-                    self.questions.append((ear, address, _question(mac, address)))
+                    mac = self.adverts.getsockname()[4].hex(":")
+                    question = arp_request(mac, _NOBODY, address, answer_to_all=True)
+                    self.questions.append((ear, socket.inet_aton(address), question))
         except OSError:
             self.close()
             raise
@@ -221,11 +221,3 @@ def _open(sort: int, protocol: int, device: str) -> socket.socket:
         opened.close()
         raise
     return opened
-
-
-def _question(mac: bytes, address: bytes) -> bytes:
-    """An ARP request of nobody's address, whose answer goes to all."""
-    return _QUESTION.pack(
-        *(_ALL, mac, _ARP, 1, _IP, 6, 4, 1),
-        *(_ALL, bytes(4), bytes(6), address),
-    )

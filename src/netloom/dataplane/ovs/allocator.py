@@ -44,7 +44,7 @@ class InDatabase:
         # Insert never overwrites: a name that was freed and allotted anew is deleted first.
         mutations: list[list[object]] = []
         if gone := set(gone):
-            mutations.append(["external_ids", "delete", ["set", sorted(set(gone))]])
+            mutations.append(["external_ids", "delete", ["set", sorted(gone)]])
         if come:
             mutations.append(["external_ids", "insert", to_map({**come})])
         self._database.transact(

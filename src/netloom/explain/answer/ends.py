@@ -7,7 +7,7 @@ from netloom.explain.answer.resolve import Spot, network_of
 from netloom.explain.cause import Cause, Reason, capital
 from netloom.explain.cloud import Cloud
 from netloom.model.cloud import Server
-from netloom.model.names import NAMESPACE_OWNERS, OWNER_DHCP
+from netloom.model.names import OWNER_DHCP, SERVICE_OWNERS
 from netloom.model.networking import FloatingIP, Network, Port, Router, Subnet
 from netloom.model.origin import HOST, Origin
 
@@ -16,7 +16,7 @@ BINDING_FAILED = "binding_failed"
 
 def is_service(port: Port) -> bool:
     """Whether a port is a router's or DHCP's: hosts make these themselves."""
-    return port.device_owner in NAMESPACE_OWNERS or port.device_owner == OWNER_DHCP
+    return port.device_owner in SERVICE_OWNERS
 
 
 def unplaced(cloud: Cloud, spot: Spot) -> Reason | None:

@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 from netloom.explain.cloud import Cloud
 from netloom.model.cloud import Flavor, Image
-from netloom.model.names import NAMESPACE_OWNERS, OWNER_DHCP
+from netloom.model.names import SERVICE_OWNERS
 from netloom.model.networking import FloatingIP, Network, Port, Route, Router, Subnet
 from netloom.model.origin import NOTHING, Origin
 
@@ -235,7 +235,7 @@ def _ports_for(cloud: Cloud, fip: FloatingIP) -> Iterator[Port]:
     """Ports of instances that a router joins to the floating IP's network, and that have none yet."""
     led = {other.port_id for other in cloud.floatingips.values() if other.port_id}
     for port in cloud.ports_where(lambda port: port.project_id == fip.project_id):
-        owned = port.device_owner in NAMESPACE_OWNERS or port.device_owner == OWNER_DHCP
+        owned = port.device_owner in SERVICE_OWNERS
         if owned or not port.host or port.id in led:
             continue
         routers = [

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 
 from netloom.explain.cloud import Cloud
 from netloom.model.errors import UserError
-from netloom.model.names import METADATA_ADDRESS, NAMESPACE_OWNERS, OWNER_DHCP, OWNER_FLOATING_IP
+from netloom.model.names import METADATA_ADDRESS, OWNER_FLOATING_IP, SERVICE_OWNERS
 from netloom.model.networking import (
     FloatingIP,
     Network,
@@ -140,7 +140,7 @@ def holders(cloud: Cloud, spot: Spot) -> list[Spot]:
 def _unchecked(cloud: Cloud, word: str, address: str) -> Iterator[Spot]:
     """Ports whose addresses nobody checks: an instance there may have any address of its subnet."""
     for port in cloud.ports_where(lambda port: not port.port_security_enabled):
-        owned = port.device_owner in NAMESPACE_OWNERS or port.device_owner == OWNER_DHCP
+        owned = port.device_owner in SERVICE_OWNERS
         if owned or not port.host:
             continue
         if _is_near(cloud, port, address):
@@ -325,9 +325,7 @@ def _sender(spot: Spot) -> Spot:
         raise UserError(
             f"floating IP {spot.address} is associated with no port, so nobody sends from it"
         )
-    if spot.port is not None and (
-        spot.port.device_owner in NAMESPACE_OWNERS or spot.port.device_owner == OWNER_DHCP
-    ):
+    if spot.port is not None and spot.port.device_owner in SERVICE_OWNERS:
         raise UserError(
             f"{spot.word} belongs to a router or DHCP: name an instance, a port or an address outside"
         )

@@ -10,7 +10,7 @@ from netloom.model.origin import Origin
 from netloom.model.qos import QosPolicy
 from netloom.plan import qos
 from netloom.plan.index import Index, origin
-from netloom.plan.l3 import is_gateway
+from netloom.plan.l3 import gateway_of
 
 
 def plan_port(index: Index, network: Network, port: Port) -> Iterator[HostObject]:
@@ -20,7 +20,7 @@ def plan_port(index: Index, network: Network, port: Port) -> Iterator[HostObject
 
 def plan_router(index: Index, router: Router) -> Iterator[HostObject]:
     """What of the policies of a router's gateway and floating IPs is left out."""
-    gateway = next((p for p in index.router_ports(router.id) if is_gateway(p)), None)
+    gateway = gateway_of(index, router)
     network = index.network(gateway.network_id) if gateway is not None else None
     if network is None:
         return

@@ -32,7 +32,7 @@ class _Limited(NamedTuple):
 
 def plan_router(index: Index, router: Router) -> Iterator[HostObject]:
     """The limits of a router with a replica on this host."""
-    gateway = next((p for p in index.router_ports(router.id) if l3.is_gateway(p)), None)
+    gateway = l3.gateway_of(index, router)
     network = index.network(gateway.network_id) if gateway is not None else None
     if gateway is None or network is None or not gateway.key:
         return
