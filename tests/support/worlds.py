@@ -458,3 +458,7 @@ def distributed() -> World:
     )
     world.change("ports", "fip1-port", entry="compute1", port_security_enabled=False)
     return world
+
+
+PLAIN = (two_hosts, walkthrough_a, walkthrough_b, remote_group, address_pairs, provider_vlan)
+"""Worlds without anything that one backend alone can carry."""

@@ -15,15 +15,6 @@ from netloom.render.nft import nft_ruleset
 from netloom.render.openflow import flow_text
 from tests.support import worlds
 
-SCENARIOS = [
-    worlds.two_hosts,
-    worlds.walkthrough_a,
-    worlds.walkthrough_b,
-    worlds.remote_group,
-    worlds.address_pairs,
-    worlds.provider_vlan,
-]
-
 
 def numbers():
     """A Resolve that gives each symbol the next number of its kind."""
@@ -37,7 +28,7 @@ def numbers():
 
 
 @pytest.mark.skipif(shutil.which("ovs-ofctl") is None, reason="needs ovs-ofctl")
-@pytest.mark.parametrize("scenario", SCENARIOS, ids=lambda scenario: scenario.__name__)
+@pytest.mark.parametrize("scenario", worlds.PLAIN, ids=lambda scenario: scenario.__name__)
 def test_ovs_ofctl_reads_every_flow(scenario, tmp_path):
     for host, view in scenario().views().items():
         resolve = numbers()
@@ -55,7 +46,7 @@ def test_ovs_ofctl_reads_every_flow(scenario, tmp_path):
 
 
 def test_no_two_flows_of_a_table_match_the_same():
-    for scenario in SCENARIOS:
+    for scenario in worlds.PLAIN:
         for view in scenario().views().values():
             keys = [
                 (f.bridge, f.table, f.priority, flow_text(f).partition(" actions=")[0])
