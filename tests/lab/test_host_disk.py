@@ -57,7 +57,9 @@ def active(lab: RunningLab, tenant: Tenant, ident: str) -> None:
     try:
         lab.until(lambda: server(tenant, ident)["status"] == "ACTIVE", 60)
     except AssertionError:
-        log = lab.exec(HOST, "tail", "-n", "40", str(lab.lab.host(HOST) / "logs/agent.log"), check=False)
+        log = lab.exec(
+            HOST, "tail", "-n", "40", str(lab.lab.host(HOST) / "logs/agent.log"), check=False
+        )
         space = lab.exec(HOST, "df", disk(lab), check=False)
         raise AssertionError(f"{server(tenant, ident)}\n{errors(lab)}\n{space}\n{log}") from None
 
