@@ -344,8 +344,8 @@ def _wait_for_watch(home: Path) -> None:
 
 def _watches(pid: int) -> bool:
     try:
-        opened = os.scandir(f"/proc/{pid}/fd")
-        return any(os.readlink(each) == "anon_inode:inotify" for each in opened)
+        opened = Path(f"/proc/{pid}/fd").iterdir()
+        return any(str(each.readlink()) == "anon_inode:inotify" for each in opened)
     except OSError:
         return False  # it ends just now, or none runs
 
