@@ -83,7 +83,7 @@ def one(state: LabState, api: Endpoint, times: int, say: Say) -> Felt:
         active = _active(api, router)
         other = next(host for host in HOSTS if host != active)
         for what, up, found in (("lost", False, felt.lost), ("back", True, felt.back)):
-            with _Pings(lines) as pings:
+            with Pings(lines) as pings:
                 cables(state, active, up=up)
                 _until(lambda to=other: _active(api, router) == to, f"{other} never took over")
                 time.sleep(SETTLE)
@@ -222,14 +222,14 @@ def _answered_once(line: Sequence[str]) -> bool:
     return subprocess.run(words, capture_output=True, check=False).returncode == 0
 
 
-class _Pings:
+class Pings:
     """Pings while the context lasts; `longest`: way → seconds without an answer, at most."""
 
     def __init__(self, lines: dict[str, list[str]]) -> None:
         self._lines = lines
         self.longest: dict[str, float] = {}
 
-    def __enter__(self) -> _Pings:
+    def __enter__(self) -> Pings:
         # Into files: a pipe that nobody reads meanwhile would stop them.
         self._said = {way: tempfile.TemporaryFile("w+") for way in self._lines}  # noqa: SIM115
         self._running = {
