@@ -375,8 +375,8 @@ def test_every_advertised_alias_has_its_attributes_and_actions():
 
 ABSENT = """
     subnetpools address-scopes policies metering/metering-labels segments
-    flavors service_profiles service-providers network-ip-availabilities network-segment-ranges address-groups
-    default-security-group-rules auto-allocated-topology/null floatingip_pools ndp_proxies local_ips log/logs
+    flavors service_profiles service-providers network-ip-availabilities network-segment-ranges
+    auto-allocated-topology/null floatingip_pools ndp_proxies local_ips log/logs
     bgp-speakers bgpvpn/bgpvpns vpn/vpnservices fwaas/firewall_groups lbaas/loadbalancers sfc/port_chains
     taas/tap_flows networks/{net}/dhcp-agents routers/{router}/conntrack_helpers
     ports/{port}/bindings agents/x/dhcp-networks
@@ -397,8 +397,6 @@ ABSENT_ATTRIBUTES = {
     PORT: "dns_name dns_domain ip_allocation device_profile hints trusted "
     "propagate_uplink_status numa_affinity_policy data_plane_status resource_request pvlan_type",
     ROUTER: "external_gateways flavor_id enable_ndp_proxy conntrack_helpers enable_default_route_bfd evpn_vni",
-    GROUP: "shared",
-    RULE: "remote_address_group_id",
 }
 
 

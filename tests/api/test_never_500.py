@@ -86,7 +86,9 @@ def world(tmp_path_factory):
             "security_groups": group,
             "security_group_rules": rule["id"],
             "rbac_policies": admin.make("rbac_policy", **policy)["id"],
+            "address_groups": admin.make("address_group", addresses=["10.0.0.0/8"])["id"],
         }
+        ids["default_security_group_rules"] = admin.list("/default-security-group-rules")[0]["id"]
         parent, other, carried = (admin.make("port", network_id=network)["id"] for _ in range(3))
         carries = {"port_id": carried, "segmentation_type": "vlan", "segmentation_id": 7}
         ids["trunks"] = admin.make("trunk", port_id=parent, sub_ports=[carries])["id"]
@@ -121,6 +123,12 @@ def world(tmp_path_factory):
                 "security_group_id": group,
                 "direction": "egress",
                 "protocol": "udp",
+            },
+            "default_security_group_rules": {
+                "direction": "egress",
+                "protocol": "udp",
+                "used_in_default_sg": False,
+                "used_in_non_default_sg": False,
             },
             "rbac_policies": policy | {"target_tenant": "b" * 32},
             "trunks": {"port_id": other},

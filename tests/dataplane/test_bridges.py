@@ -142,3 +142,52 @@ def test_a_card_with_an_address_of_the_host_is_left_alone(tmp_path: Path) -> Non
         found.trouble.try_again([card.key])
         found.reconcile()
         assert card.key not in found.trouble
+
+
+LISTS = (
+    ("10.0.0.0/8", "10.1.0.0/16", "192.0.2.1/32"),
+    ("10.1.0.0/16", "10.2.0.7/32", "192.0.2.1/32"),  # what was within a range is there without it
+    ("0.0.0.0/0",),
+    (),
+    ("10.0.0.0/25", "10.0.0.128/25", "2001:db8::/64", "2001:db8::1/128"),
+    ("10.0.0.0/24", "::/0"),
+    ("10.0.0.0/25", "2001:db8::1/128"),
+)
+"""Of an address group, one after the other."""
+
+
+def test_a_set_of_ranges_follows_its_address_group_by_its_elements(tmp_path: Path) -> None:
+    world = worlds.remote_group()
+    world.addresses("list")
+    for family in (4, 6):
+        more = {"ethertype": f"IPv{family}", "remote_address_group_id": "list"}
+        world.rule(f"listed{family}", "web", "ingress", **more)
+
+    def states():
+        for addresses in LISTS:
+            world.addresses("list", *addresses)
+            yield of(world.view("compute1"))
+
+    with netns.scratch():
+        for number in (1, 2, 3):
+            subprocess.run(["ip", "link", "add", f"eth{number}", "type", "veth"], check=True)
+        found: Reconciler | None = None
+        for state in states():
+            if found is None:
+                found = reconciler(state, tmp_path)
+            else:
+                made = found.changes
+                found.want(state)
+                found.reconcile()
+                assert not found.trouble, dict(found.trouble.items())
+                assert found.changes - made <= 2  # one set of each family
+            found.reconcile()
+            assert not different(reconciler(state, tmp_path)), state
+        asked = ["nft", "add", "element", "inet", TABLE, "listed4-list", "{ 203.0.113.0/24 }"]
+        subprocess.run(asked, check=True)
+        assert [key for _, key, _ in different(reconciler(state, tmp_path))] == [
+            ("far-set", "listed4-list")
+        ]
+        again = reconciler(state, tmp_path)
+        again.reconcile()
+        assert not different(reconciler(state, tmp_path))

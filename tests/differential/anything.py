@@ -169,8 +169,8 @@ NOT_HERE = {
         "conntrack_helpers",
     ],
     "floatingip": ["dns_name", "dns_domain", "qos_policy_id", "distributed", "port_forwardings"],
-    "security_group": ["shared", "security_group_rules"],
-    "security_group_rule": ["remote_address_group_id", "source_ip_prefix"],
+    "security_group": ["security_group_rules"],
+    "security_group_rule": ["source_ip_prefix"],
 }
 """Attributes that belong to extensions, or to nothing."""
 

@@ -90,7 +90,11 @@ COLLECTIONS = {
 }
 """Kinds that any request may be about → their path."""
 
-PATHS = COLLECTIONS | {"policy": "qos/policies"}
+PATHS = COLLECTIONS | {
+    "policy": "qos/policies",
+    "address_group": "address-groups",
+    "rbac_policy": "rbac-policies",
+}
 """Kind → path, of all that is made."""
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from tests.differential import pick, qos_stories, router_stories, steps
+from tests.differential import group_stories, pick, qos_stories, router_stories, steps
 from tests.differential.operations import COLLECTIONS, UNKNOWN, Request, Text, Twin, Twins, both
 from tests.differential.pick import Draw
 
@@ -335,6 +335,8 @@ def mixed_owners(world: Twins, draw: Draw) -> steps.Story:
 
 
 STORIES = [
+    group_stories.listed,
+    group_stories.shared,
     router_stories.behind_a_router,
     by_name,
     counted,

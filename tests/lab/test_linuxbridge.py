@@ -105,6 +105,36 @@ def test_a_rule_that_goes_cuts_what_it_let_in(lab: RunningLab, cloud: SimpleName
     red2.reaches(red1.address)
 
 
+def test_an_address_group_lets_in_whom_it_lists_on_both_backends(
+    lab: RunningLab, cloud: SimpleNamespace
+) -> None:
+    """An address that comes lets its instance in, one that goes cuts what goes on; explain names the group."""
+    tenant = cloud.tenant
+    listed = tenant.make("address-groups", name="partners")
+    path = f"{NETWORKING}/address-groups/{listed['id']}"
+    group = tenant.group({"protocol": "icmp", "remote_address_group_id": listed["id"]})
+    own = {"port": {"security_groups": [group["id"]]}}
+    for target, others in ((cloud.red1, (cloud.red2, cloud.red3)), (cloud.red3, (cloud.red1,))):
+        port = f"{NETWORKING}/ports/{target.port['id']}"
+        tenant.put(port, own)
+        for far in others:
+            says(cloud, far, target, "unreachable")
+            RunningLab.until(lambda: not far.pings(target.address), 30, "an empty list lets in")  # noqa: B023
+            addresses = {"addresses": [far.address]}
+            tenant.put(f"{path}/add_addresses", addresses)
+            far.reaches(target.address)
+            said = says(cloud, far, target, "reachable")
+            assert "address group partners" in str(said)
+            # Wider and narrower at once: the switch and the kernel hold both.
+            tenant.put(f"{path}/add_addresses", {"addresses": ["10.61.0.0/24"]})
+            tenant.put(f"{path}/remove_addresses", addresses)
+            far.reaches(target.address)
+            tenant.put(f"{path}/remove_addresses", {"addresses": ["10.61.0.0/24"]})
+            RunningLab.until(lambda: not far.pings(target.address), 30, "it was not cut")  # noqa: B023
+        tenant.put(port, {"port": {"security_groups": [cloud.open["id"]]}})
+    cloud.red2.reaches(cloud.red1.address)
+
+
 def test_floating_ip_flat_network_and_what_is_refused(
     lab: RunningLab, cloud: SimpleNamespace
 ) -> None:

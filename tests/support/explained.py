@@ -36,6 +36,7 @@ KIND_OF_TABLE = {
     "port_forwardings": "port_forwarding",
     "security_groups": "security_group",
     "security_group_rules": "security_group_rule",
+    "address_groups": "address_group",
     "qos_policies": "qos_policy",
     "servers": "server",
 }

@@ -9,6 +9,7 @@ from typing import Any
 from msgspec.structs import replace
 
 from netloom.model import (
+    AddressGroup,
     AddressPair,
     Chassis,
     FixedIP,
@@ -143,6 +144,9 @@ class World:
             "security_group_rules",
             SecurityGroupRule(id=id, security_group_id=group, direction=direction, **more),
         )
+
+    def addresses(self, id: str, *addresses: str) -> AddressGroup:
+        return self.add("address_groups", AddressGroup(id=id, name=id, addresses=addresses))
 
     def default_group(self, id: str) -> SecurityGroup:
         """As a project's default group: everything out, members of the group in."""

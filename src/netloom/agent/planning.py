@@ -23,6 +23,7 @@ TRIED = (
     "port_forwardings",
     "floatingips",
     "security_group_rules",
+    "address_groups",
     "chassis",
     "ports",
     "subnets",

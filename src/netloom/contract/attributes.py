@@ -47,6 +47,8 @@ from neutron_lib.api.definitions import (
     trunk_details,
 )
 
+from netloom.contract.address_groups import ADDRESS_GROUPS
+from netloom.contract.default_rules import DEFAULT_RULES
 from netloom.contract.port_forwarding import PORT_FORWARDINGS
 from netloom.contract.qos import QOS_POLICIES, RULE_MAPS, RULE_SINGULARS
 from netloom.contract.rbac import RBAC_POLICIES
@@ -54,6 +56,7 @@ from netloom.contract.security_groups import (
     PORT_SECURITY_GROUPS,
     SECURITY_GROUP_RULES,
     SECURITY_GROUPS,
+    SHARED,
     STATEFUL,
 )
 
@@ -201,8 +204,10 @@ MAPS: dict[str, Attributes] = {
         _of(expose_port_forwarding_in_fip, "floatingips"),
         *_STANDARD,
     ),
-    "security_groups": _merge(SECURITY_GROUPS, *_STANDARD, STATEFUL),
+    "security_groups": _merge(SECURITY_GROUPS, *_STANDARD, STATEFUL, SHARED),
     "security_group_rules": _merge(SECURITY_GROUP_RULES, _REVISION, _TIMES, _DESCRIPTION),
+    "default_security_group_rules": _merge(DEFAULT_RULES),
+    "address_groups": _merge(ADDRESS_GROUPS, _REVISION, _TIMES),
     "rbac_policies": _merge(RBAC_POLICIES),
     "policies": _merge(*QOS_POLICIES, *_STANDARD),
     "rule_types": _merge(
@@ -231,6 +236,8 @@ SINGULARS = {
     "floatingips": "floatingip",
     "security_groups": "security_group",
     "security_group_rules": "security_group_rule",
+    "default_security_group_rules": "default_security_group_rule",
+    "address_groups": "address_group",
     "rbac_policies": "rbac_policy",
     "policies": "policy",
     "rule_types": "rule_type",

@@ -7,7 +7,7 @@ from typing import Any
 
 from neutron_lib import exceptions as lib
 
-OBJECT_TYPES = ("network", "qos_policy")
+OBJECT_TYPES = ("network", "qos_policy", "security_group", "address_group")
 """What can be shared by a policy here."""
 
 _PROJECT = re.compile(r"[0-9a-f]{32}")

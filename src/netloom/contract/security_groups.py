@@ -131,10 +131,21 @@ STATEFUL: dict[str, dict[str, Any]] = {
     ),
 }
 
+SHARED: dict[str, dict[str, Any]] = {
+    "shared": {
+        "allow_post": False,
+        "allow_put": False,
+        "convert_to": converters.convert_to_boolean,
+        "is_visible": True,
+        "is_filter": True,
+    }
+}
+
 SECURITY_GROUP_RULES: dict[str, dict[str, Any]] = {
     "id": _ID,
     "security_group_id": _fact(validate={"type:string": 36}, required_by_policy=True),
     "remote_group_id": _fact(default=None, convert_to=_id),
+    "remote_address_group_id": _fact(default=None, convert_to=_id),
     "direction": _fact(validate={"type:values": ["ingress", "egress"]}),
     "protocol": _fact(default=None, convert_to=_protocol),
     "port_range_min": _fact(default=None, convert_to=_port),

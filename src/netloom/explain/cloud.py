@@ -12,6 +12,7 @@ from netloom.model.cloud import Server
 from netloom.model.hosts import HostFacts
 from netloom.model.names import OWNER_DHCP, OWNER_ROUTER_GATEWAY, OWNER_SNAT
 from netloom.model.networking import (
+    AddressGroup,
     FloatingIP,
     Network,
     Port,
@@ -202,6 +203,8 @@ class Cloud:
             rule: SecurityGroupRule = self.objects[kind][ident]
             remote = rule.remote_group_id
             group = self.name(Origin(SecurityGroup.KIND, remote)) if remote else ""
+            if listed := rule.remote_address_group_id:
+                group = self.name(Origin(AddressGroup.KIND, listed))
             return f"rule {rule_text(rule, group)}"
         thing = self.objects.get(kind, {}).get(ident)
         named = getattr(thing, "name", "") or ident
@@ -220,7 +223,7 @@ class Cloud:
 
 
 def rule_text(rule: SecurityGroupRule, group: str = "") -> str:
-    """A rule in a few words: `ingress tcp 22 from 10.0.0.0/8`. `group`: its remote group's name."""
+    """A rule in a few words: `ingress tcp 22 from 10.0.0.0/8`. `group`: its remote or address group's name."""
     parts = [rule.direction, rule.protocol or "any protocol"]
     if rule.port_range_min is not None:
         low, high = rule.port_range_min, rule.port_range_max

@@ -30,6 +30,9 @@ class Resource(msgspec.Struct, frozen=True, kw_only=True):
     GRANTED_BY: ClassVar[str] = ""
     """Field that names the object whose grants let other projects see this one (`id`: its own); empty for none."""
 
+    EVERYBODYS: ClassVar[bool] = False
+    """Whether objects of the kind belong to no project: everybody sees them whom policy lets."""
+
     id: str
     project_id: str = ""
     name: str = ""

@@ -17,9 +17,9 @@ from netloom.model.origin import Origin
 from netloom.model.port_ranges import Span
 
 Verdict = Literal["accept", "drop", "jump"]
-SetKind = Literal["near", "wire", "routed", "forwarder"]
+SetKind = Literal["near", "wire", "routed", "forwarder", "listed"]
 """What an element of a set is: bridge, MAC and address (`near`), bridge and address (`wire`), an address (`routed`), bridge and MAC
-(`forwarder`)."""
+(`forwarder`), an address or a range of them (`listed`)."""
 
 FORWARDERS = "forwarders"
 """The set of all that forwards to networks here: router ports, and ports without port security."""
@@ -101,11 +101,15 @@ def group_chain(group: str, direction: str) -> str:
 
 
 class FarSet(HostObject, frozen=True, kw_only=True):
-    """A set of those who may be at the other end. `version`: of their IP addresses; 0 where it holds none."""
+    """A set of those who may be at the other end. `version`: of their IP addresses; 0 where it holds none.
+
+    `elements`: all of them, where it is `listed`; no range is within another. The other kinds' are FarMembers.
+    """
 
     name: str
     kind: SetKind
     version: int = 4
+    elements: tuple[str, ...] = ()
 
     @property
     def key(self) -> Key:

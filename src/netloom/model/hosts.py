@@ -10,6 +10,7 @@ from netloom.model import bounds
 from netloom.model.cloud import Image, Server
 from netloom.model.names import INTEGRATION_BRIDGE
 from netloom.model.networking import (
+    AddressGroup,
     FloatingIP,
     Network,
     Port,
@@ -208,6 +209,7 @@ class HostView(Struct, frozen=True, kw_only=True):
     port_forwardings: dict[str, PortForwarding] = field(default_factory=dict)
     security_groups: dict[str, SecurityGroup] = field(default_factory=dict)
     security_group_rules: dict[str, SecurityGroupRule] = field(default_factory=dict)
+    address_groups: dict[str, AddressGroup] = field(default_factory=dict)
     qos_policies: dict[str, QosPolicy] = field(default_factory=dict)
     servers: dict[str, Server] = field(default_factory=dict)
     images: dict[str, Image] = field(default_factory=dict)
@@ -267,6 +269,7 @@ TABLES: dict[str, type[Struct]] = {
     "port_forwardings": PortForwarding,
     "security_groups": SecurityGroup,
     "security_group_rules": SecurityGroupRule,
+    "address_groups": AddressGroup,
     "qos_policies": QosPolicy,
     "servers": Server,
     "images": Image,

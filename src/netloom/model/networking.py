@@ -276,9 +276,19 @@ class SecurityGroup(Resource, frozen=True, kw_only=True):
     """A named set of rules that ports refer to."""
 
     KIND: ClassVar[str] = "security_group"
+    GRANTED_BY: ClassVar[str] = "id"
 
     stateful: bool = True
     is_default: bool = False
+
+
+class AddressGroup(Resource, frozen=True, kw_only=True):
+    """A named list of addresses (CIDRs without host bits) that rules of security groups name as their other end."""
+
+    KIND: ClassVar[str] = "address_group"
+    GRANTED_BY: ClassVar[str] = "id"
+
+    addresses: tuple[str, ...] = ()
 
 
 class SecurityGroupRule(Resource, frozen=True, kw_only=True):
@@ -297,6 +307,24 @@ class SecurityGroupRule(Resource, frozen=True, kw_only=True):
     remote_group_id: str | None = None
     remote_address_group_id: str | None = None
     belongs_to_default_sg: bool = False
+
+
+class DefaultSecurityGroupRule(Resource, frozen=True, kw_only=True):
+    """A rule that new groups begin with: `default` ones, all others, or both. The remote group `PARENT` is the new group."""
+
+    KIND: ClassVar[str] = "default_security_group_rule"
+    EVERYBODYS: ClassVar[bool] = True
+
+    direction: str
+    ethertype: str = "IPv4"
+    protocol: str | None = None
+    port_range_min: int | None = None
+    port_range_max: int | None = None
+    remote_ip_prefix: str | None = None
+    remote_group_id: str | None = None
+    remote_address_group_id: str | None = None
+    used_in_default_sg: bool = False
+    used_in_non_default_sg: bool = False
 
 
 class RbacPolicy(Resource, frozen=True, kw_only=True):

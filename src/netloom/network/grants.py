@@ -1,13 +1,17 @@
-"""Grants on networks and QoS policies: each is a row of `store.access`, by which visibility is decided, and the RBAC policy that shows it."""
+"""Grants on networks, QoS policies and groups: each is a row of `store.access`, by which visibility is decided, and the RBAC policy that shows it."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Set
 from uuid import uuid4
 
-from netloom.model import Network, QosPolicy, RbacPolicy
+from netloom.contract.rbac import RbacPolicyInUse
+from netloom.model import AddressGroup, Network, QosPolicy, RbacPolicy, SecurityGroup
 from netloom.network.access import EVERYONE, SHARED
 from netloom.store import Reader, Writer
+
+Granted = Network | QosPolicy | SecurityGroup | AddressGroup
+"""What can be granted."""
 
 
 def of(r: Reader, object_id: str, action: str) -> dict[str, RbacPolicy]:
@@ -17,7 +21,7 @@ def of(r: Reader, object_id: str, action: str) -> dict[str, RbacPolicy]:
 
 
 def grant(
-    w: Writer, obj: Network | QosPolicy, target: str, action: str, project_id: str | None = None
+    w: Writer, obj: Granted, target: str, action: str, project_id: str | None = None
 ) -> RbacPolicy:
     """Let a project, or everyone (`*`), use an object. The policy belongs to `project_id` (None: the object's)."""
     w.grant(obj.id, target, action)
@@ -35,7 +39,7 @@ def grant(
 
 
 def set_shared(
-    w: Writer, obj: Network | QosPolicy, shared: bool, check_end: Callable[[set[str]], None]
+    w: Writer, obj: Granted, shared: bool, check_end: Callable[[set[str]], None]
 ) -> bool:
     """Share an object with every project, or stop; tell whether that differs.
 
@@ -50,6 +54,18 @@ def set_shared(
         check_end(policies.keys() - {EVERYONE})
         revoke(w, policies[EVERYONE])
     return True
+
+
+def check_unshared(obj: Granted, users: Set[str], target: str, others: Set[str]) -> None:
+    """Raise RbacPolicyInUse where a project that loses access by this grant alone uses the object.
+
+    `target`: who loses it. `others`: who keeps it by a grant of their own.
+    """
+    if EVERYONE in others:
+        return
+    losing = users - others - {obj.project_id}
+    if losing if target == EVERYONE else target in losing:
+        raise RbacPolicyInUse(object_id=obj.id, details=f"project_id={target}")
 
 
 def revoke(w: Writer, policy: RbacPolicy) -> None:

@@ -6,9 +6,10 @@ from collections.abc import Iterable
 
 from neutron_lib import exceptions as lib
 from neutron_lib.exceptions import l3
+from neutron_lib.exceptions.address_group import AddressGroupNotFound
 
 from netloom.contract.security_group_errors import SecurityGroupNotFound
-from netloom.model import Context, Network, Port, Router, SecurityGroup, Subnet
+from netloom.model import AddressGroup, Context, Network, Port, Router, SecurityGroup, Subnet
 from netloom.network import access
 from netloom.store import Reader
 
@@ -56,6 +57,14 @@ def security_group(r: Reader, ctx: Context, id: str) -> SecurityGroup:
 def security_groups(r: Reader, ctx: Context, ids: Iterable[str]) -> list[SecurityGroup]:
     """Return the groups in the order of `ids`, or raise SecurityGroupNotFound for the first that is missing."""
     return [security_group(r, ctx, id) for id in ids]
+
+
+def address_group(r: Reader, ctx: Context, id: str) -> AddressGroup:
+    """Return the group, or raise AddressGroupNotFound."""
+    found = access.find(r, ctx, AddressGroup, id)
+    if found is None:
+        raise AddressGroupNotFound(address_group_id=id)
+    return found
 
 
 def may_attach(r: Reader, ctx: Context, net: Network) -> bool:

@@ -10,7 +10,6 @@ from msgspec.structs import replace
 from neutron_lib import exceptions as lib
 
 from netloom.contract import qos_errors
-from netloom.contract.rbac import RbacPolicyInUse
 from netloom.model import (
     QOS_RULES,
     Context,
@@ -61,7 +60,10 @@ def update(w: Writer, ctx: Context, old: QosPolicy, attrs: dict[str, Any]) -> Qo
         _check_default(w, new)
     policy = w.update(new)
     if "shared" in attrs and grants.set_shared(
-        w, old, attrs["shared"], lambda others: check_unshared(w, old, EVERYONE, others)
+        w,
+        old,
+        attrs["shared"],
+        lambda others: grants.check_unshared(old, users(w, old), EVERYONE, others),
     ):
         if policy.revision_number == old.revision_number:
             w.bump(QosPolicy, old.id)
@@ -94,17 +96,9 @@ def show(r: Reader, ctx: Context, objs: Sequence[QosPolicy]) -> list[dict[str, A
     return docs
 
 
-def check_unshared(r: Reader, policy: QosPolicy, target: str, others: set[str]) -> None:
-    """Raise RbacPolicyInUse where a project that loses access by this grant alone has put the policy on something.
-
-    `target`: who loses it. `others`: who keeps it by a grant of their own.
-    """
-    if EVERYONE in others:
-        return
-    users = {user.project_id for _, kind in USERS for user in r.list(kind, qos_policy_id=policy.id)}
-    users -= others | {policy.project_id}
-    if users if target == EVERYONE else target in users:
-        raise RbacPolicyInUse(object_id=policy.id, details=f"project_id={target}")
+def users(r: Reader, policy: QosPolicy) -> set[str]:
+    """Return the projects that have put a policy on something."""
+    return {user.project_id for _, kind in USERS for user in r.list(kind, qos_policy_id=policy.id)}
 
 
 def _check_default(r: Reader, policy: QosPolicy) -> None:

@@ -42,10 +42,10 @@ def used(r: Reader, project_id: str, resource: str) -> int:
     return r.tally(resource, project_id)
 
 
-def check(r: Reader, ctx: Context, project_id: str, kind: str) -> None:
-    """Raise OverQuota where one more object of this kind would be too many for the project."""
+def check(r: Reader, ctx: Context, project_id: str, kind: str, more: int = 1) -> None:
+    """Raise OverQuota where so many more objects of this kind would be too many for the project."""
     limit = limits(r, ctx, project_id)[kind]
-    if limit != UNLIMITED and used(r, project_id, kind) >= limit:
+    if limit != UNLIMITED and used(r, project_id, kind) + more > limit:
         raise over(kind)
 
 

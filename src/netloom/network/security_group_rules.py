@@ -89,7 +89,8 @@ def validate(attrs: dict[str, Any]) -> None:
         raise SecurityGroupRuleParameterConflict(ethertype=ethertype, cidr=prefix)
     if protocol in IPV6_ONLY and ethertype == "IPv4":
         raise SecurityGroupEthertypeConflictWithProtocol(ethertype=ethertype, protocol=protocol)
-    if prefix and attrs.get("remote_group_id"):
+    remotes = (prefix, attrs.get("remote_group_id"), attrs.get("remote_address_group_id"))
+    if sum(map(bool, remotes)) > 1:
         raise SecurityGroupMultipleRemoteEntites()
 
 
@@ -138,6 +139,7 @@ def meaning(rule: SecurityGroupRule) -> Meaning:
         high,
         None if prefix in _EVERYTHING else prefix,
         rule.remote_group_id,
+        rule.remote_address_group_id,
     )
 
 
@@ -146,11 +148,12 @@ def create(w: Writer, ctx: Context, attrs: dict[str, Any]) -> SecurityGroupRule:
     attrs = normal(attrs)
     validate(attrs)
     group = lookup.security_group(w, ctx, attrs["security_group_id"])
-    remote = attrs.get("remote_group_id") or None
-    if remote is not None:
+    if remote := attrs.get("remote_group_id"):
         lookup.security_group(w, ctx, remote)
+    if listed := attrs.get("remote_address_group_id"):
+        lookup.address_group(w, ctx, listed)
     quotas.check(w, ctx, attrs["project_id"], SecurityGroupRule.KIND)
-    rule = replace(_asked(attrs), belongs_to_default_sg=group.is_default)
+    rule = made_of(attrs, group)
     says = meaning(rule)
     for other in w.list(SecurityGroupRule, security_group_id=group.id):
         if meaning(other) == says:
@@ -158,6 +161,11 @@ def create(w: Writer, ctx: Context, attrs: dict[str, Any]) -> SecurityGroupRule:
     rule = w.insert(rule)
     w.bump(SecurityGroup, group.id)
     return rule
+
+
+def made_of(attrs: dict[str, Any], group: SecurityGroup) -> SecurityGroupRule:
+    """Return the rule of a group that valid attributes (as `normal` gives them) ask for."""
+    return replace(_asked(attrs), belongs_to_default_sg=group.is_default)
 
 
 def _asked(attrs: dict[str, Any]) -> SecurityGroupRule:
@@ -176,6 +184,7 @@ def _asked(attrs: dict[str, Any]) -> SecurityGroupRule:
         remote_ip_prefix=prefix,
         normalized_cidr=None if prefix is None else str(netaddr.IPNetwork(prefix).cidr),
         remote_group_id=attrs.get("remote_group_id") or None,
+        remote_address_group_id=attrs.get("remote_address_group_id") or None,
     )
 
 
@@ -214,8 +223,7 @@ def show(r: Reader, ctx: Context, objs: Sequence[SecurityGroupRule]) -> list[dic
     shown: list[dict[str, Any]] = []
     for rule in objs:
         doc = to_doc(rule)
-        # Rules have no name, and there are no address groups.
-        del doc["name"], doc["remote_address_group_id"]
+        del doc["name"]
         doc["tenant_id"] = rule.project_id
         shown.append(doc)
     return shown

@@ -1,7 +1,7 @@
 """Security groups: named sets of rules, among them the `default` group that every project has.
 
-A new group lets everything out. The default group also lets in what comes from its own members. It is made
-when the project first asks for a network, a port or its groups.
+What a new group begins with is in `default_rules`: unless somebody changed it, it lets everything out, and the default group
+lets in what comes from its own members. That is made when the project first asks for a network, a port or its groups.
 """
 
 from __future__ import annotations
@@ -10,7 +10,6 @@ from collections.abc import Sequence
 from typing import Any
 from uuid import uuid4
 
-from msgspec import Struct
 from msgspec.structs import replace
 from neutron_lib.exceptions.security_group import SecurityGroupDefaultAlreadyExists
 
@@ -20,27 +19,16 @@ from netloom.contract.security_group_errors import (
     SecurityGroupConflict,
     SecurityGroupInUse,
 )
-from netloom.model import Context, SecurityGroup, SecurityGroupRule, to_doc
-from netloom.network import quotas, security_group_rules
+from netloom.model import Context, Port, SecurityGroup, SecurityGroupRule, to_doc
+from netloom.network import default_rules, quotas, security_group_rules
+from netloom.network.access import SHARED
 from netloom.store import Reader, Writer
 
 DEFAULT = "default"
 
 
-class Template(Struct, frozen=True):
-    """A rule that new groups start with; `own_group`: its remote is the group itself."""
-
-    direction: str
-    ethertype: str
-    own_group: bool = False
-
-
-EVERY_GROUP = (Template("egress", "IPv4"), Template("egress", "IPv6"))
-DEFAULT_GROUP = (*EVERY_GROUP, Template("ingress", "IPv4", True), Template("ingress", "IPv6", True))
-
-
 def create(w: Writer, ctx: Context, attrs: dict[str, Any]) -> SecurityGroup:
-    """Make a group with the rules that every group starts with."""
+    """Make a group with the rules that new groups begin with; they count for the quota of rules."""
     project_id = attrs["project_id"]
     ensure_default(w, ctx, project_id)
     if attrs["name"].lower() == DEFAULT:
@@ -54,7 +42,9 @@ def create(w: Writer, ctx: Context, attrs: dict[str, Any]) -> SecurityGroup:
         stateful=attrs["stateful"],
         revision_number=1,
     )
-    return _insert(w, group, EVERY_GROUP)
+    rules = default_rules.begin(w, group)
+    quotas.check(w, ctx, project_id, SecurityGroupRule.KIND, len(rules))
+    return _insert(w, group, rules)
 
 
 def ensure_default(w: Writer, ctx: Context, project_id: str) -> SecurityGroup | None:
@@ -72,7 +62,7 @@ def ensure_default(w: Writer, ctx: Context, project_id: str) -> SecurityGroup | 
         is_default=True,
         revision_number=1,
     )
-    return _insert(w, group, DEFAULT_GROUP)
+    return _insert(w, group, default_rules.begin(w, group))
 
 
 def default_of(r: Reader, project_id: str) -> SecurityGroup | None:
@@ -81,20 +71,10 @@ def default_of(r: Reader, project_id: str) -> SecurityGroup | None:
     return next((group for group in groups if group.is_default), None)
 
 
-def _insert(w: Writer, group: SecurityGroup, templates: Sequence[Template]) -> SecurityGroup:
+def _insert(w: Writer, group: SecurityGroup, rules: Sequence[SecurityGroupRule]) -> SecurityGroup:
     group = w.insert(group)
-    for template in templates:
-        w.insert(
-            SecurityGroupRule(
-                id=str(uuid4()),
-                project_id=group.project_id,
-                security_group_id=group.id,
-                direction=template.direction,
-                ethertype=template.ethertype,
-                remote_group_id=group.id if template.own_group else None,
-                belongs_to_default_sg=group.is_default,
-            )
-        )
+    for rule in rules:
+        w.insert(rule)
     return group
 
 
@@ -122,12 +102,18 @@ def delete(w: Writer, ctx: Context, old: SecurityGroup) -> None:
         raise SecurityGroupCannotRemoveDefault()
     if in_use(w, old):
         raise SecurityGroupInUse(id=old.id)
+    default_rules.forget_remote(w, old.id)
     w.delete(SecurityGroup, old.id)
 
 
 def in_use(r: Reader, group: SecurityGroup) -> bool:
     """True while a port has the group."""
     return bool(r.sources(group.id, "port.security_group_id"))
+
+
+def users(r: Reader, group: SecurityGroup) -> set[str]:
+    """Return the projects whose ports have a group."""
+    return {port.project_id for port in r.list(Port, security_group_id=group.id)}
 
 
 def check_together(groups: Sequence[SecurityGroup]) -> None:
@@ -143,11 +129,13 @@ def show(r: Reader, ctx: Context, objs: Sequence[SecurityGroup]) -> list[dict[st
     rules: dict[str, list[SecurityGroupRule]] = {group.id: [] for group in objs}
     for rule in r.list(SecurityGroupRule, security_group_id=list(rules)):
         rules[rule.security_group_id].append(rule)
+    shared = r.accessible(ctx.caller.project_id, SHARED)
     shown: list[dict[str, Any]] = []
     for group in objs:
         doc = to_doc(group)
         del doc["is_default"]
         doc["tenant_id"] = group.project_id
+        doc["shared"] = group.id in shared
         doc["security_group_rules"] = security_group_rules.show(r, ctx, rules[group.id])
         shown.append(doc)
     return shown

@@ -7,6 +7,7 @@
  port                     port            wherever it is: its address, its MAC, its membership in groups
  router, server           router, server
  security group, rule     group
+ address group            addresses
 ```
 
 The plan is the union of its parts. A part depends on the rows and sets that it read (`Index`); it is planned anew when one of them
@@ -147,6 +148,10 @@ def _group(index: Index, id: str) -> Made:
     yield from security_groups.plan_group(index, id)
 
 
+def _addresses(index: Index, id: str) -> Made:
+    yield from security_groups.plan_addresses(index, id)
+
+
 def _server(index: Index, id: str) -> Made:
     server = index.row("servers", id)
     if server is not None and server.host == index.host:
@@ -157,6 +162,7 @@ _KINDS: dict[str, Callable[[Index, str], Made]] = {
     "host": _host,
     "port": _port,
     "group": _group,
+    "addresses": _addresses,
     "network": _network,
     "broadcast": _broadcast,
     "clients": _clients,
@@ -174,6 +180,7 @@ _OF_TABLE = {
     "ports": ("port",),
     "routers": ("router", "limits"),
     "security_groups": ("group",),
+    "address_groups": ("addresses",),
     "servers": ("server",),
 }
 

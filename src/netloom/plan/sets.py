@@ -29,6 +29,9 @@ single, group, version     networks of members that have a single address to sen
 ranged, group, version     ids of members that may send from a range of addresses
 rules, group               ids of its rules
 naming, group              groups whose rules name it
+list, group                True, where there is such an address group
+listed, group, version     True, where the address group has addresses of a family
+naming_list, address group groups whose rules name it
 ========================== ==========================================================================
 """
 
@@ -40,7 +43,7 @@ from typing import Any
 from zlib import crc32
 
 from netloom.model.cloud import Server
-from netloom.model.family import ADDRESSED, Family, of
+from netloom.model.family import ADDRESSED, FAMILIES, Family, of
 from netloom.model.hosts import HostFacts, HostView
 from netloom.model.names import (
     NAMESPACE_OWNERS,
@@ -51,7 +54,14 @@ from netloom.model.names import (
     router_device,
     tap,
 )
-from netloom.model.networking import FloatingIP, Port, PortForwarding, SecurityGroupRule, Subnet
+from netloom.model.networking import (
+    AddressGroup,
+    FloatingIP,
+    Port,
+    PortForwarding,
+    SecurityGroupRule,
+    Subnet,
+)
 from netloom.model.placement import anchors, places
 
 TUNNELS = frozenset({"vxlan", "gre", "geneve"})
@@ -147,6 +157,15 @@ def _of_rule(view: HostView, rule: SecurityGroupRule) -> Iterator[Entry]:
     yield ("rules", rule.security_group_id), rule.id
     if rule.remote_group_id:
         yield ("naming", rule.remote_group_id), rule.security_group_id
+    if rule.remote_address_group_id:
+        yield ("naming_list", rule.remote_address_group_id), rule.security_group_id
+
+
+def _of_address_group(view: HostView, group: AddressGroup) -> Iterator[Entry]:
+    yield ("list", group.id), True
+    for family in FAMILIES:
+        if any(family.has(address) for address in group.addresses):
+            yield ("listed", group.id, family.version), True
 
 
 def _of_server(view: HostView, server: Server) -> Iterator[Entry]:
@@ -161,6 +180,7 @@ _ENTRIES: dict[str, Callable[[HostView, Any], Iterator[Entry]]] = {
     "floatingips": _of_floatingip,
     "port_forwardings": _of_port_forwarding,
     "security_group_rules": _of_rule,
+    "address_groups": _of_address_group,
     "servers": _of_server,
 }
 
@@ -235,6 +255,16 @@ def canonical(address: str) -> str:
     if network.prefixlen == network.max_prefixlen:
         return str(network.network_address)
     return str(network)
+
+
+def listed(group: AddressGroup, family: Family) -> list[str]:
+    """The addresses and CIDRs of a family that an address group names, in order; those within others are left out."""
+    found: list[ipaddress.IPv4Network | ipaddress.IPv6Network] = []
+    mine = (ipaddress.ip_network(each) for each in group.addresses if family.has(each))
+    for each in sorted(mine, key=lambda cidr: (int(cidr.network_address), cidr.prefixlen)):
+        if not found or int(each.broadcast_address) > int(found[-1].broadcast_address):
+            found.append(each)
+    return [canonical(str(each)) for each in found]
 
 
 def canonical_mac(mac: str) -> str:

@@ -50,6 +50,7 @@ _TYPES = {
     "wire": "iifname . {ip} saddr",
     "routed": "{ip} saddr",
     "forwarder": "iifname . ether saddr",
+    "listed": "{ip} saddr",
 }
 
 BASE = f"""\
@@ -179,7 +180,14 @@ def far_set_text(item: FarSet) -> str:
     """What makes a set, empty."""
     family = BY_VERSION.get(item.version, FAMILIES[0])
     kind = _TYPES[item.kind].format(ip=family.nft)
-    return f"set inet {TABLE} {values.word(item.name)} {{ typeof {kind}; }}"
+    flags = " flags interval;" if item.kind == "listed" else ""
+    return f"set inet {TABLE} {values.word(item.name)} {{ typeof {kind};{flags} }}"
+
+
+def listed_elements(item: FarSet) -> list[str]:
+    """The elements of a set that has all of its own."""
+    family = BY_VERSION.get(item.version, FAMILIES[0])
+    return [values.network(each, family) for each in item.elements]
 
 
 def far_element(item: FarMember) -> str:

@@ -7,6 +7,7 @@ from typing import Any
 
 from netloom.model import (
     TABLES,
+    AddressGroup,
     FloatingIP,
     HostFacts,
     Image,
@@ -86,6 +87,7 @@ class Inventory:
     own_routers             routers with a replica on a host
     ports_of_floatingips    ports that floating IPs of a router stand for
     remotes_of_group        groups that the rules of a group name
+    addresses_of_group      address groups that the rules of a group name
     ports_of_servers        ports of the servers on a host
     images_of_host          images of the servers on a host
     policies_of_host        QoS policies of ports there, and of the gateways of routers there
@@ -105,6 +107,7 @@ class Inventory:
         self.port_forwardings: dict[str, PortForwarding] = {}
         self.security_groups: dict[str, SecurityGroup] = {}
         self.security_group_rules: dict[str, SecurityGroupRule] = {}
+        self.address_groups: dict[str, AddressGroup] = {}
         self.qos_policies: dict[str, QosPolicy] = {}
         self.servers: dict[str, Server] = {}
         self.images: dict[str, Image] = {}
@@ -203,6 +206,8 @@ class Inventory:
         elif table == "security_group_rules":
             if row.remote_group_id:
                 yield ("remotes_of_group", row.security_group_id), row.remote_group_id
+            if row.remote_address_group_id:
+                yield ("addresses_of_group", row.security_group_id), row.remote_address_group_id
         elif table == "servers" and row.host:
             yield ("images_of_host", row.host), row.image_id
             for port_id in row.port_ids:

@@ -161,11 +161,14 @@ class Moment:
         take("port_forwardings", (each for each in forwardings if each.floatingip_id in led))
         take("ports", (self.tables["ports"].get(fip.port_id or "") for fip in fips))
         remote: set[str] = set()
+        listed: set[str] = set()
         for ident in groups:
             rules = self._rules.get(ident, [])
             take("security_group_rules", rules)
             remote.update(rule.remote_group_id for rule in rules if rule.remote_group_id)
+            listed.update(r.remote_address_group_id for r in rules if r.remote_address_group_id)
         take("security_groups", (self.tables["security_groups"].get(g) for g in groups | remote))
+        take("address_groups", (self.tables["address_groups"].get(each) for each in listed))
         members = [
             port
             for port in (self.tables["ports"].values() if remote else ())

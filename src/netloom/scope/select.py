@@ -38,7 +38,7 @@ def needs(inventory: Inventory, host: str) -> Needs:
     all subnets and ports, the routers that have ports there (their hosts are tunnel ends), and the
     chassis of every host they are present on. Of routers with a replica here it gets the floating IPs, the
     ports these stand for and the port forwardings; of instances here the floating IPs of their ports; of the security groups of its own ports the rules, the groups these name and
-    all ports in them. Of all of these the QoS policies.
+    all ports in them, and the address groups. Of all of these the QoS policies.
     """
     because: set[Read] = set()
 
@@ -74,6 +74,7 @@ def needs(inventory: Inventory, host: str) -> Needs:
         covers |= {("rules_of_group", group), ("security_groups", group)}
         for remote in members("remotes_of_group", group):
             covers |= {("ports_of_group", remote), ("security_groups", remote)}
+        covers.update(("address_groups", id) for id in members("addresses_of_group", group))
     # The instance asks its own host for its public address.
     covers.update(("floatingips_of_port", id) for id in members("ports_of_servers", host))
     covers.update(("images", id) for id in members("images_of_host", host))

@@ -63,6 +63,9 @@ LINKED: dict[str, dict[str, str]] = {
         "network_id": "router.gateway_network_id",
         "qos_policy_id": "router.gateway_qos_policy_id",
     },
+    "security_group_rule": {
+        "remote_address_group_id": "security_group_rule.remote_address_group_id"
+    },
     "trunk": {"port_id": "trunk.port_id"},
     "port_forwarding": {
         "floatingip_id": "port_forwarding.floatingip_id",

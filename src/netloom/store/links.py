@@ -67,6 +67,12 @@ LINKS: tuple[Link, ...] = (
     ),
     Link("security_group_rule.remote_group_id", "remote_group_id", "security_group", "cascade"),
     Link(
+        "security_group_rule.remote_address_group_id",
+        "remote_address_group_id",
+        "address_group",
+        "refuse",
+    ),
+    Link(
         "rbac_policy.object_id",
         "object_id",
         "network",
@@ -79,6 +85,10 @@ LINKS: tuple[Link, ...] = (
         "qos_policy",
         "cascade",
         only=("object_type", "qos_policy"),
+    ),
+    *(
+        Link(f"rbac_policy.{kind}_id", "object_id", kind, "cascade", only=("object_type", kind))
+        for kind in ("security_group", "address_group")
     ),
     Link("network.qos_policy_id", "qos_policy_id", "qos_policy", "refuse"),
     Link("port.qos_policy_id", "qos_policy_id", "qos_policy", "refuse"),

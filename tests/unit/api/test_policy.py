@@ -52,6 +52,7 @@ def test_administrators_may_what_is_not_the_services_alone(rule, target):
     exceptions = (
         "binding:profile",
         "get_availability_zone",
+        "get_default_security_group_rule",
         "service_api",
         "advsvc",
         "owner",

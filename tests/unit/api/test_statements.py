@@ -9,8 +9,10 @@ from netloom.api.networking.policy import policy_of
 from netloom.contract.attributes import MAPS
 from netloom.model import (
     QOS_RULES,
+    AddressGroup,
     Caller,
     Context,
+    DefaultSecurityGroupRule,
     FixedIP,
     FloatingIP,
     Network,
@@ -79,6 +81,8 @@ def filled(tmp_path, count):
                     router_id=f"{n:04}",
                 )
             )
+            w.insert(AddressGroup(**at))
+            w.insert(DefaultSecurityGroupRule(**at, direction="egress"))
             w.insert(Trunk(**at, port_id=f"{n:04}", sub_ports=(SubPort(f"{n:04}", "vlan", 10),)))
             w.insert(QosPolicy(**at))
             for kind in QOS_RULES:

@@ -29,13 +29,15 @@ def rules(draw, group, groups, number):
             "port_range_min": low,
             "port_range_max": low + draw(st.sampled_from([0, 3, 100, 5000])),
         }
-    remote = draw(st.sampled_from(["any", "any", "prefix", "group"]))
+    remote = draw(st.sampled_from(["any", "any", "prefix", "group", "list"]))
     if remote == "prefix":
         more["remote_ip_prefix"] = draw(
             st.sampled_from(["10.1.0.0/24", "10.0.0.0/8", "0.0.0.0/0", "10.2.0.11"])
         )
     elif remote == "group":
         more["remote_group_id"] = draw(st.sampled_from(groups))
+    elif remote == "list":
+        more["remote_address_group_id"] = draw(st.sampled_from(["none", "some", "all"]))
     direction = draw(st.sampled_from(["ingress", "ingress", "egress"]))
     return {
         "id": f"{group}-{number}",
@@ -50,6 +52,9 @@ def rules(draw, group, groups, number):
 def clouds(draw):
     world = worlds.three_hosts()
     groups = ["g1", "g2", "g3"]
+    world.addresses("none")
+    world.addresses("some", "10.1.0.0/24", "10.1.0.11/32", "10.2.0.11/32", "10.3.0.12/31")
+    world.addresses("all", "2001:db8::/64", "0.0.0.0/0")
     for group in groups:
         world.group(group)
         for number in range(draw(st.integers(0, 3))):
@@ -106,6 +111,10 @@ def allows(world, port, direction, peer, protocol, service) -> bool:
             continue
         if rule.remote_ip_prefix and peer_ip not in ipaddress.ip_network(rule.remote_ip_prefix):
             continue
+        if listed := rule.remote_address_group_id:
+            addresses = world.tables["address_groups"][listed].addresses
+            if not any(peer_ip in ipaddress.ip_network(each) for each in addresses):
+                continue
         if rule.remote_group_id and rule.remote_group_id not in peer.security_groups:
             continue
         return True

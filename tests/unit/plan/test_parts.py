@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from msgspec import UNSET
 
 from netloom.model import (
+    AddressGroup,
     AddressPair,
     Chassis,
     DhcpOption,
@@ -37,6 +38,8 @@ from tests.support import worlds
 HOSTS = ("h1", "h2", "h3")
 NETWORKS, GROUPS, ROUTERS, SERVERS = ("n1", "n2", "wire"), ("g1", "g2", "g3"), ("r1", "r2"), "st"
 PORTS = "abcdefgh"
+LISTS = ("l1", "l2")
+LISTED = ("0.0.0.0/0", "10.0.0.0/24", "10.0.0.11/32", "10.0.0.12/31", "::/0", "2001:db8::/64")
 OWNERS = (
     *("compute:nova",) * 5,
     "network:dhcp",
@@ -86,13 +89,14 @@ def port(
     )
 
 
-def rule_of(id, group, direction, remote, prefix, protocol, ethertype):
-    prefix = None if remote else prefix
+def rule_of(id, group, direction, remote, listed, prefix, protocol, ethertype):
+    prefix = None if remote or listed else prefix
     return SecurityGroupRule(
         id=id,
         security_group_id=group,
         direction=direction,
         remote_group_id=remote,
+        remote_address_group_id=None if remote else listed,
         remote_ip_prefix=prefix if ethertype == "IPv4" else None,
         protocol=protocol,
         port_range_min=22 if protocol == "tcp" else None,
@@ -257,9 +261,15 @@ ROWS = {
         group=st.sampled_from(GROUPS),
         direction=st.sampled_from(("ingress", "egress")),
         remote=st.none() | st.sampled_from(GROUPS),
+        listed=st.none() | st.sampled_from(LISTS),
         prefix=st.none() | st.sampled_from(("10.0.0.11/32", "10.0.0.0/24", "0.0.0.0/0")),
         protocol=st.sampled_from((None, "tcp", "udp", "nonsense")),
         ethertype=st.sampled_from(("IPv4", "IPv4", "IPv6")),
+    ),
+    "address_groups": st.builds(
+        AddressGroup,
+        id=st.sampled_from(LISTS),
+        addresses=st.sets(st.sampled_from(LISTED), max_size=3).map(tuple),
     ),
     "servers": st.builds(
         server,
@@ -286,7 +296,9 @@ CHANGE = st.one_of(
         for _ in range(WEIGHTS.get(table, 1))
     ),
     *(
-        st.tuples(st.just(table), st.sampled_from((*PORTS, *NETWORKS, *GROUPS, *"uvwxyz", *HOSTS)))
+        st.tuples(
+            st.just(table), st.sampled_from((*PORTS, *NETWORKS, *GROUPS, *LISTS, *"uvwxyz", *HOSTS))
+        )
         for table in ROWS
     ),
 )

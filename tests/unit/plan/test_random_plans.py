@@ -61,6 +61,7 @@ def world(seed: int) -> HostView:
             pick(made.GROUPS),
             pick(("ingress", "egress")),
             pick((None, *made.GROUPS)),
+            None,
             pick((None, "10.0.0.11/32", "10.0.0.0/24", "0.0.0.0/0")),
             pick((None, "tcp", "udp", "icmp", "nonsense")),
             pick(("IPv4", "IPv4", "IPv6")),

@@ -38,6 +38,10 @@ def concerned(inventory: Inventory, table: str, row: Any) -> set[str]:
         found |= _hosts_of_router(inventory, row.router_id)
     elif table == "security_groups":
         found |= hosts_of_group(inventory, row.id) | _users(inventory, (row.id,))
+    elif table == "address_groups":
+        rules = inventory.security_group_rules.values()
+        users = {r.security_group_id for r in rules if r.remote_address_group_id == row.id}
+        found |= {host for user in users for host in hosts_of_group(inventory, user)}
     elif table == "security_group_rules":
         found |= hosts_of_group(inventory, row.security_group_id)
     elif table == "qos_policies":

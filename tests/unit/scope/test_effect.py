@@ -5,6 +5,7 @@ from hypothesis import strategies as st
 from msgspec import UNSET
 
 from netloom.model import (
+    AddressGroup,
     FixedIP,
     Flavor,
     FloatingIP,
@@ -79,9 +80,13 @@ def router(id, replicas, name, policy):
     return Router(id=id, replicas=replicas, name=name, external_gateway_info=info)
 
 
-def group_rule(id, group, remote):
+def group_rule(id, group, remote, listed):
     return SecurityGroupRule(
-        id=id, security_group_id=group, remote_group_id=remote, direction="ingress"
+        id=id,
+        security_group_id=group,
+        remote_group_id=remote,
+        remote_address_group_id=listed,
+        direction="ingress",
     )
 
 
@@ -118,11 +123,21 @@ CHANGES = st.one_of(
     row("routers", router, id=FEW, replicas=REPLICAS, name=VERSION, policy=POLICY),
     row("floatingips", floatingip, id=FEW, inside=PORT, router=MAYBE, name=VERSION, policy=POLICY),
     row("security_groups", SecurityGroup, id=FEW, name=VERSION),
-    row("security_group_rules", group_rule, id=st.sampled_from("xy"), group=FEW, remote=MAYBE),
+    row(
+        "security_group_rules",
+        group_rule,
+        id=st.sampled_from("xy"),
+        group=FEW,
+        remote=MAYBE,
+        listed=MAYBE,
+    ),
+    row("address_groups", AddressGroup, id=FEW, name=VERSION),
     row("servers", server, id=FEW, image=FEW, host=HOST, ports=st.lists(PORT, max_size=2)),
     row("images", Image, id=FEW, name=VERSION),
     st.tuples(
-        st.sampled_from(("ports", "routers", "floatingips", "security_group_rules", "servers")),
+        st.sampled_from(
+            ("ports", "routers", "floatingips", "security_group_rules", "address_groups", "servers")
+        ),
         PORT | FEW,
     ),
     st.tuples(st.just("facts"), st.sampled_from(HOSTS), VERSION),
@@ -154,7 +169,7 @@ def fresh(world):
     for table in ("ports", "routers", "networks", "subnets", "floatingips", "security_groups"):
         for item in world.table(table).values():
             other.put(table, item)
-    for table in ("security_group_rules", "servers", "images", "qos_policies"):
+    for table in ("security_group_rules", "address_groups", "servers", "images", "qos_policies"):
         for item in world.table(table).values():
             other.put(table, item)
     return other

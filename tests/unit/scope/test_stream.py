@@ -12,6 +12,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
 from netloom.model import (
     TABLES,
+    AddressGroup,
     FixedIP,
     Flavor,
     FloatingIP,
@@ -143,10 +144,20 @@ class Stream(RuleBasedStateMachine):
             FloatingIP(id=id, floating_network_id="a", floating_ip_address="203.0.113.1", **more),
         )
 
-    @rule(id=st.sampled_from("uvwxyz"), group=SMALL, remote=st.none() | SMALL)
-    def security_group_rule(self, id, group, remote):
+    @rule(
+        id=st.sampled_from("uvwxyz"),
+        group=SMALL,
+        remote=st.none() | SMALL,
+        listed=st.none() | SMALL,
+    )
+    def security_group_rule(self, id, group, remote, listed):
         more = {"security_group_id": group, "remote_group_id": remote}
+        more["remote_address_group_id"] = listed
         put(self.store, SecurityGroupRule(id=id, direction="ingress", **more))
+
+    @rule(id=SMALL, number=st.integers(1, 3))
+    def address_group(self, id, number):
+        put(self.store, AddressGroup(id=id, addresses=(f"10.0.{number}.0/24",)))
 
     @rule(id=SMALL, stateful=st.booleans())
     def security_group(self, id, stateful):

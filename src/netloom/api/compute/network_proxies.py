@@ -80,7 +80,9 @@ def _rule_form(rule: SecurityGroupRule, names: dict[str, SecurityGroup]) -> dict
         "from_port": rule.port_range_min if rule.port_range_min is not None else anything,
         "to_port": rule.port_range_max if rule.port_range_max is not None else anything,
         "group": {"name": remote.name, "tenant_id": remote.project_id} if remote else {},
-        "ip_range": {} if rule.remote_group_id else {"cidr": prefix},
+        "ip_range": {}
+        if rule.remote_group_id or rule.remote_address_group_id
+        else {"cidr": prefix},
     }
 
 

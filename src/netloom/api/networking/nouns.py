@@ -8,10 +8,12 @@ from typing import Any
 from msgspec import Struct
 from neutron_lib import exceptions as lib
 from neutron_lib.exceptions import l3
+from neutron_lib.exceptions.address_group import AddressGroupNotFound
 
 from netloom.api.networking import filters
 from netloom.api.networking.query import Computed
 from netloom.contract.attributes import SINGULARS
+from netloom.contract.default_rules import DefaultSecurityGroupRuleNotFound
 from netloom.contract.port_forwarding import PortForwardingNotFound
 from netloom.contract.qos import ALIASED, RULE_OF
 from netloom.contract.qos_errors import policy_not_found, rule_not_found
@@ -19,7 +21,9 @@ from netloom.contract.rbac import RbacPolicyNotFound
 from netloom.contract.security_group_errors import SecurityGroupNotFound, SecurityGroupRuleNotFound
 from netloom.contract.trunk import TrunkNotFound
 from netloom.model import (
+    AddressGroup,
     Context,
+    DefaultSecurityGroupRule,
     FloatingIP,
     Network,
     Port,
@@ -34,6 +38,8 @@ from netloom.model import (
     Trunk,
 )
 from netloom.network import (
+    address_groups,
+    default_rules,
     floatingips,
     networks,
     port_forwardings,
@@ -258,8 +264,21 @@ NOUNS: dict[str, Noun] = {
             kind=SecurityGroup,
             rules=security_groups,
             not_found=lambda id: SecurityGroupNotFound(id=id),
+            computed={"shared": filters.shared("id")},
             lacks=_lacks_default_group,
             prepare=security_groups.ensure_default,
+        ),
+        Noun(
+            collection="address_groups",
+            singular="address_group",
+            kind=AddressGroup,
+            rules=address_groups,
+            not_found=lambda id: AddressGroupNotFound(address_group_id=id),
+            taggable=False,
+            actions={
+                "add_addresses": address_groups.add_addresses,
+                "remove_addresses": address_groups.remove_addresses,
+            },
         ),
         Noun(
             collection="security_group_rules",
@@ -275,6 +294,15 @@ NOUNS: dict[str, Noun] = {
             check_bulk=security_group_rules.check_bulk,
             lacks=_lacks_default_group,
             prepare=security_groups.ensure_default,
+        ),
+        Noun(
+            collection="default_security_group_rules",
+            singular="default_security_group_rule",
+            kind=DefaultSecurityGroupRule,
+            rules=default_rules,
+            not_found=lambda id: DefaultSecurityGroupRuleNotFound(id=id),
+            bulk=False,
+            taggable=False,
         ),
         Noun(
             collection="trunks",

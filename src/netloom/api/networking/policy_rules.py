@@ -198,8 +198,9 @@ FLOATING_IPS = {
 SECURITY_GROUPS = {
     "create_security_group": MEMBER,
     "create_security_group:tags": MEMBER,
-    "get_security_group": READER,
-    "get_security_group:tags": READER,
+    "shared_security_group": "field:security_groups:shared=True",
+    "get_security_group": f"{READER} or rule:shared_security_group",
+    "get_security_group:tags": f"{READER} or rule:shared_security_group",
     "update_security_group": MEMBER,
     "update_security_group:tags": MEMBER,
     "delete_security_group": MEMBER,
@@ -207,6 +208,23 @@ SECURITY_GROUPS = {
     "create_security_group_rule": f"({ADMIN}) or (role:member and {GROUP_OWNER})",
     "get_security_group_rule": f"({ADMIN}) or (role:reader and {GROUP_OWNER})",
     "delete_security_group_rule": f"({ADMIN}) or (role:member and {GROUP_OWNER})",
+}
+
+ADDRESS_GROUPS = {
+    "shared_address_groups": "field:address_groups:shared=True",
+    "create_address_group": MEMBER,
+    "get_address_group": f"{READER} or rule:shared_address_groups",
+    "update_address_group": MEMBER,
+    "delete_address_group": MEMBER,
+    "add_addresses": MEMBER,
+    "remove_addresses": MEMBER,
+}
+
+DEFAULT_RULES = {
+    "create_default_security_group_rule": ADMIN,
+    "get_default_security_group_rule": "role:reader",
+    "update_default_security_group_rule": ADMIN,
+    "delete_default_security_group_rule": ADMIN,
 }
 
 NOT_EVERYONE = f"({ADMIN}) or (not field:rbac_policy:target_tenant=*)"
@@ -278,6 +296,8 @@ RULES: dict[str, str] = (
     | ROUTERS
     | FLOATING_IPS
     | SECURITY_GROUPS
+    | ADDRESS_GROUPS
+    | DEFAULT_RULES
     | RBAC_POLICIES
     | QOS
     | TRUNKS

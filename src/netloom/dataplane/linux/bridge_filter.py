@@ -87,6 +87,8 @@ def _element(element: Any) -> tuple[str, str]:
 def _key(value: Any) -> str:
     if isinstance(value, dict) and "concat" in value:
         return " . ".join(map(_key, value["concat"]))
+    if isinstance(value, dict) and "prefix" in value:
+        return f"{value['prefix']['addr']}/{value['prefix']['len']}"
     if isinstance(value, int):
         return f"{value:#010x}"
     text = str(value)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
+from ipaddress import ip_address, ip_network
 
 from netloom.explain.walk.frames import Connection, Frame, Passing, matches
 from netloom.explain.walk.trace import Outcome, Step, Steps
@@ -14,6 +15,7 @@ from netloom.model.filtering import (
     EVERYBODY,
     FORWARDERS,
     FarMember,
+    FarSet,
     FdbEntry,
     GroupFilter,
     PortFilter,
@@ -50,6 +52,7 @@ class Bridged:
     filters: dict[str, PortFilter] = field(default_factory=dict)
     groups: dict[str, GroupFilter] = field(default_factory=dict)
     far: set[tuple[str, ...]] = field(default_factory=set[tuple[str, ...]])
+    lists: dict[str, FarSet] = field(default_factory=dict[str, FarSet])
     fdb: dict[str, list[FdbEntry]] = field(default_factory=dict[str, list[FdbEntry]])
 
     @classmethod
@@ -63,6 +66,7 @@ class Bridged:
         found.filters = {item.device: item for item in state.each(PortFilter)}
         found.groups = {item.chain: item for item in state.each(GroupFilter)}
         found.far = {(item.name, *item.parts) for item in state.each(FarMember)}
+        found.lists = {item.name: item for item in state.each(FarSet) if item.kind == "listed"}
         for entry in state.each(FdbEntry):
             found.fdb.setdefault(entry.device, []).append(entry)
         return found
@@ -267,14 +271,18 @@ class Bridges:
             return False
         if rule.routed and (FORWARDERS, port.bridge, mac) not in host.far:
             return False
-        if rule.far:
+        if rule.far in host.lists:
+            known = (ip_network(each) for each in host.lists[rule.far].elements)
+            if not any(ip_address(address) in each for each in known):
+                return False
+        elif rule.far:
             kinds = {
                 "near": (port.bridge, mac, address),
                 "wire": (port.bridge, address),
                 "routed": (address,),
             }
-            parts = next(parts for kind, parts in kinds.items() if rule.far.startswith(kind))
-            if (rule.far, *parts) not in host.far:
+            fits = (parts for kind, parts in kinds.items() if rule.far.startswith(kind))
+            if (rule.far, *next(fits, ())) not in host.far:
                 return False
         return matches(rule.match, passing)
 

@@ -13,7 +13,7 @@ from netloom.model.family import FAMILIES, Family
 from netloom.model.filtering import FORWARDERS, FarMember, FarSet, GroupFilter, Rule, SetKind
 from netloom.model.hoststate import HostObject
 from netloom.model.names import ROUTER_OWNERS, linux_bridge
-from netloom.model.networking import Port, SecurityGroup, SecurityGroupRule
+from netloom.model.networking import AddressGroup, Port, SecurityGroup, SecurityGroupRule
 from netloom.model.openflow import Match
 from netloom.model.origin import Origin
 from netloom.model.port_ranges import Span
@@ -22,7 +22,7 @@ from netloom.plan.ovs.ports import ICMPV6
 from netloom.plan.ovs.remote_groups import near, routed
 from netloom.plan.ovs.rule_services import UNKNOWN, WITH_PORTS, protocol_number
 from netloom.plan.ovs.ways import user_networks
-from netloom.plan.sets import canonical
+from netloom.plan.sets import canonical, listed
 
 ALSO_WITH_PORTS = WITH_PORTS | {33, 136}
 """nftables looks at the ports of DCCP and UDP-Lite as well."""
@@ -31,7 +31,8 @@ DIRECTIONS = ("ingress", "egress")
 
 def plan_group(index: Index, group: str) -> Iterator[HostObject]:
     """The chains of a group that ports here have, and the sets of a group that rules of such a one name."""
-    if user_networks(index, group):
+    known = index.has("rules", group) or index.row("security_groups", group) is not None
+    if known and user_networks(index, group):
         for direction in DIRECTIONS:
             yield GroupFilter(
                 group=group,
@@ -47,6 +48,35 @@ def plan_group(index: Index, group: str) -> Iterator[HostObject]:
                 version=family.version,
                 origin=(Origin(SecurityGroup.KIND, group),),
             )
+
+
+def plan_addresses(index: Index, id: str) -> Iterator[HostObject]:
+    """The sets of an address group that rules of groups of ports here name: whole, so that one address changes one element."""
+    group: AddressGroup | None = index.row("address_groups", id)
+    if group is None:
+        return
+    for family in FAMILIES:
+        if family.version in list_versions(index, id):
+            yield FarSet(
+                name=far_set("listed", id, family),
+                kind="listed",
+                version=family.version,
+                elements=tuple(listed(group, family)),
+                origin=(Origin.of(group),),
+            )
+
+
+@remembered(4)
+def list_versions(index: Index, address_group: str) -> tuple[int, ...]:
+    """IP versions of the rules of ports here that name an address group."""
+    rules: list[SecurityGroupRule] = [
+        rule
+        for user in index.members("naming_list", address_group)
+        if user_networks(index, user)
+        for rule in index.rows("security_group_rules", "rules", user)
+    ]
+    named = {rule.ethertype for rule in rules if rule.remote_address_group_id == address_group}
+    return tuple(family.version for family in FAMILIES if family.ethertype in named)
 
 
 def far_set(kind: SetKind, group: str, family: Family) -> str:
@@ -95,8 +125,12 @@ def _rules(index: Index, group: str, direction: str) -> Iterator[Rule]:
     """What a group accepts. Rules that ask for nobody at the other end come first: most packets need go no further."""
     rules: list[SecurityGroupRule] = index.rows("security_group_rules", "rules", group)
     mine = [rule for rule in rules if rule.direction == direction]
-    for rule in sorted(mine, key=lambda r: (bool(r.remote_group_id), _prefix(r) or "", r.id)):
+    for rule in sorted(mine, key=lambda r: (_asks_who(r), _prefix(r) or "", r.id)):
         yield from _of_rule(index, rule)
+
+
+def _asks_who(rule: SecurityGroupRule) -> bool:
+    return bool(rule.remote_group_id or rule.remote_address_group_id)
 
 
 def _prefix(rule: SecurityGroupRule) -> str | None:
@@ -116,6 +150,12 @@ def _of_rule(index: Index, rule: SecurityGroupRule) -> Iterator[Rule]:
     match["eth_type"] = family.eth_type
     if prefix := _prefix(rule):
         match["ip_src" if rule.direction == "ingress" else "ip_dst"] = prefix
+    if rule.remote_address_group_id:
+        far = far_set("listed", rule.remote_address_group_id, family)
+        # Rules stand before their sets do where the row is not here yet: nobody is in it then.
+        if index.has("list", rule.remote_address_group_id):
+            yield Rule(match=Match(**match), ports=ports, far=far, origin=why)
+        return
     if rule.remote_group_id is None or prefix:
         yield Rule(match=Match(**match), ports=ports, origin=why)
         return

@@ -70,6 +70,10 @@ def _group(index: Index, id: str) -> Made:
     yield from groups.plan_group(index, id)
 
 
+def _addresses(index: Index, id: str) -> Made:
+    yield from groups.plan_addresses(index, id)
+
+
 def _limits(index: Index, id: str) -> Made:
     router = index.row("routers", id)
     if router is not None and index.host in places(router):
@@ -80,6 +84,7 @@ KINDS: dict[str, Callable[[Index, str], Made]] = {
     "host": _host,
     "port": _port,
     "group": _group,
+    "addresses": _addresses,
     "network": _network,
     "broadcast": _broadcast,
     "clients": _clients,

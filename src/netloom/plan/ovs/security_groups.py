@@ -18,7 +18,7 @@ from msgspec import Struct
 
 from netloom.model.family import ADDRESSED, FAMILIES, V6
 from netloom.model.hoststate import Flow
-from netloom.model.networking import Port, SecurityGroup
+from netloom.model.networking import AddressGroup, Port, SecurityGroup
 from netloom.model.openflow import Action, Conjunction, Ct, Goto, Match
 from netloom.model.origin import Origin
 from netloom.plan.index import ROUTER_OWNERS, Index, is_trusted, of_host, origin
@@ -29,7 +29,8 @@ from netloom.plan.ovs.pipeline import Priority, Stage
 from netloom.plan.ovs.ports import ICMPV6
 from netloom.plan.ovs.remote_groups import Remote, forwarders, near, routed
 from netloom.plan.ovs.rule_services import services_of
-from netloom.plan.ovs.ways import Way, naming, rules_of, user_networks, ways
+from netloom.plan.ovs.ways import Way, naming, naming_list, rules_of, user_networks, ways
+from netloom.plan.sets import listed
 
 INVALID, ANSWER, NEW = "+inv", "+trk+est+rpl", "+trk+new"
 """INVALID without +trk: fragments whose others never came are handed out like this, to whichever zone looks next."""
@@ -144,6 +145,18 @@ def plan_group(index: Index, group: str) -> Iterator[Piece]:
             for service, rules in services_of(rules_of(index, way)).values():
                 match = Match(eth_type=way.eth_type, **service)
                 yield _part(way, way.parts, match, *rules)
+
+
+def plan_addresses(index: Index, id: str) -> Iterator[Piece]:
+    """An address group as the remote end of rules that name it: one flow for an address, whichever rules and ports these are."""
+    group: AddressGroup | None = index.row("address_groups", id)
+    if group is None:
+        return
+    why = Origin.of(group)
+    for way in naming_list(index, id):
+        for address in listed(group, way.family):
+            remote = Remote(why, address=None if address.endswith("/0") else address)
+            yield _part(way, 2, SIDES[way.direction].far(way.eth_type, remote), why)
 
 
 def _here(way: Way, port: Port) -> Piece:

@@ -1,6 +1,6 @@
 """Ways: what the rules of a security group let through, each the name of one conjunction and its dimensions.
 
-All rules of one group that share direction, ethertype and remote are one way; a remote group is two, as its members are
+All rules of one group that share direction, ethertype and remote are one way; an address group is one, a remote group is two, as its members are
 seen on their own networks and through a router.
 """
 
@@ -26,6 +26,7 @@ class Way(Struct, frozen=True):
     direction: str
     ethertype: str
     remote_group: str | None
+    address_group: str | None
     prefix: str | None
     routed: bool = False
     parts: int = 1
@@ -34,7 +35,7 @@ class Way(Struct, frozen=True):
     @property
     def name(self) -> str:
         """The name of its conjunction."""
-        remote = self.remote_group or self.prefix or "any"
+        remote = self.remote_group or self.address_group or self.prefix or "any"
         more = "/routed" if self.routed else ""
         return f"{self.direction}/{self.group}/{self.ethertype}/{remote}{more}"
 
@@ -90,11 +91,28 @@ def naming(index: Index, group: str) -> tuple[Way, ...]:
     )
 
 
+@remembered(3)
+def naming_list(index: Index, address_group: str) -> tuple[Way, ...]:
+    """Ways of the groups of ports here whose remote end is in this address group."""
+    return tuple(
+        way
+        for user in index.members("naming_list", address_group)
+        for way in ways(index, user)
+        if way.address_group == address_group
+    )
+
+
 def rules_of(index: Index, way: Way) -> list[SecurityGroupRule]:
     """The rules that a way is made of."""
     rules: list[SecurityGroupRule] = index.rows("security_group_rules", "rules", way.group)
-    same = Way(way.group, way.direction, way.ethertype, way.remote_group, way.prefix)
+    same = Way(*_ends(way))
     return [rule for rule in rules if _clause(rule) == same]
+
+
+def _ends(way: Way) -> tuple[str, str, str, str | None, str | None, str | None]:
+    """What all ways of a clause have in common."""
+    remote = (way.remote_group, way.address_group, way.prefix)
+    return (way.group, way.direction, way.ethertype, *remote)
 
 
 def _clause(rule: SecurityGroupRule) -> Way:
@@ -103,7 +121,8 @@ def _clause(rule: SecurityGroupRule) -> Way:
     prefix = canonical(prefix) if prefix else None
     if prefix and prefix.endswith("/0"):
         prefix = None
-    return Way(rule.security_group_id, rule.direction, rule.ethertype, rule.remote_group_id, prefix)
+    remote = (rule.remote_group_id, rule.remote_address_group_id, prefix)
+    return Way(rule.security_group_id, rule.direction, rule.ethertype, *remote)
 
 
 def _alive(
@@ -113,8 +132,12 @@ def _alive(
     unlimited = tuple(Origin.of(r) for r in rules if service_of(r) is None)
     if not unlimited and not services_of(rules):
         return
-    ends = (clause.group, clause.direction, clause.ethertype, clause.remote_group, clause.prefix)
+    ends = _ends(clause)
     services = 0 if unlimited else 1
+    if clause.address_group:
+        if index.has("listed", clause.address_group, clause.family.version):
+            yield Way(*ends, False, 2 + services, unlimited)
+        return
     if clause.remote_group is None or clause.prefix:
         yield Way(*ends, False, 1 + bool(clause.prefix) + services, unlimited)
         return

@@ -25,6 +25,7 @@ from netloom.render.bridge_filter import (
     far_element,
     far_set_text,
     group_rules,
+    listed_elements,
 )
 from netloom.render.values import Unwritable
 
@@ -108,7 +109,11 @@ class BridgeFilters(Kind):
             number = there.sets.get(_ZONES, {}).get(f'"{item.name}"')
             return None if number is None else str(number)
         if isinstance(item, FarSet):
-            return fingerprint(item) if ("inet", item.name) in there.sets else None
+            elements = there.sets.get(("inet", item.name))
+            if elements is None:
+                return None
+            odd = set(listed_elements(item)) ^ elements.keys() if item.kind == "listed" else ()
+            return broken(f"{min(odd)} was there or was gone") if odd else fingerprint(item)
         if isinstance(item, FarMember):
             return (
                 fingerprint(item)
@@ -158,6 +163,9 @@ class BridgeFilters(Kind):
             if ("far-set", name) not in self._wanted:
                 found["far-set", name] = "unwanted"
                 continue
+            wanted = self._wanted["far-set", name]
+            if isinstance(wanted, FarSet) and wanted.kind == "listed":
+                continue
             for key in elements:
                 if (name, key) not in self._users:
                     found["far-member", name, *(p.strip('"') for p in key.split(" . ")), ""] = (
@@ -178,10 +186,9 @@ class BridgeFilters(Kind):
             # It begins anew: all that was there goes, and what is wanted comes back in the same step.
             items = sorted(self._wanted.values(), key=lambda item: _ORDER.index(item.key[0]))
             self._there = Content()
-        for item in items:
-            self._made.pop(item.key, None)
+        had = {item.key: self._made.pop(item.key, None) for item in items}
         try:
-            nftables.change("".join(self._text(item) for item in items))
+            nftables.change("".join(self._text(item, had[item.key]) for item in items))
             self._made |= {item.key: item for item in items}
             return {}
         except ApplyError as error:
@@ -196,7 +203,10 @@ class BridgeFilters(Kind):
                 failed[item.key] = Failure(str(error))
         return failed
 
-    def _text(self, item: HostObject) -> str:
+    def _text(self, item: HostObject, had: HostObject | None = None) -> str:
+        """What makes an object as wanted. `had`: it as it was made last, where that is known."""
+        if isinstance(item, FarSet) and item.kind == "listed":
+            return _listed_text(item, had)
         if not isinstance(item, Zone):
             return _text_of(item)
         number = str(self._allocator.number("zone", item.name))
@@ -339,6 +349,21 @@ def _text_of(item: HostObject) -> str:
             return nftables.chains_text(_chains(item)) + nftables.elements_text(
                 "add", _elements(item)
             )
+
+
+def _listed_text(item: FarSet, had: HostObject | None) -> str:
+    """What makes a set with these elements and no others, one step for all: ranges of old and new ones may overlap."""
+    name, wanted = ("inet", item.name), listed_elements(item)
+    if isinstance(had, FarSet):
+        old = dict.fromkeys(listed_elements(had))
+        new = set(wanted)
+        gone = [each for each in old if each not in new]
+        come = [each for each in wanted if each not in old]
+        text = nftables.elements_text("delete", ((name, each, "") for each in gone))
+        return text + nftables.elements_text("add", ((name, each, "") for each in come))
+    flush = f"flush set inet {nftables.TABLE} {item.name}\n"
+    made = f"add {far_set_text(item)}\n{flush}"
+    return made + nftables.elements_text("add", ((name, each, "") for each in wanted))
 
 
 def _odd_rules(name: Name, wanted: tuple[str, ...], there: tuple[str, ...]) -> str:
