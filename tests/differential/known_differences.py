@@ -45,10 +45,6 @@ KNOWN: tuple[Known, ...] = (
         r"POST networks .*'is_default'",
     ),
     Known(
-        "IPv6 subnets are refused for now.",
-        r"status: 201 .* \| 400 .*ip_version must be 4",
-    ),
-    Known(
         "A value of a wrong JSON type: Neutron's validator fails and it says only that the body is invalid; "
         "Netloom says which attribute and why.",
         r"message: 'Body contains invalid data' \| \"(Invalid input for|Object) ",
@@ -272,11 +268,6 @@ KNOWN: tuple[Known, ...] = (
         "A list's limit and its sorting both wrong: which is said first.",
         r"(message|type): ['\"](Bad limit|BadRequest).* \| .*(sort|HTTPBadRequest)",
         r"GET \S*(limit=\S*sort_|sort_\S*limit=)",
-    ),
-    Known(
-        "IPv6 subnets are refused for now, before anything else is looked at.",
-        r"status: 4\d\d .* \| 400 .*IPv6 subnets are not|message: .* \| .*IPv6 subnets are not|type: .* \| 'InvalidInput'",
-        r"POST subnets .*'ip_version': '?6",
     ),
     Known(
         "A body without the object, for a floating IP that is not there: which is said first.",
