@@ -138,7 +138,7 @@ def test_modes(cloud):
             "GatewayConflictWithAllocationPools",
             "fd01::3 conflicts with allocation pool fd01::1-fd01::5",
         ),
-        ({"ipv6_ra_mode": "x"}, 400, "HTTPBadRequest", "'x' is not in"),
+        ({"ipv6_ra_mode": "x"}, 400, "HTTPBadRequest", "x is not in valid_values"),
         (
             {"cidr": None, "subnetpool_id": "prefix_delegation"},
             400,
