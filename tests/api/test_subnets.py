@@ -179,10 +179,10 @@ def test_defaults(cloud, network):
             "Subnet pool 6f1b1c1e-0f0b-4d0e-9a3e-0d7c0a0c0d01 could not be found.",
         ),
         (
-            P | {"service_types": []},
+            P | {"use_default_subnetpool": True},
             400,
             "HTTPBadRequest",
-            "Unrecognized attribute(s) 'service_types'",
+            "Unrecognized attribute(s) 'use_default_subnetpool'",
         ),
     ],
 )

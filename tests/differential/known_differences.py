@@ -30,8 +30,18 @@ KNOWN: tuple[Known, ...] = (
         r"resource_request: .* \| absent",
     ),
     Known(
-        "Service types of subnets (subnet-service-types) are not there yet and not advertised.",
-        r"service_types: \[\] \| absent",
+        "Service types of a subnet taken away by null: Neutron fails.",
+        r"status: 500 .* \| (200|201)",
+        r"'service_types': None",
+    ),
+    Known(
+        "No prefix is delegated, and the wish for one is refused once all else of it is right.",
+        r"status: 201 .* \| 400 .*Prefix Delegation is not supported",
+    ),
+    Known(
+        "A gateway's address in a new subnet that is not for gateways: Neutron fails after it has made the subnet.",
+        r"status: 400 .*included invalid subnet.* \| 201",
+        r"POST subnets .*'service_types'",
     ),
     Known(
         "Neutron shows is_default of a network that is not external only in the answer to its creation; "
@@ -387,7 +397,7 @@ KNOWN: tuple[Known, ...] = (
     Known(
         "Attributes of extensions that are not there are unknown; Neutron says what else is wrong with them.",
         r"(message|type): .* \| (.*Unrecognized attribute\(s\) '|'HTTPBadRequest)",
-        r"'(ipv[46]_address_scope|segments|service_types|use_default_subnetpool|prefixlen|flavor_id|"
+        r"'(ipv[46]_address_scope|segments|use_default_subnetpool|prefixlen|flavor_id|"
         r"remote_address_group_id)':|networks.*'ha':|security-groups.*'shared':",
     ),
     Known(

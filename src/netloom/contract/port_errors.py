@@ -11,6 +11,15 @@ class IpAddressAlreadyAllocated(lib.Conflict):
     message = "IP address %(ip)s already allocated in subnet %(subnet_id)s"
 
 
+class IpAddressGenerationFailureNoMatchingSubnet(lib.Conflict):
+    """All subnets of the network are for ports of other owners."""
+
+    message = (
+        "No valid service subnet for the given device owner, network %(network_id)s, service type "
+        "%(service_type)s."
+    )
+
+
 class AllocationOnAutoAddressSubnet(lib.InvalidInput):
     """A port has in such a subnet the address that its MAC address makes, and no other."""
 

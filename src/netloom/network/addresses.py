@@ -9,7 +9,11 @@ from typing import Any
 from msgspec.structs import replace
 from neutron_lib import exceptions as lib
 
-from netloom.contract.port_errors import IpAddressAlreadyAllocated, IPAddressChangeNotAllowed
+from netloom.contract.port_errors import (
+    IpAddressAlreadyAllocated,
+    IPAddressChangeNotAllowed,
+    IpAddressGenerationFailureNoMatchingSubnet,
+)
 from netloom.model import Context, FixedIP, FloatingIP, Network, Port, Router, Subnet
 from netloom.model.names import INTERFACE_OWNERS, OWNER_DHCP
 from netloom.network import access, ipam, slaac
@@ -27,7 +31,7 @@ def first(
 ) -> tuple[FixedIP, ...]:
     """Take the addresses of a new port. `ctx`: of a caller, who gets them of subnets that he sees; None: of all."""
     port = ipam.PortFacts(owner, mac_address)
-    subnets, known = _subnets(w, network, asked, ctx)
+    subnets, known = _subnets(w, network, asked, ctx, owner)
     wanted = ipam.wishes(network.id, subnets, asked, known, port)
     wanted += ipam.automatic(subnets, port)
     return ipam.ordered(ipam.allocate(w, network.id, wanted, id, lowest=owner == OWNER_DHCP))
@@ -64,7 +68,7 @@ def changed(
     ]
     held = frozenset(fixed.ip_address for fixed in old_ips)
     port = ipam.PortFacts(old.device_owner, mac_address, held)
-    subnets, known = _subnets(w, network, entries, ctx, old_ips)
+    subnets, known = _subnets(w, network, entries, ctx, old.device_owner, old_ips)
     stays = [fixed for fixed in old_ips if fixed.subnet_id not in moved]
     kept, rest = ipam.keep(stays, ipam.wishes(network.id, subnets, entries, known, port))
     by_id = {subnet.id: subnet for subnet in w.list(Subnet, network_id=network.id)}
@@ -113,13 +117,20 @@ def _subnets(
     network: Network,
     asked: Sequence[Any] | None,
     ctx: Context | None,
+    owner: str,
     held: Sequence[FixedIP] = (),
 ) -> tuple[list[Subnet], set[str]]:
     """Return the subnets that addresses may come from, and of those that are named the ids of others that exist.
 
-    A network's owner does not see others' subnets on it; a port that `held` an address of one may keep it.
+    A network's owner does not see others' subnets on it; a port that `held` an address of one may keep it. Subnets for
+    ports of this owner alone come first. Raises IpAddressGenerationFailureNoMatchingSubnet where all are for others.
     """
-    on_network = r.list(Subnet, network_id=network.id)
+    every = r.list(Subnet, network_id=network.id)
+    here = {fixed.subnet_id for fixed in held}
+    on_network = [s for s in every if s.id in here or serves(s, owner)]
+    if every and not any(serves(subnet, owner) for subnet in every):
+        raise IpAddressGenerationFailureNoMatchingSubnet(network_id=network.id, service_type=owner)
+    on_network.sort(key=lambda subnet: not subnet.service_types)
     if ctx is None:
         subnets, hidden = on_network, set[str]()
     else:
@@ -131,17 +142,24 @@ def _subnets(
         seen |= {fixed.subnet_id for fixed in held} - wants
         subnets = [subnet for subnet in on_network if subnet.id in seen]
         hidden = {subnet.id for subnet in on_network} - seen
+    hidden -= {subnet.id for subnet in every if not serves(subnet, owner)}
     named = {str(entry["subnet_id"]) for entry in asked or () if entry.get("subnet_id")}
     known = r.get_many(Subnet, named - {subnet.id for subnet in subnets} - hidden)
     return subnets, set(known)
 
 
+def serves(subnet: Subnet, owner: str) -> bool:
+    """Tell whether ports of this owner get addresses of the subnet: `service_types` names all, where it names any."""
+    types = subnet.service_types
+    return not types or owner in types or (subnet.enable_dhcp and owner == OWNER_DHCP)
+
+
 def announce(w: Writer, subnet: Subnet) -> None:
     """Give each port of the network its address in a new subnet whose addresses are made from MAC addresses."""
     for port in w.list(Port, network_id=subnet.network_id):
-        if port.device_owner in slaac.WITHOUT or any(
-            fixed.subnet_id == subnet.id for fixed in port.fixed_ips
-        ):
+        if port.device_owner in slaac.WITHOUT or not serves(subnet, port.device_owner):
+            continue
+        if any(fixed.subnet_id == subnet.id for fixed in port.fixed_ips):
             continue
         # Another port may have been given this very address in the same moment: only one has it.
         with suppress(IpAddressAlreadyAllocated):

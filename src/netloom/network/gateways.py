@@ -100,10 +100,10 @@ def _keep(
 def join(w: Writer, network: Network, subnet: Subnet) -> None:
     """Give routers that have their gateway on a network an address of its new IPv6 subnet, where they have none yet.
 
-    As in Neutron a new IPv4 subnet gives them none. Where the subnet has none to give they stay as they are: that must not
+    As in Neutron a new IPv4 subnet gives them none, unless its service types name routers' gateways. Where the subnet has none to give they stay as they are: that must not
     refuse the subnet.
     """
-    if subnet.ip_version == 4:
+    if subnet.ip_version == 4 and OWNER_ROUTER_GATEWAY not in subnet.service_types:
         return
     there = {each.id: each for each in w.list(Subnet, network_id=network.id)}
     for router in w.list(Router, network_id=network.id):
@@ -117,6 +117,8 @@ def join(w: Writer, network: Network, subnet: Subnet) -> None:
             continue
         has = [{"subnet_id": f.subnet_id, "ip_address": f.ip_address} for f in port.fixed_ips]
         wanted = [*has, {"subnet_id": subnet.id}]
+        if not addresses.serves(subnet, port.device_owner):
+            continue
         with suppress(lib.IpAddressGenerationFailure):
             got = addresses.changed(w, None, network, port, wanted, port.mac_address)
             addresses.put(w, port, got)

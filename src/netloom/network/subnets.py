@@ -60,6 +60,7 @@ def create(w: Writer, ctx: Context, attrs: dict[str, Any]) -> Subnet:
             host_routes=routes,
             ipv6_ra_mode=attrs.get("ipv6_ra_mode"),
             ipv6_address_mode=attrs.get("ipv6_address_mode"),
+            service_types=tuple(dict.fromkeys(attrs.get("service_types") or ())),
         )
     )
     w.bump(Network, network.id)
@@ -83,6 +84,8 @@ def update(w: Writer, ctx: Context, old: Subnet, attrs: dict[str, Any]) -> Subne
         new = replace(new, gateway_ip=_gateway(cidr, attrs["gateway_ip"]))
         if new.gateway_ip != old.gateway_ip:
             _check_gateway_free(w, old)
+    if "service_types" in attrs:
+        new = replace(new, service_types=tuple(dict.fromkeys(attrs["service_types"] or ())))
     if "dns_nameservers" in attrs:
         new = replace(new, dns_nameservers=_nameservers(cidr, attrs["dns_nameservers"], old.id))
     if "host_routes" in attrs:
