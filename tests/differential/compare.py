@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from ipaddress import IPv6Address
 from typing import Any
 
 from tests.differential.sides import Answer
@@ -12,7 +11,6 @@ from tests.differential.sides import Answer
 UUID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}")
 MAC = re.compile(r"(?:[0-9a-f]{2}:){5}[0-9a-f]{2}")
 IPV4 = re.compile(r"\d{1,3}\.\d{1,3}\.\d{1,3}\.\d{1,3}(?![\d/.])")
-IPV6 = re.compile(r"\bfd00:[0-9a-f]+:[0-9a-f:]*(?![0-9a-f:]*/)")
 ROOT = re.compile(r"http://127\.0\.0\.1:\d+/(networking/)?")
 SET = re.compile(r"\{('[^{}:]*')\}")
 NAMES = re.compile(r"(^Unrecognized attribute\(s\) )'([^']*)'")
@@ -121,7 +119,7 @@ def _walk(place: str, theirs: Any, ours: Any, pairs: Pairs) -> Iterator[str]:
 
 def _same_text(theirs: str, ours: str, pairs: Pairs) -> bool:
     theirs, ours = _neutral(theirs), _neutral(ours)
-    for drawn in (UUID, MAC, IPV6, IPV4):
+    for drawn in (UUID, MAC, IPV4):
         one, other = drawn.findall(theirs), drawn.findall(ours)
         if len(one) != len(other):
             return False
@@ -146,20 +144,7 @@ def _sorted(words: str) -> str:
 def _belong(theirs: str, ours: str, drawn: re.Pattern[str], pairs: Pairs) -> bool:
     if drawn is IPV4:
         return theirs == ours or (_from_a_pool(theirs) and _from_a_pool(ours))
-    if drawn is IPV6:
-        return theirs == ours or _drawn_alike(theirs, ours)
     return pairs.match(theirs, ours)
-
-
-def _drawn_alike(theirs: str, ours: str) -> bool:
-    """Tell IPv6 addresses of one prefix that the sides drew, or both made from MAC addresses, from those that requests name."""
-    try:
-        one, other = int(IPv6Address(theirs)), int(IPv6Address(ours))
-    except ValueError:
-        return False
-    drawn = min(one, other) & (2**64 - 1) >= 16
-    derived = [number >> 24 & 0xFFFF == 0xFFFE for number in (one, other)]
-    return drawn and one >> 64 == other >> 64 and derived[0] == derived[1]
 
 
 def _from_a_pool(address: str) -> bool:
@@ -181,7 +166,7 @@ def _in_order(items: list[Any], pairs: Pairs, theirs: bool) -> list[Any]:
             return known
         # Met for the first time: by what is not drawn.
         telling = UUID.sub(lambda found: common(found[0]) or "·", repr(_plain(item)))
-        return "~" + IPV6.sub("·", IPV4.sub("·", MAC.sub("·", telling)))
+        return "~" + IPV4.sub("·", MAC.sub("·", telling))
 
     return sorted(items, key=key)
 

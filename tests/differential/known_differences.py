@@ -35,10 +35,6 @@ KNOWN: tuple[Known, ...] = (
         r"'service_types': None",
     ),
     Known(
-        "No prefix is delegated, and the wish for one is refused once all else of it is right.",
-        r"status: 201 .* \| 400 .*Prefix Delegation is not supported",
-    ),
-    Known(
         "A gateway's address in a new subnet that is not for gateways: Neutron fails after it has made the subnet.",
         r"status: 400 .*included invalid subnet.* \| 201",
         r"POST subnets .*'service_types'",

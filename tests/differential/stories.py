@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from tests.differential import ipv6_stories, pick, qos_stories, router_stories, steps
+from tests.differential import pick, qos_stories, router_stories, steps
 from tests.differential.operations import COLLECTIONS, UNKNOWN, Request, Text, Twin, Twins, both
 from tests.differential.pick import Draw
 
@@ -342,7 +342,6 @@ STORIES = [
     guarded,
     mixed_owners,
     router_stories.outside_in_use,
-    ipv6_stories.prefixes_come_and_go,
     qos_stories.limited,
     qos_stories.ruled,
     router_stories.routed,
