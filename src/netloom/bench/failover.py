@@ -13,6 +13,7 @@ import tempfile
 import time
 from collections.abc import Callable, Sequence
 from itertools import pairwise
+from pathlib import Path
 from statistics import median
 from typing import Any
 
@@ -32,6 +33,10 @@ EVERY = 0.02
 SETTLE = 3.0
 """Seconds between two failovers: of a router that comes back nothing is under way."""
 PATIENCE = 600.0
+WATCHES = Path("/proc/sys/fs/inotify/max_user_instances")
+"""How many programs of one user may watch files."""
+OTHERS = 50
+"""Watches that other programs of the machine may have."""
 
 Say = Callable[[str], None]
 
@@ -78,7 +83,7 @@ def one(state: LabState, api: Endpoint, times: int, say: Say) -> Felt:
         active = _active(api, router)
         other = next(host for host in HOSTS if host != active)
         for what, up, found in (("lost", False, felt.lost), ("back", True, felt.back)):
-            with _Pings(lines) as pings:
+            with Pings(lines) as pings:
                 cables(state, active, up=up)
                 _until(lambda to=other: _active(api, router) == to, f"{other} never took over")
                 time.sleep(SETTLE)
@@ -90,7 +95,16 @@ def one(state: LabState, api: Endpoint, times: int, say: Say) -> Felt:
 
 
 def together(state: LabState, api: Endpoint, count: int, say: Say) -> Together:
-    """Make many HA routers, cut one network host, and wait until the other one has all of them."""
+    """Make many HA routers, cut one network host, and wait until the other one has all of them.
+
+    Raises UserError where the kernel of this machine does not let so many programs watch files.
+    """
+    most = int(WATCHES.read_text())
+    if most < len(HOSTS) * count + OTHERS:
+        raise UserError(
+            f"{count} HA routers need a watch each on {len(HOSTS)} hosts, and this machine's kernel gives {most}:"
+            f" sysctl -w fs.inotify.max_user_instances={len(HOSTS) * count + OTHERS}"
+        )
     begun = time.perf_counter()
     quota = dict.fromkeys(("network", "subnet", "port", "router"), -1)
     api.ask("PUT", f"quotas/{_project(api)}", {"quota": quota})
@@ -208,14 +222,14 @@ def _answered_once(line: Sequence[str]) -> bool:
     return subprocess.run(words, capture_output=True, check=False).returncode == 0
 
 
-class _Pings:
+class Pings:
     """Pings while the context lasts; `longest`: way → seconds without an answer, at most."""
 
     def __init__(self, lines: dict[str, list[str]]) -> None:
         self._lines = lines
         self.longest: dict[str, float] = {}
 
-    def __enter__(self) -> _Pings:
+    def __enter__(self) -> Pings:
         # Into files: a pipe that nobody reads meanwhile would stop them.
         self._said = {way: tempfile.TemporaryFile("w+") for way in self._lines}  # noqa: SIM115
         self._running = {

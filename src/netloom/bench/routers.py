@@ -1,4 +1,4 @@
-"""What routers add to a round trip: `python -m netloom.bench.routers`, as root, on a lab of its own.
+"""What routers add to a round trip, and how long a moved floating IP is away: `python -m netloom.bench.routers`, as root, on a lab of its own.
 
 Pings between ports on two hosts, and from outside to a port. The ways without a router are measured in every round
 beside the others, so that what else the machine does meets all of them; what is compared is what each adds to them.
@@ -10,9 +10,11 @@ import re
 import statistics
 import subprocess
 import sys
+import time
 from typing import Any
 
 from netloom.bench import lab as bench_lab
+from netloom.bench.failover import EVERY, SETTLE, Pings
 from netloom.bench.lab import inside, lease, let_ping_in, plug, until, until_active
 from netloom.lab import hosts, wiring
 from netloom.lab.processes import Process
@@ -23,6 +25,7 @@ from netloom.model.errors import UserError
 
 ROUNDS, PINGS, BETWEEN = 5, 300, 0.003
 """Rounds of each way, pings in one, and seconds between two pings."""
+MOVES = 10
 INSIDE, OUTWARD = "east-west", "floating IP"
 
 Way = tuple[Process, str, str]
@@ -52,9 +55,11 @@ class Bench:
         for network in (red, blue):
             body = {"subnet_id": network["subnet"]["id"]}
             api.ask("PUT", f"routers/{self.router['id']}/add_router_interface", body)
-        floating = api.create("floatingip", floating_network_id=public["id"], port_id=source["id"])[
-            "floating_ip_address"
-        ]
+        self.floating = api.create(
+            "floatingip", floating_network_id=public["id"], port_id=source["id"]
+        )
+        self.ends = source, routed
+        floating = self.floating["floating_ip_address"]
         outside = hosts.find(state, OUTSIDE)
         at = inside(source)
         self.plain: dict[str, Way] = {
@@ -79,6 +84,11 @@ class Bench:
         self.api.ask("PUT", path, {"router": {"admin_state_up": True}})
         for way in self.routed.values():
             until(lambda way=way: round_trip(way, 1) is not None, f"{way[2]} does not answer")
+
+    def move(self, number: int) -> None:
+        """Have the floating IP lead to a port on the other host."""
+        body = {"floatingip": {"port_id": self.ends[number % 2]["id"]}}
+        self.api.ask("PUT", f"floatingips/{self.floating['id']}", body)
 
 
 def round_trip(way: Way, count: int = PINGS) -> float | None:
@@ -110,17 +120,37 @@ def measure(bench: Bench) -> dict[tuple[str, str], float]:
     return {key: statistics.median(rounds) for key, rounds in added.items()}
 
 
+def moved(bench: Bench) -> list[float]:
+    """Seconds without an answer, each time that a floating IP of a distributed router moves to another host."""
+    outside, _, address = bench.routed[OUTWARD]
+    line = {OUTWARD: wiring.inside(outside, ["ping", "-n", "-D", "-i", str(EVERY), address])}
+    found: list[float] = []
+    for number in range(1, MOVES + 1):
+        with Pings(line) as pings:
+            bench.move(number)
+            time.sleep(SETTLE)
+        found.append(pings.longest[OUTWARD])
+        print(f"  moved to the other host: {found[-1]:.2f} s without an answer", flush=True)
+    return found
+
+
 def main() -> int:
     """Measure and print."""
     lab = find("routers")
     with temporary(lab, 2) as state:
-        added = measure(Bench(lab, state))
+        bench = Bench(lab, state)
+        added = measure(bench)
+        gaps = moved(bench)
     for name in (INSIDE, OUTWARD):
         central, distributed = added[name, "central"], added[name, "distributed"]
         print(
             f"{name}: a central router adds {central:.3f} ms, a distributed one {distributed:.3f} ms: "
             f"{distributed / central:.2f} of it"
         )
+    print(
+        f"floating IP of a distributed router moved to another host, {len(gaps)} times: without an answer for"
+        f" {statistics.median(gaps):.2f} s (median), {max(gaps):.2f} s (worst)"
+    )
     return 0
 
 

@@ -19,9 +19,10 @@ from netloom.dataplane.linux.netlink import delete_link, index_of, link_names, o
 from netloom.dataplane.mark import fingerprint
 from netloom.dataplane.ovs.bridges import peer_name
 from netloom.dataplane.process import ApplyError
-from netloom.instances import limits, restarts, unpacking, volume
+from netloom.instances import limits, restarts, volume
 from netloom.instances.cancel import Cancel
 from netloom.instances.container import Crun, configuration, write_bundle
+from netloom.instances.copying import copy_shifted
 from netloom.instances.images import Fetch, Images, check_room
 from netloom.instances.remove import remove_tree
 from netloom.instances.rootfs import ID_COUNT, Size
@@ -92,13 +93,15 @@ class Instances:
 
     def read(self) -> dict[Key, str]:
         """Our instances → fingerprint, empty where one does not run, or where only something of it is left."""
-        found: dict[Key, str] = {("instance", name): "" for name in self._traces()}
-        if self._homes.is_dir():
-            for home in self._homes.iterdir():
-                if home.name.startswith("."):
-                    continue  # being removed
-                found["instance", home.name] = self.mark(home.name)
-        return found
+        return {("instance", name): "" for name in self._traces()} | self.alive()
+
+    def alive(self) -> dict[Key, str]:
+        """As `read`, without those of which only something is left: two short files an instance."""
+        if not self._homes.is_dir():
+            return {}
+        # One that begins with a dot is being removed.
+        names = [home.name for home in self._homes.iterdir() if not home.name.startswith(".")]
+        return {("instance", name): self.mark(name) for name in names}
 
     def mark(self, server_id: str) -> str:
         """The fingerprint of one instance, empty where it does not run."""
@@ -240,7 +243,7 @@ class Instances:
                 volume.mount(partial, place)
                 volume.clear(place)
                 _check_fits(size, place, item)
-                unpacking.run(unpacking.Copy(str(image), str(place), base), size.bytes, cancel)
+                copy_shifted(image, place, base, cancel)
             volume.settle(place)
             partial.rename(home / "disk")
         except BaseException:

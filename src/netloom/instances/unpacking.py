@@ -1,4 +1,4 @@
-"""`python -m netloom.instances.unpacking`: reads an image, or copies an unpacked one, within `confined.Bounds`.
+"""`python -m netloom.instances.unpacking`: reads an image within `confined.Bounds`.
 
 Everything that looks at an image's content happens in this process. `run` starts it.
 """
@@ -13,7 +13,7 @@ from msgspec import Struct
 
 from netloom.dataplane.process import ApplyError
 from netloom.instances.cancel import Cancel
-from netloom.instances.rootfs import Size, copy_shifted, unpack
+from netloom.instances.rootfs import Size, unpack
 from netloom.model import confined
 
 MEMORY_BYTES = 512 << 20
@@ -23,7 +23,7 @@ BYTES_PER_CPU_SECOND = 4 << 20
 """An image may take a second of processor time for so many bytes that it has, on top of the least."""
 
 
-class Unpack(Struct, frozen=True, tag=True):
+class Unpack(Struct, frozen=True):
     """Unpack the file `image` into the folder `into`; `limit`: bytes of all its files."""
 
     image: str
@@ -33,20 +33,11 @@ class Unpack(Struct, frozen=True, tag=True):
     limit: int
 
 
-class Copy(Struct, frozen=True, tag=True):
-    """Copy the tree `source` into the empty folder `target`, every owner `base` higher."""
-
-    source: str
-    target: str
-    base: int
-
-
-def run(task: Unpack | Copy, size: int, cancel: Cancel) -> Size:
-    """Do it in a process of its own; `size`: bytes of the file or tree that is read. Raises ApplyError."""
+def run(task: Unpack, size: int, cancel: Cancel) -> Size:
+    """Do it in a process of its own; `size`: bytes of the file that is read. Raises ApplyError."""
     cpu = LEAST_CPU_SECONDS + size // BYTES_PER_CPU_SECOND
-    most = task.limit if isinstance(task, Unpack) else size
     bounds = confined.Bounds(
-        memory_bytes=MEMORY_BYTES, cpu_seconds=cpu, file_bytes=most, seconds=60 + 5 * cpu
+        memory_bytes=MEMORY_BYTES, cpu_seconds=cpu, file_bytes=task.limit, seconds=60 + 5 * cpu
     )
     try:
         answer = confined.run("netloom.instances.unpacking", task, bounds, cancel.holds)
@@ -59,13 +50,11 @@ def run(task: Unpack | Copy, size: int, cancel: Cancel) -> Size:
     return msgspec.json.decode(answer, type=Size)
 
 
-def _work(task: Unpack | Copy) -> Size:
+def _work(task: Unpack) -> Size:
     os.umask(0o022)
-    if isinstance(task, Unpack):
-        image, into = Path(task.image), Path(task.into)
-        return unpack(image, task.disk_format, task.container_format, into, task.limit)
-    return copy_shifted(Path(task.source), Path(task.target), task.base)
+    image, into = Path(task.image), Path(task.into)
+    return unpack(image, task.disk_format, task.container_format, into, task.limit)
 
 
 if __name__ == "__main__":
-    confined.serve(Unpack | Copy, _work, (ApplyError, OSError, RecursionError))
+    confined.serve(Unpack, _work, (ApplyError, OSError, RecursionError))

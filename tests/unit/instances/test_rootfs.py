@@ -16,7 +16,9 @@ from pathlib import Path
 import pytest
 
 from netloom.dataplane.process import ApplyError
-from netloom.instances.rootfs import copy_shifted, unpack
+from netloom.instances.cancel import Cancel
+from netloom.instances.copying import copy_shifted
+from netloom.instances.rootfs import unpack
 
 pytestmark = pytest.mark.root
 """What is unpacked belongs to uid 0."""
@@ -194,6 +196,8 @@ def test_a_qcow2_that_calls_itself_raw_is_refused(tmp_path: Path) -> None:
 
 def test_a_copy_belongs_to_the_instance(source: Path, tmp_path: Path) -> None:
     (tmp_path / "copy").mkdir()
-    copy_shifted(source, tmp_path / "copy", 1_000_000)
+    copy_shifted(source, tmp_path / "copy", 1_000_000, Cancel())
     check(source, tmp_path / "copy")
     assert {p.lstat().st_uid for p in (tmp_path / "copy").rglob("*")} == {1_000_000}
+    assert (tmp_path / "copy").stat().st_uid == 1_000_000
+    assert (tmp_path / "copy/bin/sparse").stat().st_blocks * 512 < 1_000_000

@@ -97,6 +97,8 @@ def finish(item: Keepalived, directory: Path) -> None:
     """Wait until one that was begun runs as it should. Raises ApplyError where it does not."""
     home = directory / item.namespace
     _wait(home)
+    if item.links or item.shared:
+        _wait_for_watch(home)
     _settle(item)
     _restore(item)
     (home / "mark").write_text(fingerprint(item))
@@ -321,6 +323,31 @@ def _wait(home: Path) -> None:
         if time.monotonic() > deadline:
             raise ApplyError("keepalived ended as soon as it was started")
         time.sleep(0.01)
+
+
+def _wait_for_watch(home: Path) -> None:
+    """Wait until keepalived watches its files; raise ApplyError where the kernel does not let it.
+
+    Without a watch it would not hear that a link is cut, and stay active beside another host. It tries again when it is
+    begun again.
+    """
+    deadline = time.monotonic() + START_SECONDS
+    while not _watches(_alive(home, "vrrp.pid")):
+        if time.monotonic() > deadline:
+            most = Path("/proc/sys/fs/inotify/max_user_instances").read_text().strip()
+            raise ApplyError(
+                "keepalived cannot watch its files and would stay active behind a cut link:"
+                f" raise fs.inotify.max_user_instances, which is {most}, on this machine"
+            )
+        time.sleep(0.01)
+
+
+def _watches(pid: int) -> bool:
+    try:
+        opened = Path(f"/proc/{pid}/fd").iterdir()
+        return any(str(each.readlink()) == "anon_inode:inotify" for each in opened)
+    except OSError:
+        return False  # it ends just now, or none runs
 
 
 def _alive(home: Path, name: str = "pid") -> int:

@@ -151,7 +151,7 @@ class Runs(Kind):
     def look(self) -> bool:
         """Look whether instances still live; true where one does not, or one is back."""
         around = self._around()
-        alive = self._instances.read()
+        alive = self._instances.alive()
         moved = False
         for key, before in list(around.there(self.name)):
             now = alive.get(key)
