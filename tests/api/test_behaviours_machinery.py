@@ -393,7 +393,7 @@ def test_what_is_not_there_is_not_found(world, path):
 
 ABSENT_ATTRIBUTES = {
     NETWORK: "segments vlan_transparent qinq dns_domain ipv4_address_scope ha l2_adjacency pvlan",
-    SUBNET: "use_default_subnetpool service_types segment_id dns_publish_fixed_ip",
+    SUBNET: "use_default_subnetpool segment_id dns_publish_fixed_ip",
     PORT: "dns_name dns_domain ip_allocation device_profile hints trusted "
     "propagate_uplink_status numa_affinity_policy data_plane_status resource_request pvlan_type",
     ROUTER: "external_gateways flavor_id enable_ndp_proxy conntrack_helpers enable_default_route_bfd evpn_vni",

@@ -109,7 +109,6 @@ REFUSED = [
         (400, "HTTPBadRequest"),
     ),
     subnet("74", {"ipv6_address_mode": "slaac"}, (400, "InvalidInput")),
-    subnet("85", {"subnetpool_id": "prefix_delegation"}, (400, "BadRequest")),
     subnet("76", {}, FORBIDDEN, "reader"),
     *(
         Case("102", "member", "PUT", "/ports/{port}", {"port": attrs}, FORBIDDEN)

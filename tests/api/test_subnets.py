@@ -65,12 +65,6 @@ def test_defaults(cloud, network):
             "Invalid input for operation: cidr '10.0.0.0/24' does not match the ip_version '6'.",
         ),
         (
-            {"cidr": "fd00::/64", "ip_version": 6},
-            400,
-            "InvalidInput",
-            "Invalid input for operation: IPv6 subnets are not supported by this server, ip_version must be 4.",
-        ),
-        (
             P | {"gateway_ip": "10.7.0.255"},
             400,
             "InvalidInput",
@@ -185,10 +179,10 @@ def test_defaults(cloud, network):
             "Subnet pool 6f1b1c1e-0f0b-4d0e-9a3e-0d7c0a0c0d01 could not be found.",
         ),
         (
-            P | {"service_types": []},
+            P | {"use_default_subnetpool": True},
             400,
             "HTTPBadRequest",
-            "Unrecognized attribute(s) 'service_types'",
+            "Unrecognized attribute(s) 'use_default_subnetpool'",
         ),
     ],
 )

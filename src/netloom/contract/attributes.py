@@ -43,6 +43,7 @@ from neutron_lib.api.definitions import (
     router_availability_zone,
     subnet,
     subnet_external_network,
+    subnet_service_types,
     trunk,
     trunk_details,
 )
@@ -167,7 +168,12 @@ MAPS: dict[str, Attributes] = {
         _of(auto_allocated_topology, "networks"),
         *_STANDARD,
     ),
-    "subnets": _merge(_of(subnet, "subnets"), _of(subnet_external_network, "subnets"), *_STANDARD),
+    "subnets": _merge(
+        _of(subnet, "subnets"),
+        _of(subnet_service_types, "subnets"),
+        _of(subnet_external_network, "subnets"),
+        *_STANDARD,
+    ),
     "ports": _merge(
         _of(port, "ports"),
         _of(allowedaddresspairs, "ports"),

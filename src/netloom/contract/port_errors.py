@@ -11,6 +11,24 @@ class IpAddressAlreadyAllocated(lib.Conflict):
     message = "IP address %(ip)s already allocated in subnet %(subnet_id)s"
 
 
+class IpAddressGenerationFailureNoMatchingSubnet(lib.Conflict):
+    """All subnets of the network are for ports of other owners."""
+
+    message = (
+        "No valid service subnet for the given device owner, network %(network_id)s, service type "
+        "%(service_type)s."
+    )
+
+
+class AllocationOnAutoAddressSubnet(lib.InvalidInput):
+    """A port has in such a subnet the address that its MAC address makes, and no other."""
+
+    message = (
+        "IPv6 address %(ip)s cannot be directly assigned to a port on subnet %(subnet_id)s as the "
+        "subnet is configured for automatic addresses"
+    )
+
+
 class IPAddressChangeNotAllowed(lib.BadRequest):
     """Addresses of a router's interface do not change while it is one."""
 

@@ -10,10 +10,11 @@ from uuid import NAMESPACE_DNS, uuid4, uuid5
 
 from msgspec.structs import replace
 
+from netloom.contract.port_errors import IpAddressAlreadyAllocated
 from netloom.model import Context, Network, Port, Router, Subnet
 from netloom.model.names import OWNER_DHCP, ROUTER_OWNERS
 from netloom.model.placement import places
-from netloom.network import ipam, macs, port_keys
+from netloom.network import ipam, macs, port_keys, slaac
 from netloom.store import Reader, Writer
 
 
@@ -54,9 +55,7 @@ def lacks(r: Reader, network: Network) -> bool:
 def _served(r: Reader, network: Network) -> dict[str, Subnet]:
     """Return the subnets that DHCP serves, by id."""
     return {
-        subnet.id: subnet
-        for subnet in r.list(Subnet, network_id=network.id)
-        if subnet.enable_dhcp and subnet.ip_version == 4
+        subnet.id: subnet for subnet in r.list(Subnet, network_id=network.id) if subnet.enable_dhcp
     }
 
 
@@ -99,7 +98,17 @@ def _addresses(w: Writer, port: Port, subnets: dict[str, Subnet]) -> tuple[ipam.
     has = {fixed.subnet_id: fixed for fixed in port.fixed_ips if fixed.subnet_id in subnets}
     for subnet in subnets.values():
         if subnet.id not in has:
-            fixed = ipam.take_any(w, port.network_id, subnet, port.id, lowest=True)
+            fixed = _address(w, port, subnet)
             if fixed is not None:
                 has[subnet.id] = fixed
     return ipam.ordered(has.values())
+
+
+def _address(w: Writer, port: Port, subnet: Subnet) -> ipam.FixedIP | None:
+    if not slaac.is_automatic(subnet):
+        return ipam.take_any(w, port.network_id, subnet, port.id, lowest=True)
+    try:
+        address = slaac.address(subnet, port.mac_address)
+        return ipam.claim(w, port.network_id, subnet, address, port.id)
+    except IpAddressAlreadyAllocated:
+        return None

@@ -11,10 +11,10 @@ from typing import Any
 from msgspec.structs import replace
 from neutron_lib import exceptions as lib
 
-from netloom.model import Context, FloatingIP, Network, Port, Router
+from netloom.model import Context, FloatingIP, Network, Port, Router, Subnet
 from netloom.model.names import OWNER_DISTRIBUTED, OWNER_SNAT
 from netloom.model.placement import is_bound_itself
-from netloom.network import backends, binding, entries, ports, router_checks
+from netloom.network import addresses, backends, binding, entries, ipam, ports, router_checks
 from netloom.network.ports import given
 from netloom.store import Reader, Writer
 
@@ -61,19 +61,36 @@ def follow(w: Writer, ctx: Context, router: Router) -> None:
     for port in interfaces:
         if port.vif_type != vif_type:
             w.update(replace(port, vif_type=vif_type))
-    snat = [p for p in w.list(Port, device_id=router.id) if p.device_owner == OWNER_SNAT]
     wanted: dict[str, Port] = {}
     if router.distributed and router.external_gateway_info is not None:
         wanted = {fixed.subnet_id: port for port in interfaces for fixed in port.fixed_ips}
-    for port in snat:
-        if all(fixed.subnet_id in wanted for fixed in port.fixed_ips):
-            for fixed in port.fixed_ips:
-                del wanted[fixed.subnet_id]
-        else:
+    snat: list[Port] = []
+    for port in w.list(Port, device_id=router.id):
+        if port.device_owner != OWNER_SNAT:
+            continue
+        here = [fixed for fixed in port.fixed_ips if fixed.subnet_id in wanted]
+        for fixed in here:
+            del wanted[fixed.subnet_id]
+        if not here:
             ports.remove(w, port)
+        else:
+            gone = [fixed for fixed in port.fixed_ips if fixed not in here]
+            ipam.release(w, port.network_id, gone)
+            snat.append(addresses.put(w, port, here) if gone else port)
     for subnet_id, beside in wanted.items():
-        network = w.get(Network, beside.network_id)
-        if network is not None:
+        subnet, network = w.get(Subnet, subnet_id), w.get(Network, beside.network_id)
+        if subnet is None or network is None:
+            continue
+        # As the interface does, one port has all prefixes of its network.
+        together = next((p for p in snat if router_checks.announces(p, network.id)), None)
+        if subnet.ip_version == 6 and together is not None:
+            snat.remove(together)
+            fixed = ipam.take_any(w, network.id, subnet, together.id)
+            if fixed is None:
+                raise lib.IpAddressGenerationFailure(net_id=network.id)
+            snat.append(addresses.put(w, together, [*together.fixed_ips, fixed]))
+            continue
+        snat.append(
             ports.create_service(
                 w,
                 ctx,
@@ -83,6 +100,7 @@ def follow(w: Writer, ctx: Context, router: Router) -> None:
                 device_owner=OWNER_SNAT,
                 fixed_ips=[{"subnet_id": subnet_id}],
             )
+        )
     entries.follow(w, w.list(FloatingIP, router_id=router.id))
 
 

@@ -6,6 +6,7 @@ The port has no project, so that members do not see it; its addresses are also i
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import Any
 
 from msgspec import UNSET
@@ -15,7 +16,7 @@ from neutron_lib.exceptions.l3 import RouterExternalGatewayInUseByFloatingIp
 
 from netloom.model import Context, FloatingIP, Gateway, Network, Port, Router, Subnet
 from netloom.model.names import OWNER_ROUTER_GATEWAY
-from netloom.network import lookup, ports, qos, router_checks
+from netloom.network import addresses, lookup, ports, qos, router_checks, slaac
 from netloom.store import Reader, Writer
 
 
@@ -94,6 +95,33 @@ def _keep(
             port = ports.update(w, ctx, port, {"fixed_ips": asked})
             gateway = replace(gateway, external_fixed_ips=port.fixed_ips)
     return w.update(replace(router, external_gateway_info=gateway))
+
+
+def join(w: Writer, network: Network, subnet: Subnet) -> None:
+    """Give routers that have their gateway on a network an address of its new IPv6 subnet, where they have none yet.
+
+    As in Neutron a new IPv4 subnet gives them none, unless its service types name routers' gateways. Where the subnet has none to give they stay as they are: that must not
+    refuse the subnet.
+    """
+    if subnet.ip_version == 4 and OWNER_ROUTER_GATEWAY not in subnet.service_types:
+        return
+    there = {each.id: each for each in w.list(Subnet, network_id=network.id)}
+    for router in w.list(Router, network_id=network.id):
+        port = w.get(Port, router.gw_port_id or "")
+        if port is None:
+            continue
+        pooled = [f for f in port.fixed_ips if not slaac.is_automatic(there[f.subnet_id])]
+        if len(pooled) > 1 or any(
+            there[fixed.subnet_id].ip_version == subnet.ip_version for fixed in pooled
+        ):
+            continue
+        has = [{"subnet_id": f.subnet_id, "ip_address": f.ip_address} for f in port.fixed_ips]
+        wanted = [*has, {"subnet_id": subnet.id}]
+        if not addresses.serves(subnet, port.device_owner):
+            continue
+        with suppress(lib.IpAddressGenerationFailure):
+            got = addresses.changed(w, None, network, port, wanted, port.mac_address)
+            addresses.put(w, port, got)
 
 
 def _clear(w: Writer, router: Router) -> Router:

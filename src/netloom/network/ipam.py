@@ -1,29 +1,44 @@
 """Allocation of addresses: which a port gets, and the claim that makes it its own.
 
 An address is a claim `ip:<network id>` → address, owned by the port. Addresses come at random from the
-pools, as Neutron's do; those of DHCP ports are the lowest free. A pool is never listed: a few random tries
-come first, then the free gaps are counted from the claims.
+pools, as Neutron's do; those of DHCP ports are the lowest free; those of SLAAC are made from MAC addresses. A pool is
+never listed: a few random tries come first, then the free gaps are counted from the claims.
 """
 
 from __future__ import annotations
 
 import random
-from collections.abc import Iterable, Sequence
+from collections.abc import Container, Iterable, Sequence
 from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
 from typing import Any
 
 from msgspec import Struct
+from neutron_lib import constants
 from neutron_lib import exceptions as lib
 
 from netloom.contract.errors import HTTPBadRequest
-from netloom.contract.port_errors import IpAddressAlreadyAllocated
+from netloom.contract.port_errors import AllocationOnAutoAddressSubnet, IpAddressAlreadyAllocated
 from netloom.model import FixedIP, Subnet
+from netloom.model.names import INTERFACE_OWNERS
+from netloom.network import slaac
 from netloom.store import Claimed, Writer
 
 TRIES = 8
 """Random tries before the free addresses are counted: enough for pools that are up to two thirds full."""
 
 Range = tuple[int, int]
+
+
+class PortFacts(Struct, frozen=True):
+    """What of a port decides on its addresses. `held`: those that it has."""
+
+    owner: str = ""
+    mac_address: str = ""
+    held: frozenset[str] = frozenset()
+
+
+ANY_PORT = PortFacts()
+"""Of a user, who asks for addresses of pools."""
 
 
 class Wish(Struct, frozen=True):
@@ -38,14 +53,17 @@ def scope(network_id: str) -> str:
     return f"ip:{network_id}"
 
 
-def inside(subnet: Subnet, address: str) -> bool:
-    """True for an address that a port of the subnet may have: in the CIDR, not its network or broadcast."""
+def inside(subnet: Subnet, address: str, owner: str = "") -> bool:
+    """True for an address that a port of this owner may have: in the CIDR, not its network or broadcast.
+
+    An IPv6 network's own address is that of its routers (RFC 4291, 2.6.1), so they may have it.
+    """
     cidr, value = ip_network(subnet.cidr), ip_address(address)
     if value.version != cidr.version or value not in cidr:
         return False
-    if cidr.version == 6 or cidr.prefixlen >= 31:
-        return True
-    return value not in (cidr.network_address, cidr.broadcast_address)
+    if cidr.version == 6:
+        return value != cidr.network_address or not owner or owner in constants.ROUTER_PORT_OWNERS
+    return cidr.prefixlen >= 31 or value not in (cidr.network_address, cidr.broadcast_address)
 
 
 def ranges(subnet: Subnet) -> list[Range]:
@@ -131,14 +149,17 @@ def wishes(
     subnets: Sequence[Subnet],
     asked: Sequence[Any] | None,
     known: Iterable[str] = (),
+    port: PortFacts = ANY_PORT,
 ) -> list[Wish]:
     """Turn `fixed_ips` of a request into wishes; None (not given) asks for one address of each IP version.
 
-    `subnets` are the network's; `known` are ids of subnets of other networks that exist, so that naming one of
-    those is InvalidInput where an unknown one is SubnetNotFound. Raises the API's errors; claims nothing.
+    What a port gets by itself (`automatic`) is not among them. `subnets` are the network's; `known` are ids of subnets of
+    other networks that exist, so that naming one of those is InvalidInput where an unknown one is SubnetNotFound. Raises
+    the API's errors; claims nothing.
     """
     if asked is None:
-        by_version = [tuple(s for s in subnets if s.ip_version == v) for v in (4, 6)]
+        pooled = [s for s in subnets if not slaac.is_automatic(s)]
+        by_version = [tuple(s for s in pooled if s.ip_version == v) for v in (4, 6)]
         return [Wish(of_version) for of_version in by_version if of_version]
     if asked and not subnets:
         raise lib.InvalidInput(error_message="IP allocation requires subnets for network")
@@ -157,12 +178,41 @@ def wishes(
                 )
             seen.add(address)
         if subnet_id:
-            found.append(Wish((_named(network_id, by_id, subnet_id, set(known)),), address))
+            subnet = _named(network_id, by_id, subnet_id, set(known))
         else:
-            found.append(Wish((_containing(subnets, str(address)),), address))
-        if address and not inside(found[-1].subnets[0], address):
+            subnet = _containing(subnets, str(address), port.owner)
+        if address and not inside(subnet, address, port.owner):
             raise lib.InvalidIpForSubnet(ip_address=address)
+        if slaac.is_automatic(subnet):
+            if address is None and port.owner not in slaac.WITHOUT:
+                continue
+            if address is not None and not _may_have(subnet, address, port):
+                raise AllocationOnAutoAddressSubnet(ip=address, subnet_id=subnet.id)
+        found.append(Wish((subnet,), address))
     return found
+
+
+def _may_have(subnet: Subnet, address: str, port: PortFacts) -> bool:
+    """Tell whether a port may have this address in a subnet whose addresses are made from MAC addresses."""
+    if port.owner in INTERFACE_OWNERS or address in port.held:
+        return True
+    return address == slaac.address(subnet, port.mac_address)
+
+
+def automatic(
+    subnets: Iterable[Subnet], port: PortFacts, without: Container[str] = ()
+) -> list[Wish]:
+    """Return the addresses that a port has by itself, whatever is asked: one of each prefix that is announced to it.
+
+    `without`: ids of subnets in which it has one.
+    """
+    if port.owner in slaac.WITHOUT:
+        return []
+    return [
+        Wish((subnet,), slaac.address(subnet, port.mac_address))
+        for subnet in subnets
+        if slaac.is_automatic(subnet) and subnet.id not in without
+    ]
 
 
 def _named(network_id: str, by_id: dict[str, Subnet], subnet_id: str, known: set[str]) -> Subnet:
@@ -178,9 +228,9 @@ def _named(network_id: str, by_id: dict[str, Subnet], subnet_id: str, known: set
     )
 
 
-def _containing(subnets: Sequence[Subnet], address: str) -> Subnet:
+def _containing(subnets: Sequence[Subnet], address: str, owner: str) -> Subnet:
     for subnet in subnets:
-        if inside(subnet, address):
+        if inside(subnet, address, owner):
             return subnet
     raise lib.InvalidIpForNetwork(ip_address=address)
 
@@ -203,7 +253,9 @@ def keep(old: Sequence[FixedIP], wanted: Sequence[Wish]) -> tuple[list[FixedIP],
         of_subnet = [f for f in left.values() if f.subnet_id in {s.id for s in wish.subnets}]
         if wish.address is None and of_subnet:
             # Neutron takes the last in the order of addresses; so does a client that compares.
-            kept.append(left.pop(of_subnet[-1].ip_address))
+            last = left.pop(of_subnet[-1].ip_address)
+            # As in Neutron: what looks like an address of another prefix is given anew.
+            (remaining.append(wish) if slaac.is_derived(last.ip_address) else kept.append(last))
         else:
             remaining.append(wish)
     return kept, remaining

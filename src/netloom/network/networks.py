@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 from uuid import uuid4
 
@@ -23,8 +23,8 @@ AUTO_DELETED_OWNERS = frozenset(
 )
 """Owners of ports that go with their network."""
 
-SMALLEST_MTU = 68
-"""Bytes; what IPv4 asks of every link that carries it."""
+SMALLEST_MTU = {4: 68, 6: 1280}
+"""IP version → bytes; what it asks of every link that carries it."""
 
 _FIELDS = {
     "name": "name",
@@ -89,8 +89,7 @@ def update(w: Writer, ctx: Context, old: Network, attrs: dict[str, Any]) -> Netw
     new = _move(w, ctx, new, attrs)
     if "mtu" in attrs:
         mtu = _mtu(ctx, old.network_type, attrs["mtu"])
-        if mtu < SMALLEST_MTU and w.count(Subnet, network_id=old.id):
-            raise lib.NetworkMTUSubnetConflict(net_id=old.id, mtu=SMALLEST_MTU)
+        check_mtu(old.id, mtu, {s.ip_version for s in w.list(Subnet, network_id=old.id)})
         new = replace(new, mtu=mtu)
     if attrs.get("is_default") and (new.external or "router:external" in attrs):
         _check_default(w, old.id)
@@ -106,6 +105,15 @@ def update(w: Writer, ctx: Context, old: Network, attrs: dict[str, Any]) -> Netw
     if shared and updated.revision_number == old.revision_number:
         w.bump(Network, old.id)
     return get(w, old.id) if shared else updated
+
+
+def check_mtu(id: str, mtu: int, ip_versions: Iterable[int]) -> None:
+    """Raise NetworkMTUSubnetConflict for a network whose subnets' packets need not fit on it."""
+    for version in sorted(ip_versions):
+        if mtu < SMALLEST_MTU[version]:
+            # As in Neutron: below what IPv4 asks that is said, also of IPv6.
+            least = SMALLEST_MTU[4] if mtu < SMALLEST_MTU[4] else SMALLEST_MTU[version]
+            raise lib.NetworkMTUSubnetConflict(net_id=id, mtu=least)
 
 
 def _with_policy(w: Writer, ctx: Context, network: Network, asked: str | None) -> Network:

@@ -12,32 +12,27 @@ from neutron_lib import exceptions as lib
 
 from netloom.contract.attributes import MAX_TAGS
 from netloom.contract.errors import too_many_tags
-from netloom.contract.port_errors import IPAddressChangeNotAllowed, NeutronDbObjectDuplicateEntry
+from netloom.contract.port_errors import NeutronDbObjectDuplicateEntry
 from netloom.model import (
     Context,
     DhcpOption,
-    FixedIP,
     FloatingIP,
     Network,
     Port,
     QosPolicy,
     Router,
-    Subnet,
     to_doc,
 )
 from netloom.model.names import (
-    INTERFACE_OWNERS,
-    OWNER_DHCP,
     OWNER_FLOATING_IP,
 )
 from netloom.model.names import ROUTER_OWNERS as ROUTER_PORT_OWNERS
 from netloom.network import (
-    access,
+    addresses,
     binding,
     dhcp,
     entries,
     forwarded,
-    ipam,
     lookup,
     macs,
     port_keys,
@@ -116,7 +111,7 @@ def create(w: Writer, ctx: Context, attrs: dict[str, Any]) -> Port:
         mac_address=mac,
         key=port_keys.claim_any(w, id),
         admin_state_up=_get(attrs, "admin_state_up", True),
-        fixed_ips=_first_addresses(w, network, _get(attrs, "fixed_ips", None), owner, id, ctx),
+        fixed_ips=addresses.first(w, network, _get(attrs, "fixed_ips", None), owner, mac, id, ctx),
         device_id=_get(attrs, "device_id", ""),
         device_owner=owner,
         security_groups=groups,
@@ -154,15 +149,16 @@ def create_service(
     `host`: for a port that is bound to one host of its own.
     """
     id = str(uuid4())
+    mac = macs.claim_any(w, ctx, network.id, id)
     port = Port(
         id=id,
         project_id=project_id,
         name=name,
         revision_number=1,
         network_id=network.id,
-        mac_address=macs.claim_any(w, ctx, network.id, id),
+        mac_address=mac,
         key=port_keys.claim_any(w, id),
-        fixed_ips=_first_addresses(w, network, fixed_ips, device_owner, id),
+        fixed_ips=addresses.first(w, network, fixed_ips, device_owner, mac, id),
         device_id=device_id,
         device_owner=device_owner,
         port_security_enabled=False,
@@ -171,46 +167,6 @@ def create_service(
     if host:
         port = binding.bound(w, ctx, port, network)
     return w.insert(port, _first_status(port))
-
-
-def _wishes(
-    r: Reader,
-    network: Network,
-    asked: Sequence[Any] | None,
-    ctx: Context | None,
-    held: Sequence[FixedIP] = (),
-) -> list[ipam.Wish]:
-    """Return what is wished for of the subnets that the caller sees (no `ctx`: of all).
-
-    A network's owner does not see others' subnets on it; a port that `held` an address of one may keep it.
-    """
-    on_network = r.list(Subnet, network_id=network.id)
-    if ctx is None:
-        subnets, hidden = on_network, set[str]()
-    else:
-        seen = {subnet.id for subnet in access.seen(r, ctx, on_network)}
-        has = {None, *(fixed.ip_address for fixed in held)}
-        wants = {
-            entry.get("subnet_id") for entry in asked or () if entry.get("ip_address") not in has
-        }
-        seen |= {fixed.subnet_id for fixed in held} - wants
-        subnets = [subnet for subnet in on_network if subnet.id in seen]
-        hidden = {subnet.id for subnet in on_network} - seen
-    named = {str(entry["subnet_id"]) for entry in asked or () if entry.get("subnet_id")}
-    known = r.get_many(Subnet, named - {subnet.id for subnet in subnets} - hidden)
-    return ipam.wishes(network.id, subnets, asked, known)
-
-
-def _first_addresses(
-    w: Writer,
-    network: Network,
-    asked: Sequence[Any] | None,
-    device_owner: str,
-    id: str,
-    ctx: Context | None = None,
-) -> tuple[FixedIP, ...]:
-    wanted = _wishes(w, network, asked, ctx)
-    return ipam.ordered(ipam.allocate(w, network.id, wanted, id, lowest=device_owner == OWNER_DHCP))
 
 
 def _dhcp_options(
@@ -247,8 +203,10 @@ def update(w: Writer, ctx: Context, old: Port, attrs: dict[str, Any]) -> Port:
     new = _secured(w, ctx, old, new, attrs)
     if given(attrs, "mac_address"):
         new = _readdressed(w, ctx, old, new, attrs["mac_address"])
-    if given(attrs, "fixed_ips"):
-        new = replace(new, fixed_ips=_changed_addresses(w, ctx, network, old, attrs["fixed_ips"]))
+    if given(attrs, "fixed_ips") or new.mac_address != old.mac_address:
+        asked = (attrs["fixed_ips"] or ()) if given(attrs, "fixed_ips") else None
+        fixed_ips = addresses.changed(w, ctx, network, old, asked, new.mac_address)
+        new = replace(new, fixed_ips=fixed_ips)
     if given(attrs, "extra_dhcp_opts"):
         new = replace(
             new, extra_dhcp_opts=_dhcp_options(old.extra_dhcp_opts, attrs["extra_dhcp_opts"])
@@ -269,7 +227,7 @@ def update(w: Writer, ctx: Context, old: Port, attrs: dict[str, Any]) -> Port:
     if new.host:
         dhcp.ensure_dhcp_port(w, ctx, network)
     if new.fixed_ips != old.fixed_ips:
-        _tell_router(w, new)
+        addresses.tell_router(w, new)
         forwarded.end_for_port(w, new, {fixed.ip_address for fixed in new.fixed_ips})
     return new
 
@@ -321,31 +279,6 @@ def _readdressed(w: Writer, ctx: Context, old: Port, new: Port, named: str | Non
     return replace(new, mac_address=mac)
 
 
-def _changed_addresses(
-    w: Writer, ctx: Context, network: Network, old: Port, asked: Sequence[Any]
-) -> tuple[FixedIP, ...]:
-    kept, rest = ipam.keep(old.fixed_ips, _wishes(w, network, asked or (), ctx, old.fixed_ips))
-    gone = [fixed for fixed in old.fixed_ips if fixed not in kept]
-    if not gone and not rest:
-        return old.fixed_ips
-    # A router's interface keeps its address; that of a floating IP's port is the floating IP itself.
-    if old.device_owner in INTERFACE_OWNERS or w.count(FloatingIP, floating_port_id=old.id):
-        raise lib.BadRequest(resource="ports", msg=str(IPAddressChangeNotAllowed(port_id=old.id)))
-    lost = {fixed.ip_address for fixed in gone}
-    if any(fip.fixed_ip_address in lost for fip in w.list(FloatingIP, port_id=old.id)):
-        raise lib.BadRequest(
-            resource="port",
-            msg=(
-                f"Cannot update the fixed_ips of the port {old.id}, because its original fixed_ip has "
-                "been associated to a floating ip"
-            ),
-        )
-    lowest = old.device_owner == OWNER_DHCP
-    got = ipam.allocate(w, network.id, rest, old.id, lowest=lowest)
-    ipam.release(w, network.id, gone)
-    return ipam.ordered([*kept, *got])
-
-
 def _rebound(
     w: Writer, ctx: Context, old: Port, new: Port, network: Network, attrs: Mapping[str, Any]
 ) -> Port:
@@ -363,14 +296,6 @@ def _rebound(
         # Any update is an occasion to try again, as in Neutron.
         return binding.bound(w, ctx, new, network)
     return new
-
-
-def _tell_router(w: Writer, port: Port) -> None:
-    """Write a gateway port's new addresses into its router; by the router, for owners can be changed."""
-    for router in w.list(Router, gw_port_id=port.id):
-        if router.external_gateway_info is not None:
-            info = replace(router.external_gateway_info, external_fixed_ips=port.fixed_ips)
-            w.update(replace(router, external_gateway_info=info))
 
 
 def delete(w: Writer, ctx: Context, old: Port) -> None:

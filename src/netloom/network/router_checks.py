@@ -43,7 +43,7 @@ def check_duplicates(r: Reader, ports: Iterable[Port], new: Sequence[Subnet]) ->
     has += [s for s in r.list(Subnet, network_id=gateways) if s.id not in ids]
     for subnet in new:
         for other in has:
-            if _overlap(subnet.cidr, other.cidr):
+            if overlap(subnet.cidr, other.cidr):
                 raise lib.BadRequest(
                     resource="router",
                     msg=(
@@ -53,7 +53,39 @@ def check_duplicates(r: Reader, ports: Iterable[Port], new: Sequence[Subnet]) ->
                 )
 
 
-def _overlap(first: str, second: str) -> bool:
+def announces(port: Port, network_id: str) -> bool:
+    """Tell whether a port is on the network with prefixes of IPv6."""
+    return port.network_id == network_id and any(":" in f.ip_address for f in port.fixed_ips)
+
+
+def check_one_for_prefixes(attached: Iterable[Port], new: Port) -> None:
+    """Raise BadRequest where the router has another port with prefixes on the new one's network."""
+    for port in attached:
+        if announces(new, new.network_id) and announces(port, new.network_id):
+            raise lib.BadRequest(
+                resource="router",
+                msg=(
+                    f"Router already contains IPv6 port {port.id} belonging to network id "
+                    f"{port.network_id}. Only one IPv6 port from the same network subnet can be "
+                    "connected to a router."
+                ),
+            )
+
+
+def check_advertised(subnet: Subnet) -> None:
+    """Raise BadRequest for a subnet that some other router announces."""
+    if subnet.ipv6_address_mode is not None and subnet.ipv6_ra_mode is None:
+        raise lib.BadRequest(
+            resource="router",
+            msg=(
+                f"IPv6 subnet {subnet.id} configured to receive RAs from an external router cannot be "
+                "added to Neutron Router."
+            ),
+        )
+
+
+def overlap(first: str, second: str) -> bool:
+    """Tell whether two ranges share addresses."""
     one, two = ip_network(first), ip_network(second)
     return one.version == two.version and one.overlaps(two)
 

@@ -17,10 +17,12 @@ from netloom.model import Context, FloatingIP, Network, Port, Route, Router, Sub
 from netloom.model.names import INTERFACE_OWNERS
 from netloom.model.placement import places
 from netloom.network import (
+    addresses,
     distributed,
     forwarded,
     gateways,
     ha,
+    ipam,
     lookup,
     neutron_agents,
     placement,
@@ -87,7 +89,10 @@ def update(w: Writer, ctx: Context, old: Router, attrs: dict[str, Any]) -> Route
             distributed.follow(w, ctx, router)
         router = placement.place(w, ctx, router)
     if given(attrs, "routes"):
-        wanted = [Route(entry["destination"], entry["nexthop"]) for entry in attrs["routes"] or ()]
+        wanted = [
+            Route(entry["destination"], str(ip_address(entry["nexthop"])))
+            for entry in attrs["routes"] or ()
+        ]
         router = _set_routes(w, ctx, router, wanted)
     return router
 
@@ -141,14 +146,16 @@ def add_interface(
         raise lib.BadRequest(resource="router", msg="Cannot specify both subnet-id and port-id")
     if "port_id" in asked:
         port = _attach_port(w, ctx, router, asked["port_id"])
+        subnet_ids = list({fixed.subnet_id: None for fixed in port.fixed_ips})
     else:
         port = _attach_subnet(w, ctx, router, asked["subnet_id"])
+        subnet_ids = [asked["subnet_id"]]
     if router.distributed:
         distributed.check_hosts(w, port.network_id)
         distributed.follow(w, ctx, router)
     w.bump(Router, router.id)
     placement.place(w, ctx, w.get(Router, router.id) or router)
-    return _answer(router, port, port.fixed_ips[0].subnet_id)
+    return _answer(router, port, subnet_ids[-1], subnet_ids)
 
 
 def _interface_asked(attrs: Any) -> dict[str, str]:
@@ -182,8 +189,13 @@ def _attach_port(w: Writer, ctx: Context, router: Router, port_id: str) -> Port:
     subnets = [
         lookup.subnet(w, ctx, id) for id in {fixed.subnet_id: None for fixed in port.fixed_ips}
     ]
-    router_checks.check_duplicates(w, router_checks.ports_of(w, router), subnets)
-    if len(port.fixed_ips) > 1:
+    for subnet in subnets:
+        router_checks.check_advertised(subnet)
+    attached = router_checks.ports_of(w, router)
+    if not router.distributed:
+        router_checks.check_one_for_prefixes(attached, port)
+    router_checks.check_duplicates(w, attached, subnets)
+    if len([fixed for fixed in port.fixed_ips if ":" not in fixed.ip_address]) > 1:
         raise lib.BadRequest(
             resource="router", msg="Cannot have multiple IPv4 subnets on router port"
         )
@@ -204,11 +216,20 @@ def _attach_subnet(w: Writer, ctx: Context, router: Router, subnet_id: str) -> P
                 "making the request"
             ),
         )
-    router_checks.check_duplicates(w, router_checks.ports_of(w, router), [subnet])
+    router_checks.check_advertised(subnet)
+    attached = router_checks.ports_of(w, router)
+    router_checks.check_duplicates(w, attached, [subnet])
+    network = lookup.network(w, ctx, subnet.network_id)
+    if subnet.ip_version == 6:
+        # One port announces all prefixes of its network.
+        for port in attached:
+            if port.device_owner in INTERFACE_OWNERS and router_checks.announces(port, network.id):
+                fixed = ipam.claim(w, network.id, subnet, subnet.gateway_ip, port.id)
+                return addresses.put(w, port, [*port.fixed_ips, fixed])
     return ports.create_service(
         w,
         ctx,
-        lookup.network(w, ctx, subnet.network_id),
+        network,
         project_id=router.project_id,
         device_id=router.id,
         device_owner=ha.owner_of_interfaces(router),
@@ -225,11 +246,12 @@ def remove_interface(
         port = w.get(Port, asked["port_id"])
         if port is None or port.device_id != router.id or port.device_owner not in INTERFACE_OWNERS:
             raise l3.RouterInterfaceNotFound(router_id=router.id, port_id=asked["port_id"])
-        subnet_id = port.fixed_ips[0].subnet_id if port.fixed_ips else ""
-        if asked.get("subnet_id", subnet_id) != subnet_id:
+        subnet_ids = list({fixed.subnet_id: None for fixed in port.fixed_ips})
+        if asked.get("subnet_id", "") not in ("", *subnet_ids):
             raise lib.SubnetMismatchForPort(port_id=port.id, subnet_id=asked["subnet_id"])
     else:
         subnet_id = lookup.subnet(w, ctx, asked["subnet_id"]).id
+        subnet_ids = [subnet_id]
         port = next(
             (
                 port
@@ -240,18 +262,21 @@ def remove_interface(
         )
         if port is None:
             raise l3.RouterInterfaceNotFoundForSubnet(router_id=router.id, subnet_id=subnet_id)
-    _check_not_needed(w, router, w.get(Subnet, subnet_id))
-    ports.remove(w, port)
+    subnets = w.get_many(Subnet, subnet_ids)
+    for subnet in subnets.values():
+        _check_not_needed(w, router, subnet)
+    if "port_id" in asked or {fixed.subnet_id for fixed in port.fixed_ips} == set(subnet_ids):
+        ports.remove(w, port)
+    else:
+        addresses.withdraw(w, subnets[subnet_ids[0]], [port])
     if router.distributed:
         distributed.follow(w, ctx, router)
     w.bump(Router, router.id)
     placement.place(w, ctx, w.get(Router, router.id) or router)
-    return _answer(router, port, subnet_id)
+    return _answer(router, port, subnet_ids[0] if subnet_ids else "", subnet_ids)
 
 
-def _check_not_needed(r: Reader, router: Router, subnet: Subnet | None) -> None:
-    if subnet is None:
-        return
+def _check_not_needed(r: Reader, router: Router, subnet: Subnet) -> None:
     cidr = ip_network(subnet.cidr)
     led = [(fip.port_id, fip.fixed_ip_address) for fip in r.list(FloatingIP, router_id=router.id)]
     led += [
@@ -268,14 +293,16 @@ def _check_not_needed(r: Reader, router: Router, subnet: Subnet | None) -> None:
         raise RouterInterfaceInUseByRoute(router_id=router.id, subnet_id=subnet.id)
 
 
-def _answer(router: Router, port: Port, subnet_id: str) -> dict[str, Any]:
+def _answer(
+    router: Router, port: Port, subnet_id: str, subnet_ids: Sequence[str]
+) -> dict[str, Any]:
     return {
         "id": router.id,
         "project_id": port.project_id,
         "port_id": port.id,
         "network_id": port.network_id,
         "subnet_id": subnet_id,
-        "subnet_ids": [subnet_id],
+        "subnet_ids": list(subnet_ids),
     }
 
 

@@ -1,22 +1,24 @@
-"""Subnets: ranges of addresses on a network, with their gateway, pools and DHCP options. IPv4."""
+"""Subnets: ranges of addresses on a network, with their gateway, pools and DHCP options."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from ipaddress import IPv4Address, IPv4Network
+from ipaddress import ip_address, ip_network
 from typing import Any
 from uuid import uuid4
 
 import netaddr
 from msgspec.structs import replace
+from neutron_lib import constants
 from neutron_lib import exceptions as lib
 
 from netloom.contract.errors import IpamValueInvalid, invalid
 from netloom.model import Context, FixedIP, Network, Port, Route, Subnet, to_doc
 from netloom.model.names import INTERFACE_OWNERS
-from netloom.network import dhcp, ipam, networks, pools, quotas
+from netloom.network import addresses, dhcp, gateways, networks, pools, quotas, router_checks, slaac
 from netloom.network.access import SHARED
-from netloom.network.networks import AUTO_DELETED_OWNERS, SMALLEST_MTU
+from netloom.network.networks import AUTO_DELETED_OWNERS
+from netloom.network.pools import IPNetwork
 from netloom.store import Reader, Writer
 
 MAX_DNS_NAMESERVERS = 5
@@ -30,11 +32,10 @@ def create(w: Writer, ctx: Context, attrs: dict[str, Any]) -> Subnet:
     cidr = _cidr(attrs)
     _check_dhcp(cidr, attrs["enable_dhcp"])
     gateway = _gateway(cidr, attrs["gateway_ip"]) if "gateway_ip" in attrs else None
-    nameservers = _nameservers(attrs.get("dns_nameservers") or [], "new subnet")
-    routes = _routes(attrs.get("host_routes") or [], "new subnet")
-    _check_ipv4_only(attrs)
-    if network.mtu < SMALLEST_MTU:
-        raise lib.NetworkMTUSubnetConflict(net_id=network.id, mtu=SMALLEST_MTU)
+    nameservers = _nameservers(cidr, attrs.get("dns_nameservers") or [], "new subnet")
+    routes = _routes(cidr, attrs.get("host_routes") or [], "new subnet")
+    _check_modes(cidr, attrs)
+    networks.check_mtu(network.id, network.mtu, {cidr.version})
     asked = (
         pools.check_pools(cidr, attrs["allocation_pools"]) if attrs.get("allocation_pools") else ()
     )
@@ -51,21 +52,29 @@ def create(w: Writer, ctx: Context, attrs: dict[str, Any]) -> Subnet:
             description=attrs["description"],
             network_id=network.id,
             cidr=str(cidr),
+            ip_version=cidr.version,
             gateway_ip=gateway,
             enable_dhcp=attrs["enable_dhcp"],
             allocation_pools=asked or pools.default_pools(cidr, gateway),
             dns_nameservers=nameservers,
             host_routes=routes,
+            ipv6_ra_mode=attrs.get("ipv6_ra_mode"),
+            ipv6_address_mode=attrs.get("ipv6_address_mode"),
+            service_types=tuple(dict.fromkeys(attrs.get("service_types") or ())),
         )
     )
     w.bump(Network, network.id)
+    if network.external:
+        gateways.join(w, network, subnet)
+    if slaac.is_automatic(subnet):
+        addresses.announce(w, subnet)
     dhcp.refresh(w, ctx, network)
     return subnet
 
 
 def update(w: Writer, ctx: Context, old: Subnet, attrs: dict[str, Any]) -> Subnet:
     """Change a subnet; its gateway only while no router holds the old one."""
-    cidr = IPv4Network(old.cidr)
+    cidr = ip_network(old.cidr)
     new = replace(old, **{name: attrs[name] for name in ("name", "description") if name in attrs})
     if "enable_dhcp" in attrs:
         if attrs["enable_dhcp"] and not old.enable_dhcp:
@@ -75,10 +84,14 @@ def update(w: Writer, ctx: Context, old: Subnet, attrs: dict[str, Any]) -> Subne
         new = replace(new, gateway_ip=_gateway(cidr, attrs["gateway_ip"]))
         if new.gateway_ip != old.gateway_ip:
             _check_gateway_free(w, old)
+    if "service_types" in attrs:
+        new = replace(new, service_types=tuple(dict.fromkeys(attrs["service_types"] or ())))
     if "dns_nameservers" in attrs:
-        new = replace(new, dns_nameservers=_nameservers(attrs["dns_nameservers"], old.id))
+        new = replace(new, dns_nameservers=_nameservers(cidr, attrs["dns_nameservers"], old.id))
     if "host_routes" in attrs:
-        new = replace(new, host_routes=_routes(attrs["host_routes"], old.id))
+        new = replace(new, host_routes=_routes(cidr, attrs["host_routes"], old.id))
+    if not attrs.get("enable_dhcp", True) and (old.ipv6_ra_mode or old.ipv6_address_mode):
+        raise invalid("Cannot disable enable_dhcp with ipv6 attributes set")
     if attrs.get("allocation_pools") is not None:
         new = replace(new, allocation_pools=pools.check_pools(cidr, attrs["allocation_pools"]))
     if new.gateway_ip and (new.gateway_ip, new.allocation_pools) != (
@@ -95,15 +108,17 @@ def update(w: Writer, ctx: Context, old: Subnet, attrs: dict[str, Any]) -> Subne
 
 
 def delete(w: Writer, ctx: Context, old: Subnet) -> None:
-    """Delete a subnet; DHCP ports lose their address in it, any other port with one is in the way."""
+    """Delete a subnet: DHCP ports lose their address in it, and all ports the one that their MAC address made.
+
+    A router's interface, and any other port with an address of the pools, is in the way.
+    """
     ports = w.list(Port, subnet_id=old.id)
-    if any(port.device_owner not in AUTO_DELETED_OWNERS for port in ports):
-        raise lib.SubnetInUse(subnet_id=old.id)
+    automatic = slaac.is_automatic(old)
     for port in ports:
-        kept = tuple(fixed for fixed in port.fixed_ips if fixed.subnet_id != old.id)
-        gone = [fixed for fixed in port.fixed_ips if fixed.subnet_id == old.id]
-        ipam.release(w, old.network_id, gone)
-        w.update(replace(port, fixed_ips=kept))
+        owner = port.device_owner
+        if owner in INTERFACE_OWNERS or (not automatic and owner not in AUTO_DELETED_OWNERS):
+            raise lib.SubnetInUse(subnet_id=old.id)
+    addresses.withdraw(w, old, ports)
     w.delete(Subnet, old.id)
     w.bump(Network, old.network_id)
 
@@ -124,28 +139,42 @@ def show(r: Reader, ctx: Context, objs: Sequence[Subnet]) -> list[dict[str, Any]
     return docs
 
 
-def _cidr(attrs: dict[str, Any]) -> IPv4Network:
+def _cidr(attrs: dict[str, Any]) -> IPNetwork:
     """Return the range that a client asked for; what cannot be done yet is refused here."""
-    if attrs.get("subnetpool_id") is not None:
-        if attrs["subnetpool_id"] == "prefix_delegation":
-            raise lib.BadRequest(
-                resource="subnets", msg="Prefix Delegation can only be used with IPv6 subnets."
-            )
-        raise lib.SubnetPoolNotFound(subnetpool_id=attrs["subnetpool_id"])
+    if attrs.get("cidr") is not None and "prefixlen" in attrs:
+        raise lib.BadRequest(
+            resource="subnets", msg="cidr and prefixlen must not be supplied together"
+        )
+    pool_id = attrs.get("subnetpool_id")
+    if pool_id == constants.IPV6_PD_POOL_ID:
+        # As in Neutron: whoever names a prefix has one, and waits for none.
+        if attrs.get("cidr") is None:
+            raise _no_prefix_delegation(attrs)
+    elif pool_id is not None:
+        raise lib.SubnetPoolNotFound(subnetpool_id=pool_id)
     if attrs.get("cidr") is None:
         raise lib.BadRequest(
             resource="subnets", msg="a subnetpool must be specified in the absence of a cidr"
         )
-    if "prefixlen" in attrs:
-        raise lib.BadRequest(
-            resource="subnets", msg="cidr and prefixlen must not be supplied together"
-        )
     network = netaddr.IPNetwork(attrs["cidr"])
     cidr = f"{network.network}/{network.prefixlen}"
     _check_version(attrs["ip_version"], cidr, "cidr")
-    if attrs["ip_version"] != 4:
-        raise invalid("IPv6 subnets are not supported by this server, ip_version must be 4")
-    return IPv4Network(cidr)
+    if network.version == 6 and int(network.network) == 0:
+        raise invalid("IPv6 subnet '::' is not supported")
+    return ip_network(cidr)
+
+
+def _no_prefix_delegation(attrs: dict[str, Any]) -> lib.BadRequest:
+    """Return the error for a prefix that another router shall delegate: no host asks one for prefixes."""
+    if attrs["ip_version"] != 6:
+        msg = "Prefix Delegation can only be used with IPv6 subnets."
+    elif attrs.get("ipv6_ra_mode") not in slaac.MODES:
+        msg = "IPv6 RA Mode must be SLAAC or Stateless for Prefix Delegation."
+    elif attrs.get("ipv6_address_mode") not in slaac.MODES:
+        msg = "IPv6 Address Mode must be SLAAC or Stateless for Prefix Delegation."
+    else:
+        msg = "Prefix Delegation is not supported by this server."
+    return lib.BadRequest(resource="subnets", msg=msg)
 
 
 def _check_version(version: int, value: str, name: str) -> None:
@@ -153,11 +182,11 @@ def _check_version(version: int, value: str, name: str) -> None:
         raise invalid(f"{name} '{value}' does not match the ip_version '{version}'")
 
 
-def _check_dhcp(cidr: IPv4Network, enabled: bool) -> None:
+def _check_dhcp(cidr: IPNetwork, enabled: bool) -> None:
     """Refuse DHCP where it has no addresses to give."""
     if not enabled:
         return
-    if cidr.prefixlen > 30:
+    if cidr.prefixlen > cidr.max_prefixlen - 2:
         raise invalid("Subnet has a prefix length that is incompatible with DHCP service enabled")
     if cidr.is_multicast:
         raise invalid("Multicast IP subnet is not supported if enable_dhcp is True")
@@ -167,58 +196,79 @@ def _check_dhcp(cidr: IPv4Network, enabled: bool) -> None:
         raise invalid("First IP '0.0.0.0' of network is not supported if enable_dhcp is True.")
 
 
-def _gateway(cidr: IPv4Network, asked: str | None) -> str | None:
+def _gateway(cidr: IPNetwork, asked: str | None) -> str | None:
     """Return the gateway that a client named; it may lie outside of the range."""
     if not asked:
         return None
-    _check_version(4, asked, "gateway_ip")
-    address = IPv4Address(asked)
+    _check_version(cidr.version, asked, "gateway_ip")
+    address = ip_address(asked)
     if pools.is_reserved(cidr, address):
         raise invalid("Gateway is not valid on subnet")
     return str(address)
 
 
-def _default_gateway(cidr: IPv4Network) -> str:
+def _default_gateway(cidr: IPNetwork) -> str:
     gateway = pools.default_gateway(cidr)
-    if pools.is_reserved(cidr, IPv4Address(gateway)):
+    if pools.is_reserved(cidr, ip_address(gateway)):
         raise IpamValueInvalid(
             message=f"Gateway IP {gateway} cannot be the network or broadcast IP address {cidr}"
         )
     return gateway
 
 
-def _nameservers(asked: Sequence[str], subnet_id: str) -> tuple[str, ...]:
+def _nameservers(cidr: IPNetwork, asked: Sequence[str], subnet_id: str) -> tuple[str, ...]:
     """Return DNS servers, in the client's order."""
     if len(asked) > MAX_DNS_NAMESERVERS:
         raise lib.DNSNameServersExhausted(subnet_id=subnet_id, quota=MAX_DNS_NAMESERVERS)
     for address in asked:
-        _check_version(4, address, "dns_nameserver")
+        _check_version(cidr.version, address, "dns_nameserver")
     return tuple(asked)
 
 
-def _routes(asked: Sequence[dict[str, str]], subnet_id: str) -> tuple[Route, ...]:
+def _routes(cidr: IPNetwork, asked: Sequence[dict[str, str]], subnet_id: str) -> tuple[Route, ...]:
     """Return host routes, ordered as Neutron shows them."""
     if len(asked) > MAX_HOST_ROUTES:
         raise lib.HostRoutesExhausted(subnet_id=subnet_id, quota=MAX_HOST_ROUTES)
     for route in asked:
-        _check_version(4, route["destination"], "destination")
-        _check_version(4, route["nexthop"], "nexthop")
-    routes = [Route(route["destination"], route["nexthop"]) for route in asked]
+        # The next hop is the one that is looked at first.
+        _check_version(cidr.version, route["nexthop"], "nexthop")
+        _check_version(cidr.version, route["destination"], "destination")
+    routes = [Route(route["destination"], str(ip_address(route["nexthop"]))) for route in asked]
     return tuple(sorted(routes, key=lambda route: (route.destination, route.nexthop)))
 
 
-def _check_ipv4_only(attrs: dict[str, Any]) -> None:
-    for name in ("ipv6_ra_mode", "ipv6_address_mode"):
-        if attrs.get(name) is not None:
-            raise invalid(f"{name} is not valid when ip_version is 4")
+def _check_modes(cidr: IPNetwork, attrs: dict[str, Any]) -> None:
+    """Refuse modes of IPv6 that do not go together, or not with the subnet."""
+    modes = {name: attrs.get(name) for name in ("ipv6_ra_mode", "ipv6_address_mode")}
+    if cidr.version == 4:
+        for name, mode in modes.items():
+            if mode is not None:
+                raise invalid(f"{name} is not valid when ip_version is 4")
+        return
+    given = {mode for mode in modes.values() if mode is not None}
+    if given and not attrs["enable_dhcp"]:
+        raise invalid(
+            "ipv6_ra_mode or ipv6_address_mode cannot be set when enable_dhcp is set to False"
+        )
+    if len(given) == 2:
+        raise invalid(
+            f"ipv6_ra_mode set to '{modes['ipv6_ra_mode']}' with ipv6_address_mode set to "
+            f"'{modes['ipv6_address_mode']}' is not valid. If both attributes are set, they must be "
+            "the same value"
+        )
+    if given & slaac.MODES and cidr.prefixlen != 64:
+        raise invalid(
+            f"Invalid CIDR {cidr} for IPv6 address mode. OpenStack uses the EUI-64 address format, "
+            "which requires the prefix to be /64"
+        )
 
 
-def _check_overlap(r: Reader, network: Network, cidr: IPv4Network) -> None:
+def _check_overlap(r: Reader, network: Network, cidr: IPNetwork) -> None:
     """Refuse a range that shares addresses with another subnet of the network."""
     if cidr.prefixlen == 0:
         raise invalid("0 is not allowed as CIDR prefix length")
     for other in r.list(Subnet, network_id=network.id):
-        if cidr.overlaps(IPv4Network(other.cidr)):
+        if router_checks.overlap(str(cidr), other.cidr):
             raise invalid(
                 f"Requested subnet with cidr: {cidr} for network: {network.id} overlaps with another subnet"
             )
