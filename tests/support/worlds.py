@@ -29,6 +29,7 @@ from netloom.model import (
     Server,
     Subnet,
 )
+from netloom.model.family import link_local
 from netloom.model.qos import PolicyRule
 
 
@@ -92,6 +93,24 @@ class World:
                 device_id=f"dhcp-{network}",
                 port_security_enabled=False,
             )
+        return subnet
+
+    def subnet6(
+        self, id: str, network: str, cidr: str, mode: str | None = "slaac", **more: Any
+    ) -> Subnet:
+        """An IPv6 subnet whose addresses hosts get as `mode` says; the network's DHCP port has one, too, where it serves."""
+        prefix = ipaddress.IPv6Network(cidr)
+        values = {"gateway_ip": str(prefix[1]), "ipv6_ra_mode": mode, "ipv6_address_mode": mode}
+        values |= {"enable_dhcp": mode is not None, **more}
+        subnet = self.add(
+            "subnets",
+            Subnet(id=id, name=id, network_id=network, cidr=cidr, ip_version=6, **values),
+        )
+        ports = [p for p in self.tables.get("ports", {}).values() if p.network_id == network]
+        for port in ports if subnet.enable_dhcp else ():
+            if port.device_owner == "network:dhcp":
+                own = FixedIP(id, eui64(cidr, port.mac_address))
+                self.change("ports", port.id, fixed_ips=(*port.fixed_ips, own))
         return subnet
 
     def port(
@@ -238,6 +257,12 @@ class World:
 
     def views(self) -> dict[str, HostView]:
         return {host: self.view(host) for host in self.hosts}
+
+
+def eui64(cidr: str, mac: str) -> str:
+    """The address that a host with a MAC address makes of a prefix (RFC 4291)."""
+    low = int(ipaddress.IPv6Address(link_local(mac))) & ((1 << 64) - 1)
+    return str(ipaddress.IPv6Network(cidr)[low])
 
 
 def _fields(struct: Any) -> dict[str, Any]:

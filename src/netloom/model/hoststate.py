@@ -133,10 +133,14 @@ class Zone(HostObject, frozen=True, kw_only=True):
 
 
 class Namespace(HostObject, frozen=True, kw_only=True):
-    """A network namespace with `lo` up and the settings of `model/sysctls.py`; `forward`: it forwards IPv4."""
+    """A network namespace with `lo` up and the settings of `model/sysctls.py`.
+
+    `forward`: it forwards. `ipv6`: it speaks IPv6, too.
+    """
 
     name: str
     forward: bool = False
+    ipv6: bool = False
 
     @property
     def key(self) -> Key:
@@ -367,8 +371,16 @@ class DhcpLease(Struct, frozen=True, kw_only=True):
     options: tuple[DhcpValue, ...] = ()
 
 
+class Dhcp6Lease(Struct, frozen=True, kw_only=True):
+    """The addresses that DHCPv6 gives to a port."""
+
+    mac: str
+    addresses: tuple[str, ...]
+    port_id: str
+
+
 class DhcpRange(Struct, frozen=True, kw_only=True):
-    """One subnet that DHCP serves, and the options for its clients."""
+    """One subnet that DHCP serves, and the options for its clients: in IPv6 those of DHCPv6, which has numbers of its own."""
 
     subnet_id: str
     cidr: str
@@ -383,6 +395,7 @@ class Dnsmasq(HostObject, frozen=True, kw_only=True):
     device: str
     ranges: tuple[DhcpRange, ...] = ()
     leases: tuple[DhcpLease, ...] = ()
+    leases6: tuple[Dhcp6Lease, ...] = ()
     lease_seconds: int = 86400
     mtu: int = 1500
     domain: str = "openstacklocal"
@@ -390,6 +403,38 @@ class Dnsmasq(HostObject, frozen=True, kw_only=True):
     @property
     def key(self) -> Key:
         return ("dnsmasq", self.network_id)
+
+
+class AdvertisedPrefix(Struct, frozen=True, kw_only=True):
+    """An IPv6 subnet in a router's advertisements, as its `mode` says where hosts have their addresses and all else from.
+
+    `slaac`: they make addresses of the prefix. `dhcpv6-stateless`: so they do, and ask DHCP for all else. `dhcpv6-stateful`: they
+    ask DHCP for addresses, too. `dns`: servers that the router names.
+    """
+
+    cidr: str
+    mode: str
+    dns: tuple[str, ...] = ()
+
+
+class AdvertisedLink(Struct, frozen=True, kw_only=True):
+    """A device of a router by which it advertises itself."""
+
+    device: str
+    mtu: int
+    prefixes: tuple[AdvertisedPrefix, ...]
+
+
+class Advertiser(HostObject, frozen=True, kw_only=True):
+    """The program that sends a router's advertisements (RFC 4861)."""
+
+    namespace: str
+    router_id: str
+    links: tuple[AdvertisedLink, ...]
+
+    @property
+    def key(self) -> Key:
+        return ("advertiser", self.namespace)
 
 
 class MetadataListener(HostObject, frozen=True, kw_only=True):

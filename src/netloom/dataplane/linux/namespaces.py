@@ -23,18 +23,23 @@ from netloom.dataplane.linux.netlink import (
     arp_request,
     delete_link,
     index_of,
+    neighbour_advertisement,
     open_netlink,
     send_frame,
 )
 from netloom.dataplane.mark import broken, fingerprint
 from netloom.dataplane.process import ApplyError, run
+from netloom.model.family import LINK_LOCAL, V4, link_local, of
 from netloom.model.hoststate import Address, Device, Key, Namespace, NsRoute
-from netloom.model.sysctls import FORWARD, SERVICE, of_devices, settings
+from netloom.model.sysctls import FORWARD, NO_IPV6, of_devices, service, settings
 
 _MARK = "netloom "
 _STATIC, _KERNEL = 4, 2
 """rtnetlink's «protocol static»: routes that an administrator, here we, put in; and those of the kernel itself."""
 _MAIN, _LOCAL, _UNICAST, _OF_LINK = 254, 255, 1, 253
+_FAMILIES = (socket.AF_INET, socket.AF_INET6)
+_CONNECTED_METRIC, _IPV6_METRIC = 256, 1024
+"""What the kernel gives its own IPv6 routes, and those of others."""
 _UNANSWERED = 0x01 | 0x20
 """NUD_INCOMPLETE and NUD_FAILED."""
 _PREFIXES = ("qrouter-", "qdhcp-", "snat-")
@@ -129,12 +134,13 @@ def read_namespace(name: str, held: Held = NOTHING_HELD) -> Seen | None:
         loopback = next((item for item in links.values() if item.get("ifname") == "lo"), None)
         if loopback is None or not (loopback.get("ifalias") or "").startswith(_MARK):
             return None
-        forward, odd = _settings()
-        here = Namespace(name=name, forward=forward == "1")
-        other = Namespace(name=name, forward=not here.forward)
-        if loopback.get("ifalias") == _MARK + fingerprint(other):
-            # The kernel changes other settings with this one: it is the one that somebody has changed.
-            odd = [f"net.{FORWARD} was {forward} and not {int(other.forward)}"]
+        forward, ipv6, odd = _settings()
+        here = Namespace(name=name, forward=forward == "1", ipv6=ipv6)
+        for other in _as_well(here):
+            if loopback.get("ifalias") == _MARK + fingerprint(other):
+                # The kernel changes other settings with these: they are the ones that somebody has changed.
+                odd = _changed(here, other)
+                ipv6 = other.ipv6
         if not loopback["flags"] & UP:
             odd.append("lo was down")
         missing, more = _rules(link)
@@ -145,14 +151,18 @@ def read_namespace(name: str, held: Held = NOTHING_HELD) -> Seen | None:
         seen.namespace["namespace", name] = broken(", ".join(odd)) if odd else whole
         names = {i: item.get("ifname") for i, item in links.items()}
         addresses: dict[int, list[str]] = {}
-        for item in link.get_addr(family=socket.AF_INET):
+        for item in link.get_addr():
             cidr = f"{item.get('address')}/{item['prefixlen']}"
             if (names.get(item["index"]), cidr) not in held.addresses:
                 addresses.setdefault(item["index"], []).append(cidr)
-        routes = list(link.get_routes(family=socket.AF_INET))
+        routes = [route for family in _FAMILIES for route in link.get_routes(family=family)]
         for index, item in links.items():
             if item is loopback:
                 continue
+            own = _own_link_local(item.get("address") or "")
+            there = addresses.get(index, [])
+            silent = ipv6 and own not in there and item["flags"] & UP
+            addresses[index] = [cidr for cidr in there if cidr != own]
             device = Device(
                 namespace=name,
                 name=item.get("ifname"),
@@ -161,7 +171,8 @@ def read_namespace(name: str, held: Held = NOTHING_HELD) -> Seen | None:
                 addresses=tuple(map(Address, addresses.get(index, ()))),
                 held_by="keepalived" if item.get("ifname") in held.links else "agent",
             )
-            odd = _unsettled(of_devices(SERVICE, [device.name], forward))
+            odd = _unsettled(of_devices(service(ipv6), [device.name], forward))
+            odd += [f"its address {own} was gone"] if silent else []
             lost = _not_connected(routes, index, addresses.get(index, ()))
             if device.held_by != "agent" and not item["flags"] & UP:
                 pass  # a standby's
@@ -183,7 +194,7 @@ def read_ways(name: str, held: Held = NOTHING_HELD) -> Seen:
     """The routes and known neighbours in a namespace of ours, alone: what the kernel drops with a device's link."""
     with netns.inside(name), open_netlink() as link:
         names = {item["index"]: item.get("ifname") for item in link.get_links()}
-        routes = link.get_routes(family=socket.AF_INET)
+        routes = [route for family in _FAMILIES for route in link.get_routes(family=family)]
         beside = {n.key: fingerprint(n) for n in neightable.read(link, name, names)}
         return Seen(routes=_static(routes, name, names, held), neighbours=beside)
 
@@ -208,7 +219,14 @@ def _rules(link: Any) -> tuple[dict[int, int], list[str]]:
 
 
 def _destination(route: Any) -> str:
-    return f"{route.get('dst') or '0.0.0.0'}/{route['dst_len']}"
+    anywhere = "::" if route["family"] == socket.AF_INET6 else "0.0.0.0"
+    return f"{route.get('dst') or anywhere}/{route['dst_len']}"
+
+
+def _has_metric(route: Any) -> bool:
+    """Whether a route has another metric than those that we put in: in IPv6 the kernel gives each one."""
+    given = _IPV6_METRIC if route["family"] == socket.AF_INET6 else 0
+    return (route.get("priority") or 0) != given
 
 
 def _table(route: Any) -> int:
@@ -229,7 +247,7 @@ def _static(
                 device=devices.get(item.get("oif"), ""),
                 gateway=item.get("gateway"),
             )
-            plain = item["type"] == _UNICAST and not item.get("priority")
+            plain = item["type"] == _UNICAST and not _has_metric(item)
             wrong = "" if plain else "its type or metric was another"
             found.setdefault(route.key, broken(wrong) if wrong else fingerprint(route))
     return found
@@ -255,15 +273,37 @@ def _not_connected(routes: Iterable[Any], index: int, addresses: Iterable[str]) 
     return [
         address
         for address in addresses
-        if not address.endswith("/32")
-        and str(ipaddress.IPv4Interface(address).network) not in there
+        if int(address.partition("/")[2]) != of(address).bits
+        and str(ipaddress.ip_interface(address).network) not in there
     ]
 
 
-def _settings() -> tuple[str, list[str]]:
-    """Whether this namespace forwards, and which of its other settings are not as ours are, in words."""
-    forward = netns.read_sysctls([FORWARD]).get(FORWARD, "0")
-    return forward, _unsettled(settings(SERVICE, forward))
+def _settings() -> tuple[str, bool, list[str]]:
+    """Whether this namespace forwards, whether it speaks IPv6, and which of its other settings are not as ours are, in words."""
+    there = netns.read_sysctls([FORWARD, NO_IPV6])
+    forward, ipv6 = there.get(FORWARD, "0"), there.get(NO_IPV6) == "0"
+    return forward, ipv6, _unsettled(settings(service(ipv6), forward))
+
+
+def _as_well(here: Namespace) -> Iterable[Namespace]:
+    """The namespace as it would be with other values of the settings that differ from one to the next."""
+    for forward, ipv6 in ((False, False), (False, True), (True, False), (True, True)):
+        if (forward, ipv6) != (here.forward, here.ipv6):
+            yield Namespace(name=here.name, forward=forward, ipv6=ipv6)
+
+
+def _changed(here: Namespace, made: Namespace) -> list[str]:
+    """Which settings are not as the namespace was made, in words."""
+    pairs = (
+        (FORWARD, int(here.forward), int(made.forward)),
+        (NO_IPV6, int(not here.ipv6), int(not made.ipv6)),
+    )
+    return [f"net.{key} was {now} and not {then}" for key, now, then in pairs if now != then]
+
+
+def _own_link_local(mac: str) -> str:
+    """The address that the kernel gives a device with this MAC address, with its length; empty where it has none."""
+    return f"{link_local(mac)}/{LINK_LOCAL.partition('/')[2]}" if len(mac) == 17 else ""
 
 
 def _unsettled(wanted: Mapping[str, str]) -> list[str]:
@@ -284,7 +324,7 @@ def ensure_namespace(item: Namespace) -> None:
                 f"namespace {item.name} exists and is not Netloom's: remove or rename it"
             )
         link.link("set", index=1, state="up", ifalias=_MARK + fingerprint(item))
-        netns.settle_sysctls(settings(SERVICE, str(int(item.forward))))
+        netns.settle_sysctls(settings(service(item.ipv6), str(int(item.forward))))
         if not fresh:
             for priority, table in _rules(link)[0].items():
                 link.rule("add", family=socket.AF_INET, priority=priority, table=table)
@@ -322,20 +362,25 @@ def ensure_device(item: Device) -> list[str]:
             link.link("set", index=index, address=item.mac)
         if now.get("mtu") != item.mtu:
             link.link("set", index=index, mtu=item.mtu)
-        forward = netns.read_sysctls([FORWARD]).get(FORWARD, "0")
+        there = netns.read_sysctls([FORWARD, NO_IPV6])
+        forward, ipv6 = there.get(FORWARD, "0"), there.get(NO_IPV6) == "0"
         # Before it is up: a device may have been moved in before the namespace had its settings.
-        netns.settle_sysctls(of_devices(SERVICE, [item.name], forward))
+        netns.settle_sysctls(of_devices(service(ipv6), [item.name], forward))
         if not now["flags"] & UP and item.held_by == "agent":
             link.link("set", index=index, state="up")
-        added = _set_addresses(link, index, item.addresses)
+        added = _set_addresses(link, index, item.addresses, item.mac, ipv6=ipv6)
         flags = link.get_links(index)[0]["flags"]
         # A device that is down, as a standby's may be, has no routes.
         own_addresses = [a.cidr for a in item.addresses if a.held_by == "agent" and flags & UP]
-        routes = list(link.get_routes(family=socket.AF_INET, oif=index))
+        routes = [r for family in _FAMILIES for r in link.get_routes(family=family, oif=index)]
         for address in _not_connected(routes, index, own_addresses):
-            own = ipaddress.IPv4Interface(address)
-            where = {"dst": str(own.network), "oif": index, "prefsrc": str(own.ip)}
-            link.route("add", proto=_KERNEL, scope=_OF_LINK, **where)
+            own = ipaddress.ip_interface(address)
+            where: dict[str, Any] = {"dst": str(own.network), "oif": index}
+            if of(address) is V4:
+                where |= {"prefsrc": str(own.ip), "scope": _OF_LINK}
+            else:
+                where |= {"priority": _CONNECTED_METRIC}
+            link.route("add", proto=_KERNEL, **where)
         if not flags & LOWER_UP and (flags & UP or item.held_by == "agent"):
             raise ApplyError(
                 f"device {item.name} has no carrier: ovs-vswitchd does not serve it (yet)"
@@ -343,26 +388,40 @@ def ensure_device(item: Device) -> list[str]:
         return added
 
 
-def _set_addresses(link: Any, index: int, addresses: Iterable[Address]) -> list[str]:
-    """Add and remove addresses, but those that others hold; returns those that were added."""
-    held = {address.cidr for address in addresses if address.held_by != "agent"}
+def _set_addresses(
+    link: Any, index: int, addresses: Iterable[Address], mac: str, *, ipv6: bool
+) -> list[str]:
+    """Add and remove addresses, but those that others hold; returns those that were added.
+
+    The one that an IPv6 device gives itself stays, and comes back where somebody took it away.
+    """
+    own = _own_link_local(mac)
+    if ipv6 and link.get_links(index)[0]["flags"] & UP and own not in _all_on(link, index):
+        ip, length = own.split("/")
+        link.addr("replace", index=index, address=ip, prefixlen=int(length))
+    held = {own, *(address.cidr for address in addresses if address.held_by != "agent")}
     wanted = [address.cidr for address in addresses if address.held_by == "agent"]
-    before = set(addresses_on(link, index)) - held
+    before = set(_all_on(link, index)) - held
     for address in sorted(before - set(wanted)):
-        if address in addresses_on(link, index):
+        if address in _all_on(link, index):
             ip, length = address.split("/")
             link.addr("del", index=index, address=ip, prefixlen=int(length))
     # The first address of a subnet takes the others with it.
-    present = addresses_on(link, index)
+    present = _all_on(link, index)
     for address in wanted:
         if address in present:
             continue
         ip, length = address.split("/")
-        if length == "32":
-            link.addr("add", index=index, address=ip, prefixlen=32)
+        if length == "32" or of(ip) is not V4:
+            link.addr("add", index=index, address=ip, prefixlen=int(length))
         else:
             link.addr("add", index=index, address=ip, prefixlen=int(length), broadcast=True)
     return [address for address in wanted if address not in before]
+
+
+def _all_on(link: Any, index: int) -> list[str]:
+    """The addresses of a device of all families."""
+    return addresses_on(link, index, 0)
 
 
 @contextmanager
@@ -405,7 +464,7 @@ def ensure_route(item: NsRoute) -> None:
     with netns.inside(item.namespace), open_netlink() as link:
         index = index_of(link, item.device)
         there = _routes_to(link, item.destination)
-        if there and there[0]["proto"] != _STATIC:
+        if there and there[0]["proto"] != _STATIC and of(item.destination) is V4:
             via = ["via", item.gateway] if item.gateway else ["scope", "link"]
             run(
                 [
@@ -422,7 +481,7 @@ def ensure_route(item: NsRoute) -> None:
             )
             return
         where = {"gateway": item.gateway} if item.gateway else {"scope": _OF_LINK}
-        if there and (there[0]["type"] != _UNICAST or there[0].get("priority")):
+        if there and there[0]["proto"] == _STATIC and _is_odd(there[0]):
             odd = there[0].get("priority") or 0
             link.route(
                 "del", dst=item.destination, proto=_STATIC, type=there[0]["type"], priority=odd
@@ -430,9 +489,14 @@ def ensure_route(item: NsRoute) -> None:
         link.route("replace", dst=item.destination, oif=index, proto=_STATIC, **where)
 
 
+def _is_odd(route: Any) -> bool:
+    return route["type"] != _UNICAST or _has_metric(route)
+
+
 def _routes_to(link: Any, destination: str) -> list[Any]:
     """Routes of the main table to exactly this destination, the one that is used first."""
-    routes = link.get_routes(family=socket.AF_INET, table=254)
+    family = socket.AF_INET if of(destination) is V4 else socket.AF_INET6
+    routes = link.get_routes(family=family, table=254)
     return [item for item in routes if _destination(item) == destination]
 
 
@@ -448,11 +512,12 @@ def remove_route(namespace: str, destination: str) -> None:
 
 
 def announce(item: Device, addresses: list[str]) -> None:
-    """Send gratuitous ARP for addresses of the device."""
+    """Say to everybody at which MAC address addresses of the device are: by gratuitous ARP, or a neighbour advertisement."""
     with netns.inside(item.namespace):
         for address in addresses:
             own = address.partition("/")[0]
-            send_frame(item.name, arp_request(item.mac, own, own))
+            frame = arp_request(item.mac, own, own) if of(own) is V4 else None
+            send_frame(item.name, frame or neighbour_advertisement(item.mac, own))
 
 
 def ask_again(name: str) -> None:
