@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
 import pytest
@@ -140,3 +141,101 @@ def test_slaac_rules_and_the_way_outside(hosts: tuple[Host, Host], tmp_path: Pat
     assert " 0 received" in pair.inside("one", ping, check=False)
     # Nothing is done twice.
     assert [line.split()[0] for line in pair.apply()] == ["1", "1"]  # the listeners
+
+
+FORGE = """
+import socket, struct, sys
+def checksum(data):
+    total = sum(struct.unpack(f"!{len(data) // 2}H", data))
+    while total >> 16:
+        total = (total & 0xFFFF) + (total >> 16)
+    return ~total & 0xFFFF
+mac, source, kind, target = sys.argv[1:]
+mac = bytes.fromhex(mac.replace(":", ""))
+src, dst = (socket.inet_pton(socket.AF_INET6, a) for a in (source, "ff02::1"))
+body = {
+    "na": lambda: struct.pack("!BBHI", 136, 0, 0, 0x20000000) + socket.inet_pton(socket.AF_INET6, target) + bytes([2, 1]) + mac,
+    "ra": lambda: struct.pack("!BBHBBHII", 134, 0, 0, 64, 0, 1800, 0, 0) + bytes([1, 1]) + mac,
+    "echo": lambda: struct.pack("!BBHHH", 128, 0, 0, 7, 1),
+}[kind]()
+pseudo = src + dst + struct.pack("!II", len(body), 58)
+body = body[:2] + struct.pack("!H", checksum(pseudo + body)) + body[4:]
+frame = bytes.fromhex("333300000001") + mac + bytes.fromhex("86dd")
+frame += struct.pack("!IHBB", 0x60000000, len(body), 58, 255) + src + dst + body
+with socket.socket(socket.AF_PACKET, socket.SOCK_RAW) as raw:
+    raw.bind(("eth0", 0))
+    raw.send(frame)
+"""
+
+
+def test_forged_neighbours_routers_and_sources_are_not_heard(
+    hosts: tuple[Host, Host], tmp_path: Path
+) -> None:
+    cloud = world()
+    opened(cloud)
+    pair = Pair(hosts, tmp_path, cloud)
+    ports = {name: cloud.tables["ports"][name] for name in ("one", "two")}
+    own, other = (address_of(ports[name]) for name in ("one", "two"))
+    for name in ports:
+        address = address_of(ports[name])
+        pair.until(name, f"ip -6 addr show dev eth0 | grep -v tentative | grep -q {address}")
+    mac = ports["one"].mac_address
+    link = next(
+        word.partition("/")[0]
+        for word in pair.inside("one", "ip -6 -o addr show dev eth0 scope link").split()
+        if word.startswith("fe80")
+    )
+    seen = pair.hosts["b"].start(
+        "sh",
+        "-c",
+        "ip netns exec vm-two timeout 4 tcpdump --immediate-mode -vnei eth0 icmp6 > /run/seen 2>/run/listens",
+    )
+    pair.hosts["b"].sh("until grep -q listening /run/listens; do sleep 0.1; done")
+
+    def send(sender: str, source: str, kind: str, target: str = "::") -> None:
+        words = ("ip", "netns", "exec", "vm-one", sys.executable, "-c", FORGE)
+        pair.hosts["a"].run(*words, sender, source, kind, target)
+
+    send(mac, link, "na", other)  # another's address
+    send(mac, link, "na", "2001:db8:1::1")  # the router's
+    send(mac, link, "ra")
+    send(mac, "2001:db8:1::bad", "echo")
+    send("fa:16:3e:00:00:99", own, "echo")
+    send(mac, own, "na", own)  # its own: heard
+    send(mac, own, "echo")
+    seen.wait()
+    lines = " ".join(pair.hosts["b"].sh("cat /run/seen").split())
+    assert (
+        f"tgt is {own}" in lines and f"{own} > ff02::1: [icmp6 sum ok] ICMP6, echo request" in lines
+    )
+    assert f"tgt is {other}" not in lines.split(f"{own} > ff02::1")[0].replace(f"{other} >", "")
+    assert "tgt is 2001:db8:1::1" not in lines and "2001:db8:1::bad" not in lines
+    assert (
+        "fa:16:3e:00:00:99" not in lines
+        and f"{link} > ff02::1: [icmp6 sum ok] ICMP6, router" not in lines
+    )
+    # What of its own objects somebody takes away comes back.
+    inside = "ip netns exec qrouter-router"
+    device = pair.hosts["a"].sh(f"{inside} ip -6 -o addr | grep 2001:db8:1::1/64").split()[1]
+    pair.hosts["a"].sh(
+        f"{inside} ip -6 addr del 2001:db8:1::1/64 dev {device}; {inside} ip -6 route del default"
+        f"; {inside} nft delete table ip6 netloom; {inside} sysctl -qw net.ipv6.conf.all.forwarding=0"
+    )
+    pair.apply()
+    assert " 2 received" in pair.inside("two", "ping -c 2 -i 0.3 -W 2 2001:db8:ff::1")
+    assert "chain sources" in pair.hosts["a"].sh(f"{inside} nft list table ip6 netloom")
+
+
+def test_dhcpv6_gives_addresses_and_tells_the_rest(
+    hosts: tuple[Host, Host], tmp_path: Path
+) -> None:
+    cloud = world("dhcpv6-stateful")
+    pair = Pair(hosts, tmp_path, cloud)
+    # The router says: no addresses of your own, ask.
+    pair.until("two", "ip -6 route show default | grep -q fe80")
+    assert "2001:db8" not in pair.inside("two", "ip -6 addr show dev eth0")
+    script = "/run/udhcpc6.script"
+    text = '#!/bin/sh\nenv | grep -E "^(ipv6|dns)="\n'
+    pair.hosts["b"].run("sh", "-c", f"cat > {script}; chmod 755 {script}", stdin=text)
+    out = pair.inside("two", f"busybox udhcpc6 -i eth0 -s {script} -O dns -q -n -t 5 -T 1")
+    assert "ipv6=2001:db8:1::12" in out and "dns=2001:db8::53" in out

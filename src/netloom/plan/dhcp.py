@@ -19,7 +19,7 @@ from netloom.model.dhcp_options import (
     route,
     user_option,
 )
-from netloom.model.family import ADDRESSED, V4, V6, Family
+from netloom.model.family import V4, V6, Family
 from netloom.model.hoststate import (
     Address,
     Device,
@@ -65,7 +65,11 @@ def plan_clients(index: Index, network: Network, port: Port) -> Iterator[HostObj
     """What a network that is present and up needs to know of all its ports here: DHCP server and metadata listener."""
     slices = (clients_of(index, f"{network.id} {number}") for number in range(SLICES))
     clients = sorted((each for some in slices for each in some), key=lambda each: each.port_id)
-    served = [s for family in ADDRESSED for s in served_subnets(index, network.id, family)]
+    served = [
+        s
+        for family in index.families_of(network.id)
+        for s in served_subnets(index, network.id, family)
+    ]
     if served:
         yield dnsmasq(index, network, port, served, clients)
     yield metadata_listener(network, port, clients)
@@ -78,7 +82,11 @@ def served_subnets(index: Index, network_id: str, family: Family) -> list[Subnet
 
 def missing(index: Index, network: Network, port: Port | None) -> Iterator[Refusal]:
     """What the network's instances do without: all of DHCP, or that of a subnet."""
-    wanted = [s for family in ADDRESSED for s in served_subnets(index, network.id, family)]
+    wanted = [
+        s
+        for family in index.families_of(network.id)
+        for s in served_subnets(index, network.id, family)
+    ]
     if port is None:
         if wanted:
             yield Refusal(
@@ -116,7 +124,11 @@ def client(index: Index, port_id: str) -> Client | None:
     if port is None or port.device_owner in NAMESPACE_OWNERS or not port.admin_state_up:
         return None
     address = served_address(index, port, V4)
-    addresses = tuple(a for family in ADDRESSED for a in own_addresses(port, family))
+    addresses = tuple(
+        address
+        for family in index.families_of(port.network_id)
+        for address in own_addresses(port, family)
+    )
     given = tuple(given_addresses(index, port))
     lease6 = None
     if given:
@@ -161,13 +173,13 @@ def given_addresses(index: Index, port: Port) -> Iterator[str]:
 def _namespace(index: Index, network: Network, port: Port) -> Iterator[HostObject]:
     namespace, device = dhcp_namespace(network.id), service_device(index.facts, port)
     why = origin(port, network)
-    subnets = {subnet.id: subnet for f in ADDRESSED for subnet in index.subnets_of(network.id, f)}
+    families = index.families_of(network.id)
+    subnets = {subnet.id: subnet for f in families for subnet in index.subnets_of(network.id, f)}
     addresses = [
         f"{fixed.ip_address}/{subnets[fixed.subnet_id].cidr.partition('/')[2]}"
         for fixed in port.fixed_ips
         if fixed.subnet_id in subnets
     ]
-    families = index.families_of(network.id)
     yield Namespace(name=namespace, ipv6=V6 in families, origin=why, aspect="dhcp")
     yield Device(
         namespace=namespace,

@@ -222,7 +222,12 @@ class Index:
         return self.rows("subnets", "subnets", network_id, family.version)
 
     def families_of(self, network_id: str) -> list[Family]:
-        """The families that a network speaks: IPv4 always, another where it has a subnet of it."""
+        """The families that a network speaks here: IPv4 always, another where it has a subnet of it.
+
+        A host with Linux bridges carries IPv4 alone.
+        """
+        if self.facts.backend == "linuxbridge":
+            return [V4]
         return [f for f in ADDRESSED if f is V4 or self.has("subnets", network_id, f.version)]
 
     def router_ports(self, router_id: str) -> list[Port]:

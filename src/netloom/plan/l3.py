@@ -34,7 +34,7 @@ def plan_router(index: Index, router: Router) -> Iterator[HostObject]:
     others = OWNER_HA_INTERFACE, OWNER_DISTRIBUTED
     ports = [port for port in every if port.device_owner not in others]
     gateway = gateway_of(index, router)
-    families = carried(router)
+    families = carried(index, router)
     ipv6 = V6 in families and any(V6.has(f.ip_address) for port in ports for f in port.fixed_ips)
     yield namespace_of(router, router.namespace, ipv6)
     devices: list[Device] = []
@@ -63,14 +63,15 @@ def plan_router(index: Index, router: Router) -> Iterator[HostObject]:
         yield from ha.plan_replica(index, router, beside, devices, routes)
 
 
-def carried(router: Router) -> tuple[Family, ...]:
-    """The families that a router carries."""
-    return (V4,) if router.distributed or router.ha else ADDRESSED
+def carried(index: Index, router: Router) -> tuple[Family, ...]:
+    """The families that a router carries on this host."""
+    bridged = index.facts.backend == "linuxbridge"
+    return (V4,) if router.distributed or router.ha or bridged else ADDRESSED
 
 
 def left_out(index: Index, router: Router) -> Iterator[Refusal]:
-    """What of a router is not carried out: IPv6, of those that are on several hosts."""
-    if V6 in carried(router):
+    """What of a router is not carried out: IPv6, of those that are on several hosts, or on one with Linux bridges."""
+    if V6 in carried(index, router):
         return
     ports = [
         port
@@ -78,9 +79,11 @@ def left_out(index: Index, router: Router) -> Iterator[Refusal]:
         if any(V6.has(fixed.ip_address) for fixed in port.fixed_ips)
     ]
     if ports:
-        kind = "distributed" if router.distributed else "HA"
+        kind = "distributed routers" if router.distributed else "HA routers"
+        if not router.distributed and not router.ha:
+            kind = "routers on hosts with Linux bridges"
         yield Refusal(
-            detail=f"IPv6 is not routed: {kind} routers carry IPv4 alone",
+            detail=f"IPv6 is not routed: {kind} carry IPv4 alone",
             state="error",
             origin=origin(router, *ports),
             aspect="l3",
@@ -115,7 +118,7 @@ def namespace_of(router: Router, name: str, ipv6: bool = False) -> Namespace:
 
 def _device(index: Index, router: Router, port: Port, network: Network) -> Device:
     held_by = holder(router)
-    addresses = with_lengths(index, port, carried(router))
+    addresses = with_lengths(index, port, carried(index, router))
     why = origin(port, router)
     if is_gateway(port):
         floating = [*central(index, router), *index.forwarding_of(router.id)]

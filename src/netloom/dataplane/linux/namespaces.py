@@ -27,19 +27,22 @@ from netloom.dataplane.linux.netlink import (
     open_netlink,
     send_frame,
 )
+from netloom.dataplane.linux.nsroutes import (
+    CONNECTED_METRIC,
+    FAMILIES,
+    KERNEL,
+    OF_LINK,
+    foreign,
+    not_connected,
+    static,
+)
 from netloom.dataplane.mark import broken, fingerprint
-from netloom.dataplane.process import ApplyError, run
+from netloom.dataplane.process import ApplyError
 from netloom.model.family import LINK_LOCAL, V4, link_local, of
 from netloom.model.hoststate import Address, Device, Key, Namespace, NsRoute
 from netloom.model.sysctls import FORWARD, NO_IPV6, of_devices, service, settings
 
 _MARK = "netloom "
-_STATIC, _KERNEL = 4, 2
-"""rtnetlink's «protocol static»: routes that an administrator, here we, put in; and those of the kernel itself."""
-_MAIN, _LOCAL, _UNICAST, _OF_LINK = 254, 255, 1, 253
-_FAMILIES = (socket.AF_INET, socket.AF_INET6)
-_CONNECTED_METRIC, _IPV6_METRIC = 256, 1024
-"""What the kernel gives its own IPv6 routes, and those of others."""
 _UNANSWERED = 0x01 | 0x20
 """NUD_INCOMPLETE and NUD_FAILED."""
 _PREFIXES = ("qrouter-", "qdhcp-", "snat-")
@@ -155,7 +158,7 @@ def read_namespace(name: str, held: Held = NOTHING_HELD) -> Seen | None:
             cidr = f"{item.get('address')}/{item['prefixlen']}"
             if (names.get(item["index"]), cidr) not in held.addresses:
                 addresses.setdefault(item["index"], []).append(cidr)
-        routes = [route for family in _FAMILIES for route in link.get_routes(family=family)]
+        routes = [route for family in FAMILIES for route in link.get_routes(family=family)]
         for index, item in links.items():
             if item is loopback:
                 continue
@@ -173,7 +176,7 @@ def read_namespace(name: str, held: Held = NOTHING_HELD) -> Seen | None:
             )
             odd = _unsettled(of_devices(service(ipv6), [device.name], forward))
             odd += [f"its address {own} was gone"] if silent else []
-            lost = _not_connected(routes, index, addresses.get(index, ()))
+            lost = not_connected(routes, index, addresses.get(index, ()))
             if device.held_by != "agent" and not item["flags"] & UP:
                 pass  # a standby's
             elif not item["flags"] & UP:
@@ -183,8 +186,8 @@ def read_namespace(name: str, held: Held = NOTHING_HELD) -> Seen | None:
             elif lost:
                 odd += [f"the route of address {address} was gone" for address in lost]
             seen.devices[device.key] = broken(", ".join(odd)) if odd else device_mark(device)
-        seen.routes = _static(routes, name, names, held)
-        for words in _foreign(routes, names, held):
+        seen.routes = static(routes, name, names, held.routes)
+        for words in foreign(routes, names, held.routes):
             seen.foreign["route", name, words] = f"route '{words}' in {name} is not Netloom's"
         seen.neighbours = {n.key: fingerprint(n) for n in neightable.read(link, name, names)}
     return seen
@@ -194,9 +197,9 @@ def read_ways(name: str, held: Held = NOTHING_HELD) -> Seen:
     """The routes and known neighbours in a namespace of ours, alone: what the kernel drops with a device's link."""
     with netns.inside(name), open_netlink() as link:
         names = {item["index"]: item.get("ifname") for item in link.get_links()}
-        routes = [route for family in _FAMILIES for route in link.get_routes(family=family)]
+        routes = [route for family in FAMILIES for route in link.get_routes(family=family)]
         beside = {n.key: fingerprint(n) for n in neightable.read(link, name, names)}
-        return Seen(routes=_static(routes, name, names, held), neighbours=beside)
+        return Seen(routes=static(routes, name, names, held.routes), neighbours=beside)
 
 
 _RULES = {0: 255, 32766: 254, 32767: 253}
@@ -216,66 +219,6 @@ def _rules(link: Any) -> tuple[dict[int, int], list[str]]:
         else:
             more.append(f"{priority}: {item.get('src') or 'all'} table {table}")
     return missing, more
-
-
-def _destination(route: Any) -> str:
-    anywhere = "::" if route["family"] == socket.AF_INET6 else "0.0.0.0"
-    return f"{route.get('dst') or anywhere}/{route['dst_len']}"
-
-
-def _has_metric(route: Any) -> bool:
-    """Whether a route has another metric than those that we put in: in IPv6 the kernel gives each one."""
-    given = _IPV6_METRIC if route["family"] == socket.AF_INET6 else 0
-    return (route.get("priority") or 0) != given
-
-
-def _table(route: Any) -> int:
-    table: int = route.get("table") or route["table"]
-    return table
-
-
-def _static(
-    routes: Iterable[Any], namespace: str, devices: dict[int, str], held: Held
-) -> dict[Key, str]:
-    found: dict[Key, str] = {}
-    for item in routes:
-        ours = item["proto"] == _STATIC and _table(item) == _MAIN
-        if ours and _destination(item) not in held.routes:
-            route = NsRoute(
-                namespace=namespace,
-                destination=_destination(item),
-                device=devices.get(item.get("oif"), ""),
-                gateway=item.get("gateway"),
-            )
-            plain = item["type"] == _UNICAST and not _has_metric(item)
-            wrong = "" if plain else "its type or metric was another"
-            found.setdefault(route.key, broken(wrong) if wrong else fingerprint(route))
-    return found
-
-
-def _foreign(routes: Iterable[Any], devices: dict[int, str], held: Held) -> list[str]:
-    """Routes that neither the kernel nor Netloom made, in words."""
-    found: list[str] = []
-    for item in routes:
-        ours = item["proto"] == _KERNEL or (item["proto"] == _STATIC and _table(item) == _MAIN)
-        if ours or _table(item) == _LOCAL or _destination(item) in held.routes:
-            continue
-        via = f" via {item.get('gateway')}" if item.get("gateway") else ""
-        device = f" dev {devices[item.get('oif')]}" if item.get("oif") in devices else ""
-        table = "" if _table(item) == _MAIN else f" table {_table(item)}"
-        found.append(f"{_destination(item)}{via}{device}{table}")
-    return found
-
-
-def _not_connected(routes: Iterable[Any], index: int, addresses: Iterable[str]) -> list[str]:
-    """Addresses whose network is not reached by the device that has them: the kernel's own route is gone."""
-    there = {_destination(i) for i in routes if i.get("oif") == index and _table(i) == _MAIN}
-    return [
-        address
-        for address in addresses
-        if int(address.partition("/")[2]) != of(address).bits
-        and str(ipaddress.ip_interface(address).network) not in there
-    ]
 
 
 def _settings() -> tuple[str, bool, list[str]]:
@@ -372,15 +315,15 @@ def ensure_device(item: Device) -> list[str]:
         flags = link.get_links(index)[0]["flags"]
         # A device that is down, as a standby's may be, has no routes.
         own_addresses = [a.cidr for a in item.addresses if a.held_by == "agent" and flags & UP]
-        routes = [r for family in _FAMILIES for r in link.get_routes(family=family, oif=index)]
-        for address in _not_connected(routes, index, own_addresses):
+        routes = [r for family in FAMILIES for r in link.get_routes(family=family, oif=index)]
+        for address in not_connected(routes, index, own_addresses):
             own = ipaddress.ip_interface(address)
             where: dict[str, Any] = {"dst": str(own.network), "oif": index}
             if of(address) is V4:
-                where |= {"prefsrc": str(own.ip), "scope": _OF_LINK}
+                where |= {"prefsrc": str(own.ip), "scope": OF_LINK}
             else:
-                where |= {"priority": _CONNECTED_METRIC}
-            link.route("add", proto=_KERNEL, **where)
+                where |= {"priority": CONNECTED_METRIC}
+            link.route("add", proto=KERNEL, **where)
         if not flags & LOWER_UP and (flags & UP or item.held_by == "agent"):
             raise ApplyError(
                 f"device {item.name} has no carrier: ovs-vswitchd does not serve it (yet)"
@@ -450,65 +393,6 @@ def delete_device(namespace: str, name: str) -> None:
     """Delete a device that no port of Open vSwitch belongs to (any more), if it is still there."""
     with netns.inside(namespace):
         delete_link(name)
-
-
-def ensure_route(item: NsRoute) -> None:
-    """Put the route in, in the place of another one of ours to the same destination.
-
-    The kernel's own route to a connected network stays behind it: nobody would put that one back. A route that another
-    program holds is left to that one, and ours goes.
-    """
-    if item.held_by != "agent":
-        remove_route(item.namespace, item.destination)
-        return
-    with netns.inside(item.namespace), open_netlink() as link:
-        index = index_of(link, item.device)
-        there = _routes_to(link, item.destination)
-        if there and there[0]["proto"] != _STATIC and of(item.destination) is V4:
-            via = ["via", item.gateway] if item.gateway else ["scope", "link"]
-            run(
-                [
-                    "ip",
-                    "route",
-                    "prepend",
-                    item.destination,
-                    *via,
-                    "dev",
-                    item.device,
-                    "proto",
-                    "static",
-                ]
-            )
-            return
-        where = {"gateway": item.gateway} if item.gateway else {"scope": _OF_LINK}
-        if there and there[0]["proto"] == _STATIC and _is_odd(there[0]):
-            odd = there[0].get("priority") or 0
-            link.route(
-                "del", dst=item.destination, proto=_STATIC, type=there[0]["type"], priority=odd
-            )
-        link.route("replace", dst=item.destination, oif=index, proto=_STATIC, **where)
-
-
-def _is_odd(route: Any) -> bool:
-    return route["type"] != _UNICAST or _has_metric(route)
-
-
-def _routes_to(link: Any, destination: str) -> list[Any]:
-    """Routes of the main table to exactly this destination, the one that is used first."""
-    family = socket.AF_INET if of(destination) is V4 else socket.AF_INET6
-    routes = link.get_routes(family=family, table=254)
-    return [item for item in routes if _destination(item) == destination]
-
-
-def remove_route(namespace: str, destination: str) -> None:
-    """Take a route of ours out."""
-    if not netns.exists(namespace):
-        return
-    with netns.inside(namespace), open_netlink() as link:
-        for item in _routes_to(link, destination):
-            if item["proto"] == _STATIC:
-                # The scope as well: the kernel would look for a route by a gateway, and not find one on the link.
-                link.route("del", dst=destination, proto=_STATIC, scope=item["scope"])
 
 
 def announce(item: Device, addresses: list[str]) -> None:

@@ -238,8 +238,12 @@ def _before_a_source(port: Port, sources: list[tuple[str, str]]) -> Iterator[Flo
     for mac in sorted({mac for mac, _ in sources if speaks}):
         own: dict[str, Any] = {"src_port": port.key, "eth_src": mac, "eth_type": V6.eth_type}
         own |= {"ip_src": V6.any_address, "ip_proto": ICMPV6}
-        asks = [{"nd_target": address} for known, address in sources if known == mac]
-        kinds = [{"icmp_type": NEIGHBOUR_SOLICITATION} | about for about in asks]
+        asks: list[dict[str, Any]] = [
+            {"nd_target": address} for known, address in sources if known == mac
+        ]
+        kinds: list[dict[str, Any]] = [
+            {"icmp_type": NEIGHBOUR_SOLICITATION, **about} for about in asks
+        ]
         kinds += [{"icmp_type": kind} for kind in (ROUTER_SOLICITATION, *LISTENER_REPORTS)]
         for kind in kinds:
             match = Match(**own, **kind)
