@@ -448,6 +448,35 @@ def provider_vlan() -> World:
     return world
 
 
+def dual_stack() -> World:
+    """A network of both families, with an IPv6 subnet of each mode, behind a router on a; a port on each host."""
+    world = World()
+    world.host("a", mappings={"public": "br-public"}, network=True)
+    world.host("b")
+    world.network("public", "flat", physical_network="public", mtu=1500, external=True)
+    world.subnet("pub4", "public", "198.51.100.0/24", enable_dhcp=False)
+    world.subnet6("pub6", "public", "2001:db8:ff::/64", None, gateway_ip="fe80::1")
+    world.network("net")
+    world.subnet("four", "net", "10.0.0.0/24")
+    world.router("router", "a")
+    world.interface("router", "net", "four", "10.0.0.1")
+    modes = ("slaac", "dhcpv6-stateless", "dhcpv6-stateful")
+    for number, mode in enumerate(modes, 1):
+        cidr, servers = f"2001:db8:{number}::/64", (f"2001:db8::{number}",)
+        world.subnet6(mode, "net", cidr, mode, dns_nameservers=servers)
+        world.interface("router", "net", mode, f"2001:db8:{number}::1")
+    world.gateway("router", "public", "pub6", "2001:db8:ff::10")
+    world.default_group("default")
+    world.rule("ping", "default", "ingress", ethertype="IPv6", protocol="ipv6-icmp")
+    for number, host in enumerate("ab", 11):
+        mac = f"fa:16:3e:aa:00:{number}"
+        fixed = [(mode, eui64(f"2001:db8:{n}::/64", mac)) for n, mode in enumerate(modes[:2], 1)]
+        fixed += [("four", f"10.0.0.{number}"), (modes[2], f"2001:db8:3::{number}")]
+        more = {"mac_address": mac, "security_groups": ("default",)}
+        world.port(f"port{number}", "net", fixed, host, **more)
+    return world
+
+
 def distributed() -> World:
     """A distributed router between two networks: vm-a on compute1 with a floating IP there, vm-b on compute2, SNAT on network1."""
     world = three_hosts()
