@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
+from netloom.model.advertising import Advertiser
 from netloom.model.family import V6
 from netloom.model.filtering import FilterBase
 from netloom.model.hoststate import (
-    Advertiser,
     AttachedNetwork,
     Bridge,
     Bucket,

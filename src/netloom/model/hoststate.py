@@ -405,38 +405,6 @@ class Dnsmasq(HostObject, frozen=True, kw_only=True):
         return ("dnsmasq", self.network_id)
 
 
-class AdvertisedPrefix(Struct, frozen=True, kw_only=True):
-    """An IPv6 subnet in a router's advertisements, as its `mode` says where hosts have their addresses and all else from.
-
-    `slaac`: they make addresses of the prefix. `dhcpv6-stateless`: so they do, and ask DHCP for all else. `dhcpv6-stateful`: they
-    ask DHCP for addresses, too. `dns`: servers that the router names.
-    """
-
-    cidr: str
-    mode: str
-    dns: tuple[str, ...] = ()
-
-
-class AdvertisedLink(Struct, frozen=True, kw_only=True):
-    """A device of a router by which it advertises itself."""
-
-    device: str
-    mtu: int
-    prefixes: tuple[AdvertisedPrefix, ...]
-
-
-class Advertiser(HostObject, frozen=True, kw_only=True):
-    """The program that sends a router's advertisements (RFC 4861)."""
-
-    namespace: str
-    router_id: str
-    links: tuple[AdvertisedLink, ...]
-
-    @property
-    def key(self) -> Key:
-        return ("advertiser", self.namespace)
-
-
 class MetadataListener(HostObject, frozen=True, kw_only=True):
     """Metadata on 169.254.169.254:80 in a namespace. `askers`: fixed IP → the port that asks."""
 

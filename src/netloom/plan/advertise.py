@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from netloom.model.advertising import AdvertisedLink, AdvertisedPrefix, Advertiser
 from netloom.model.family import V6
-from netloom.model.hoststate import AdvertisedLink, AdvertisedPrefix, Advertiser
 from netloom.model.networking import Port, Router
 from netloom.plan.index import Index, device_of, origin
 

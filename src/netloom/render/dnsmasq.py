@@ -10,9 +10,10 @@ from __future__ import annotations
 import ipaddress
 import re
 
+from netloom.model.advertising import Advertiser
 from netloom.model.dhcp_options import MOST_BYTES, DhcpValue
 from netloom.model.family import V6, of
-from netloom.model.hoststate import Advertiser, Dnsmasq
+from netloom.model.hoststate import Dnsmasq
 from netloom.render import values
 from netloom.render.values import Unwritable
 

@@ -15,8 +15,9 @@ from netloom.dataplane.linux import homes, netns
 from netloom.dataplane.linux.netlink import index_of, open_netlink
 from netloom.dataplane.mark import broken, fingerprint
 from netloom.dataplane.process import ApplyError, run
+from netloom.model.advertising import Advertiser
 from netloom.model.files import write_whole
-from netloom.model.hoststate import Advertiser, Key
+from netloom.model.hoststate import Key
 from netloom.render.dnsmasq import advertiser_conf
 from netloom.render.values import Unwritable
 

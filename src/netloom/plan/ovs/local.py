@@ -104,6 +104,8 @@ def arp(index: Index, network: Network, port: Port) -> Iterator[Flow]:
 
 def _who_serves(network: Network, dhcp_port: Port) -> Iterator[Flow]:
     """Questions for the DHCP device's IPv6 addresses go to it: it answers on every host for itself."""
+    why = origin(dhcp_port, network)
+    asked = Match()
     for address in (*own_addresses(dhcp_port, V6), V6.metadata):
         asked = Match(
             net=network.key,
@@ -112,8 +114,16 @@ def _who_serves(network: Network, dhcp_port: Port) -> Iterator[Flow]:
             icmp_type=NEIGHBOUR_SOLICITATION,
             nd_target=address,
         )
-        why = origin(dhcp_port, network)
         yield flow(Stage.LOCAL, Priority.SPECIAL, asked, *out_of(dhcp_port.key), origin=why)
+    # It asks for its clients in that name, too.
+    answer = replace(asked, icmp_type=NEIGHBOUR_ADVERTISEMENT, nd_target=None, ip_dst=V6.metadata)
+    yield flow(Stage.LOCAL, Priority.SPECIAL, answer, *out_of(dhcp_port.key), origin=why)
+
+
+def _names(dhcp_port: Port, family: Family) -> list[str]:
+    """The addresses in whose name the DHCP device speaks: in IPv6 the kernel may choose that of metadata."""
+    own = own_addresses(dhcp_port, family)
+    return [*own, family.metadata] if family is V6 else own
 
 
 @remembered(3)
@@ -187,7 +197,7 @@ def deliver(network: Network, port: Port, dhcp_port: Port, family: Family) -> It
     All else that it sends from its own addresses, as an operator's ping, meets the rules of the instance like
     anybody's. What it forwards for others, were it ever made to, comes from no address of its own: it is dropped.
     """
-    own = own_addresses(dhcp_port, family)
+    own = _names(dhcp_port, family)
     to_port: dict[str, Any] = {"net": network.key, "eth_dst": port.mac_address}
     output = out_of(port.key)
     ruled = (Load("dst_port", port.key), Goto(int(Stage.INGRESS)))
@@ -228,7 +238,7 @@ def deliver_to_all(index: Index, network: Network, dhcp_port: Port) -> Iterator[
             arp_sha=dhcp_port.mac_address,
         )
         yield flow(Stage.DELIVER, Priority.NORMAL, question, *to_all, origin=why)
-    for address in own_addresses(dhcp_port, V6):
+    for address in _names(dhcp_port, V6) if V6 in index.families_of(network.id) else ():
         question = Match(
             net=network.key,
             eth_dst=GROUP_ADDRESS,
@@ -255,7 +265,3 @@ def _claims(own: list[str], family: Family) -> Iterator[dict[str, Any]]:
         yield {"eth_type": family.eth_type, "ip_src": address}
         if family is V4:
             yield {"eth_type": "arp", "arp_spa": address}
-    if family is V6:
-        # Where metadata is answered, the device says in that address's own name.
-        answer = {"ip_proto": ICMPV6, "icmp_type": NEIGHBOUR_ADVERTISEMENT}
-        yield {"eth_type": family.eth_type, "ip_src": family.metadata, **answer}

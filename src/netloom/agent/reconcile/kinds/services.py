@@ -12,7 +12,8 @@ from netloom.agent.reconcile.kinds.programs import Programs
 from netloom.dataplane.linux import advertiser, dnsmasq, nft
 from netloom.dataplane.mark import broken, fingerprint
 from netloom.metadata.listener import MetadataServer
-from netloom.model.hoststate import Advertiser, Dnsmasq, Key, MetadataListener
+from netloom.model.advertising import Advertiser
+from netloom.model.hoststate import Dnsmasq, Key, MetadataListener
 from netloom.model.names import dhcp_namespace
 
 log = logging.getLogger(__name__)
