@@ -12,7 +12,7 @@ from typing import Literal, TypeVar
 
 from msgspec import Struct, field
 
-from netloom.model.dhcp_options import DhcpValue
+from netloom.model.dhcp_options import Dhcp6Lease, DhcpValue
 from netloom.model.hosts import Aspect, State
 from netloom.model.openflow import Action, Match
 from netloom.model.origin import Origin
@@ -133,10 +133,7 @@ class Zone(HostObject, frozen=True, kw_only=True):
 
 
 class Namespace(HostObject, frozen=True, kw_only=True):
-    """A network namespace with `lo` up and the settings of `model/sysctls.py`.
-
-    `forward`: it forwards. `ipv6`: it speaks IPv6, too.
-    """
+    """A network namespace as `model/sysctls.py` sets it, `lo` up. `forward`: it forwards. `ipv6`: it speaks IPv6, too."""
 
     name: str
     forward: bool = False
@@ -369,14 +366,6 @@ class DhcpLease(Struct, frozen=True, kw_only=True):
     port_id: str
     addresses: tuple[str, ...] = ()
     options: tuple[DhcpValue, ...] = ()
-
-
-class Dhcp6Lease(Struct, frozen=True, kw_only=True):
-    """The addresses that DHCPv6 gives to a port."""
-
-    mac: str
-    addresses: tuple[str, ...]
-    port_id: str
 
 
 class DhcpRange(Struct, frozen=True, kw_only=True):

@@ -13,6 +13,7 @@ from msgspec import Struct
 
 from netloom.model.dhcp_options import (
     MOST_BYTES,
+    Dhcp6Lease,
     DhcpValue,
     Refused,
     addresses_option,
@@ -23,7 +24,6 @@ from netloom.model.family import V4, V6, Family
 from netloom.model.hoststate import (
     Address,
     Device,
-    Dhcp6Lease,
     DhcpLease,
     DhcpRange,
     Dnsmasq,
