@@ -11,7 +11,7 @@ pytestmark = pytest.mark.root
 SCRIPT = """
 import subprocess
 from msgspec.structs import replace
-from netloom.dataplane.linux import namespaces
+from netloom.dataplane.linux import namespaces, nsroutes
 from netloom.dataplane.linux.namespaces import Held
 from netloom.dataplane.mark import why_broken
 from netloom.model.hoststate import Address, Device, Namespace, NsRoute
@@ -44,7 +44,7 @@ sh(f"ip -n {NS} link set qr-one up; ip -n {NS} addr add 10.0.0.1/24 dev qr-one")
 sh(f"ip -n {NS} route add default via 10.0.0.254 proto 18")
 look()
 print(namespaces.ensure_device(device))
-namespaces.ensure_route(route)
+nsroutes.ensure_route(route)
 print(sh(f"ip -n {NS} -br -4 addr show qr-one").split()[2:], sh(f"ip -n {NS} route show default").split()[:3])
 sh(f"ip -n {NS} addr del 10.9.0.1/24 dev qr-one")
 look()

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
+from netloom.model.advertising import Advertiser
+from netloom.model.family import V6
 from netloom.model.filtering import FilterBase
 from netloom.model.hoststate import (
     AttachedNetwork,
@@ -31,7 +33,7 @@ from netloom.model.hoststate import (
 from netloom.model.meter import Meter
 from netloom.model.names import INTEGRATION_BRIDGE
 from netloom.plan.ovs.pipeline import OF_LIMITS, PURPOSE, Domain, Stage
-from netloom.render.dnsmasq import dnsmasq_conf, dnsmasq_hosts, dnsmasq_opts
+from netloom.render.dnsmasq import advertiser_conf, dnsmasq_conf, dnsmasq_hosts, dnsmasq_opts
 from netloom.render.ip import ip_commands
 from netloom.render.keepalived import conntrackd_conf, keepalived_conf
 from netloom.render.nft import nft_ruleset
@@ -101,6 +103,9 @@ def _namespaces(state: HostState) -> Iterator[str]:
                 yield from _file("dnsmasq.conf", dnsmasq_conf(server, "DIRECTORY"))
                 yield from _file("hosts", dnsmasq_hosts(server))
                 yield from _file("opts", dnsmasq_opts(server))
+        for speaks in state.each(Advertiser):
+            if speaks.namespace == name:
+                yield from _file("advertiser.conf", advertiser_conf(speaks, "DIRECTORY"))
         for listener in state.each(MetadataListener):
             if listener.namespace == name:
                 askers = ", ".join(
@@ -112,6 +117,8 @@ def _namespaces(state: HostState) -> Iterator[str]:
         networks = [n for n in state.each(AttachedNetwork) if n.namespace == name]
         if floating or source or networks:
             yield from _file("nft", nft_ruleset(floating, source, networks))
+        if any(":" in cidr for n in networks for cidr in (*n.connected, *n.others)):
+            yield from _file("nft of IPv6", nft_ruleset((), (), networks, V6))
         for replica in state.each(Keepalived):
             if replica.namespace == name:
                 yield from _file("keepalived.conf", keepalived_conf(replica, "/DIRECTORY", "/HOME"))

@@ -30,6 +30,7 @@ from netloom.model import (
     Server,
     Subnet,
 )
+from netloom.model.family import link_local
 from netloom.model.qos import PolicyRule
 
 
@@ -93,6 +94,24 @@ class World:
                 device_id=f"dhcp-{network}",
                 port_security_enabled=False,
             )
+        return subnet
+
+    def subnet6(
+        self, id: str, network: str, cidr: str, mode: str | None = "slaac", **more: Any
+    ) -> Subnet:
+        """An IPv6 subnet whose addresses hosts get as `mode` says; the network's DHCP port has one, too, where it serves."""
+        prefix = ipaddress.IPv6Network(cidr)
+        values = {"gateway_ip": str(prefix[1]), "ipv6_ra_mode": mode, "ipv6_address_mode": mode}
+        values |= {"enable_dhcp": mode is not None, **more}
+        subnet = self.add(
+            "subnets",
+            Subnet(id=id, name=id, network_id=network, cidr=cidr, ip_version=6, **values),
+        )
+        ports = [p for p in self.tables.get("ports", {}).values() if p.network_id == network]
+        for port in ports if subnet.enable_dhcp else ():
+            if port.device_owner == "network:dhcp":
+                own = FixedIP(id, eui64(cidr, port.mac_address))
+                self.change("ports", port.id, fixed_ips=(*port.fixed_ips, own))
         return subnet
 
     def port(
@@ -242,6 +261,12 @@ class World:
 
     def views(self) -> dict[str, HostView]:
         return {host: self.view(host) for host in self.hosts}
+
+
+def eui64(cidr: str, mac: str) -> str:
+    """The address that a host with a MAC address makes of a prefix (RFC 4291)."""
+    low = int(ipaddress.IPv6Address(link_local(mac))) & ((1 << 64) - 1)
+    return str(ipaddress.IPv6Network(cidr)[low])
 
 
 def _fields(struct: Any) -> dict[str, Any]:
@@ -424,6 +449,35 @@ def provider_vlan() -> World:
     two = world.port("v2", "vlan", [("vlan-sub", "172.16.0.12")], port_security_enabled=False)
     world.server("vm-v1", "compute1", one)
     world.server("vm-v2", "compute2", two)
+    return world
+
+
+def dual_stack() -> World:
+    """A network of both families, with an IPv6 subnet of each mode, behind a router on a; a port on each host."""
+    world = World()
+    world.host("a", mappings={"public": "br-public"}, network=True)
+    world.host("b")
+    world.network("public", "flat", physical_network="public", mtu=1500, external=True)
+    world.subnet("pub4", "public", "198.51.100.0/24", enable_dhcp=False)
+    world.subnet6("pub6", "public", "2001:db8:ff::/64", None, gateway_ip="fe80::1")
+    world.network("net")
+    world.subnet("four", "net", "10.0.0.0/24")
+    world.router("router", "a")
+    world.interface("router", "net", "four", "10.0.0.1")
+    modes = ("slaac", "dhcpv6-stateless", "dhcpv6-stateful")
+    for number, mode in enumerate(modes, 1):
+        cidr, servers = f"2001:db8:{number}::/64", (f"2001:db8::{number}",)
+        world.subnet6(mode, "net", cidr, mode, dns_nameservers=servers)
+        world.interface("router", "net", mode, f"2001:db8:{number}::1")
+    world.gateway("router", "public", "pub6", "2001:db8:ff::10")
+    world.default_group("default")
+    world.rule("ping", "default", "ingress", ethertype="IPv6", protocol="ipv6-icmp")
+    for number, host in enumerate("ab", 11):
+        mac = f"fa:16:3e:aa:00:{number}"
+        fixed = [(mode, eui64(f"2001:db8:{n}::/64", mac)) for n, mode in enumerate(modes[:2], 1)]
+        fixed += [("four", f"10.0.0.{number}"), (modes[2], f"2001:db8:3::{number}")]
+        more = {"mac_address": mac, "security_groups": ("default",)}
+        world.port(f"port{number}", "net", fixed, host, **more)
     return world
 
 

@@ -13,7 +13,7 @@ from netloom.agent.reconcile.kinds.linux_bridges import BridgePorts, FdbEntries,
 from netloom.agent.reconcile.kinds.nat import Nats
 from netloom.agent.reconcile.kinds.neighbours import Neighbours
 from netloom.agent.reconcile.kinds.replicas import ConnectionSyncs, Keepaliveds
-from netloom.agent.reconcile.kinds.services import DhcpServers, Metadata
+from netloom.agent.reconcile.kinds.services import Advertisers, DhcpServers, Metadata
 from netloom.agent.reconcile.reconciler import Reconciler
 from netloom.agent.settings import AgentSettings
 from netloom.agent.tracker import Tracker
@@ -54,6 +54,7 @@ class BridgeTracker(Tracker):
         self._fresh: list[str] = []  # devices that were made in this pass
         self._ports = BridgePorts(self._made)
         self._dhcp = DhcpServers(run_dir / "dhcp")
+        self._advertisers = Advertisers(run_dir / "ra")
         self._keepaliveds = Keepaliveds(run_dir / "ha", lambda _namespace: ended(), self._cut_links)
         self._syncs = ConnectionSyncs(run_dir / "sync")
         self._devices = Devices(self._disturbed, self._let_go, self._come, lambda _name: True)
@@ -71,6 +72,7 @@ class BridgeTracker(Tracker):
                 self._keepaliveds,
                 self._syncs,
                 self._dhcp,
+                self._advertisers,
                 Metadata(metadata),
                 self.runs,
             ],

@@ -22,7 +22,7 @@ from netloom.agent.reconcile.kinds.nat import Nats
 from netloom.agent.reconcile.kinds.neighbours import Neighbours
 from netloom.agent.reconcile.kinds.programs import Programs
 from netloom.agent.reconcile.kinds.replicas import ConnectionSyncs, Keepaliveds
-from netloom.agent.reconcile.kinds.services import DhcpServers, Metadata
+from netloom.agent.reconcile.kinds.services import Advertisers, DhcpServers, Metadata
 from netloom.agent.reconcile.kinds.switch import Bridges, Interfaces
 from netloom.agent.reconcile.kinds.zones import Zones
 from netloom.agent.reconcile.reconciler import Finding, Reconciler
@@ -109,6 +109,7 @@ class Tracker:
             interfaces=self._interfaces.wanted,
         )
         self._dhcp = DhcpServers(run_dir / "dhcp")
+        self._advertisers = Advertisers(run_dir / "ra")
         self._tunnel_ip = tunnel_ip
         self._keepaliveds = Keepaliveds(run_dir / "ha", lambda _namespace: ended(), self._cut_links)
         self._syncs = ConnectionSyncs(run_dir / "sync")
@@ -127,6 +128,7 @@ class Tracker:
                 self._keepaliveds,
                 self._syncs,
                 self._dhcp,
+                self._advertisers,
                 Metadata(metadata),
                 self._groups,
                 Meters(database, MeterTable(switch.rundir), self._allocator),
@@ -308,7 +310,7 @@ class Tracker:
 
     def watch(self) -> bool:
         """Look whether what may end by itself still lives; true where it does not."""
-        moved = self._ended(self._dhcp, self._keepaliveds, self._syncs)
+        moved = self._ended(self._dhcp, self._advertisers, self._keepaliveds, self._syncs)
         return self.runs.look() or moved
 
     def replicas_ended(self) -> bool:

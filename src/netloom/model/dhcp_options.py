@@ -62,6 +62,14 @@ _UNIT = {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}
 _WIDTH = {"b": 1, "s": 2, "i": 4}
 
 
+class Dhcp6Lease(Struct, frozen=True, kw_only=True):
+    """The addresses that DHCPv6 gives to a port."""
+
+    mac: str
+    addresses: tuple[str, ...]
+    port_id: str
+
+
 class DhcpValue(Struct, frozen=True, kw_only=True):
     """One option to be sent. Of `addresses`, `text` and `names` at most one is set; else the value is `data`.
 

@@ -6,6 +6,7 @@ neighbour discovery, DHCP and DHCPv6) are what is left; they are chosen in one p
 
 from __future__ import annotations
 
+from ipaddress import IPv6Address
 from typing import Literal
 
 from msgspec import Struct
@@ -75,11 +76,28 @@ V6 = Family(
 FAMILIES = (V4, V6)
 """What security group rules and allowed address pairs may name."""
 
-ADDRESSED = (V4,)
-"""What subnets may have: these addresses are served, routed, and answered for. IPv6 joins when the API takes its subnets."""
+ADDRESSED = FAMILIES
+"""What subnets may have: these addresses are served, routed, and answered for."""
 
 BY_VERSION: dict[int, Family] = {family.version: family for family in FAMILIES}
 BY_ETHERTYPE: dict[str, Family] = {family.ethertype: family for family in FAMILIES}
+
+
+LINK_LOCAL = "fe80::/64"
+"""Where every IPv6 device has an address of its own, good on its link alone."""
+
+
+def link_local(mac: str) -> str:
+    """Return the IPv6 address that a device with this MAC address gives itself on its link (RFC 4291, 2.5.6)."""
+    octets = bytearray(bytes.fromhex(mac.replace(":", "")))
+    octets[0] ^= 2
+    low = int.from_bytes(octets[:3] + b"\xff\xfe" + octets[3:], "big")
+    return str(IPv6Address((0xFE80 << 112) | low))
+
+
+def is_link_local(address: str) -> bool:
+    """Return whether an address is an IPv6 one that is good on one link alone."""
+    return ":" in address and IPv6Address(address).is_link_local
 
 
 def of(address: str) -> Family:

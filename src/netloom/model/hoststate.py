@@ -12,7 +12,7 @@ from typing import Literal, TypeVar
 
 from msgspec import Struct, field
 
-from netloom.model.dhcp_options import DhcpValue
+from netloom.model.dhcp_options import Dhcp6Lease, DhcpValue
 from netloom.model.hosts import Aspect, State
 from netloom.model.openflow import Action, Match
 from netloom.model.origin import Origin
@@ -133,10 +133,11 @@ class Zone(HostObject, frozen=True, kw_only=True):
 
 
 class Namespace(HostObject, frozen=True, kw_only=True):
-    """A network namespace with `lo` up and the settings of `model/sysctls.py`; `forward`: it forwards IPv4."""
+    """A network namespace as `model/sysctls.py` sets it, `lo` up. `forward`: it forwards. `ipv6`: it speaks IPv6, too."""
 
     name: str
     forward: bool = False
+    ipv6: bool = False
 
     @property
     def key(self) -> Key:
@@ -368,7 +369,7 @@ class DhcpLease(Struct, frozen=True, kw_only=True):
 
 
 class DhcpRange(Struct, frozen=True, kw_only=True):
-    """One subnet that DHCP serves, and the options for its clients."""
+    """One subnet that DHCP serves, and the options for its clients: in IPv6 those of DHCPv6, which has numbers of its own."""
 
     subnet_id: str
     cidr: str
@@ -383,6 +384,7 @@ class Dnsmasq(HostObject, frozen=True, kw_only=True):
     device: str
     ranges: tuple[DhcpRange, ...] = ()
     leases: tuple[DhcpLease, ...] = ()
+    leases6: tuple[Dhcp6Lease, ...] = ()
     lease_seconds: int = 86400
     mtu: int = 1500
     domain: str = "openstacklocal"

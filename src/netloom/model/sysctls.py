@@ -13,6 +13,7 @@ from collections.abc import Iterable
 from msgspec import Struct
 
 FORWARD = "ipv4.ip_forward"
+NO_IPV6 = "ipv6.conf.all.disable_ipv6"
 SCOPES = ("all", "default", "lo")
 """Places of the settings of devices that every namespace has: `default` is for those that come later."""
 
@@ -73,13 +74,25 @@ class Profile(Struct, frozen=True):
 
 
 SERVICE = Profile(_IPV4, _IPV6, _WHOLE)
-"""Routers and DHCP: no IPv6 (nothing of it is served there), an ARP answer only on the device that has the address."""
+"""Routers and DHCP where nothing of IPv6 is served: an ARP answer only on the device that has the address."""
+SERVICE6 = Profile(
+    _IPV4,
+    _IPV6 | {"disable_ipv6": "0", "accept_dad": "0", "dad_transmits": "0", "addr_gen_mode": "0"},
+    _WHOLE,
+)
+"""Routers and DHCP where IPv6 is served. Addresses are the server's to give: nobody is asked whether he has them, and none waits
+for an answer. A link-local address is made of the MAC address, as flows know it."""
 INSTANCE = Profile(
     _IPV4 | _OF_A_GUEST, _IPV6 | {"accept_ra": "1", "autoconf": "1", "disable_ipv6": "0"}, _WHOLE
 )
 """An instance's own, when it is made: a machine with one leg in each network. Later its own root decides."""
 MACHINE = Profile(_IPV4 | _OF_A_GUEST, _IPV6 | {"disable_ipv6": "0"}, _WHOLE)
 """A host of a lab: a server that learns nothing from the wire."""
+
+
+def service(ipv6: bool) -> Profile:
+    """The settings of a router's or DHCP's namespace."""
+    return SERVICE6 if ipv6 else SERVICE
 
 
 def of_devices(profile: Profile, devices: Iterable[str], forward: str) -> dict[str, str]:
@@ -91,6 +104,8 @@ def of_devices(profile: Profile, devices: Iterable[str], forward: str) -> dict[s
         found[f"ipv4.conf.{name}.forwarding"] = forward
         found |= {f"ipv4.conf.{name}.{key}": value for key, value in profile.ipv4.items()}
         found |= {f"ipv6.conf.{name}.{key}": value for key, value in profile.ipv6.items()}
+        if profile is SERVICE6:
+            found[f"ipv6.conf.{name}.forwarding"] = forward
     return found
 
 

@@ -1,7 +1,7 @@
 """DHCP and the namespace that it shares with metadata: `qdhcp-<network>` on every host with the network.
 
-Each host answers for its own ports only, so the leases here are those of local ports, all static. What is said of DHCP's own
-messages (options, ranges, leases) is of DHCP for IPv4: DHCPv6 is another protocol.
+Each host answers for its own ports only, so the leases here are those of local ports, all static. DHCPv6 is another protocol,
+with options of its own; the same server speaks both.
 """
 
 from __future__ import annotations
@@ -13,13 +13,14 @@ from msgspec import Struct
 
 from netloom.model.dhcp_options import (
     MOST_BYTES,
+    Dhcp6Lease,
     DhcpValue,
     Refused,
     addresses_option,
     route,
     user_option,
 )
-from netloom.model.family import ADDRESSED, V4, Family
+from netloom.model.family import V4, V6, Family
 from netloom.model.hoststate import (
     Address,
     Device,
@@ -40,11 +41,14 @@ from netloom.plan.index import (
     Index,
     addresses_of,
     origin,
+    own_addresses,
     remembered,
 )
-from netloom.plan.sets import SLICES, service_device
+from netloom.plan.sets import SLICES, is_served, service_device
 
 OPTION_ROUTER, OPTION_DNS, OPTION_DOMAIN, OPTION_ROUTES, OPTION_ROUTES_WINDOWS = 3, 6, 15, 121, 249
+OPTION6_DNS, OPTION6_DOMAIN = 23, 24
+"""Of DHCPv6 (RFC 3646)."""
 DOMAIN = "openstacklocal"
 
 
@@ -61,7 +65,11 @@ def plan_clients(index: Index, network: Network, port: Port) -> Iterator[HostObj
     """What a network that is present and up needs to know of all its ports here: DHCP server and metadata listener."""
     slices = (clients_of(index, f"{network.id} {number}") for number in range(SLICES))
     clients = sorted((each for some in slices for each in some), key=lambda each: each.port_id)
-    served = served_subnets(index, network.id, V4)
+    served = [
+        s
+        for family in index.families_of(network.id)
+        for s in served_subnets(index, network.id, family)
+    ]
     if served:
         yield dnsmasq(index, network, port, served, clients)
     yield metadata_listener(network, port, clients)
@@ -69,12 +77,16 @@ def plan_clients(index: Index, network: Network, port: Port) -> Iterator[HostObj
 
 def served_subnets(index: Index, network_id: str, family: Family) -> list[Subnet]:
     """The network's subnets of a family that DHCP serves."""
-    return [s for s in index.subnets_of(network_id, family) if s.enable_dhcp]
+    return [s for s in index.subnets_of(network_id, family) if is_served(s)]
 
 
 def missing(index: Index, network: Network, port: Port | None) -> Iterator[Refusal]:
     """What the network's instances do without: all of DHCP, or that of a subnet."""
-    wanted = [s for family in ADDRESSED for s in served_subnets(index, network.id, family)]
+    wanted = [
+        s
+        for family in index.families_of(network.id)
+        for s in served_subnets(index, network.id, family)
+    ]
     if port is None:
         if wanted:
             yield Refusal(
@@ -96,12 +108,13 @@ def missing(index: Index, network: Network, port: Port | None) -> Iterator[Refus
 
 
 class Client(Struct, frozen=True):
-    """A port here that may ask for DHCP and metadata. `lease`: None where DHCP does not serve it."""
+    """A port here that may ask for DHCP and metadata. `lease`, `lease6`: None where DHCP gives it no address."""
 
     port_id: str
     origin: Origin
     addresses: tuple[str, ...]
     lease: DhcpLease | None
+    lease6: Dhcp6Lease | None = None
 
 
 @remembered(2)
@@ -111,7 +124,15 @@ def client(index: Index, port_id: str) -> Client | None:
     if port is None or port.device_owner in NAMESPACE_OWNERS or not port.admin_state_up:
         return None
     address = served_address(index, port, V4)
-    addresses = tuple(a for family in ADDRESSED for a in addresses_of(port, family))
+    addresses = tuple(
+        address
+        for family in index.families_of(port.network_id)
+        for address in own_addresses(port, family)
+    )
+    given = tuple(given_addresses(index, port))
+    lease6 = None
+    if given:
+        lease6 = Dhcp6Lease(mac=port.mac_address, addresses=given, port_id=port.id)
     lease = None
     if address is not None:
         lease = DhcpLease(
@@ -119,10 +140,10 @@ def client(index: Index, port_id: str) -> Client | None:
             ip=address,
             hostname=hostname_of(index, port) or of_address(address),
             port_id=port.id,
-            addresses=addresses,
+            addresses=tuple(addresses_of(port, V4)),
             options=own_options(port, V4)[0],
         )
-    return Client(port.id, origin(port)[0], addresses, lease)
+    return Client(port.id, origin(port)[0], addresses, lease, lease6)
 
 
 @remembered(3)
@@ -139,22 +160,33 @@ def served_address(index: Index, port: Port, family: Family) -> str | None:
     return next((f.ip_address for f in port.fixed_ips if f.subnet_id in wanted), None)
 
 
+def given_addresses(index: Index, port: Port) -> Iterator[str]:
+    """The addresses of a port that DHCPv6 gives: in other subnets instances make their own."""
+    wanted = {
+        subnet.id
+        for subnet in served_subnets(index, port.network_id, V6)
+        if subnet.ipv6_address_mode != "dhcpv6-stateless"
+    }
+    yield from (fixed.ip_address for fixed in port.fixed_ips if fixed.subnet_id in wanted)
+
+
 def _namespace(index: Index, network: Network, port: Port) -> Iterator[HostObject]:
     namespace, device = dhcp_namespace(network.id), service_device(index.facts, port)
     why = origin(port, network)
-    subnets = {subnet.id: subnet for f in ADDRESSED for subnet in index.subnets_of(network.id, f)}
+    families = index.families_of(network.id)
+    subnets = {subnet.id: subnet for f in families for subnet in index.subnets_of(network.id, f)}
     addresses = [
         f"{fixed.ip_address}/{subnets[fixed.subnet_id].cidr.partition('/')[2]}"
         for fixed in port.fixed_ips
         if fixed.subnet_id in subnets
     ]
-    yield Namespace(name=namespace, origin=why, aspect="dhcp")
+    yield Namespace(name=namespace, ipv6=V6 in families, origin=why, aspect="dhcp")
     yield Device(
         namespace=namespace,
         name=device,
         mac=port.mac_address,
         mtu=network.mtu,
-        addresses=tuple(map(Address, (*addresses, *(f"{f.metadata}/{f.bits}" for f in ADDRESSED)))),
+        addresses=tuple(map(Address, (*addresses, *(f"{f.metadata}/{f.bits}" for f in families)))),
         origin=why,
         aspect="dhcp",
     )
@@ -179,7 +211,7 @@ def dnsmasq(
     clients: list[Client],
 ) -> Dnsmasq:
     """The DHCP server of a network for the ports of this host."""
-    leases = [each for each in clients if each.lease is not None]
+    leases = [each for each in clients if each.lease or each.lease6]
     return Dnsmasq(
         namespace=dhcp_namespace(network.id),
         network_id=network.id,
@@ -188,16 +220,28 @@ def dnsmasq(
             DhcpRange(
                 subnet_id=s.id,
                 cidr=s.cidr,
-                options=subnet_options(index.subnets_of(network.id, V4), s, port)[0],
+                options=_options_of(index, network, s, port),
             )
             for s in served
         ),
         leases=tuple(each.lease for each in leases if each.lease is not None),
+        leases6=tuple(each.lease6 for each in leases if each.lease6 is not None),
         mtu=network.mtu,
         domain=DOMAIN,
         origin=(*origin(network, port), *(each.origin for each in leases)),
         aspect="dhcp",
     )
+
+
+def _options_of(
+    index: Index, network: Network, subnet: Subnet, port: Port
+) -> tuple[DhcpValue, ...]:
+    """The options of a subnet that DHCP serves, of its family's protocol."""
+    if V4.has(subnet.cidr):
+        return subnet_options(index.subnets_of(network.id, V4), subnet, port)[0]
+    servers = tuple(s for s in subnet.dns_nameservers if V6.has(s) and s != V6.any_address)
+    named = (DhcpValue(code=OPTION6_DNS, addresses=servers),) if servers else ()
+    return (*named, DhcpValue(code=OPTION6_DOMAIN, names=(DOMAIN,)))
 
 
 def refusals(index: Index, network: Network, port: Port, served: list[Subnet]) -> Iterator[Refusal]:
@@ -214,6 +258,10 @@ def refusals_of_port(index: Index, network: Network, port: Port) -> Iterator[Ref
     if index.dhcp_port_of(network.id) is not None and served_address(index, port, V4) is not None:
         for detail in own_options(port, V4)[1]:
             yield Refusal(detail=detail, origin=origin(port), aspect="dhcp")
+    extra = any(option.ip_version == V6.version for option in port.extra_dhcp_opts)
+    if extra and addresses_of(port, V6):
+        detail = "extra DHCP options for IPv6 are left out: DHCPv6 tells those of the subnet alone"
+        yield Refusal(detail=detail, origin=origin(port), aspect="dhcp")
 
 
 def own_options(port: Port, family: Family) -> tuple[tuple[DhcpValue, ...], list[str]]:

@@ -14,12 +14,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from netloom.model.family import ADDRESSED, Family, of
+from netloom.model.family import V4, Family, of
 from netloom.model.hoststate import Address, Device, HostObject, NsRoute
 from netloom.model.names import OWNER_DISTRIBUTED, OWNER_SNAT, router_namespace
 from netloom.model.networking import FloatingIP, Network, Port, Route, Router
 from netloom.plan import l3
 from netloom.plan.index import Index, device_of, origin
+
+CARRIED = (V4,)
+"""The families that distributed routers carry: IPv6 is left out, and `l3.left_out` says so."""
 
 
 def plan_spread(index: Index, router: Router) -> Iterator[HostObject]:
@@ -32,7 +35,7 @@ def plan_spread(index: Index, router: Router) -> Iterator[HostObject]:
     for port in legs:
         if (network := index.network(port.network_id)) is not None:
             # Not announced: it is everywhere, and on a wire each host's word would be against the others'.
-            yield _device(namespace, port, network, l3.with_lengths(index, port))
+            yield _device(namespace, port, network, l3.with_lengths(index, port, CARRIED))
     for fip, port in entering:
         if (network := index.network(port.network_id)) is not None:
             addresses = [f"{f.ip_address}/{of(f.ip_address).bits}" for f in port.fixed_ips]
@@ -41,7 +44,7 @@ def plan_spread(index: Index, router: Router) -> Iterator[HostObject]:
     gateway = outside[0] if outside else None
     ports = [*legs, *outside]
     yield from l3.networks_of(index, router, namespace, ports, gateway)
-    for family in ADDRESSED:
+    for family in CARRIED:
         own = [*l3.routes_of(index, router, namespace, ports, gateway, family)]
         yield from own
         if all(route.destination != family.anywhere for route in own):

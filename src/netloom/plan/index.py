@@ -17,7 +17,7 @@ from msgspec.structs import replace
 
 from netloom.model.base import Resource
 from netloom.model.cloud import Server
-from netloom.model.family import Family
+from netloom.model.family import ADDRESSED, V4, V6, Family, link_local
 from netloom.model.hosts import TABLES, HostView
 from netloom.model.names import OWNER_DISTRIBUTED, ROUTER_OWNERS
 from netloom.model.networking import FloatingIP, Network, Port, PortForwarding, Router, Subnet
@@ -221,6 +221,15 @@ class Index:
         """A network's subnets of a family, by id."""
         return self.rows("subnets", "subnets", network_id, family.version)
 
+    def families_of(self, network_id: str) -> list[Family]:
+        """The families that a network speaks here: IPv4 always, another where it has a subnet of it.
+
+        A host with Linux bridges carries IPv4 alone.
+        """
+        if self.facts.backend == "linuxbridge":
+            return [V4]
+        return [f for f in ADDRESSED if f is V4 or self.has("subnets", network_id, f.version)]
+
     def router_ports(self, router_id: str) -> list[Port]:
         """A router's ports, gateway port included, by id."""
         return self.rows("ports", "router_ports", router_id)
@@ -326,6 +335,12 @@ def addresses_of(port: Port, family: Family) -> list[str]:
     return [fixed.ip_address for fixed in port.fixed_ips if family.has(fixed.ip_address)]
 
 
+def own_addresses(port: Port, family: Family) -> list[str]:
+    """A port's addresses of a family; in IPv6 also the one that its device gives itself on its link."""
+    fixed = addresses_of(port, family)
+    return [*fixed, link_local(port.mac_address)] if fixed and family is V6 else fixed
+
+
 def origin(*things: Network | Port | Router | FloatingIP | Subnet) -> tuple[Origin, ...]:
     """What caused an object."""
     return tuple(map(Origin.of, things))
@@ -350,6 +365,7 @@ __all__ = [
     "is_trusted",
     "of_host",
     "origin",
+    "own_addresses",
     "remembered",
     "spread_over",
 ]

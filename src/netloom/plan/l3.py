@@ -6,7 +6,7 @@ import ipaddress
 from collections.abc import Iterable, Iterator
 from ipaddress import IPv4Network, IPv6Network
 
-from netloom.model.family import ADDRESSED, BY_VERSION, Family, of
+from netloom.model.family import ADDRESSED, BY_VERSION, V4, V6, Family, of
 from netloom.model.hoststate import (
     Address,
     AttachedNetwork,
@@ -17,12 +17,14 @@ from netloom.model.hoststate import (
     Namespace,
     NsRoute,
     PortNat,
+    Refusal,
     SourceNat,
 )
 from netloom.model.names import OWNER_DISTRIBUTED, OWNER_HA_INTERFACE, OWNER_ROUTER_GATEWAY
 from netloom.model.networking import FloatingIP, Network, Port, PortForwarding, Router, Subnet
 from netloom.model.port_ranges import Span
 from netloom.plan import ha
+from netloom.plan.advertise import advertiser
 from netloom.plan.index import Index, addresses_of, device_of, origin
 
 
@@ -32,7 +34,9 @@ def plan_router(index: Index, router: Router) -> Iterator[HostObject]:
     others = OWNER_HA_INTERFACE, OWNER_DISTRIBUTED
     ports = [port for port in every if port.device_owner not in others]
     gateway = gateway_of(index, router)
-    yield namespace_of(router, router.namespace)
+    families = carried(index, router)
+    ipv6 = V6 in families and any(V6.has(f.ip_address) for port in ports for f in port.fixed_ips)
+    yield namespace_of(router, router.namespace, ipv6)
     devices: list[Device] = []
     for port in ports:
         network = index.network(port.network_id)
@@ -40,7 +44,7 @@ def plan_router(index: Index, router: Router) -> Iterator[HostObject]:
             devices.append(_device(index, router, port, network))
     routes = [
         route
-        for family in ADDRESSED
+        for family in families
         for route in routes_of(
             index, router, router.namespace, ports, gateway, family, holder(router)
         )
@@ -48,13 +52,42 @@ def plan_router(index: Index, router: Router) -> Iterator[HostObject]:
     yield from devices
     yield from networks_of(index, router, router.namespace, ports, gateway)
     yield from routes
-    for family in ADDRESSED:
+    for family in families:
         if gateway is not None and family.translated:
             yield from _nat(index, router, gateway, family)
+    if ipv6:
+        yield from advertiser(index, router, [port for port in ports if not is_gateway(port)])
     between = [p for p in every if p.device_owner == OWNER_HA_INTERFACE]
     beside = next((p for p in between if index.is_here(p)), None)
     if router.ha and beside is not None:
         yield from ha.plan_replica(index, router, beside, devices, routes)
+
+
+def carried(index: Index, router: Router) -> tuple[Family, ...]:
+    """The families that a router carries on this host."""
+    bridged = index.facts.backend == "linuxbridge"
+    return (V4,) if router.distributed or router.ha or bridged else ADDRESSED
+
+
+def left_out(index: Index, router: Router) -> Iterator[Refusal]:
+    """What of a router is not carried out: IPv6, of those that are on several hosts, or on one with Linux bridges."""
+    if V6 in carried(index, router):
+        return
+    ports = [
+        port
+        for port in index.router_ports(router.id)
+        if any(V6.has(fixed.ip_address) for fixed in port.fixed_ips)
+    ]
+    if ports:
+        kind = "distributed routers" if router.distributed else "HA routers"
+        if not router.distributed and not router.ha:
+            kind = "routers on hosts with Linux bridges"
+        yield Refusal(
+            detail=f"IPv6 is not routed: {kind} carry IPv4 alone",
+            state="error",
+            origin=origin(router, *ports),
+            aspect="l3",
+        )
 
 
 def holder(router: Router) -> Holder:
@@ -72,11 +105,12 @@ def is_gateway(port: Port) -> bool:
     return port.device_owner == OWNER_ROUTER_GATEWAY
 
 
-def namespace_of(router: Router, name: str) -> Namespace:
+def namespace_of(router: Router, name: str, ipv6: bool = False) -> Namespace:
     """A namespace of a router; of one that is down it keeps its devices but forwards nothing."""
     return Namespace(
         name=name,
         forward=router.admin_state_up,
+        ipv6=ipv6,
         origin=origin(router),
         aspect="l3",
     )
@@ -84,7 +118,7 @@ def namespace_of(router: Router, name: str) -> Namespace:
 
 def _device(index: Index, router: Router, port: Port, network: Network) -> Device:
     held_by = holder(router)
-    addresses = with_lengths(index, port)
+    addresses = with_lengths(index, port, carried(index, router))
     why = origin(port, router)
     if is_gateway(port):
         floating = [*central(index, router), *index.forwarding_of(router.id)]
@@ -102,12 +136,12 @@ def _device(index: Index, router: Router, port: Port, network: Network) -> Devic
     )
 
 
-def with_lengths(index: Index, port: Port) -> list[str]:
-    """A port's addresses with the lengths of their subnets' prefixes."""
+def with_lengths(index: Index, port: Port, families: tuple[Family, ...]) -> list[str]:
+    """A port's addresses of these families with the lengths of their subnets' prefixes."""
     addresses: list[str] = []
     for fixed in port.fixed_ips:
         subnet: Subnet | None = index.row("subnets", fixed.subnet_id)
-        if subnet is not None and BY_VERSION[subnet.ip_version] in ADDRESSED:
+        if subnet is not None and BY_VERSION[subnet.ip_version] in families:
             addresses.append(f"{fixed.ip_address}/{subnet.cidr.partition('/')[2]}")
     return addresses
 

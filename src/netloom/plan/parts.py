@@ -20,7 +20,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 
 import immutables
 
-from netloom.model.family import ADDRESSED, V4
+from netloom.model.family import V4
 from netloom.model.hosts import HostView
 from netloom.model.hoststate import HostObject, HostState, Key, Refusal, StateDelta
 from netloom.model.names import OWNER_DISTRIBUTED, OWNER_HA_INTERFACE, router_namespace
@@ -30,7 +30,7 @@ from netloom.plan import dhcp, neighbours
 from netloom.plan.distributed import plan_spread
 from netloom.plan.index import Changed, Index, Read, Remembered, differing, origin, spread_over
 from netloom.plan.instances import instance
-from netloom.plan.l3 import plan_router
+from netloom.plan.l3 import left_out, plan_router
 from netloom.plan.linuxbridge import parts as linuxbridge
 from netloom.plan.ovs import address_limits, l2, local, route, security_groups
 from netloom.plan.ovs.bridges import plan_bridges
@@ -102,8 +102,7 @@ def _port(index: Index, id: str) -> Made:
         yield from route.neighbour(index, network, port)
     yield from l2.between_replicas(index, network, port)
     yield from l2.from_wire(index, network, port)
-    for family in ADDRESSED:
-        yield from neighbours.beside_routers(index, network, port, family)
+    yield from neighbours.beside_routers(index, network, port, V4)
     if not index.is_here(port):
         return
     yield from plan_port(index, network, port)
@@ -130,9 +129,12 @@ def _router(index: Index, id: str) -> Made:
     router = index.row("routers", id)
     if router is not None and index.host in places(router):
         yield from plan_router(index, router)
+        yield from left_out(index, router)
         yield neighbours.bound_of_router(router, router.namespace)
     if router is not None and router.distributed and index.host in spread_over(index, id):
         yield from plan_spread(index, router)
+        if index.host not in places(router):
+            yield from left_out(index, router)
         yield neighbours.bound_of_router(router, router_namespace(id))
 
 

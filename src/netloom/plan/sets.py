@@ -43,7 +43,7 @@ from typing import Any
 from zlib import crc32
 
 from netloom.model.cloud import Server
-from netloom.model.family import ADDRESSED, FAMILIES, Family, of
+from netloom.model.family import ADDRESSED, FAMILIES, V4, Family, of
 from netloom.model.hosts import HostFacts, HostView
 from netloom.model.names import (
     NAMESPACE_OWNERS,
@@ -66,6 +66,9 @@ from netloom.model.placement import anchors, places
 
 TUNNELS = frozenset({"vxlan", "gre", "geneve"})
 """Network types that travel in tunnels between hosts; all others use a physical network."""
+
+BY_DHCP = ("dhcpv6-stateful", "dhcpv6-stateless")
+"""Modes of IPv6 subnets in which DHCP says something: addresses and all else, or all else alone."""
 
 SINGLE_BITS = 2
 """Allowed address pairs that leave at most so many bits open name addresses; others are ranges."""
@@ -189,6 +192,15 @@ def is_dhcp_of(port: Port, network_id: str) -> bool:
     """Whether a port is the network's own for DHCP; those that users give this owner are not."""
     of_dhcp = port.device_owner == OWNER_DHCP
     return of_dhcp and port.device_id.startswith("dhcp") and port.device_id.endswith(network_id)
+
+
+def is_served(subnet: Subnet) -> bool:
+    """Whether DHCP serves a subnet: those of IPv6 may have their addresses of a router, or of nobody."""
+    if not subnet.enable_dhcp or subnet.ip_version == V4.version:
+        return subnet.enable_dhcp
+    return subnet.ipv6_address_mode in BY_DHCP or not (
+        subnet.ipv6_address_mode or subnet.ipv6_ra_mode
+    )
 
 
 def label(server: Server) -> str:

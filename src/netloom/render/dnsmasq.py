@@ -10,7 +10,9 @@ from __future__ import annotations
 import ipaddress
 import re
 
+from netloom.model.advertising import Advertiser
 from netloom.model.dhcp_options import MOST_BYTES, DhcpValue
+from netloom.model.family import V6, of
 from netloom.model.hoststate import Dnsmasq
 from netloom.render import values
 from netloom.render.values import Unwritable
@@ -54,13 +56,15 @@ def dnsmasq_conf(server: Dnsmasq, directory: str) -> str:
         f"pid-file={_quoted(f'{directory}/pid', MOST_PATH)}",
     ]
     for served in server.ranges:
+        family = of(served.cidr)
         try:
-            network = ipaddress.IPv4Network(served.cidr)
+            network = ipaddress.ip_network(values.network(served.cidr, family))
         except ValueError:
-            raise Unwritable("IPv4 network", served.cidr) from None
+            raise Unwritable(f"{family.ethertype} network", served.cidr) from None
+        length = network.prefixlen if family is V6 else network.netmask
         lines.append(
             f"dhcp-range=set:subnet-{values.word(served.subnet_id)},{network.network_address},static,"
-            f"{network.netmask},{values.number(server.lease_seconds, 1 << 31)}s"
+            f"{length},{values.number(server.lease_seconds, 1 << 31)}s"
         )
     return _text(lines)
 
@@ -78,6 +82,9 @@ def dnsmasq_hosts(server: Dnsmasq) -> str:
         name = f"{values.host_name(lease.hostname)}.{domain}"
         head = f"{values.mac(lease.mac)},tag:!{DECLINED}"
         lines.append(f"{head},{tag}{own}{values.ipv4(lease.ip)},{name}")
+    for given in server.leases6:
+        addresses = ",".join(f"[{values.address(each, V6)}]" for each in given.addresses)
+        lines.append(f"{values.mac(given.mac)},{addresses}")
     return _text(lines)
 
 
@@ -87,12 +94,67 @@ def dnsmasq_opts(server: Dnsmasq) -> str:
     lines: list[str] = []
     for served in server.ranges:
         tag = f"tag:subnet-{values.word(served.subnet_id)}"
+        if of(served.cidr) is V6:
+            lines += [f"{tag},{_option6(option)}" for option in served.options]
+            continue
         for option in served.options:
             unless = f",tag:!own-{option.code}" if option.code in overridden else ""
             lines.append(f"{tag}{unless},{_option(option)}")
     for lease in server.leases:
         lines += [f"tag:port-{values.word(lease.port_id)},{_option(o)}" for o in lease.options]
     return _text(lines)
+
+
+_KINDS_OF_RANGE = {
+    "slaac": "ra-only",
+    "dhcpv6-stateless": "ra-stateless",
+    "dhcpv6-stateful": "static",
+}
+ADVERTISE_SECONDS, ROUTER_SECONDS, PREFIX_SECONDS = 60, 1800, 86400
+"""How often a router says unasked that it is there; how long that counts; how long its prefixes do."""
+
+
+def advertiser_conf(item: Advertiser, directory: str) -> str:
+    """The configuration of the dnsmasq that sends a router's advertisements and does nothing else.
+
+    Of a range whose addresses DHCPv6 gives it says just that (M and O): nobody's request reaches it here.
+    """
+    lines = [
+        "port=0",
+        "except-interface=lo",
+        "bind-interfaces",
+        "no-hosts",
+        "no-resolv",
+        "no-ping",
+        "leasefile-ro",
+        "enable-ra",
+        "quiet-ra",
+        f"pid-file={_quoted(f'{directory}/pid', MOST_PATH)}",
+    ]
+    for link in item.links:
+        device, mtu = values.device(link.device), values.number(link.mtu, 65535)
+        lines += [
+            f"interface={device}",
+            f"ra-param={device},mtu:{mtu},{ADVERTISE_SECONDS},{ROUTER_SECONDS}",
+        ]
+        for prefix in link.prefixes:
+            address, _, length = values.network(prefix.cidr, V6).partition("/")
+            kind = _KINDS_OF_RANGE.get(prefix.mode)
+            if kind is None:
+                raise Unwritable("mode of advertisements", prefix.mode)
+            lines.append(f"dhcp-range={address},{kind},{length},{PREFIX_SECONDS}s")
+        servers = dict.fromkeys(server for prefix in link.prefixes for server in prefix.dns)
+        if servers:
+            named = ",".join(f"[{values.address(server, V6)}]" for server in servers)
+            lines.append(f"dhcp-option=tag:{device},option6:dns-server,{named}")
+    return _text(lines)
+
+
+def _option6(option: DhcpValue) -> str:
+    """An option of DHCPv6."""
+    said = [f"[{values.address(address, V6)}]" for address in option.addresses]
+    said += [values.domain(name) for name in option.names]
+    return ",".join((f"option6:{values.number(option.code, 65535)}", *said))
 
 
 def _own_codes(options: tuple[DhcpValue, ...]) -> set[int]:

@@ -18,7 +18,11 @@ def ip_commands(item: Namespace | Device | NsRoute | Neighbour) -> list[str]:
             name = values.word(item.name)
             # The settings that every namespace has are in model/sysctls.py.
             forward = f"ip netns exec {name} sysctl -w net.{FORWARD}={int(item.forward)}"
-            return [f"ip netns add {name}", f"ip -n {name} link set lo up", forward]
+            made = [f"ip netns add {name}", f"ip -n {name} link set lo up", forward]
+            if item.ipv6:
+                scope = f"ip netns exec {name} sysctl -w net.ipv6.conf.all"
+                made += [f"{scope}.disable_ipv6=0", f"{scope}.forwarding={int(item.forward)}"]
+            return made
         case Device():
             ip = f"ip -n {values.word(item.namespace)}"
             name = values.device(item.name)

@@ -19,6 +19,7 @@ SCENARIOS = [
     worlds.address_pairs,
     worlds.provider_vlan,
     worlds.distributed,
+    worlds.dual_stack,
 ]
 
 

@@ -44,6 +44,7 @@ _SERVER_PORT = 67
 _LEASE = re.compile(
     r"^([0-9a-f]{2}(?::[0-9a-f]{2}){5}),(?:[^\n]*,)?(\d+\.\d+\.\d+\.\d+),[^,\n]*$", re.MULTILINE
 )
+_LEASE6 = re.compile(r"^([0-9a-f]{2}(?::[0-9a-f]{2}){5}(?:,\[[0-9a-f:.]+\])+)$", re.MULTILINE)
 
 
 def read(directory: Path) -> dict[Key, str]:
@@ -124,12 +125,13 @@ def ensure(item: Dnsmasq, directory: Path) -> None:
         fixed = str(index_of(link, item.device))
     pid = _running(home)
     restart = _write(home / "conf", texts["conf"]) or not pid or _mark(home)[1] != fixed
-    before = _leases(home)
+    before, before6 = _leases(home), _leases6(home)
     # Whoever finds no mark was interrupted, knows not what the server has in memory, and starts it anew.
     (home / "mark").unlink(missing_ok=True)
     reread = _write(home / "hosts", texts["hosts"])
     reread = _write(home / "opts", texts["opts"]) or reread
-    if restart:
+    # A DHCPv6 client alone can give a lease back (it signs with a name of its own): the server forgets those that go with all else.
+    if restart or before6 - _leases6(home):
         _stop(home)
         with netns.inside(item.namespace):
             run(["dnsmasq", f"--conf-file={home}/conf"], timeout=5)
@@ -185,6 +187,12 @@ def _leases(home: Path) -> set[tuple[str, str]]:
     path = home / "hosts"
     text = path.read_text(errors="replace") if path.is_file() else ""
     return set(_LEASE.findall(text))
+
+
+def _leases6(home: Path) -> set[str]:
+    """The lines of `hosts` that give IPv6 addresses."""
+    path = home / "hosts"
+    return set(_LEASE6.findall(path.read_text(errors="replace") if path.is_file() else ""))
 
 
 def _release(item: Dnsmasq, leases: Iterable[tuple[str, str]]) -> None:

@@ -23,18 +23,26 @@ from netloom.dataplane.linux.netlink import (
     arp_request,
     delete_link,
     index_of,
+    neighbour_advertisement,
     open_netlink,
     send_frame,
 )
+from netloom.dataplane.linux.nsroutes import (
+    CONNECTED_METRIC,
+    FAMILIES,
+    KERNEL,
+    OF_LINK,
+    foreign,
+    not_connected,
+    static,
+)
 from netloom.dataplane.mark import broken, fingerprint
-from netloom.dataplane.process import ApplyError, run
+from netloom.dataplane.process import ApplyError
+from netloom.model.family import LINK_LOCAL, V4, link_local, of
 from netloom.model.hoststate import Address, Device, Key, Namespace, NsRoute
-from netloom.model.sysctls import FORWARD, SERVICE, of_devices, settings
+from netloom.model.sysctls import FORWARD, NO_IPV6, of_devices, service, settings
 
 _MARK = "netloom "
-_STATIC, _KERNEL = 4, 2
-"""rtnetlink's «protocol static»: routes that an administrator, here we, put in; and those of the kernel itself."""
-_MAIN, _LOCAL, _UNICAST, _OF_LINK = 254, 255, 1, 253
 _UNANSWERED = 0x01 | 0x20
 """NUD_INCOMPLETE and NUD_FAILED."""
 _PREFIXES = ("qrouter-", "qdhcp-", "snat-")
@@ -129,12 +137,13 @@ def read_namespace(name: str, held: Held = NOTHING_HELD) -> Seen | None:
         loopback = next((item for item in links.values() if item.get("ifname") == "lo"), None)
         if loopback is None or not (loopback.get("ifalias") or "").startswith(_MARK):
             return None
-        forward, odd = _settings()
-        here = Namespace(name=name, forward=forward == "1")
-        other = Namespace(name=name, forward=not here.forward)
-        if loopback.get("ifalias") == _MARK + fingerprint(other):
-            # The kernel changes other settings with this one: it is the one that somebody has changed.
-            odd = [f"net.{FORWARD} was {forward} and not {int(other.forward)}"]
+        forward, ipv6, odd = _settings()
+        here = Namespace(name=name, forward=forward == "1", ipv6=ipv6)
+        for other in _as_well(here):
+            if loopback.get("ifalias") == _MARK + fingerprint(other):
+                # The kernel changes other settings with these: they are the ones that somebody has changed.
+                odd = _changed(here, other)
+                ipv6 = other.ipv6
         if not loopback["flags"] & UP:
             odd.append("lo was down")
         missing, more = _rules(link)
@@ -145,14 +154,18 @@ def read_namespace(name: str, held: Held = NOTHING_HELD) -> Seen | None:
         seen.namespace["namespace", name] = broken(", ".join(odd)) if odd else whole
         names = {i: item.get("ifname") for i, item in links.items()}
         addresses: dict[int, list[str]] = {}
-        for item in link.get_addr(family=socket.AF_INET):
+        for item in link.get_addr():
             cidr = f"{item.get('address')}/{item['prefixlen']}"
             if (names.get(item["index"]), cidr) not in held.addresses:
                 addresses.setdefault(item["index"], []).append(cidr)
-        routes = list(link.get_routes(family=socket.AF_INET))
+        routes = [route for family in FAMILIES for route in link.get_routes(family=family)]
         for index, item in links.items():
             if item is loopback:
                 continue
+            own = _own_link_local(item.get("address") or "")
+            there = addresses.get(index, [])
+            silent = ipv6 and own not in there and item["flags"] & UP
+            addresses[index] = [cidr for cidr in there if cidr != own]
             device = Device(
                 namespace=name,
                 name=item.get("ifname"),
@@ -161,8 +174,9 @@ def read_namespace(name: str, held: Held = NOTHING_HELD) -> Seen | None:
                 addresses=tuple(map(Address, addresses.get(index, ()))),
                 held_by="keepalived" if item.get("ifname") in held.links else "agent",
             )
-            odd = _unsettled(of_devices(SERVICE, [device.name], forward))
-            lost = _not_connected(routes, index, addresses.get(index, ()))
+            odd = _unsettled(of_devices(service(ipv6), [device.name], forward))
+            odd += [f"its address {own} was gone"] if silent else []
+            lost = not_connected(routes, index, addresses.get(index, ()))
             if device.held_by != "agent" and not item["flags"] & UP:
                 pass  # a standby's
             elif not item["flags"] & UP:
@@ -172,8 +186,8 @@ def read_namespace(name: str, held: Held = NOTHING_HELD) -> Seen | None:
             elif lost:
                 odd += [f"the route of address {address} was gone" for address in lost]
             seen.devices[device.key] = broken(", ".join(odd)) if odd else device_mark(device)
-        seen.routes = _static(routes, name, names, held)
-        for words in _foreign(routes, names, held):
+        seen.routes = static(routes, name, names, held.routes)
+        for words in foreign(routes, names, held.routes):
             seen.foreign["route", name, words] = f"route '{words}' in {name} is not Netloom's"
         seen.neighbours = {n.key: fingerprint(n) for n in neightable.read(link, name, names)}
     return seen
@@ -183,9 +197,9 @@ def read_ways(name: str, held: Held = NOTHING_HELD) -> Seen:
     """The routes and known neighbours in a namespace of ours, alone: what the kernel drops with a device's link."""
     with netns.inside(name), open_netlink() as link:
         names = {item["index"]: item.get("ifname") for item in link.get_links()}
-        routes = link.get_routes(family=socket.AF_INET)
+        routes = [route for family in FAMILIES for route in link.get_routes(family=family)]
         beside = {n.key: fingerprint(n) for n in neightable.read(link, name, names)}
-        return Seen(routes=_static(routes, name, names, held), neighbours=beside)
+        return Seen(routes=static(routes, name, names, held.routes), neighbours=beside)
 
 
 _RULES = {0: 255, 32766: 254, 32767: 253}
@@ -207,63 +221,32 @@ def _rules(link: Any) -> tuple[dict[int, int], list[str]]:
     return missing, more
 
 
-def _destination(route: Any) -> str:
-    return f"{route.get('dst') or '0.0.0.0'}/{route['dst_len']}"
+def _settings() -> tuple[str, bool, list[str]]:
+    """Whether this namespace forwards, whether it speaks IPv6, and which of its other settings are not as ours are, in words."""
+    there = netns.read_sysctls([FORWARD, NO_IPV6])
+    forward, ipv6 = there.get(FORWARD, "0"), there.get(NO_IPV6) == "0"
+    return forward, ipv6, _unsettled(settings(service(ipv6), forward))
 
 
-def _table(route: Any) -> int:
-    table: int = route.get("table") or route["table"]
-    return table
+def _as_well(here: Namespace) -> Iterable[Namespace]:
+    """The namespace as it would be with other values of the settings that differ from one to the next."""
+    for forward, ipv6 in ((False, False), (False, True), (True, False), (True, True)):
+        if (forward, ipv6) != (here.forward, here.ipv6):
+            yield Namespace(name=here.name, forward=forward, ipv6=ipv6)
 
 
-def _static(
-    routes: Iterable[Any], namespace: str, devices: dict[int, str], held: Held
-) -> dict[Key, str]:
-    found: dict[Key, str] = {}
-    for item in routes:
-        ours = item["proto"] == _STATIC and _table(item) == _MAIN
-        if ours and _destination(item) not in held.routes:
-            route = NsRoute(
-                namespace=namespace,
-                destination=_destination(item),
-                device=devices.get(item.get("oif"), ""),
-                gateway=item.get("gateway"),
-            )
-            plain = item["type"] == _UNICAST and not item.get("priority")
-            wrong = "" if plain else "its type or metric was another"
-            found.setdefault(route.key, broken(wrong) if wrong else fingerprint(route))
-    return found
+def _changed(here: Namespace, made: Namespace) -> list[str]:
+    """Which settings are not as the namespace was made, in words."""
+    pairs = (
+        (FORWARD, int(here.forward), int(made.forward)),
+        (NO_IPV6, int(not here.ipv6), int(not made.ipv6)),
+    )
+    return [f"net.{key} was {now} and not {then}" for key, now, then in pairs if now != then]
 
 
-def _foreign(routes: Iterable[Any], devices: dict[int, str], held: Held) -> list[str]:
-    """Routes that neither the kernel nor Netloom made, in words."""
-    found: list[str] = []
-    for item in routes:
-        ours = item["proto"] == _KERNEL or (item["proto"] == _STATIC and _table(item) == _MAIN)
-        if ours or _table(item) == _LOCAL or _destination(item) in held.routes:
-            continue
-        via = f" via {item.get('gateway')}" if item.get("gateway") else ""
-        device = f" dev {devices[item.get('oif')]}" if item.get("oif") in devices else ""
-        table = "" if _table(item) == _MAIN else f" table {_table(item)}"
-        found.append(f"{_destination(item)}{via}{device}{table}")
-    return found
-
-
-def _not_connected(routes: Iterable[Any], index: int, addresses: Iterable[str]) -> list[str]:
-    """Addresses whose network is not reached by the device that has them: the kernel's own route is gone."""
-    there = {_destination(i) for i in routes if i.get("oif") == index and _table(i) == _MAIN}
-    return [
-        address
-        for address in addresses
-        if not address.endswith("/32")
-        and str(ipaddress.IPv4Interface(address).network) not in there
-    ]
-
-
-def _settings() -> tuple[str, list[str]]:
-    """Whether this namespace forwards, and which of its other settings are not as ours are, in words."""
-    forward = netns.read_sysctls([FORWARD]).get(FORWARD, "0")
-    return forward, _unsettled(settings(SERVICE, forward))
+def _own_link_local(mac: str) -> str:
+    """The address that the kernel gives a device with this MAC address, with its length; empty where it has none."""
+    return f"{link_local(mac)}/{LINK_LOCAL.partition('/')[2]}" if len(mac) == 17 else ""
 
 
 def _unsettled(wanted: Mapping[str, str]) -> list[str]:
@@ -284,7 +267,7 @@ def ensure_namespace(item: Namespace) -> None:
                 f"namespace {item.name} exists and is not Netloom's: remove or rename it"
             )
         link.link("set", index=1, state="up", ifalias=_MARK + fingerprint(item))
-        netns.settle_sysctls(settings(SERVICE, str(int(item.forward))))
+        netns.settle_sysctls(settings(service(item.ipv6), str(int(item.forward))))
         if not fresh:
             for priority, table in _rules(link)[0].items():
                 link.rule("add", family=socket.AF_INET, priority=priority, table=table)
@@ -322,20 +305,25 @@ def ensure_device(item: Device) -> list[str]:
             link.link("set", index=index, address=item.mac)
         if now.get("mtu") != item.mtu:
             link.link("set", index=index, mtu=item.mtu)
-        forward = netns.read_sysctls([FORWARD]).get(FORWARD, "0")
+        there = netns.read_sysctls([FORWARD, NO_IPV6])
+        forward, ipv6 = there.get(FORWARD, "0"), there.get(NO_IPV6) == "0"
         # Before it is up: a device may have been moved in before the namespace had its settings.
-        netns.settle_sysctls(of_devices(SERVICE, [item.name], forward))
+        netns.settle_sysctls(of_devices(service(ipv6), [item.name], forward))
         if not now["flags"] & UP and item.held_by == "agent":
             link.link("set", index=index, state="up")
-        added = _set_addresses(link, index, item.addresses)
+        added = _set_addresses(link, index, item.addresses, item.mac, ipv6=ipv6)
         flags = link.get_links(index)[0]["flags"]
         # A device that is down, as a standby's may be, has no routes.
         own_addresses = [a.cidr for a in item.addresses if a.held_by == "agent" and flags & UP]
-        routes = list(link.get_routes(family=socket.AF_INET, oif=index))
-        for address in _not_connected(routes, index, own_addresses):
-            own = ipaddress.IPv4Interface(address)
-            where = {"dst": str(own.network), "oif": index, "prefsrc": str(own.ip)}
-            link.route("add", proto=_KERNEL, scope=_OF_LINK, **where)
+        routes = [r for family in FAMILIES for r in link.get_routes(family=family, oif=index)]
+        for address in not_connected(routes, index, own_addresses):
+            own = ipaddress.ip_interface(address)
+            where: dict[str, Any] = {"dst": str(own.network), "oif": index}
+            if of(address) is V4:
+                where |= {"prefsrc": str(own.ip), "scope": OF_LINK}
+            else:
+                where |= {"priority": CONNECTED_METRIC}
+            link.route("add", proto=KERNEL, **where)
         if not flags & LOWER_UP and (flags & UP or item.held_by == "agent"):
             raise ApplyError(
                 f"device {item.name} has no carrier: ovs-vswitchd does not serve it (yet)"
@@ -343,26 +331,40 @@ def ensure_device(item: Device) -> list[str]:
         return added
 
 
-def _set_addresses(link: Any, index: int, addresses: Iterable[Address]) -> list[str]:
-    """Add and remove addresses, but those that others hold; returns those that were added."""
-    held = {address.cidr for address in addresses if address.held_by != "agent"}
+def _set_addresses(
+    link: Any, index: int, addresses: Iterable[Address], mac: str, *, ipv6: bool
+) -> list[str]:
+    """Add and remove addresses, but those that others hold; returns those that were added.
+
+    The one that an IPv6 device gives itself stays, and comes back where somebody took it away.
+    """
+    own = _own_link_local(mac)
+    if ipv6 and link.get_links(index)[0]["flags"] & UP and own not in _all_on(link, index):
+        ip, length = own.split("/")
+        link.addr("replace", index=index, address=ip, prefixlen=int(length))
+    held = {own, *(address.cidr for address in addresses if address.held_by != "agent")}
     wanted = [address.cidr for address in addresses if address.held_by == "agent"]
-    before = set(addresses_on(link, index)) - held
+    before = set(_all_on(link, index)) - held
     for address in sorted(before - set(wanted)):
-        if address in addresses_on(link, index):
+        if address in _all_on(link, index):
             ip, length = address.split("/")
             link.addr("del", index=index, address=ip, prefixlen=int(length))
     # The first address of a subnet takes the others with it.
-    present = addresses_on(link, index)
+    present = _all_on(link, index)
     for address in wanted:
         if address in present:
             continue
         ip, length = address.split("/")
-        if length == "32":
-            link.addr("add", index=index, address=ip, prefixlen=32)
+        if length == "32" or of(ip) is not V4:
+            link.addr("add", index=index, address=ip, prefixlen=int(length))
         else:
             link.addr("add", index=index, address=ip, prefixlen=int(length), broadcast=True)
     return [address for address in wanted if address not in before]
+
+
+def _all_on(link: Any, index: int) -> list[str]:
+    """The addresses of a device of all families."""
+    return addresses_on(link, index, 0)
 
 
 @contextmanager
@@ -393,66 +395,13 @@ def delete_device(namespace: str, name: str) -> None:
         delete_link(name)
 
 
-def ensure_route(item: NsRoute) -> None:
-    """Put the route in, in the place of another one of ours to the same destination.
-
-    The kernel's own route to a connected network stays behind it: nobody would put that one back. A route that another
-    program holds is left to that one, and ours goes.
-    """
-    if item.held_by != "agent":
-        remove_route(item.namespace, item.destination)
-        return
-    with netns.inside(item.namespace), open_netlink() as link:
-        index = index_of(link, item.device)
-        there = _routes_to(link, item.destination)
-        if there and there[0]["proto"] != _STATIC:
-            via = ["via", item.gateway] if item.gateway else ["scope", "link"]
-            run(
-                [
-                    "ip",
-                    "route",
-                    "prepend",
-                    item.destination,
-                    *via,
-                    "dev",
-                    item.device,
-                    "proto",
-                    "static",
-                ]
-            )
-            return
-        where = {"gateway": item.gateway} if item.gateway else {"scope": _OF_LINK}
-        if there and (there[0]["type"] != _UNICAST or there[0].get("priority")):
-            odd = there[0].get("priority") or 0
-            link.route(
-                "del", dst=item.destination, proto=_STATIC, type=there[0]["type"], priority=odd
-            )
-        link.route("replace", dst=item.destination, oif=index, proto=_STATIC, **where)
-
-
-def _routes_to(link: Any, destination: str) -> list[Any]:
-    """Routes of the main table to exactly this destination, the one that is used first."""
-    routes = link.get_routes(family=socket.AF_INET, table=254)
-    return [item for item in routes if _destination(item) == destination]
-
-
-def remove_route(namespace: str, destination: str) -> None:
-    """Take a route of ours out."""
-    if not netns.exists(namespace):
-        return
-    with netns.inside(namespace), open_netlink() as link:
-        for item in _routes_to(link, destination):
-            if item["proto"] == _STATIC:
-                # The scope as well: the kernel would look for a route by a gateway, and not find one on the link.
-                link.route("del", dst=destination, proto=_STATIC, scope=item["scope"])
-
-
 def announce(item: Device, addresses: list[str]) -> None:
-    """Send gratuitous ARP for addresses of the device."""
+    """Say to everybody at which MAC address addresses of the device are: by gratuitous ARP, or a neighbour advertisement."""
     with netns.inside(item.namespace):
         for address in addresses:
             own = address.partition("/")[0]
-            send_frame(item.name, arp_request(item.mac, own, own))
+            frame = arp_request(item.mac, own, own) if of(own) is V4 else None
+            send_frame(item.name, frame or neighbour_advertisement(item.mac, own))
 
 
 def ask_again(name: str) -> None:

@@ -17,6 +17,7 @@ from msgspec import Struct, field
 from netloom.dataplane.linux import netns, nft
 from netloom.dataplane.linux.nft import Table, Wanted
 from netloom.dataplane.process import ApplyError, run
+from netloom.model.family import V6
 from netloom.model.hoststate import AttachedNetwork, FloatingNat, PortNat, SourceNat
 from netloom.model.port_ranges import Span
 from netloom.render.nft import NFT_TABLE, chains_of, nft_ruleset, tracks
@@ -52,6 +53,8 @@ _BOUNDS = f"""table ip {NFT_TABLE} {{
 
 
 TABLE = ("ip", NFT_TABLE)
+TABLE6 = (V6.nft, NFT_TABLE)
+"""The ingress filter of IPv6; nothing is translated there."""
 
 Pair = tuple[str, str]
 
@@ -154,6 +157,26 @@ def wanted(
     return Wanted(TABLE, nft_ruleset(floating, source, networks), more)
 
 
+def wanted6(networks: Sequence[AttachedNetwork]) -> Wanted | None:
+    """The table of IPv6 for these; None where none of them has an IPv6 subnet."""
+    if not any(
+        V6.has(cidr) for network in networks for cidr in (*network.connected, *network.others)
+    ):
+        return None
+    return Wanted(TABLE6, nft_ruleset((), (), networks, V6))
+
+
+def _filter6(namespace: str, networks: Sequence[AttachedNetwork]) -> None:
+    """Put the table of IPv6 in, or take it away."""
+    table = wanted6(networks)
+    if table is None and TABLE6 not in nft.ruleset(namespace):
+        return
+    name = " ".join(TABLE6)
+    text = table.text if table is not None else f"table {name}\ndelete table {name}\n"
+    with netns.inside(namespace):
+        run(["nft", "-f", "-"], stdin=text)
+
+
 def _there(namespace: str) -> Table | None:
     return nft.ruleset(namespace).get(TABLE)
 
@@ -169,6 +192,7 @@ def apply(
     A change in which an earlier agent was interrupted stays unfinished: `finish` may come only when addresses that are not
     wanted are gone too, else the router itself would answer there.
     """
+    _filter6(namespace, networks)
     before = _there(namespace)
     if before is None and not floating:
         with netns.inside(namespace):
@@ -220,6 +244,7 @@ def remove(namespace: str) -> None:
     """Take the table away and cut what it translated."""
     if not netns.exists(namespace):
         return
+    _filter6(namespace, ())
     before = _there(namespace)
     if before is None:
         return

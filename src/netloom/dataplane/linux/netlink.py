@@ -12,7 +12,7 @@ import socket
 import struct
 from collections.abc import Generator, Iterable
 from contextlib import contextmanager, suppress
-from ipaddress import IPv4Address
+from ipaddress import IPv4Address, IPv6Address
 from typing import Any
 
 from msgspec import Struct
@@ -108,9 +108,9 @@ def delete_link(name: str) -> None:
             link.link("del", index=index)
 
 
-def addresses_on(link: Any, index: int) -> list[str]:
-    """The IPv4 addresses of a device, each with the length of its prefix."""
-    return [_cidr(item) for item in link.get_addr(family=socket.AF_INET, index=index)]
+def addresses_on(link: Any, index: int, family: int = socket.AF_INET) -> list[str]:
+    """The IPv4 addresses of a device (or those of another family, 0 for all), each with the length of its prefix."""
+    return [_cidr(item) for item in link.get_addr(family=family, index=index)]
 
 
 def all_addresses(link: Any) -> set[tuple[str, str]]:
@@ -150,6 +150,20 @@ def arp_request(mac: str, address: str, wanted: str, *, answer_to_all: bool = Fa
     frame = everybody + ours + struct.pack("!HHHBBH", 0x0806, 1, 0x0800, 6, 4, 1)
     frame += everybody if answer_to_all else ours
     return frame + IPv4Address(address).packed + b"\x00" * 6 + IPv4Address(wanted).packed
+
+
+def neighbour_advertisement(mac: str, address: str) -> bytes:
+    """The frame in which `address` says to everybody that it is at `mac` (RFC 4861, 7.2.6), as gratuitous ARP does in IPv4."""
+    ours, everybody = bytes.fromhex(mac.replace(":", "")), IPv6Address("ff02::1").packed
+    own, override = IPv6Address(address).packed, 0x20000000
+    said = struct.pack("!BBHI", 136, 0, 0, override) + own + b"\x02\x01" + ours
+    pseudo = own + everybody + struct.pack("!II", len(said), 58)
+    total = sum(struct.unpack(f"!{len(pseudo + said) // 2}H", pseudo + said))
+    while total >> 16:
+        total = (total & 0xFFFF) + (total >> 16)
+    said = said[:2] + struct.pack("!H", ~total & 0xFFFF) + said[4:]
+    head = struct.pack("!IHBB", 0x60000000, len(said), 58, 255) + own + everybody
+    return b"\x33\x33\x00\x00\x00\x01" + ours + b"\x86\xdd" + head + said
 
 
 def send_frame(device: str, frame: bytes, mark: int = 0) -> None:

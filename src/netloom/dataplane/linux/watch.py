@@ -28,7 +28,9 @@ TOGETHER_SECONDS = 0.2
 """News of so long is told at once: an instance that plays with its addresses costs no more than that."""
 
 _SOL_NETLINK, _LISTEN_ALL_NSID = 270, 8
-_LINKS, _NEIGHBOURS, _ADDRESSES, _ROUTES, _RULES = 0x1, 0x4, 0x10, 0x40, 0x80
+_LINKS, _NEIGHBOURS, _RULES = 0x1, 0x4, 0x80
+_ADDRESSES, _ROUTES = 0x10 | 0x100, 0x40 | 0x400
+"""Of IPv4 and IPv6."""
 _NETFILTER, _TABLES = 12, 0x40
 """Protocol NETLINK_NETFILTER, and its group NFNLGRP_NFTABLES."""
 _HEADER = struct.Struct("=IHHII")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 
-from netloom.model.family import ADDRESSED, V4
+from netloom.model.family import V4
 from netloom.model.hoststate import HostObject, Refusal
 from netloom.model.placement import places
 from netloom.plan import dhcp, neighbours
@@ -57,11 +57,11 @@ def _port(index: Index, id: str) -> Made:
         detail = "the server has given the port no number: it is older than this host's agent"
         yield Refusal(detail=detail, state="error", origin=origin(port))
         return
-    for family in ADDRESSED:
-        yield from neighbours.beside_routers(index, network, port, family)
+    yield from neighbours.beside_routers(index, network, port, V4)
     if index.is_here(port):
         yield from ports.plan_port(index, network, port)
         yield from limits.plan_port(index, network, port)
+        yield from ports.left_out(port)
         if index.is_up(port) and index.dhcp_port_of(network.id) is not None:
             yield from dhcp.refusals_of_port(index, network, port)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from netloom.model.family import ADDRESSED, FAMILIES, V4, Family
+from netloom.model.family import FAMILIES, V4, V6, Family
 from netloom.model.filtering import (
     ANSWER,
     INVALID,
@@ -28,6 +28,20 @@ from netloom.plan.sets import allowed_sources, is_promiscuous, service_device
 
 SENDS = {"learning": "off", "flood": "off"}
 """Of a port whose MAC addresses are known: no frame makes the bridge believe otherwise, and none for unknown addresses reaches it."""
+
+
+CARRIED = (V4,)
+"""The families of the addresses that a host with Linux bridges carries; `left_out` says so of others."""
+
+
+def left_out(port: Port) -> Iterator[Refusal]:
+    """What of a port here is not carried: its IPv6 addresses."""
+    if addresses := addresses_of(port, V6):
+        yield Refusal(
+            detail=f"{', '.join(addresses)}: a host with Linux bridges carries IPv4 alone",
+            state="error",
+            origin=origin(port),
+        )
 
 
 def plan_port(index: Index, network: Network, port: Port) -> Iterator[HostObject]:
@@ -103,7 +117,7 @@ def dhcp_device(index: Index, network: Network, port: Port) -> Iterator[HostObje
         aspect="dhcp",
     )
     yield FdbEntry(device=tap(port.id), mac=port.mac_address, origin=why, aspect="dhcp")
-    own = [(family, [*addresses_of(port, family), family.metadata]) for family in ADDRESSED]
+    own = [(family, [*addresses_of(port, family), family.metadata]) for family in CARRIED]
     everybody = [
         Match(
             eth_type=V4.eth_type,
@@ -147,7 +161,7 @@ def _services(index: Index, network: Network, port: Port) -> Iterator[Rule]:
     if dhcp is None or port.device_owner in ROUTER_OWNERS:
         return
     why = origin(port, dhcp)
-    for family in ADDRESSED:
+    for family in CARRIED:
         for address in addresses_of(port, family):
             asks = Match(
                 eth_src=port.mac_address,
@@ -183,7 +197,7 @@ def _says(family: Family) -> dict[str, Any]:
 def _sources(port: Port, family: Family) -> Iterator[Rule]:
     """What a secured port may send of one family: from its own MAC and addresses, and from its allowed address pairs."""
     sources = allowed_sources(port, family)
-    if not sources and family not in ADDRESSED:
+    if not sources and family not in CARRIED:
         return
     kind, why = family.eth_type, origin(port)
     # A DHCP server's answer from an instance would hijack its neighbours' configuration.
@@ -234,7 +248,7 @@ def _receiver(index: Index, network: Network, port: Port) -> Iterator[Rule]:
         return
     yield from _answers(index, network, port)
     if index.dhcp_port_of(network.id) is not None:
-        for family in ADDRESSED:
+        for family in CARRIED:
             if served(index, network.id, family):
                 yield Rule(verdict="drop", match=Match(**_asks(family)), origin=why)
     if is_trusted(port):
@@ -268,7 +282,7 @@ def _tracked(index: Index, network: Network, port: Port, direction: str) -> Iter
 def _of_services(index: Index, network: Network, port: Port, direction: str) -> Iterator[Rule]:
     """DHCP and metadata are no rule's to let through. Who may ask was looked at before; `_answers` lets in what is answered."""
     dhcp = index.dhcp_port_of(network.id)
-    for family in ADDRESSED:
+    for family in CARRIED:
         mine = dhcp is not None and served(index, network.id, family)
         if direction == "egress":
             yield Rule(match=Match(**_asks(family)), origin=origin(port))
@@ -286,7 +300,7 @@ def _answers(index: Index, network: Network, port: Port) -> Iterator[Rule]:
     if dhcp is None or port.device_owner in ROUTER_OWNERS:
         return
     why = origin(port, dhcp)
-    for family in ADDRESSED:
+    for family in CARRIED:
         for address in addresses_of(dhcp, family):
             match = Match(**_says(family), src_port=dhcp.key, ip_src=address)
             yield Rule(match=match, unasked=True, origin=why)

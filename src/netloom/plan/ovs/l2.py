@@ -29,10 +29,10 @@ from netloom.plan.index import (
     ROUTER_OWNERS,
     TUNNELS,
     Index,
-    addresses_of,
     hosts_with,
     of_host,
     origin,
+    own_addresses,
     remembered,
 )
 from netloom.plan.ovs.bridges import (
@@ -191,7 +191,7 @@ def _for_services(port: Port) -> Iterator[dict[str, Any]]:
     """What may reach a device that nobody shall take for a router, whatever its namespace is set to."""
     yield {"eth_type": "arp"}
     for family in ADDRESSED:
-        for address in addresses_of(port, family):
+        for address in own_addresses(port, family):
             yield {"eth_type": family.eth_type, "ip_dst": address}
 
 

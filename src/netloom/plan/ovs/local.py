@@ -11,22 +11,38 @@ from typing import Any
 
 from msgspec.structs import replace
 
-from netloom.model.family import ADDRESSED, V4, Family
+from netloom.model.family import V4, V6, Family
 from netloom.model.hosts import Aspect
 from netloom.model.hoststate import Flow
 from netloom.model.names import NAMESPACE_OWNERS, OWNER_DHCP
 from netloom.model.networking import Network, Port
 from netloom.model.openflow import ArpReply, Goto, Load, Match, SetEth
-from netloom.plan.index import Index, addresses_of, hosts_with, origin, remembered
+from netloom.plan.index import (
+    Index,
+    addresses_of,
+    hosts_with,
+    origin,
+    own_addresses,
+    remembered,
+)
 from netloom.plan.ovs.bridges import flow, out_of
-from netloom.plan.ovs.pipeline import BROADCAST, Domain, Priority, Stage, shards_for
+from netloom.plan.ovs.pipeline import (
+    BROADCAST,
+    GROUP_ADDRESS,
+    Domain,
+    Priority,
+    Stage,
+    shards_for,
+)
+from netloom.plan.sets import is_served
 
-TCP, UDP = 6, 17
+TCP, UDP, ICMPV6 = 6, 17, 58
+NEIGHBOUR_SOLICITATION, NEIGHBOUR_ADVERTISEMENT = 135, 136
 
 
 def network_services(index: Index, network: Network, dhcp_port: Port) -> Iterator[Flow]:
     """What both stages do for a network that is present and up, whatever ports are here."""
-    for family in ADDRESSED:
+    for family in index.families_of(network.id):
         for asks in (
             _requests(network, dhcp_port, family) if served(index, network.id, family) else ()
         ):
@@ -35,6 +51,8 @@ def network_services(index: Index, network: Network, dhcp_port: Port) -> Iterato
         other = Match(net=network.key, eth_type=family.eth_type, ip_dst=family.metadata)
         why = origin(network)
         yield flow(Stage.LOCAL, Priority.NORMAL + 1, other, origin=why, aspect="metadata")
+        if family is V6:
+            yield from _who_serves(network, dhcp_port)
     yield flow(
         Stage.EGRESS,
         Priority.NORMAL,
@@ -46,7 +64,7 @@ def network_services(index: Index, network: Network, dhcp_port: Port) -> Iterato
 
 def port_services(index: Index, network: Network, port: Port, dhcp_port: Port) -> Iterator[Flow]:
     """What both stages do for a port on this host that is up."""
-    for family in ADDRESSED:
+    for family in index.families_of(network.id):
         if port.device_owner not in NAMESPACE_OWNERS:
             if served(index, network.id, family):
                 yield from dhcp_requests(network, port, dhcp_port, family)
@@ -56,7 +74,7 @@ def port_services(index: Index, network: Network, port: Port, dhcp_port: Port) -
 
 def served(index: Index, network_id: str, family: Family) -> bool:
     """Whether DHCP serves a subnet of a family of the network."""
-    return any(subnet.enable_dhcp for subnet in index.subnets_of(network_id, family))
+    return any(is_served(subnet) for subnet in index.subnets_of(network_id, family))
 
 
 def arp(index: Index, network: Network, port: Port) -> Iterator[Flow]:
@@ -84,6 +102,30 @@ def arp(index: Index, network: Network, port: Port) -> Iterator[Flow]:
         yield flow(Stage.LOCAL, Priority.NORMAL, asked, answer, origin=origin(port))
 
 
+def _who_serves(network: Network, dhcp_port: Port) -> Iterator[Flow]:
+    """Questions for the DHCP device's IPv6 addresses go to it: it answers on every host for itself."""
+    why = origin(dhcp_port, network)
+    asked = Match()
+    for address in (*own_addresses(dhcp_port, V6), V6.metadata):
+        asked = Match(
+            net=network.key,
+            eth_type=V6.eth_type,
+            ip_proto=ICMPV6,
+            icmp_type=NEIGHBOUR_SOLICITATION,
+            nd_target=address,
+        )
+        yield flow(Stage.LOCAL, Priority.SPECIAL, asked, *out_of(dhcp_port.key), origin=why)
+    # It asks for its clients in that name, too.
+    answer = replace(asked, icmp_type=NEIGHBOUR_ADVERTISEMENT, nd_target=None, ip_dst=V6.metadata)
+    yield flow(Stage.LOCAL, Priority.SPECIAL, answer, *out_of(dhcp_port.key), origin=why)
+
+
+def _names(dhcp_port: Port, family: Family) -> list[str]:
+    """The addresses in whose name the DHCP device speaks: in IPv6 the kernel may choose that of metadata."""
+    own = own_addresses(dhcp_port, family)
+    return [*own, family.metadata] if family is V6 else own
+
+
 @remembered(3)
 def shards_of_devices(index: Index, network_id: str) -> int:
     """Over how many groups the devices here of a network are spread."""
@@ -98,7 +140,7 @@ def shards_of_hosts(index: Index, network_id: str) -> int:
 
 def _requests(network: Network, dhcp_port: Port, family: Family) -> Iterator[Match]:
     """Requests for addresses, to everybody or to the server's own address."""
-    for address in (family.dhcp_everybody, *addresses_of(dhcp_port, family)):
+    for address in (family.dhcp_everybody, *own_addresses(dhcp_port, family)):
         yield Match(
             net=network.key,
             eth_type=family.eth_type,
@@ -128,7 +170,7 @@ def dhcp_requests(network: Network, port: Port, dhcp_port: Port, family: Family)
 
 def metadata(network: Network, port: Port, dhcp_port: Port, family: Family) -> Iterator[Flow]:
     """Requests go to the DHCP device, to whichever MAC the instance sent them (the router's, mostly)."""
-    for address in addresses_of(port, family):
+    for address in own_addresses(port, family):
         match = Match(
             src_port=port.key,
             eth_src=port.mac_address,
@@ -155,7 +197,7 @@ def deliver(network: Network, port: Port, dhcp_port: Port, family: Family) -> It
     All else that it sends from its own addresses, as an operator's ping, meets the rules of the instance like
     anybody's. What it forwards for others, were it ever made to, comes from no address of its own: it is dropped.
     """
-    own = addresses_of(dhcp_port, family)
+    own = _names(dhcp_port, family)
     to_port: dict[str, Any] = {"net": network.key, "eth_dst": port.mac_address}
     output = out_of(port.key)
     ruled = (Load("dst_port", port.key), Goto(int(Stage.INGRESS)))
@@ -196,6 +238,16 @@ def deliver_to_all(index: Index, network: Network, dhcp_port: Port) -> Iterator[
             arp_sha=dhcp_port.mac_address,
         )
         yield flow(Stage.DELIVER, Priority.NORMAL, question, *to_all, origin=why)
+    for address in _names(dhcp_port, V6) if V6 in index.families_of(network.id) else ():
+        question = Match(
+            net=network.key,
+            eth_dst=GROUP_ADDRESS,
+            eth_type=V6.eth_type,
+            ip_src=address,
+            ip_proto=ICMPV6,
+            icmp_type=NEIGHBOUR_SOLICITATION,
+        )
+        yield flow(Stage.DELIVER, Priority.NORMAL, question, *to_all, origin=origin(dhcp_port))
 
 
 def _answers(own: list[str], family: Family) -> Iterator[tuple[dict[str, Any], Aspect]]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from netloom.model.family import ADDRESSED, FAMILIES, V4, Family
+from netloom.model.family import FAMILIES, V4, V6, Family, link_local
 from netloom.model.hoststate import Flow, HostObject, Interface, Zone
 from netloom.model.names import INTEGRATION_BRIDGE, NAMESPACE_OWNERS
 from netloom.model.networking import Network, Port
@@ -27,8 +27,10 @@ from netloom.plan.ovs.pipeline import Priority, Stage
 from netloom.plan.sets import allowed_sources, wire_of
 
 ICMPV6, UDP = 58, 17
-ROUTER_ADVERTISEMENT = 134
-NEIGHBOUR_ADVERTISEMENT = 136
+ROUTER_SOLICITATION, ROUTER_ADVERTISEMENT = 133, 134
+NEIGHBOUR_SOLICITATION, NEIGHBOUR_ADVERTISEMENT = 135, 136
+LISTENER_REPORTS = (131, 132, 143)
+"""Multicast listener discovery: who says that it hears a group, or no longer (RFC 2710, RFC 3810)."""
 EXTENSION_HEADERS = (0, 43, 44, 60)
 """IPv6 headers before the one that flows look at: hop-by-hop, routing, fragment, destination options."""
 
@@ -163,7 +165,9 @@ def port_security(port: Port) -> Iterator[Flow]:
 def _sources(port: Port, family: Family) -> Iterator[Flow]:
     """What a port may send of one family."""
     sources = allowed_sources(port, family)
-    if not sources and family not in ADDRESSED:
+    if family is V6:
+        sources += link_locals(port, sources)
+    if not sources and family is not V4:
         return
     key, kind, why = port.key, family.eth_type, origin(port)
     # A DHCP server's answer from an instance would hijack its neighbours' configuration.
@@ -177,6 +181,7 @@ def _sources(port: Port, family: Family) -> Iterator[Flow]:
         yield from _before_an_address(port)
     else:
         yield from _neighbour_discovery(port, sources)
+        yield from _before_a_source(port, sources)
 
 
 _ONWARD = Goto(int(Stage.LOCAL))
@@ -221,3 +226,33 @@ def _neighbour_discovery(port: Port, sources: list[tuple[str, str]]) -> Iterator
         about = Match(**answer, eth_src=mac, ip_src=address, nd_target=address)
         yield flow(Stage.PORT_SECURITY, Priority.SPECIAL, about, _ONWARD, origin=why)
     yield flow(Stage.PORT_SECURITY, Priority.FRAGMENT, Match(**answer), origin=why)
+
+
+def _before_a_source(port: Port, sources: list[tuple[str, str]]) -> Iterator[Flow]:
+    """What an instance sends before an IPv6 address is its own: whether others have it, who routes, what it listens to.
+
+    It may ask for its own addresses alone: whoever hears somebody ask for an address that it is about to take gives it up.
+    """
+    # A port without an IPv6 address has none to wait for.
+    speaks = any(V6.has(fixed.ip_address) for fixed in port.fixed_ips)
+    for mac in sorted({mac for mac, _ in sources if speaks}):
+        own: dict[str, Any] = {"src_port": port.key, "eth_src": mac, "eth_type": V6.eth_type}
+        own |= {"ip_src": V6.any_address, "ip_proto": ICMPV6}
+        asks: list[dict[str, Any]] = [
+            {"nd_target": address} for known, address in sources if known == mac
+        ]
+        kinds: list[dict[str, Any]] = [
+            {"icmp_type": NEIGHBOUR_SOLICITATION, **about} for about in asks
+        ]
+        kinds += [{"icmp_type": kind} for kind in (ROUTER_SOLICITATION, *LISTENER_REPORTS)]
+        for kind in kinds:
+            match = Match(**own, **kind)
+            yield flow(Stage.PORT_SECURITY, Priority.NORMAL, match, _ONWARD, origin=origin(port))
+
+
+def link_locals(port: Port, sources: list[tuple[str, str]]) -> list[tuple[str, str]]:
+    """The MAC addresses of a port with an IPv6 address, each with the address that it has on its link."""
+    if not any(V6.has(fixed.ip_address) for fixed in port.fixed_ips):
+        return []
+    found = {(mac, link_local(mac)) for mac, _ in sources}
+    return sorted(found - set(sources))

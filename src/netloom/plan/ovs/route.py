@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from netloom.model.family import ADDRESSED, Family
+from netloom.model.family import V4, Family
 from netloom.model.hoststate import Flow
 from netloom.model.names import OWNER_DISTRIBUTED, host_mac
 from netloom.model.networking import Network, Port, Router
@@ -36,7 +36,7 @@ def plan_host(index: Index) -> Iterator[Flow]:
     why = of_host(index.host)
     for stage in (Stage.ROUTE, Stage.NEIGHBOUR):
         yield flow(stage, Priority.DEFAULT, Match(), _ASIDE, origin=why)
-    for family in ADDRESSED:
+    for family in distributed.CARRIED:
         for hops in (0, 1):
             last = Match(eth_type=family.eth_type, ip_ttl=hops)
             yield flow(Stage.ROUTE, _NO_HOPS, last, _ASIDE, origin=why)
@@ -80,7 +80,7 @@ def into_router(index: Index, network: Network, port: Port) -> Iterator[Flow]:
     # On a wire every host that is on it may hear a frame: none takes one for a router that all of them are.
     yield flow(Stage.L2, Priority.NORMAL, Match(**to_mac, remote=0), *here, origin=why)
     yield flow(Stage.L2, Priority.NORMAL, Match(**to_mac, remote=1), origin=why)
-    for address in addresses_of(port, ADDRESSED[0]):
+    for address in addresses_of(port, V4):
         asked = Match(net=network.key, eth_type="arp", arp_op=1, arp_tpa=address, remote=1)
         yield flow(Stage.L2, Priority.SPECIAL + 1, asked, origin=why)
 
@@ -114,7 +114,7 @@ def ways(index: Index, network: Network, port: Port) -> Iterator[Flow]:
     if router is None or not works or not index.is_up(port):
         return
     legs = distributed.interfaces(index, router.id)
-    for family in ADDRESSED:
+    for family in distributed.CARRIED:
         yield from _to_networks(index, network, port, legs, family)
         yield from _by_routes(index, port, router, family)
         yield from _to_world(index, network, port, router, family)
@@ -195,7 +195,7 @@ def neighbour(index: Index, network: Network, port: Port) -> Iterator[Flow]:
     known = port.device_owner != OWNER_DISTRIBUTED and index.places(port) and index.is_up(port)
     if not known or not index.spread_here(network.id):
         return
-    for family in ADDRESSED:
+    for family in distributed.CARRIED:
         for address in addresses_of(port, family):
             if index.is_shared(network.id, address):
                 continue

@@ -16,7 +16,7 @@ from typing import Any, Literal
 
 from msgspec import Struct
 
-from netloom.model.family import ADDRESSED, FAMILIES, V6
+from netloom.model.family import FAMILIES, V6
 from netloom.model.hoststate import Flow
 from netloom.model.networking import AddressGroup, Port, SecurityGroup
 from netloom.model.openflow import Action, Conjunction, Ct, Goto, Match
@@ -40,6 +40,9 @@ RELATED = "+trk+rel"
 TCP reaches would never hear that its packets are too big for the way."""
 
 NEIGHBOUR_DISCOVERY = (135, 136)
+OF_THE_LINK = {"egress": (130, 131, 132, 133, 143), "ingress": (130, 131, 132, 134)}
+"""What else of ICMPv6 a link needs, and no rule is asked about, where a network has IPv6 subnets: who listens to which group,
+and who routes. As in Neutron; an advertisement that an instance made has been dropped before."""
 Field = Literal["src_port", "dst_port"]
 
 
@@ -207,10 +210,12 @@ def track(index: Index, side: Side, port: Port) -> Iterator[Flow]:
             part = side.here(port, eth_type=eth_type, ip_frag="yes")
             gather = Ct(port.id, table=int(side.rules))
             yield flow(side.track, Priority.SPECIAL, part, gather, origin=why)
-    for icmp_type in NEIGHBOUR_DISCOVERY:
+    families = index.families_of(port.network_id)
+    more = OF_THE_LINK[side.direction] if V6 in families else ()
+    for icmp_type in (*NEIGHBOUR_DISCOVERY, *more):
         found = side.here(port, eth_type=V6.eth_type, ip_proto=ICMPV6, icmp_type=icmp_type)
         yield flow(side.track, Priority.SPECIAL, found, onward, origin=why)
-    for family in ADDRESSED:
+    for family in families:
         if served(index, port.network_id, family):
             continue
         # Somebody else's DHCP serves this network: its questions and answers are no user's rule to write.

@@ -6,13 +6,15 @@ from collections.abc import Callable, Iterable
 
 from netloom.agent.reconcile.diff import Change, Mark
 from netloom.agent.reconcile.kind import Failure, Kind, Look, each
-from netloom.dataplane.linux import namespaces, netns, nft
+from netloom.dataplane.linux import namespaces, netns, nft, nsroutes
 from netloom.dataplane.linux.namespaces import NOTHING_HELD, Held, Seen
 from netloom.dataplane.mark import fingerprint
 from netloom.model.hoststate import Device, Key, Namespace, NsRoute
 from netloom.render.nft import DHCP_TABLE, NEIGHBOUR_TABLE, NFT_TABLE
 
-_OUR_TABLES = {("ip", name) for name in (NFT_TABLE, NEIGHBOUR_TABLE, DHCP_TABLE)}
+_OUR_TABLES = {("ip", name) for name in (NFT_TABLE, NEIGHBOUR_TABLE, DHCP_TABLE)} | {
+    ("ip6", NFT_TABLE)
+}
 KERNEL = frozenset({"namespace", "device", "route", "neighbour"})
 """Sorts of objects that rtnetlink tells of."""
 WAYS = frozenset({"route", "neighbour"})
@@ -166,8 +168,8 @@ class Routes(Kind):
         return fingerprint(item)
 
     def apply(self, change: Change) -> dict[Key, Failure]:
-        failed = each(change.make, namespaces.ensure_route)
-        return failed | each(change.remove, lambda key: namespaces.remove_route(key[1], key[2]))
+        failed = each(change.make, nsroutes.ensure_route)
+        return failed | each(change.remove, lambda key: nsroutes.remove_route(key[1], key[2]))
 
     def goes_with(self, key: Key) -> Key | None:
         return ("namespace", key[1])

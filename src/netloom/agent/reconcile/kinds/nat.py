@@ -34,6 +34,7 @@ class Nats(Kind):
 
     def __init__(self) -> None:
         self._expected = nft.Expected()
+        self._expected6 = nft.Expected()
         self._wanted: dict[str, dict[Key, Part]] = defaultdict(dict)
         self._there: dict[str, dict[Key, Nat]] = defaultdict(dict)
         self._identities: dict[str, int] = {}  # namespace → which one its table is in
@@ -64,7 +65,23 @@ class Nats(Kind):
             if table is not None:
                 self._identities[name] = netns.identity(name)
                 found |= self._compared(name, table, expected.get(name))
+        self._compare6(look, there, found)
         return found
+
+    def _compare6(self, look: Look, there: Iterable[str], found: dict[Key, Mark]) -> None:
+        """Say of the networks of a namespace whose table of IPv6 is not as wanted that they are broken."""
+        networks = {
+            name: [n for n in self._wanted[name].values() if isinstance(n, AttachedNetwork)]
+            for name in there
+        }
+        texts = {name: text for name, some in networks.items() if (text := nat.wanted6(some))}
+        expected = self._expected6.tables(texts, forget=look.only is None)
+        for name, some in networks.items():
+            table = tables(look, name).get(nat.TABLE6, nft.Table())
+            wrong = nft.differences(expected.get(name, nft.Table()), table)
+            for item in some if wrong else ():
+                if found.get(item.key) == _mark(item):
+                    found[item.key] = broken(nft.in_short(wrong))
 
     def _compared(
         self, namespace: str, table: nft.Table, expected: nft.Table | None

@@ -1,4 +1,4 @@
-"""DHCP servers and metadata listeners: what answers in a network's namespace."""
+"""DHCP servers, metadata listeners and router advertisements: what answers in a namespace."""
 
 from __future__ import annotations
 
@@ -9,9 +9,10 @@ from netloom.agent.reconcile.diff import Change, Mark
 from netloom.agent.reconcile.kind import Failure, Kind, Look, each
 from netloom.agent.reconcile.kinds.inside import seen, tables
 from netloom.agent.reconcile.kinds.programs import Programs
-from netloom.dataplane.linux import dnsmasq, nft
+from netloom.dataplane.linux import advertiser, dnsmasq, nft
 from netloom.dataplane.mark import broken, fingerprint
 from netloom.metadata.listener import MetadataServer
+from netloom.model.advertising import Advertiser
 from netloom.model.hoststate import Dnsmasq, Key, MetadataListener
 from netloom.model.names import dhcp_namespace
 
@@ -72,6 +73,35 @@ class DhcpServers(Programs):
 
     def _ensure(self, item: Dnsmasq) -> None:
         dnsmasq.ensure(item, self.directory)
+        self.written(item)
+
+
+class Advertisers(Programs):
+    """What sends the advertisements of each router here that has any."""
+
+    name = "advertiser"
+    sorts = ("advertiser",)
+    after = ("device", "route")
+
+    def known(self) -> dict[Key, Mark]:
+        return advertiser.read(self.directory)
+
+    def damage(self, item: Advertiser) -> str:
+        return advertiser.damage(item, self.directory)
+
+    def read(self, look: Look) -> dict[Key, Mark]:
+        found = self.there(look)
+        for item in look.of(self.name):
+            if found.get(item.key) == fingerprint(item) and (wrong := self.damage(item)):
+                found[item.key] = broken(wrong)
+        return found
+
+    def apply(self, change: Change) -> dict[Key, Failure]:
+        failed = each(change.make, self._ensure)
+        return failed | each(change.remove, lambda k: advertiser.remove(k[1], self.directory))
+
+    def _ensure(self, item: Advertiser) -> None:
+        advertiser.ensure(item, self.directory)
         self.written(item)
 
 
