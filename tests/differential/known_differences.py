@@ -410,6 +410,21 @@ KNOWN: tuple[Known, ...] = (
         r"\w+: \w+ \S+\.xml ",
     ),
     Known(
+        "The same of a DELETE with a body: Neutron looks at the body before it finds no such id.",
+        r"status: 400 .*Request body is not supported in DELETE.* \| 404 ",
+        r"DELETE \S+\.xml ",
+    ),
+    Known(
+        "Neutron names the Python method that refused to end a policy of a group, around the reason.",
+        r"message: 'RBAC policy on object .*Details: Callback .* \| 'RBAC policy on object .*Details: project_id=",
+        r"(DELETE|PUT) rbac-policies/",
+    ),
+    Known(
+        "An MTU of 0 asks for the largest one that fits; Neutron holds the 0 against the least that a subnet needs.",
+        r"status: 409 .*NetworkMTUSubnetConflict.* \| 200 ",
+        r"PUT networks/.*'mtu': 0",
+    ),
+    Known(
         "A slash behind the id of a router that is not found: Neutron's error lacks its envelope there.",
         r"^(NeutronError: absent \| |(detail|message|type): .* \| absent)",
         r"GET routers/[^ ]+/ ",

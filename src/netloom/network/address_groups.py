@@ -73,7 +73,9 @@ def _changed(
     w: Writer, ctx: Context, old: AddressGroup, addresses: tuple[str, ...]
 ) -> dict[str, Any]:
     group = w.update(replace(old, addresses=addresses))
-    return {"address_group": show(w, ctx, [group])[0]}
+    doc = show(w, ctx, [group])[0]
+    del doc["tags"]
+    return {"address_group": doc}
 
 
 def show(r: Reader, ctx: Context, objs: Sequence[AddressGroup]) -> list[dict[str, Any]]:
