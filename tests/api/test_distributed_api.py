@@ -162,3 +162,20 @@ def test_hosts_that_have_none_are_refused(cloud, subnet):
     assert cloud.admin("DELETE", f"/ports/{port['id']}").status_code == 204
     assert attach(cloud, router, subnet).status_code == 200
     assert cloud.admin.make("port", **bound)["binding:vif_type"] == "binding_failed"
+
+
+@pytest.mark.parametrize("kind", [{}, {"distributed": True}, {"ha": True}])
+def test_no_trunk_holds_a_port_of_a_router(cloud, subnet, external, kind):
+    """A member who made a trunk of its SNAT port kept the operator from changing the router."""
+    gateway = {"network_id": external["id"]}
+    router = cloud.admin.make("router", external_gateway_info=gateway, **kind)
+    assert attach(cloud, router, subnet).status_code == 200
+    ports = cloud.admin.list(f"/ports?device_id={router['id']}")
+    assert len(ports) >= 2
+    for port in ports:
+        for who, several in ((cloud.admin, (409,)), (cloud.member, (404, 409))):
+            answer = who("POST", "/trunks", {"trunk": {"port_id": port["id"]}})
+            assert answer.status_code in several, (port["device_owner"], answer.text)
+    assert cloud.admin.list("/trunks") == []
+    assert put(cloud, router, admin_state_up=False).status_code == 200
+    assert put(cloud, router, distributed=not kind.get("distributed")).status_code == 200

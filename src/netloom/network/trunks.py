@@ -11,6 +11,7 @@ from neutron_lib import exceptions as lib
 
 from netloom.contract import trunk as contract
 from netloom.model import Context, Network, Port, SubPort, Trunk, to_doc
+from netloom.model.names import SERVICE_OWNERS
 from netloom.network import lookup, quotas, trunked
 from netloom.store import Reader, Writer
 
@@ -22,7 +23,8 @@ def create(w: Writer, ctx: Context, attrs: dict[str, Any]) -> Trunk:
     """Make a trunk of a parent that is bound to no host, with its first subports."""
     quotas.check(w, ctx, attrs["project_id"], Trunk.KIND)
     parent = _free(w, ctx, attrs["port_id"])
-    if parent.host:
+    # The cloud makes and deletes its own ports: a trunk would hold them, also where an operator changes the router.
+    if parent.host or parent.device_owner in SERVICE_OWNERS:
         raise contract.ParentPortInUse(port_id=parent.id)
     id = str(uuid4())
     wanted = _checked(w, ctx, parent, attrs["sub_ports"])

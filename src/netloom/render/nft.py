@@ -19,6 +19,7 @@ from netloom.model.hoststate import (
 )
 from netloom.model.port_ranges import PORT_PROTOCOLS
 from netloom.render import values
+from netloom.render.keepalived import SYNC_PORT
 
 NFT_TABLE = "netloom"
 NEIGHBOUR_TABLE = "netloom-neighbours"
@@ -74,6 +75,7 @@ def nft_ruleset(
         f"delete table {family.nft} {NFT_TABLE}",
         f"table {family.nft} {NFT_TABLE} {{",
         *_sources(sides, family),
+        *(_between_replicas() if family is V4 else ()),
     ]
     if devices:
         lines += [
@@ -145,6 +147,25 @@ def _sources(networks: Sequence[AttachedNetwork], family: Family) -> list[str]:
     if not rules:
         return []
     return [*chains, *_chain("sources", "filter", "forward priority filter - 2", rules)]
+
+
+def _between_replicas() -> list[str]:
+    """The chains that keep everybody else out of what the replicas of an HA router say to one another.
+
+    conntrackd believes whoever reaches its port at any address of the namespace, and the kernel forwards to every
+    network that it is on: neither an instance nor the world outside may have a word in that.
+    """
+    comment = 'comment "only replicas speak to replicas"'
+    sync = f"meta l4proto udp udp dport {SYNC_PORT}"
+    hears = [
+        f'iifname != "lo" iifname != "ha-*" {what} counter drop {comment}'
+        for what in (sync, "meta l4proto 112")
+    ]
+    to_replicas = [f'oifname "ha-*" iifname != "ha-*" counter drop {comment}']
+    return [
+        *_chain("hears", "filter", "input priority filter", hears),
+        *_chain("replicas", "filter", "forward priority filter - 3", to_replicas),
+    ]
 
 
 def check_nat(item: FloatingNat | SourceNat | AttachedNetwork, family: Family = V4) -> None:

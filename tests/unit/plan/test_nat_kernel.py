@@ -117,3 +117,53 @@ def test_nat(host):
     put(host, world)
     assert seen(host, "out", "10.0.0.5") == "198.51.100.1"
     assert seen(host, "a", "198.51.100.1") == "10.0.0.5"
+
+
+HEAR = """
+import socket
+s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+s.bind(("0.0.0.0", 3780))
+while True:
+    said, peer = s.recvfrom(100)
+    s.sendto(b"heard", peer)
+"""
+SAY = """
+import socket, sys
+s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+s.settimeout(0.5)
+for n in range(int(sys.argv[2])):
+    s.sendto(b"forged", (sys.argv[1], 3780))
+    try:
+        print(s.recv(100).decode())
+        break
+    except OSError:
+        pass
+"""
+
+
+def test_nobody_else_speaks_to_the_replicas_of_a_router(host):
+    """Conntrackd believes whoever reaches its port: instances and the world must not, here nor elsewhere."""
+    devices = {d.name[:3]: d.name for d in plan(two_floating().view("network1")).each(Device)}
+    host.sh(SETUP.format(inner=devices["qr-"][:15], outer=devices["qg-"][:15]))
+    host.sh(
+        "ip netns add replica && ip link add ha-1 netns router type veth peer name ha-2 netns replica"
+        " && ip -n router address add 169.254.192.1/18 dev ha-1 && ip -n router link set ha-1 up"
+        " && ip -n replica address add 169.254.192.2/18 dev ha-2 && ip -n replica link set ha-2 up"
+        " && ip -n replica route add default via 169.254.192.1"
+        " && ip -n out route add 169.254.192.0/18 via 198.51.100.10"
+    )
+    for name in ("router", "replica"):
+        host.start("ip", "netns", "exec", name, sys.executable, "-c", HEAR)
+
+    def heard(source: str, target: str, times: int = 2) -> bool:
+        words = ("ip", "netns", "exec", source, sys.executable, "-c", SAY, target, str(times))
+        return "heard" in host.run(*words, check=False)
+
+    # Without the table all of them get there, so what follows is the table's doing.
+    forged = [(who, to) for who in ("a", "out") for to in ("169.254.192.1", "169.254.192.2")]
+    forged += [("a", "10.0.0.1"), ("a", "198.51.100.10"), ("out", "198.51.100.10")]
+    assert all(heard(*each, times=20) for each in forged)
+    put(host, two_floating())
+    assert not [each for each in forged if heard(*each)]
+    assert heard("replica", "169.254.192.1", times=20)
+    assert heard("router", "169.254.192.2", times=20)
