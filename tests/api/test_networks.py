@@ -271,6 +271,14 @@ def test_who_sees_what(cloud):
     assert error_of(cloud.reader("DELETE", path))[0] == 403
 
 
+def test_an_mtu_of_0_is_the_largest_but_too_small_for_subnets(cloud):
+    network = cloud.admin.make("network", mtu=1300)
+    path, none = f"/networks/{network['id']}", {"network": {"mtu": 0}}
+    assert cloud.admin("PUT", path, none).json()["network"]["mtu"] == 1450
+    cloud.admin.make("subnet", network_id=network["id"], ip_version=4, cidr="10.1.0.0/24")
+    assert error_of(cloud.admin("PUT", path, none))[:2] == (409, "NetworkMTUSubnetConflict")
+
+
 def test_updates(cloud):
     network = cloud.admin.make("network", name="u")
     path = f"/networks/{network['id']}"

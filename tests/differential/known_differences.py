@@ -420,11 +420,6 @@ KNOWN: tuple[Known, ...] = (
         r"(DELETE|PUT) rbac-policies/",
     ),
     Known(
-        "An MTU of 0 asks for the largest one that fits; Neutron holds the 0 against the least that a subnet needs.",
-        r"status: 409 .*NetworkMTUSubnetConflict.* \| 200 ",
-        r"PUT networks/.*'mtu': 0",
-    ),
-    Known(
         "A slash behind the id of a router that is not found: Neutron's error lacks its envelope there.",
         r"^(NeutronError: absent \| |(detail|message|type): .* \| absent)",
         r"GET routers/[^ ]+/ ",

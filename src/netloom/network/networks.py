@@ -89,7 +89,9 @@ def update(w: Writer, ctx: Context, old: Network, attrs: dict[str, Any]) -> Netw
     new = _move(w, ctx, new, attrs)
     if "mtu" in attrs:
         mtu = _mtu(ctx, old.network_type, attrs["mtu"])
-        check_mtu(old.id, mtu, {s.ip_version for s in w.list(Subnet, network_id=old.id)})
+        # As asked: 0, which means the largest possible, is too small for a network with subnets.
+        versions = {s.ip_version for s in w.list(Subnet, network_id=old.id)}
+        check_mtu(old.id, attrs["mtu"], versions)
         new = replace(new, mtu=mtu)
     if attrs.get("is_default") and (new.external or "router:external" in attrs):
         _check_default(w, old.id)
