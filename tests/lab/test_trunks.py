@@ -212,9 +212,14 @@ def test_subports_come_and_go_while_the_instance_runs(trunked: Trunked) -> None:
     RunningLab.until(lambda: trunked.status() == "ACTIVE", 30, f"trunk is {trunked.status()}")
     name = trunked.vlan_device(103)
     where = trunked.plain
-    trunked.instance.run("ip", "netns", "add", "sub103")
-    trunked.instance.run("ip", "link", "set", name, "netns", "sub103")
-    inside = ("ip", "netns", "exec", "sub103")
+    # A namespace without a name: one would be the whole machine's to see.
+    apart = subprocess.Popen(trunked.instance.line("unshare", "--net", "sleep", "300"))
+    inside = ("nsenter", "--target", str(apart.pid), "--net", "--")
+    own_netns = Path(f"/proc/{trunked.instance.pid}/ns/net").stat().st_ino
+    there = Path(f"/proc/{apart.pid}/ns/net")
+    machine = Path("/proc/self/ns/net").stat().st_ino
+    RunningLab.until(lambda: there.stat().st_ino not in (own_netns, machine), 10)
+    trunked.instance.run("ip", "link", "set", name, "netns", str(apart.pid))
     try:
         trunked.instance.run(
             *inside, "ip", "addr", "add", f"{trunked.address(103)}/24", "dev", name
@@ -244,7 +249,8 @@ def test_subports_come_and_go_while_the_instance_runs(trunked: Trunked) -> None:
         assert trunked.port(103)["binding:host_id"] == ""
         RunningLab.until(lambda: trunked.status() == "ACTIVE", 30, f"trunk is {trunked.status()}")
     finally:
-        trunked.instance.run("ip", "netns", "del", "sub103")
+        apart.kill()
+        apart.wait()
 
 
 def test_explain_and_the_doctor_know_subports(trunked: Trunked) -> None:

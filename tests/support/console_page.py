@@ -14,7 +14,7 @@ _END = "@@end-of-command@@"
 _BLOCK = re.compile(r"^```console\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 _VARIES = (
     (r"\b[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}\b", "UUID"),
-    (r"\b(tap|q[rg]-|ha-)[0-9a-f]{8}-[0-9a-f]{2}\b", r"\1ID"),
+    (r"\b(tap|q[rg]-|[fhs][agq]-)[0-9a-f]{8}-[0-9a-f]{2}\b", r"\1ID"),
     (r"\b([0-9a-f]{2}:){5}[0-9a-f]{2}\b", "MAC"),
     (r"\b(0x)[0-9a-f]+\b", r"\1N"),
     (r"\b(\d+\.\d+\.\d+)\.(?!1\b|10\b)\d{1,3}\b", r"\1.N"),  # gateways and the web server stay

@@ -28,7 +28,7 @@ _NEEDED = {
 def missing(state: Path, run_dir: Path) -> str:
     """Why instances cannot be limited on this host, as one line; empty where they can."""
     try:
-        return _missing_groups() or _missing_disks(state, run_dir)
+        return _missing_groups() or missing_disks(state, run_dir)
     except OSError as error:
         return f"limits of instances cannot be tried: {error.strerror}: {error.filename}"
 
@@ -83,7 +83,7 @@ def _try(parent: Path, file: str) -> str:
         group.rmdir()
 
 
-def _missing_disks(state: Path, run_dir: Path) -> str:
+def missing_disks(state: Path, run_dir: Path) -> str:
     """Why a disk cannot be made and mounted.
 
     Where the state folder has no room just now, the trial is made in the run folder: a full disk is the trouble of the
@@ -93,6 +93,7 @@ def _missing_disks(state: Path, run_dir: Path) -> str:
     place = run_dir / "probe"
     disk = (state if room >= TRIAL_BYTES else run_dir) / "probe.disk"
     try:
+        volume.unmount(place)  # an agent that was killed in its trial has left it
         place.mkdir(parents=True, exist_ok=True, mode=0o700)
         volume.make(disk, TRIAL_BYTES)
         volume.mount(disk, place)

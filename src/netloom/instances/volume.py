@@ -24,8 +24,12 @@ _libc = ctypes.CDLL(None, use_errno=True)
 
 
 def make(disk: Path, size: int) -> None:
-    """Make the file and its file system, without a journal: what a host's crash tears is mended by `mount`."""
-    with disk.open("wb") as file:
+    """Make the file and its file system, without a journal: what a host's crash tears is mended by `mount`.
+
+    Always a new file: into one that was mounted a moment ago the kernel may still write what it kept of it.
+    """
+    disk.unlink(missing_ok=True)
+    with disk.open("xb") as file:
         os.fchmod(file.fileno(), 0o600)
         file.truncate(size)
     run(["mke2fs", "-q", "-F", "-t", "ext4", "-i", str(BYTES_PER_INODE), *_FORMAT, str(disk)])
