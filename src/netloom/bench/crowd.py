@@ -43,6 +43,8 @@ def measure(lab: Lab, state: LabState, count: int, say: Say) -> dict[str, float]
     neighbours is too small for the pings.
     """
     found: dict[str, float] = {}
+    if count <= SINGLES:
+        raise UserError(f"--instances {count}: {SINGLES} are booted one by one, ask for more")
     most = int(NEIGHBOURS.read_text())
     if most < 2 * PAIRS:
         raise UserError(

@@ -6,9 +6,6 @@ numbers of the devices that its sockets are bound to.
 
 from __future__ import annotations
 
-import os
-import signal
-import time
 from pathlib import Path
 
 from netloom.dataplane.linux import homes, netns
@@ -95,12 +92,4 @@ def _left_behind(home: Path) -> int:
 
 
 def _stop(home: Path) -> None:
-    for number in (signal.SIGTERM, signal.SIGKILL):
-        pid = _left_behind(home)
-        if not pid:
-            break
-        os.kill(pid, number)
-        deadline = time.monotonic() + STOP_SECONDS
-        while Path(f"/proc/{pid}").exists() and time.monotonic() < deadline:
-            time.sleep(0.005)
-    (home / "pid").unlink(missing_ok=True)
+    homes.stop(home, lambda: _left_behind(home), STOP_SECONDS)

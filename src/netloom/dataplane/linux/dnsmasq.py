@@ -18,7 +18,6 @@ import re
 import signal
 import socket
 import struct
-import time
 from collections.abc import Iterable
 from ipaddress import IPv4Interface
 from pathlib import Path
@@ -218,15 +217,7 @@ def _release_message(mac: str, address: bytes, server: bytes) -> bytes:
 
 
 def _stop(home: Path) -> None:
-    for number in (signal.SIGTERM, signal.SIGKILL):
-        pid = _running(home) or _left_behind(home)
-        if not pid:
-            break
-        os.kill(pid, number)
-        deadline = time.monotonic() + STOP_SECONDS
-        while Path(f"/proc/{pid}").exists() and time.monotonic() < deadline:
-            time.sleep(0.005)
-    (home / "pid").unlink(missing_ok=True)
+    homes.stop(home, lambda: _running(home) or _left_behind(home), STOP_SECONDS)
 
 
 def _left_behind(home: Path) -> int:

@@ -6,7 +6,10 @@ The folder's name says whom the program serves. `pid`: which process it is; it i
 
 from __future__ import annotations
 
+import os
 import shutil
+import signal
+import time
 from collections.abc import Callable, Collection
 from pathlib import Path
 
@@ -85,3 +88,16 @@ def remove(home: Path) -> None:
     shutil.rmtree(home, ignore_errors=True)
     if home.exists():
         raise ApplyError(f"cannot remove {home}")
+
+
+def stop(home: Path, running: Callable[[], int], seconds: float) -> None:
+    """End a program, gently first; `running`: its process id while there is one. It has so many seconds for each way."""
+    for number in (signal.SIGTERM, signal.SIGKILL):
+        pid = running()
+        if not pid:
+            break
+        os.kill(pid, number)
+        deadline = time.monotonic() + seconds
+        while Path(f"/proc/{pid}").exists() and time.monotonic() < deadline:
+            time.sleep(0.005)
+    (home / "pid").unlink(missing_ok=True)

@@ -39,6 +39,13 @@ class Programs(Kind):
         known = self.known().items()
         return {key: m for key, m in known if look.only is None or self.place(key) in look.only}
 
+    def read(self, look: Look) -> dict[Key, Mark]:
+        found = self.there(look)
+        for item in look.of(self.name):
+            if found.get(item.key) == fingerprint(item) and (wrong := self.damage(item)):
+                found[item.key] = broken(wrong)
+        return found
+
     def touched(self, item: Any) -> Mark:
         """Why one is broken whose files others have changed since they were looked at last; else empty."""
         now = self._stamp(item.key)

@@ -89,13 +89,6 @@ class Advertisers(Programs):
     def damage(self, item: Advertiser) -> str:
         return advertiser.damage(item, self.directory)
 
-    def read(self, look: Look) -> dict[Key, Mark]:
-        found = self.there(look)
-        for item in look.of(self.name):
-            if found.get(item.key) == fingerprint(item) and (wrong := self.damage(item)):
-                found[item.key] = broken(wrong)
-        return found
-
     def apply(self, change: Change) -> dict[Key, Failure]:
         failed = each(change.make, self._ensure)
         return failed | each(change.remove, lambda k: advertiser.remove(k[1], self.directory))
